@@ -1,0 +1,94 @@
+"""Position-wise feed-forward layers: two linear maps with something in between, the same for every token."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omniformer.core.init import linear_
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu2": lambda x: F.relu(x).square(),
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
+Activation = Literal["relu", "gelu", "gelu_tanh", "relu2", "silu", "tanh"]
+
+
+class FeedForward(nn.Module):
+    """`down(activation(up(x)))` ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.3).
+
+    Args:
+        d_model: width of the residual stream.
+        d_ff: width in between; four times `d_model` by default, as in the paper.
+        activation: "relu" (2017), "gelu" ([Hendrycks and Gimpel 2016](https://arxiv.org/abs/1606.08415); "gelu_tanh" is
+            its approximation in GPT-2), "relu2" ([So et al. 2021](https://arxiv.org/abs/2109.08668)), "silu" or "tanh".
+        dropout: share of the hidden features set to zero in training.
+        bias: whether the linear maps have offsets.
+
+    Example:
+        >>> FeedForward(8)(torch.zeros(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(
+        self, d_model: int, *, d_ff: int | None = None, activation: Activation = "gelu", dropout: float = 0.0, bias: bool = True
+    ) -> None:
+        super().__init__()
+        d_ff = 4 * d_model if d_ff is None else d_ff
+        self.up = nn.Linear(d_model, d_ff, bias=bias)
+        self.down = nn.Linear(d_ff, d_model, bias=bias)
+        self.activation = _ACTIVATIONS[activation]
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, context: object = None) -> Tensor:
+        """Maps each token `[..., d_model]` by itself."""
+        return self.down(self.dropout(self.activation(self.up(x))))
+
+    def reset_parameters(self, std: float, output_std: float) -> None:
+        """Draws the weights: `std` for the map in, `output_std` for the map back onto the residual stream."""
+        linear_(self.up, std)
+        linear_(self.down, output_std)
+
+
+class GatedFeedForward(nn.Module):
+    """`down(activation(gate(x)) * up(x))` ([Shazeer 2020](https://arxiv.org/abs/2002.05202)): SwiGLU with "silu", GEGLU with
+    "gelu".
+
+    Args:
+        d_model: width of the residual stream.
+        d_ff: width in between; `8/3 d_model` by default, rounded up to a multiple of 8, so that the layer has as many
+            weights as an ungated one.
+        activation: of the gate.
+        dropout: share of the hidden features set to zero in training.
+        bias: whether the linear maps have offsets; none, as in LLaMA.
+
+    Example:
+        >>> GatedFeedForward(8)(torch.zeros(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(
+        self, d_model: int, *, d_ff: int | None = None, activation: Activation = "silu", dropout: float = 0.0, bias: bool = False
+    ) -> None:
+        super().__init__()
+        d_ff = -(-d_model // 3) * 8 if d_ff is None else d_ff
+        self.gate_up = nn.Linear(d_model, 2 * d_ff, bias=bias)
+        self.down = nn.Linear(d_ff, d_model, bias=bias)
+        self.activation = _ACTIVATIONS[activation]
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, context: object = None) -> Tensor:
+        """Maps each token `[..., d_model]` by itself."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(self.dropout(self.activation(gate) * up))
+
+    def reset_parameters(self, std: float, output_std: float) -> None:
+        """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
+        linear_(self.gate_up, std)
+        linear_(self.down, output_std)

@@ -1,0 +1,42 @@
+"""Normalisation over the features of one token."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LayerNorm(nn.LayerNorm):
+    """Subtracts the mean, divides by the deviation ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)).
+
+    Args:
+        d_model: number of features of a token.
+        eps: added to the variance; 1e-5 as in PyTorch.
+        bias: whether to learn an offset beside the gain.
+    """
+
+    def __init__(self, d_model: int, *, eps: float = 1e-5, bias: bool = True) -> None:
+        super().__init__(d_model, eps=eps, bias=bias)
+
+
+class RMSNorm(nn.Module):
+    """Divides by the root mean square, without mean or offset ([Zhang and Sennrich 2019](https://arxiv.org/abs/1910.07467)).
+
+    Args:
+        d_model: number of features of a token.
+        eps: added to the mean square; 1e-6 as in LLaMA.
+    """
+
+    def __init__(self, d_model: int, *, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d_model))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises `x [..., d_model]`."""
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+    def reset_parameters(self) -> None:
+        """Sets the gain to one."""
+        nn.init.ones_(self.weight)
+
+

@@ -1,0 +1,125 @@
+"""The contract every tokenizer keeps, and the door through which a saved one comes back."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from omniformer_tokenizers.tokens import Tokens
+
+CONFIG_FILE = "tokenizer_config.json"
+
+
+class Tokenizer(ABC):
+    """Turns one raw sample into `Tokens`; has no learned weights, runs in data workers, and pickles.
+
+    A subclass keeps its constructor arguments as attributes of the same name (`save_pretrained` writes them), sets
+    `modality`, and implements `__call__`. One that must be fitted on data first (a vocabulary, a codebook, statistics)
+    also overrides `_save_files` and `_load_files`; fitting is deterministic.
+    """
+
+    modality: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, raw: Any) -> Tokens:
+        """The tokens of one raw sample."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> Mapping[str, Any]:
+        """The sizes an embedder must know, by the name its constructor gives them: `vocab_size`, `features`, `axes`...
+
+        Plain JSON values; those of a fitted tokenizer are final only once it is fitted.
+        """
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, as plain JSON values."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the tokenizer is ready: always, unless it learns something from data with `fit` first."""
+        return True
+
+    def fit(self, raws: Iterable[Any]) -> Self:
+        """Learns from raw samples what the tokenizer needs (a vocabulary, a codebook, statistics), deterministically.
+
+        A tokenizer that has nothing to learn reads nothing. Pass training samples only.
+        """
+        return self
+
+    def encode_batch(self, raws: Iterable[Any]) -> list[Tokens]:
+        """The tokens of many raw samples: equal to one call each, but faster where batching helps."""
+        return [self(raw) for raw in raws]
+
+    def decode(self, tokens: Tokens) -> Any:
+        """The raw sample back from its tokens, where an inverse exists.
+
+        Raises:
+            TypeError: this tokenizer loses information that no inverse can restore.
+        """
+        raise TypeError(f"{type(self).__name__} has no inverse: its tokens do not determine the raw sample")
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes the tokenizer as JSON and safetensors into `folder`, which is made when missing."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"tokenizer": type(self).__name__, **self.config()}
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        self._save_files(folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """The tokenizer that `save_pretrained` wrote into `folder`.
+
+        Raises:
+            FileNotFoundError: the folder holds no saved tokenizer.
+            ValueError: it holds a tokenizer of another class.
+        """
+        config = _read_config(Path(folder))
+        name = config.pop("tokenizer")
+        if name != cls.__name__:
+            raise ValueError(
+                f"{folder} holds a {name}, not a {cls.__name__}; use omniformer_tokenizers.load({str(folder)!r})"
+            )
+        tokenizer = cls(**config)
+        tokenizer._load_files(Path(folder))
+        return tokenizer
+
+    def _save_files(self, folder: Path) -> None:
+        """Writes what fitting found; nothing for a tokenizer that is not fitted."""
+
+    def _load_files(self, folder: Path) -> None:
+        """Reads what `_save_files` wrote."""
+
+
+def load(folder: str | Path) -> Tokenizer:
+    """The tokenizer saved in `folder`, whatever its class.
+
+    Only classes of this package's public list are built: a folder cannot name code to run.
+
+    Raises:
+        FileNotFoundError: the folder holds no saved tokenizer.
+        ValueError: it names a class that this package does not have.
+    """
+    package = import_module("omniformer_tokenizers")
+    name = _read_config(Path(folder))["tokenizer"]
+    known = getattr(package, name) if name in package.__all__ else None
+    if not (isinstance(known, type) and issubclass(known, Tokenizer)):
+        raise ValueError(f"{folder} was saved by {name!r}, which is not a tokenizer of omniformer_tokenizers")
+    return known.from_pretrained(folder)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no saved tokenizer: {CONFIG_FILE} is missing")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(config, dict) or "tokenizer" not in config:
+        raise ValueError(f"{path} does not name its tokenizer; expected a JSON object with the key 'tokenizer'")
+    return config
