@@ -17,6 +17,7 @@ class Sample:
         pieces: its tokens, piece by piece. A modality that is missing is a piece that is not there.
         targets: what to predict of the sample as a whole, by name.
         token_targets: what to predict of each token, by name; one row for each token of all pieces together.
+        prefix: how many leading tokens the rule `Prefix` lets the whole sample read.
 
     Raises:
         ValueError: a token target has another number of rows than the pieces have tokens.
@@ -26,6 +27,7 @@ class Sample:
     pieces: Sequence[Tokens]
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     token_targets: Mapping[str, Tensor] = field(default_factory=dict)
+    prefix: int = 0
 
     def __post_init__(self) -> None:
         for name, target in self.token_targets.items():
@@ -56,6 +58,7 @@ class Batch(Movable):
     targets: Mapping[str, Tensor]
     token_targets: Mapping[str, Tensor]
     ids: tuple[str, ...]
+    prefix: Tensor
 
     _host_only = ("lengths", "ids")
 
@@ -99,6 +102,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         targets={name: torch.stack(rows) for name, rows in _aligned(samples, "targets").items()},
         token_targets={name: torch.cat(rows) for name, rows in _aligned(samples, "token_targets").items()},
         ids=tuple(sample.id for sample in samples),
+        prefix=torch.tensor([sample.prefix for sample in samples]),
     )
 
 

@@ -1,5 +1,9 @@
 """Additive attention scores: how much more or less a query attends to a key, apart from what the tokens say."""
 
+import math
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from omniformer.core.layout import View
@@ -19,3 +23,150 @@ class Bias(nn.Module):
             `[heads or 1, *pairs]`, where pairs is the broadcast shape of the two views.
         """
         raise NotImplementedError
+
+
+class ALiBi(Bias):
+    """`-slope * distance` with a fixed slope for each head ([Press et al. 2021](https://arxiv.org/abs/2108.12409)).
+
+    Slopes are powers of `2^(-8 / n_heads)`; where the number of heads is no power of two, the authors' way of filling up.
+    The distance counts places in the sample, both ways.
+
+    Args:
+        n_heads: number of query heads.
+
+    Example:
+        >>> ALiBi(n_heads=8).slopes.tolist()[:3]
+        [0.5, 0.25, 0.125]
+    """
+
+    def __init__(self, *, n_heads: int) -> None:
+        super().__init__()
+        if n_heads < 1:
+            raise ValueError(f"n_heads={n_heads} must be at least 1")
+        self.register_buffer("slopes", torch.tensor(_slopes(n_heads)), persistent=False)
+        self.slopes: Tensor
+
+    def forward(self, query: View, key: View) -> Tensor:
+        distance = (query.index - key.index).abs()
+        return -_per_head(self.slopes, distance) * distance
+
+
+def _slopes(n_heads: int) -> list[float]:
+    power = 2 ** math.floor(math.log2(n_heads))
+    slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+    # Heads beyond a power of two take every second slope of twice as many heads.
+    return slopes + [2 ** (-8 * (2 * i + 1) / (2 * power)) for i in range(n_heads - power)]
+
+
+class T5Buckets(Bias):
+    """A learned number for each head and bucket of distances ([Raffel et al. 2020](https://arxiv.org/abs/1910.10683), 2.1):
+    near distances have a bucket each, far ones share buckets of growing width.
+
+    Args:
+        n_heads: number of query heads.
+        n_buckets: buckets, of which half are for keys after the query when `bidirectional`.
+        max_distance: from here on all distances share the last bucket.
+        bidirectional: whether keys after the query have buckets of their own, as in an encoder; in a decoder they are
+            never seen.
+        init_std: deviation of the numbers at the start.
+
+    Raises:
+        ValueError: there are fewer than 2 buckets a side (4 when bidirectional), or `max_distance` does not exceed the
+            distances that have a bucket each.
+    """
+
+    no_weight_decay = ("table",)
+
+    def __init__(
+        self,
+        *,
+        n_heads: int,
+        n_buckets: int = 32,
+        max_distance: int = 128,
+        bidirectional: bool = True,
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        self.side = n_buckets // 2 if bidirectional else n_buckets
+        if self.side < 2 or max_distance <= self.side // 2:
+            raise ValueError(
+                f"n_buckets={n_buckets} gives {self.side} buckets a side, at least 2 are needed; max_distance={max_distance} "
+                f"must exceed {self.side // 2}, the distances with a bucket each"
+            )
+        self.max_distance, self.bidirectional, self.init_std = max_distance, bidirectional, init_std
+        self.table = nn.Parameter(torch.empty(n_buckets, n_heads))
+        self.reset_parameters()
+
+    def forward(self, query: View, key: View) -> Tensor:
+        return self.table[self.bucket(key.index - query.index)].movedim(-1, 0)
+
+    def bucket(self, offset: Tensor) -> Tensor:
+        """The bucket of a key that lies `offset` places after the query.
+
+        Shapes:
+            int64, any shape → the same.
+        """
+        after = (offset > 0) & self.bidirectional
+        distance = offset.abs() if self.bidirectional else (-offset).clamp(min=0)
+        near = self.side // 2
+        # float32 and truncation as in the published models: a bucket's border is part of the weights' meaning.
+        share = (distance.float().clamp(min=1) / near).log() / math.log(self.max_distance / near)
+        far = (near + (share * (self.side - near)).long()).clamp(max=self.side - 1)
+        return torch.where(distance < near, distance, far) + after * self.side
+
+    def reset_parameters(self) -> None:
+        """Draws the numbers anew."""
+        nn.init.normal_(self.table, std=self.init_std)
+
+
+class RelativeTable(Bias):
+    """A learned number for each head and difference of coordinates: in one dimension after
+    [Shaw et al. 2018](https://arxiv.org/abs/1803.02155), in two after [Liu et al. 2021](https://arxiv.org/abs/2103.14030) (Swin).
+
+    It reads the layout's positions, or the order of tokens where it has none. Differences beyond `max_distances` share
+    the last number, as in Shaw et al. Positions are rounded to whole numbers.
+
+    Args:
+        n_heads: number of query heads.
+        max_distances: along each axis, the largest difference told apart: [16] for text, [13, 13] for 14 x 14 patches.
+        init_std: deviation of the numbers at the start; 0.02 as in Swin.
+
+    Raises:
+        ValueError: `max_distances` is empty or holds a number below 0; at first use, the positions have another number of
+            axes.
+    """
+
+    no_weight_decay = ("table",)
+
+    def __init__(self, *, n_heads: int, max_distances: Sequence[int], init_std: float = 0.02) -> None:
+        super().__init__()
+        if not max_distances or min(max_distances) < 0:
+            raise ValueError(f"max_distances={list(max_distances)} must hold at least one number, each at least 0")
+        self.max_distances, self.init_std = tuple(max_distances), init_std
+        self.table = nn.Parameter(torch.empty(*(2 * most + 1 for most in max_distances), n_heads))
+        self.reset_parameters()
+
+    def forward(self, query: View, key: View) -> Tensor:
+        places = []
+        for axis, most in enumerate(self.max_distances):
+            difference = self._coordinate(key, axis) - self._coordinate(query, axis)
+            places.append(difference.clamp(-most, most) + most)
+        return self.table[tuple(places)].movedim(-1, 0)
+
+    def _coordinate(self, view: View, axis: int) -> Tensor:
+        positions, axes = view.layout.positions, len(self.max_distances)
+        if positions is None and axes == 1:
+            return view.index
+        given = 1 if positions is None else positions.shape[1]
+        if positions is None or given != axes:
+            raise ValueError(f"positions have {given} axes, this table has {axes} (max_distances={list(self.max_distances)})")
+        return positions[view.token, axis].round().long()
+
+    def reset_parameters(self) -> None:
+        """Draws the numbers anew."""
+        nn.init.normal_(self.table, std=self.init_std)
+
+
+def _per_head(values: Tensor, pairs: Tensor) -> Tensor:
+    """One value a head, shaped to broadcast against pairs."""
+    return values.view(-1, *([1] * pairs.ndim))

@@ -1,87 +1,58 @@
-"""Residual connections, and the block that is made of two of them."""
+"""Blocks: one layer of a transformer, made of attention and feed-forward branches."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
+from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import Context
+from omniformer.core.connection import TanhGate
+
+Factory = Callable[..., nn.Module]
 
 
-class PreNorm(nn.Module):
-    """`x + branch(norm(x))`: the residual stream stays untouched from end to end
-    ([Xiong et al. 2020](https://arxiv.org/abs/2002.04745)).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one block is made from: the factories of its parts, and the sizes of its place in the stack.
 
     Args:
-        branch: what to add, called with the normalised tokens and the context.
+        layer: number of the block, counted from 0.
         d_model: width of the residual stream.
-        norm: makes the norm.
-        dropout: share of the branch's output set to zero in training.
-        stochastic_depth: chance in training that a sample skips the branch
-            ([Huang et al. 2016](https://arxiv.org/abs/1603.09382)).
+        n_heads: number of query heads.
+        n_kv_heads: number of key and value heads; None: as many as query heads.
+        attention: makes attention, called with `d_model`, `n_heads`, `n_kv_heads`.
+        feedforward: makes a feed-forward layer, called with `d_model`.
+        norm: makes a norm, called with a width.
+        connection: makes a residual connection around a branch.
+        dropout: of the output of every branch.
+        stochastic_depth: chance to skip a branch of this block.
     """
 
-    def __init__(
-        self,
-        branch: nn.Module,
-        *,
-        d_model: int,
-        norm: Callable[[int], nn.Module],
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.norm = norm(d_model)
-        self.branch = branch
-        self.dropout = nn.Dropout(dropout)
-        self.stochastic_depth = stochastic_depth
+    layer: int
+    d_model: int
+    n_heads: int
+    n_kv_heads: int | None
+    attention: Factory
+    feedforward: Factory
+    norm: Factory
+    connection: Factory
+    dropout: float
+    stochastic_depth: float
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Adds the branch to the tokens `[tokens, d_model]`."""
-        return x + self.dropped(self.branch(self.norm(x), context), context)
+    def new_attention(self, attention: Factory | None = None) -> nn.Module:
+        """Attention of this block's sizes; of another kind where one is given."""
+        return (attention or self.attention)(d_model=self.d_model, n_heads=self.n_heads, n_kv_heads=self.n_kv_heads)
 
-    def dropped(self, update: Tensor, context: Context) -> Tensor:
-        """The update after dropout and stochastic depth; whole samples skip it together."""
-        update = self.dropout(update)
-        if not (self.training and self.stochastic_depth):
-            return update
-        layout = context.plan.layout
-        kept = torch.rand(layout.n_samples, 1, device=update.device) >= self.stochastic_depth
-        return update * kept.to(update.dtype)[layout.sample] / (1 - self.stochastic_depth)
+    def new_feedforward(self) -> nn.Module:
+        """A feed-forward layer of this block's width."""
+        return self.feedforward(self.d_model)
 
-
-class PostNorm(PreNorm):
-    """`norm(x + branch(x))`, as in the first transformer ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.1).
-
-    Arguments as for `PreNorm`.
-    """
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Adds the branch to the tokens `[tokens, d_model]` and normalises the sum."""
-        return self.norm(x + self.dropped(self.branch(x, context), context))
-
-
-class SandwichNorm(PreNorm):
-    """`x + norm_out(branch(norm(x)))` ([Ding et al. 2021](https://arxiv.org/abs/2105.13290), 2.4).
-
-    Arguments as for `PreNorm`.
-    """
-
-    def __init__(
-        self,
-        branch: nn.Module,
-        *,
-        d_model: int,
-        norm: Callable[[int], nn.Module],
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-    ) -> None:
-        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
-        self.norm_out = norm(d_model)
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Adds the normalised branch to the tokens `[tokens, d_model]`."""
-        return x + self.dropped(self.norm_out(self.branch(self.norm(x), context)), context)
+    def connect(self, branch: nn.Module, connection: Factory | None = None) -> nn.Module:
+        """A residual connection around a branch; of another kind where one is given."""
+        return (connection or self.connection)(
+            branch, d_model=self.d_model, norm=self.norm, dropout=self.dropout, stochastic_depth=self.stochastic_depth
+        )
 
 
 class Block(nn.Module):
@@ -91,16 +62,104 @@ class Block(nn.Module):
             └────────────────┘   └─────────────────┘
 
     Args:
-        attention: the first residual connection.
-        feedforward: the second.
+        parts: what it is made from.
     """
 
-    def __init__(self, *, attention: nn.Module, feedforward: nn.Module) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self.attention = attention
-        self.feedforward = feedforward
+        self.attention = parts.connect(parts.new_attention())
+        self.feedforward = parts.connect(parts.new_feedforward())
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Passes tokens `[tokens, d_model]` through both connections."""
         x = self.attention(x, context)
         return self.feedforward(x, context)
+
+
+class ParallelBlock(nn.Module):
+    """Attention and feed-forward side by side behind one norm
+    ([Wang and Komatsuzaki 2021](https://github.com/kingoflolz/mesh-transformer-jax), GPT-J;
+    [Chowdhery et al. 2022](https://arxiv.org/abs/2204.02311), PaLM).
+
+        x ──┬── attention + feedforward ──(+)── x
+            └──────────────────────────────┘
+
+    Args:
+        parts: what it is made from.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.both = parts.connect(_Sum(parts.new_attention(), parts.new_feedforward()))
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Passes tokens `[tokens, d_model]` through both branches at once."""
+        return self.both(x, context)
+
+
+class _Sum(nn.Module):
+    """Two branches that read the same tokens."""
+
+    def __init__(self, attention: nn.Module, feedforward: nn.Module) -> None:
+        super().__init__()
+        self.attention, self.feedforward = attention, feedforward
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.attention(x, context) + self.feedforward(x, context)
+
+
+class CrossBlock(nn.Module):
+    """A decoder's layer, which also reads a memory ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), figure 1).
+
+        x ──┬── attention ──(+)──┬── cross ──(+)──┬── feedforward ──(+)── x
+            └────────────────┘   └────────────┘   └─────────────────┘
+
+    Args:
+        parts: what it is made from.
+        cross: makes cross-attention, called with `d_model`, `n_heads`, `n_kv_heads`.
+    """
+
+    def __init__(self, parts: Parts, *, cross: Factory = CrossAttention) -> None:
+        super().__init__()
+        self.attention = parts.connect(parts.new_attention())
+        self.cross = parts.connect(parts.new_attention(cross))
+        self.feedforward = parts.connect(parts.new_feedforward())
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Passes tokens `[tokens, d_model]` through the three connections."""
+        x = self.attention(x, context)
+        x = self.cross(x, context)
+        return self.feedforward(x, context)
+
+
+class GatedCrossBlock(nn.Module):
+    """A language model's layer with gated cross-attention before it ([Alayrac et al. 2022](https://arxiv.org/abs/2204.14198),
+    Flamingo, figure 4). With both gates at zero, where they begin, it says exactly what the layer says alone.
+
+        x ── gated cross ── gated feedforward ── attention ── feedforward ── x
+
+    Args:
+        parts: what it is made from.
+        cross: makes cross-attention, called with `d_model`, `n_heads`, `n_kv_heads`.
+        every: the gated pair stands before every so many layers, the first included; the others are a plain `Block`.
+
+    Raises:
+        ValueError: `every` is below 1.
+    """
+
+    def __init__(self, parts: Parts, *, cross: Factory = CrossAttention, every: int = 1) -> None:
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every={every} must be at least 1")
+        self.reads = parts.layer % every == 0
+        if self.reads:
+            self.cross = parts.connect(parts.new_attention(cross), TanhGate)
+            self.cross_feedforward = parts.connect(parts.new_feedforward(), TanhGate)
+        self.attention = parts.connect(parts.new_attention())
+        self.feedforward = parts.connect(parts.new_feedforward())
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Passes tokens `[tokens, d_model]` through the connections."""
+        if self.reads:
+            x = self.cross_feedforward(self.cross(x, context), context)
+        return self.feedforward(self.attention(x, context), context)

@@ -1,52 +1,69 @@
 """Keys and values of earlier tokens, kept so that each new token costs one pass over itself."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from omniformer.core.attention.plan import Plan, lower
 from omniformer.core.layout import Layout
+from omniformer.core.memory import Memory, tokens_of
+from omniformer.core.rules import UNBOUNDED, Rule
+from omniformer.core.slots import Rows, Slots
 
 
 class LayerCache:
-    """The cache of one layer: rows of keys and values, one row a sample, in memory that doubles when it is full."""
+    """The cache of one layer: keys and values of the tokens read so far, and of the memory that cross-attention reads.
+
+    `state` is for layers that carry a few numbers from token to token instead of keys and values (recurrent layers, linear
+    attention): named tensors with one row a sample, which the layer itself reads and replaces.
+    """
 
     def __init__(self, owner: "KVCache") -> None:
         self._owner = owner
-        self._k: Tensor | None = None
-        self._v: Tensor | None = None
+        self._k, self._v = Rows(owner._columns), Rows(owner._columns)
+        self._memory: tuple[Tensor, Tensor] | None = None
+        self.state: dict[str, Tensor] = {}
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds the new tokens' keys and values and returns those of all tokens so far, packed.
+        """Adds the new tokens' keys and values and returns those of all tokens still held.
+
+        Both are kept without gradient. Where all samples hold equally many tokens, the result is a view of the cache and
+        nothing is copied.
 
         Shapes:
-            `[new tokens, kv_heads, head_dim]` → `[all tokens, kv_heads, head_dim]`.
+            `[new tokens, kv_heads, head_dim]` → `[held tokens, kv_heads, head_dim]`, packed, or
+            `[samples, tokens, kv_heads, head_dim]` where all hold equally many.
         """
-        owner = self._owner
-        self._k, self._v = self._store(self._k, k), self._store(self._v, v)
-        return self._k[owner.rows, owner.columns], self._v[owner.rows, owner.columns]
+        return self._k.append(k, self._owner.slots), self._v.append(v, self._owner.slots)
 
-    def reorder(self, samples: Tensor) -> None:
-        """Makes row i the former row `samples[i]`, as beam search asks."""
-        if self._k is not None and self._v is not None:
-            self._k, self._v = self._k.index_select(0, samples), self._v.index_select(0, samples)
+    def once(self, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The memory's keys and values, computed in the first call."""
+        if self._memory is None:
+            k, v = compute()
+            self._memory = k.detach(), v.detach()
+        return self._memory
 
-    def _store(self, rows: Tensor | None, new: Tensor) -> Tensor:
-        owner = self._owner
-        needed = int(owner.lengths.max())
-        if rows is None or rows.shape[1] < needed:
-            grown = new.new_zeros(len(owner.lengths), max(2 * needed, 16), *new.shape[1:])
-            if rows is not None:
-                grown[:, : rows.shape[1]] = rows
-            rows = grown
-        rows[owner.new.sample, owner.new.index] = new
-        return rows
+    def _reorder(self, samples: Tensor, memory_tokens: Tensor | None) -> None:
+        self._k.reorder(samples)
+        self._v.reorder(samples)
+        self.state = {name: rows[samples] for name, rows in self.state.items()}
+        if self._memory is not None and memory_tokens is not None:
+            k, v = self._memory
+            self._memory = k[memory_tokens], v[memory_tokens]
 
 
 class KVCache:
-    """A growing cache for all layers of a decoder.
+    """The cache of all layers of a decoder; it grows, its memory doubling when it is full.
+
+    A step of decoding is `layout, _ = cache.extend(lengths)`, then `core(x, layout, rule, cache=cache)`. Samples may have
+    prompts of different lengths, and any of them may add no token in a step.
 
     Args:
         n_layers: layers of the decoder.
-        n_samples: samples decoded side by side; their lengths may differ.
+        n_samples: samples decoded side by side.
+        device: where keys and values lie.
 
     Example:
         >>> cache = KVCache(n_layers=1, n_samples=2)
@@ -60,21 +77,188 @@ class KVCache:
         self.lengths = torch.zeros(n_samples, dtype=torch.long)
         self.device = torch.device(device)
         self.layers = [LayerCache(self) for _ in range(n_layers)]
+        self.memory: Memory | None = None
+        self._given: Tensor | None = None
+        self._facts: dict[str, Rows] = {}
+        self._prefix: Tensor | None = None
 
-    def extend(self, new_lengths: Tensor, positions: Tensor | None = None) -> tuple[Layout, Layout]:
-        """Announces new tokens: their layout, and that of all tokens once they are in.
+    def extend(
+        self,
+        new_lengths: Tensor,
+        positions: Tensor | None = None,
+        *,
+        prefix: Tensor | None = None,
+        modality: Tensor | None = None,
+        features: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Layout, Layout]:
+        """Announces new tokens: their layout, and that of all tokens held once they are in.
+
+        Args:
+            new_lengths: tokens that each sample adds.
+            positions: coordinates of the new tokens, as in `Layout`; like the next three, given in every step or never.
+            prefix: length of each sample's prefix, with the first step.
+            modality: modality of the new tokens.
+            features: further named features of the new tokens.
 
         Shapes:
-            new_lengths int64 `[samples]`; positions `[new tokens, axes]`.
+            new_lengths int64 `[samples]`; positions `[new tokens, axes]`; prefix int64 `[samples]`; modality int64
+            `[new tokens]`.
+
+        Raises:
+            ValueError: the number of samples differs, or tokens do not fit in (`StaticCache`).
         """
-        self.new = Layout(lengths=new_lengths, start=self.lengths.clone(), positions=positions, device=self.device)
-        self.lengths = self.lengths + new_lengths.cpu()
-        seen = Layout(lengths=self.lengths, device=self.device)
-        self.rows, self.columns = seen.sample, seen.index
-        return self.new, seen
+        new_lengths = new_lengths.cpu().long()
+        if len(new_lengths) != len(self.lengths):
+            raise ValueError(f"this cache holds {len(self.lengths)} samples; received {len(new_lengths)} lengths")
+        facts = {"positions": positions, "modality": modality, **(features or {})}
+        facts = {name: fact.to(self.device) for name, fact in facts.items() if fact is not None}
+        if self.lengths.any() and facts.keys() != self._facts.keys():
+            raise ValueError(f"earlier steps gave {sorted(self._facts)} of each token, this one gives {sorted(facts)}")
+        lengths, prefix = self._grown(new_lengths), self._prefix if prefix is None else prefix
+        new = _layout(facts, lengths=new_lengths, start=self.lengths, prefix=prefix, device=self.device)
+        self.slots = self._slots(self.lengths, new, lengths)
+        self.new, self.lengths, self._prefix = new, lengths, prefix
+        kept = {name: self._keep(name, fact) for name, fact in facts.items()}
+        seen = self.slots.seen
+        self.seen = _layout(kept, lengths=seen.lengths, places=seen.places, prefix=prefix, device=self.device)
+        return self.new, self.seen
+
+    def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
+        """A rule lowered for the tokens that `extend` announced last.
+
+        Raises:
+            ValueError: the rule may ask for tokens that the cache forgets (`SlidingCache`).
+        """
+        return lower(rule, self.new, self.seen, kernel=kernel)
+
+    def remember(self, memory: Memory | None) -> Memory | None:
+        """The memory that cross-attention reads: the one given first, later calls need not give it again.
+
+        Raises:
+            ValueError: another memory is given later.
+        """
+        if memory is not None and self._given is None:
+            self.memory, self._given = memory, memory.x
+        if memory is not None and memory.x is not self._given:
+            raise ValueError("this cache keeps keys and values of the memory it was given first; make a new cache for another")
+        return self.memory
 
     def reorder(self, samples: Tensor) -> None:
-        """Makes sample i the former sample `samples[i]` in every layer."""
+        """Makes sample i the former sample `samples[i]` in every layer, as beam search asks.
+
+        Samples may repeat or be left out, so their number may change.
+
+        Shapes:
+            samples int64 `[new samples]`.
+        """
+        memory_tokens = None
+        if self.memory is not None:
+            memory_tokens = tokens_of(self.memory.layout, samples)
+            self.memory = self.memory.take(samples)
         self.lengths = self.lengths[samples.cpu()]
+        samples = samples.to(self.device)
+        self._prefix = None if self._prefix is None else self._prefix[samples.to(self._prefix.device)]
         for layer in self.layers:
-            layer.reorder(samples.to(self.device))
+            layer._reorder(samples, memory_tokens)
+        for fact in self._facts.values():
+            fact.reorder(samples)
+
+    def _grown(self, new_lengths: Tensor) -> Tensor:
+        """The lengths once the new tokens are in."""
+        return self.lengths + new_lengths
+
+    def _keep(self, name: str, fact: Tensor) -> Tensor:
+        """Stores a fact about the new tokens and returns that of all tokens held, packed."""
+        kept = self._facts.setdefault(name, Rows(self._columns)).append(fact, self.slots)
+        return kept.flatten(0, 1) if self.slots.equal else kept
+
+    def _columns(self, needed: int, present: int) -> int:
+        """How many columns to have so that `needed` fit."""
+        return present if needed <= present else max(2 * needed, 16)
+
+    def _slots(self, start: Tensor, new: Layout, lengths: Tensor) -> Slots:
+        """Where the new tokens are written, and which columns are read."""
+        return Slots(start, new, lengths)
+
+
+class StaticCache(KVCache):
+    """A cache of fixed capacity, allocated whole at the first step: its memory never grows or moves.
+
+    Args:
+        n_layers: layers of the decoder.
+        n_samples: samples decoded side by side.
+        capacity: most tokens that a sample may have.
+        device: where keys and values lie.
+
+    Raises:
+        ValueError: `capacity` is below 1; at `extend`, a sample would have more tokens than `capacity`. The cache is then
+            as it was.
+    """
+
+    def __init__(self, *, n_layers: int, n_samples: int, capacity: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(n_layers=n_layers, n_samples=n_samples, device=device)
+        if capacity < 1:
+            raise ValueError(f"capacity={capacity} must be at least 1")
+        self.capacity = capacity
+
+    def _grown(self, new_lengths: Tensor) -> Tensor:
+        grown = super()._grown(new_lengths)
+        if len(grown) and int(grown.max()) > self.capacity:
+            raise ValueError(
+                f"sample {int(grown.argmax())} would have {int(grown.max())} tokens; this cache has capacity={self.capacity}"
+            )
+        return grown
+
+    def _columns(self, needed: int, present: int) -> int:
+        return self.capacity
+
+
+class SlidingCache(KVCache):
+    """A cache of the last tokens and the very first ones ([Xiao et al. 2023](https://arxiv.org/abs/2309.17453),
+    StreamingLLM): its memory does not depend on how much was read.
+
+    It serves rules that look no further back, such as `Causal() & (Window(left=window - 1) | Sinks(sinks))`. Tokens keep
+    the positions they were read with, so decoding equals one pass over everything under the same rule.
+
+    Args:
+        n_layers: layers of the decoder.
+        n_samples: samples decoded side by side.
+        window: last tokens kept of each sample, the new one included.
+        sinks: first tokens kept of each sample.
+        device: where keys and values lie.
+
+    Raises:
+        ValueError: `window` is below 1 or `sinks` below 0; at `plan`, the rule looks further back than `window` or has
+            more sinks.
+    """
+
+    def __init__(
+        self, *, n_layers: int, n_samples: int, window: int, sinks: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
+        super().__init__(n_layers=n_layers, n_samples=n_samples, device=device)
+        if window < 1 or sinks < 0:
+            raise ValueError(f"window={window} must be at least 1 and sinks={sinks} at least 0")
+        self.window, self.sinks = window, sinks
+
+    def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
+        """A rule lowered for the tokens that `extend` announced last."""
+        reach = rule.reach()
+        if reach.left >= self.window or reach.sinks > self.sinks or reach.scattered:
+            left = "any number of" if reach.scattered or reach.left >= UNBOUNDED else reach.left
+            raise ValueError(
+                f"{rule} looks {left} tokens back and at {reach.sinks} first tokens; this cache keeps window={self.window} "
+                f"with the new token and sinks={self.sinks}"
+            )
+        return super().plan(rule, kernel=kernel)
+
+    def _columns(self, needed: int, present: int) -> int:
+        return self.sinks + self.window
+
+    def _slots(self, start: Tensor, new: Layout, lengths: Tensor) -> Slots:
+        return Slots(start, new, lengths, sinks=self.sinks, window=self.window)
+
+
+def _layout(facts: Mapping[str, Tensor], **shape: Any) -> Layout:
+    """A layout with facts about its tokens."""
+    features = {name: fact for name, fact in facts.items() if name not in ("positions", "modality")}
+    return Layout(positions=facts.get("positions"), modality=facts.get("modality"), features=features, **shape)

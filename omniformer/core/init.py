@@ -1,5 +1,7 @@
 """Initial weights: how wide a draw, and how the draw shrinks with depth."""
 
+import inspect
+
 from torch import nn
 
 
@@ -19,3 +21,21 @@ def depth_scaled(std: float, n_layers: int) -> float:
         0.01
     """
     return std / (2 * n_layers) ** 0.5
+
+
+def reset(part: nn.Module, std: float, output_std: float) -> None:
+    """Draws the weights of a part and of all parts inside it anew.
+
+    A part says how by a method `reset_parameters`. Parts that end in a map back onto the residual stream take two
+    deviations, `reset_parameters(std, output_std)`; all others none. Linear maps and tables of PyTorch itself are drawn by
+    the part that holds them.
+
+    Args:
+        std: deviation for the maps in.
+        output_std: deviation for the maps back onto the residual stream.
+    """
+    for module in part.modules():
+        draw = getattr(module, "reset_parameters", None)
+        if draw is None or isinstance(module, nn.Linear | nn.Embedding):
+            continue
+        draw(std, output_std) if len(inspect.signature(draw).parameters) == 2 else draw()

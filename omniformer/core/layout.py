@@ -20,6 +20,8 @@ class Layout:
     Args:
         lengths: tokens of each sample; zero is legal. Kept on the host, because it steers which kernels run.
         start: index that the first token of each sample has; 0 unless earlier tokens wait in a cache.
+        places: index of each token in its sample, where it is not the order in which they lie: keys of a cache that has
+            forgotten some.
         positions: coordinates of the tokens, for rotary positions.
         edges: directed edges over the whole pack, from `edges[0]` (source) to `edges[1]` (target): the target attends to
             the source, PyTorch Geometric's direction of messages.
@@ -32,12 +34,12 @@ class Layout:
         device: where the index tensors shall lie; that of the other tensors by default.
 
     Shapes:
-        lengths, start, prefix int64 `[samples]`; positions `[tokens, axes]`; edges int64 `[2, edges]`; modality int64
-        `[tokens]`; each of pairs `[sum of squared lengths, ...]`. Made from them: offsets int64 `[samples + 1]`, sample
+        lengths, start, prefix int64 `[samples]`; places, modality int64 `[tokens]`; positions `[tokens, axes]`; edges
+        int64 `[2, edges]`; each of pairs `[sum of squared lengths, ...]`. Made from them: offsets int64 `[samples + 1]`, sample
         and index int64 `[tokens]` (which sample a token belongs to, and its place in it).
 
     Raises:
-        ValueError: a length is negative, or another field does not fit the lengths.
+        ValueError: a length is negative, another field does not fit the lengths, or an edge joins two samples.
 
     Example:
         >>> layout = Layout(lengths=torch.tensor([2, 0, 3]))
@@ -47,6 +49,7 @@ class Layout:
 
     lengths: Tensor
     start: Tensor | None = None
+    places: Tensor | None = None
     positions: Tensor | None = None
     edges: Tensor | None = None
     edge_features: Tensor | None = None
@@ -68,6 +71,7 @@ class Layout:
         n_tokens, n_samples = int(lengths.sum()), len(lengths)
         for name, value, expected in (
             ("positions", self.positions, n_tokens),
+            ("places", self.places, n_tokens),
             ("modality", self.modality, n_tokens),
             ("start", self.start, n_samples),
             ("prefix", self.prefix, n_samples),
@@ -79,12 +83,16 @@ class Layout:
                 raise ValueError(
                     f"{name} has {len(value)} rows; lengths {_brief(lengths)} need {expected}"
                 )
+        if self.edges is not None:
+            _check_edges(self.edges, lengths)
         device = torch.device(self.device) if self.device is not None else self._device_of_fields()
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         sample = torch.repeat_interleave(torch.arange(n_samples), lengths, output_size=n_tokens)
         index = torch.arange(n_tokens) - offsets[sample]
         if self.start is not None:
             index = index + self.start.cpu()[sample]
+        if self.places is not None:
+            index = self.places
         for name, value in (("offsets", offsets), ("sample", sample), ("index", index)):
             object.__setattr__(self, name, value.to(device, non_blocking=True))
         object.__setattr__(self, "lengths", lengths)
@@ -145,7 +153,7 @@ class Layout:
         """
         longest = int(self.lengths.max()) if self.n_samples else 0
         padded = packed.new_full((self.n_samples, longest, *packed.shape[1:]), value)
-        padded[self.sample, self.index - (0 if self.start is None else self.start.to(self.device)[self.sample])] = packed
+        padded[self.sample, torch.arange(self.n_tokens, device=self.device) - self.offsets[self.sample]] = packed
         return padded
 
     def view(self, tokens: Tensor | None = None) -> "View":
@@ -190,6 +198,11 @@ class View:
         return self.layout.sample[self.token]
 
     @property
+    def length(self) -> Tensor:
+        """Number of tokens of the token's sample."""
+        return (self.layout.offsets[1:] - self.layout.offsets[:-1])[self.sample]
+
+    @property
     def prefix(self) -> Tensor:
         """Length of the prefix of the token's sample."""
         return _required(self.layout.prefix, "prefix")[self.sample]
@@ -212,6 +225,25 @@ def _required(value: Tensor | None, name: str) -> Tensor:
     if value is None:
         raise ValueError(f"this rule or bias reads the layout's {name}, and the layout has none; pass Layout({name}=...)")
     return value
+
+
+def _check_edges(edges: Tensor, lengths: Tensor) -> None:
+    if edges.ndim != 2 or len(edges) != 2 or edges.is_floating_point():
+        raise ValueError(f"edges must be whole numbers [2, edges]; received {edges.dtype} {list(edges.shape)}")
+    if edges.device.type != "cpu" or not edges.numel():
+        return  # on an accelerator the check would make the host wait; batches are built on the host
+    n_tokens = int(lengths.sum())
+    outside = (edges < 0) | (edges >= n_tokens)
+    if outside.any():
+        raise ValueError(f"edges name token {int(edges[outside][0])}; the lengths allow 0 to {n_tokens - 1}")
+    sample = torch.repeat_interleave(torch.arange(len(lengths)), lengths)[edges]
+    crossing = (sample[0] != sample[1]).nonzero().flatten()
+    if len(crossing):
+        i = int(crossing[0])
+        raise ValueError(
+            f"edge {i} joins token {int(edges[0, i])} of sample {int(sample[0, i])} to token {int(edges[1, i])} of sample "
+            f"{int(sample[1, i])}; samples cannot attend to each other. Add each sample's offset to its own edges"
+        )
 
 
 def _to(value: object, device: torch.device | str, non_blocking: bool) -> object:

@@ -12,10 +12,15 @@ class LayerNorm(nn.LayerNorm):
         d_model: number of features of a token.
         eps: added to the variance; 1e-5 as in PyTorch.
         bias: whether to learn an offset beside the gain.
+        gain: whether to learn a gain; without one there is no offset either, as where `AdaptiveNorm` gives both.
+
+    Example:
+        >>> LayerNorm(2)(torch.tensor([[1.0, 3.0]])).round().tolist()
+        [[-1.0, 1.0]]
     """
 
-    def __init__(self, d_model: int, *, eps: float = 1e-5, bias: bool = True) -> None:
-        super().__init__(d_model, eps=eps, bias=bias)
+    def __init__(self, d_model: int, *, eps: float = 1e-5, bias: bool = True, gain: bool = True) -> None:
+        super().__init__(d_model, eps=eps, elementwise_affine=gain, bias=bias)
 
 
 class RMSNorm(nn.Module):
@@ -24,6 +29,10 @@ class RMSNorm(nn.Module):
     Args:
         d_model: number of features of a token.
         eps: added to the mean square; 1e-6 as in LLaMA.
+
+    Example:
+        >>> RMSNorm(2)(torch.tensor([[3.0, 3.0]])).round().tolist()
+        [[1.0, 1.0]]
     """
 
     def __init__(self, d_model: int, *, eps: float = 1e-6) -> None:

@@ -1,84 +1,295 @@
-"""Coordinates of tokens as rotations of queries and keys, or as vectors to add to the tokens."""
+"""Coordinates of tokens as vectors to add to the tokens."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
-from einops import rearrange
+from einops import einsum, rearrange
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from omniformer.core.layout import Layout
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rotation:
-    """Angles of one batch, computed once and shared by all layers.
-
-    Shapes:
-        cos and sin float32 `[tokens, 1, rotated]`, where rotated is an even number of features of a head.
-    """
-
-    cos: Tensor
-    sin: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Rotates the first features of each head by the token's angles; the rest pass unchanged.
-
-        Shapes:
-            `[tokens, heads, head_dim]` → the same.
-        """
-        rotated = self.cos.shape[-1]
-        head, rest = x[..., :rotated], x[..., rotated:]
-        first, second = head.chunk(2, dim=-1)
-        turned = torch.cat([-second, first], dim=-1)
-        out = (head * self.cos + turned * self.sin).to(x.dtype)
-        return torch.cat([out, rest], dim=-1) if rest.shape[-1] else out
+from omniformer.core.frequencies import Frequencies
+from omniformer.core.init import linear_
 
 
-class Rotary(nn.Module):
-    """Rotates query and key features by angles proportional to the token's coordinates, so that scores depend on
-    coordinate differences only ([Su et al. 2021](https://arxiv.org/abs/2104.09864)).
+class Position(nn.Module):
+    """Turns coordinates into vectors that an embedder adds to its tokens.
 
-    With several axes, each axis rotates its own share of the features. A coordinate that is constant within a sample,
-    such as those of a graph's nodes, changes no score.
+    A subclass implements `encode`.
 
     Args:
-        head_dim: features of a head.
-        n_axes: number of coordinates; tokens with fewer are taken to lie at 0 on the others.
+        d_model: width of the vectors.
+        n_axes: number of coordinates of a token.
+
+    Raises:
+        ValueError: at first use, the positions have another number of axes.
+    """
+
+    def __init__(self, *, d_model: int, n_axes: int = 1) -> None:
+        super().__init__()
+        self.d_model, self.n_axes = d_model, n_axes
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """The vectors to add.
+
+        Shapes:
+            `[tokens, axes]` → `[tokens, d_model]`.
+        """
+        if positions.shape[-1] != self.n_axes:
+            raise ValueError(
+                f"positions have {positions.shape[-1]} axes, {type(self).__name__} has n_axes={self.n_axes}; "
+                f"build it with n_axes={positions.shape[-1]}, or use NoPositions for tokens without coordinates"
+            )
+        return self.encode(positions)
+
+    def encode(self, positions: Tensor) -> Tensor:
+        """The vectors, once it is sure that the number of axes is right."""
+        raise NotImplementedError
+
+
+class NoPositions(Position):
+    """Adds nothing: for tokens in no order, or where rotary positions or biases say what is needed."""
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Zeros for any positions."""
+        return torch.zeros(len(positions), self.d_model, device=positions.device)
+
+
+class Sinusoidal(Position):
+    """Sines and cosines of geometrically spaced wavelengths ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.5):
+    `PE(pos, 2i) = sin(pos / base^(2i / d))` and `PE(pos, 2i + 1) = cos(...)`.
+
+    With several axes each has its own share of the features, one beside the other; features left over stay zero.
+
+    Args:
+        d_model: width of the vectors.
+        n_axes: number of coordinates of a token.
         base: the longest wavelength is about `2 pi base` positions; 10,000 as in the paper.
 
     Raises:
-        ValueError: `head_dim` is odd or has fewer than two features for each axis.
+        ValueError: `d_model` has fewer than two features for each axis.
 
     Example:
-        >>> rotation = Rotary(head_dim=8)(Layout.from_lengths(3))
-        >>> rotation(torch.ones(3, 1, 8)).shape
-        torch.Size([3, 1, 8])
+        >>> Sinusoidal(d_model=4)(torch.zeros(1, 1)).tolist()
+        [[0.0, 1.0, 0.0, 1.0]]
     """
 
-    def __init__(self, *, head_dim: int, n_axes: int = 1, base: float = 10_000.0) -> None:
-        super().__init__()
-        if head_dim % 2 or head_dim < 2 * n_axes:
-            raise ValueError(f"head_dim={head_dim} must be even and at least 2 for each of n_axes={n_axes}")
-        per_axis = head_dim // 2 // n_axes
-        frequency = base ** -(torch.arange(per_axis, dtype=torch.float64) / per_axis)
-        self.register_buffer("frequency", frequency.float(), persistent=False)
+    def __init__(self, *, d_model: int, n_axes: int = 1, base: float = 10_000.0) -> None:
+        super().__init__(d_model=d_model, n_axes=n_axes)
+        self.frequency = _frequencies(d_model // n_axes, base, d_model, n_axes)
+
+    def encode(self, positions: Tensor) -> Tensor:
+        """Each axis in its own features."""
+        waves = rearrange(_waves(positions, self.frequency()), "tokens axes features -> tokens (axes features)")
+        return F.pad(waves, (0, self.d_model - waves.shape[-1]))
+
+
+class SinusoidalSum(Position):
+    """Sinusoidal positions of every axis over the full width, summed.
+
+    Axis a counts in steps of its own, `1 / (a + 1)` of a position, so that (1, 2) and (2, 1) differ.
+
+    Args:
+        d_model: width of the vectors.
+        n_axes: number of coordinates of a token.
+        base: the longest wavelength is about `2 pi base` positions; 10,000 as in the paper.
+
+    Raises:
+        ValueError: `d_model` is below 2.
+    """
+
+    def __init__(self, *, d_model: int, n_axes: int = 1, base: float = 10_000.0) -> None:
+        super().__init__(d_model=d_model, n_axes=n_axes)
+        self.frequency = _frequencies(d_model, base, d_model, 1)
+
+    def encode(self, positions: Tensor) -> Tensor:
+        """The sum over the axes."""
+        steps = torch.arange(1, self.n_axes + 1, device=positions.device)
+        waves = _waves(positions / steps, self.frequency()).sum(1)
+        return F.pad(waves, (0, self.d_model - waves.shape[-1]))
+
+
+class Fourier(Position):
+    """Sines and cosines of random projections of the coordinates, mapped to the width
+    ([Tancik et al. 2020](https://arxiv.org/abs/2006.10739)).
+
+    Args:
+        d_model: width of the vectors.
+        n_axes: number of coordinates of a token.
+        n_frequencies: random projections.
+        scale: deviation of the frequencies, in turns for one unit of position. Large values tell near tokens apart, small
+            ones make near tokens alike; it should be about one over the distance that matters.
+    """
+
+    def __init__(self, *, d_model: int, n_axes: int = 1, n_frequencies: int = 64, scale: float = 1.0) -> None:
+        super().__init__(d_model=d_model, n_axes=n_axes)
+        # Drawn once and saved with the weights, which would mean nothing without them.
+        self.register_buffer("frequency", torch.randn(n_axes, n_frequencies) * scale)
         self.frequency: Tensor
-        self.n_axes = n_axes
+        self.map = nn.Linear(2 * n_frequencies, d_model)
+        self.reset_parameters()
 
-    def forward(self, layout: Layout) -> Rotation:
-        """The rotations of a batch, from the layout's positions, or the order of tokens where it has none.
+    def encode(self, positions: Tensor) -> Tensor:
+        """The mapped waves."""
+        angles = 2 * math.pi * positions.float() @ self.frequency.float()
+        waves = torch.cat([angles.sin(), angles.cos()], dim=-1)
+        return self.map(waves.to(self.map.weight.dtype))
 
-        Raises:
-            ValueError: the layout's positions have more axes than this rotary has.
-        """
-        positions = layout.index[:, None].float() if layout.positions is None else layout.positions
-        if positions.shape[1] > self.n_axes:
+    def reset_parameters(self) -> None:
+        """Draws the map, so that the vectors' features have variance one; the frequencies stay."""
+        linear_(self.map, (self.map.in_features / 2) ** -0.5)
+
+
+class Projected(Position):
+    """A learned linear map of another encoding.
+
+    Concatenating an encoding p to features f before an embedder's linear map is the same thing: `W [f; p]` is
+    `W_f f + W_p p`. So this is how positions are concatenated.
+
+    Args:
+        d_model: width of the vectors.
+        n_axes: number of coordinates of a token.
+        encoding: makes the encoding, called with `d_model=d_encoding` and `n_axes`.
+        d_encoding: width of the encoding.
+    """
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        n_axes: int = 1,
+        encoding: Callable[..., nn.Module] = Sinusoidal,
+        d_encoding: int = 64,
+    ) -> None:
+        super().__init__(d_model=d_model, n_axes=n_axes)
+        self.encoding = encoding(d_model=d_encoding, n_axes=n_axes)
+        self.map = nn.Linear(d_encoding, d_model, bias=False)
+        self.reset_parameters()
+
+    def encode(self, positions: Tensor) -> Tensor:
+        """The mapped encoding."""
+        return self.map(self.encoding(positions).to(self.map.weight.dtype))
+
+    def reset_parameters(self) -> None:
+        """Draws the map, so that it keeps the variance of the encoding."""
+        linear_(self.map, self.map.in_features**-0.5)
+
+
+class Learned(Position):
+    """A learned vector for each place of a grid ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), 3.1), read between
+    the places by linear interpolation along each axis.
+
+    Args:
+        d_model: width of the vectors.
+        sizes: places along each axis: [1024] for text of up to 1,024 tokens, [14, 14] for an image of 14 x 14 patches.
+        n_axes: number of coordinates of a token; as many as `sizes` has by default.
+        coordinates: "index" reads place i at coordinate i; "unit" stretches the grid over coordinates from 0 to 1, with
+            place i at `(i + 1/2) / size`, so that one grid serves images of all sizes.
+        init_std: deviation of the vectors at the start; 0.02 as in BERT and ViT.
+
+    Raises:
+        ValueError: `sizes` is empty or has a number below 1, or disagrees with `n_axes`; at first use, a coordinate lies
+            outside the grid.
+
+    Example:
+        >>> Learned(d_model=4, sizes=[8, 8])(torch.tensor([[0.0, 7.0]])).shape
+        torch.Size([1, 4])
+    """
+
+    # Which of the parameters an optimizer must not decay.
+    no_weight_decay = ("table",)
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        sizes: Sequence[int],
+        n_axes: int | None = None,
+        coordinates: Literal["index", "unit"] = "index",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__(d_model=d_model, n_axes=len(sizes))
+        if not sizes or min(sizes) < 1:
+            raise ValueError(f"sizes={list(sizes)} must hold at least one number, each at least 1")
+        if n_axes not in (None, len(sizes)):
+            raise ValueError(f"sizes={list(sizes)} are {len(sizes)} axes, and n_axes={n_axes}; they must agree")
+        if coordinates not in ("index", "unit"):
+            raise ValueError(f"coordinates={coordinates!r} is unknown; choose 'index' or 'unit'")
+        self.sizes, self.coordinates, self.init_std = tuple(sizes), coordinates, init_std
+        self.table = nn.Parameter(torch.empty(*sizes, d_model))
+        self.reset_parameters()
+
+    def encode(self, positions: Tensor) -> Tensor:
+        """The vectors at the coordinates."""
+        size = torch.tensor(self.sizes, device=positions.device)
+        place = positions.double() * size - 0.5 if self.coordinates == "unit" else positions.double()
+        self._check(positions, place, size)
+        # Half a place beyond the border, where unit coordinates may fall, the border's vector holds.
+        place = place.clamp(min=0).minimum(size - 1)
+        if place.device.type == "cpu" and bool((place == place.round()).all()):
+            return self.table[tuple(place.long().unbind(-1))]
+        return self._between(place)
+
+    def _between(self, place: Tensor) -> Tensor:
+        """Linear interpolation along every axis: the weighted sum over the corners of the cell."""
+        low = place.floor().long().minimum(torch.tensor(self.sizes, device=place.device) - 2).clamp(min=0)
+        share = (place - low).to(self.table.dtype)
+        total = torch.zeros((), device=place.device)
+        for corner in range(2**self.n_axes):
+            up = torch.tensor([corner >> axis & 1 for axis in range(self.n_axes)], device=place.device)
+            weight = torch.where(up.bool(), share, 1 - share).prod(-1, keepdim=True)
+            at = (low + up).minimum(torch.tensor(self.sizes, device=place.device) - 1)
+            total = total + weight * self.table[tuple(at.unbind(-1))]
+        return total
+
+    def _check(self, positions: Tensor, place: Tensor, size: Tensor) -> None:
+        slack = 0.5 if self.coordinates == "unit" else 0.0
+        wrong = ((place < -slack) | (place > size - 1 + slack)).any(-1)
+        if place.device.type == "cuda":
+            # To read the answer here would stop the host until the GPU is done; the GPU raises by itself.
+            torch._assert_async(~wrong.any(), f"a position lies outside the learned grid of sizes {list(self.sizes)}")
+        elif bool(wrong.any()):
+            first = int(wrong.nonzero()[0])
             raise ValueError(
-                f"positions have {positions.shape[1]} axes, this rotary has n_axes={self.n_axes}; "
-                f"build it with n_axes={positions.shape[1]}"
+                f"position {positions[first].tolist()} of token {first} lies outside the learned grid of sizes "
+                f"{list(self.sizes)} (coordinates={self.coordinates!r}); build it larger or use .resized(...)"
             )
-        # Angles in float32 whatever the model's dtype: in bfloat16 neighbours 300 and 301 would get the same one.
-        angles = positions.float()[:, :, None] * self.frequency
-        angles = rearrange(angles, "tokens axes frequencies -> tokens 1 (axes frequencies)")
-        angles = torch.cat([angles, angles], dim=-1)
-        return Rotation(angles.cos(), angles.sin())
+
+    def resized(self, *sizes: int) -> "Learned":
+        """The same positions for another grid, interpolated: bicubic in two dimensions, as ViT changes its resolution
+        (3.2 there), linear in others.
+
+        Example:
+            >>> Learned(d_model=4, sizes=[14, 14]).resized(16, 20).table.shape
+            torch.Size([16, 20, 4])
+        """
+        resized = Learned(d_model=self.d_model, sizes=sizes, coordinates=self.coordinates, init_std=self.init_std)
+        mode = {1: "linear", 2: "bicubic", 3: "trilinear"}[self.n_axes]
+        with torch.no_grad():
+            grid = rearrange(self.table.float(), "... d_model -> 1 d_model ...")
+            grid = F.interpolate(grid, size=sizes, mode=mode, align_corners=False)
+            resized.table.copy_(rearrange(grid, "1 d_model ... -> ... d_model"))
+        return resized.to(self.table.device, self.table.dtype)
+
+    def reset_parameters(self) -> None:
+        """Draws the vectors anew."""
+        nn.init.normal_(self.table, std=self.init_std)
+
+
+def _frequencies(width: int, base: float, d_model: int, n_axes: int) -> Frequencies:
+    """Angles that one position turns, by feature pair."""
+    n = width // 2
+    if n < 1:
+        raise ValueError(f"d_model={d_model} must have at least two features for each of n_axes={n_axes}")
+    return Frequencies(base ** -(torch.arange(n, dtype=torch.float64) / n))
+
+
+def _waves(positions: Tensor, frequency: Tensor) -> Tensor:
+    """Sine and cosine by turns.
+
+    Shapes:
+        positions `[tokens, axes]`, frequency `[n]` → `[tokens, axes, 2 n]`.
+    """
+    angles = einsum(positions.float(), frequency.float(), "tokens axes, n -> tokens axes n")
+    return rearrange(torch.stack([angles.sin(), angles.cos()], dim=-1), "tokens axes n wave -> tokens axes (n wave)")

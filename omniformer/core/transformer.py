@@ -4,21 +4,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import Context, SelfAttention, head_dim_of
 from omniformer.core.attention.plan import Plan, lower
-from omniformer.core.block import Block, PreNorm
+from omniformer.core.block import Block, Factory, Parts
 from omniformer.core.cache import KVCache
+from omniformer.core.connection import PreNorm
 from omniformer.core.feedforward import FeedForward
-from omniformer.core.init import depth_scaled
+from omniformer.core.init import depth_scaled, reset
 from omniformer.core.layout import Layout
+from omniformer.core.memory import Memory
 from omniformer.core.norm import LayerNorm
-from omniformer.core.positions import Rotary
+from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Full, Rule
-
-Factory = Callable[..., nn.Module]
 
 
 class Transformer(nn.Module):
@@ -34,8 +36,13 @@ class Transformer(nn.Module):
         attention: makes the attention of a block, called with `d_model`, `n_heads`, `n_kv_heads`.
         feedforward: makes the feed-forward layer of a block, called with `d_model`.
         norm: makes a norm, called with a width.
-        connection: makes a residual connection around attention or feed-forward: `PreNorm`, `PostNorm`, `SandwichNorm`.
+        connection: makes a residual connection around a branch: `PreNorm`, `PostNorm`, `SandwichNorm`, `LayerScale`,
+            `AdaptiveNorm`.
+        block: makes a block of these parts, called with `Parts`: `Block`, `ParallelBlock`, `CrossBlock`,
+            `GatedCrossBlock`.
         rotary: makes rotary positions, called with `head_dim`; None leaves positions to the embedders.
+        pair_bias: makes additive scores that all layers share, called with `n_heads`; none by default. Scores of each
+            layer's own are an argument of `SelfAttention`.
         final_norm: whether to normalise the output, as `PreNorm` needs.
         dropout: of the output of every branch.
         stochastic_depth: chance to skip a branch in the last block; it grows linearly from 0 in the first.
@@ -51,10 +58,9 @@ class Transformer(nn.Module):
         x `[tokens, d_model]` → `[tokens, d_model]`.
 
     Raises:
-        ValueError: `n_heads` does not divide `d_model`, or `n_kv_heads` does not divide `n_heads`.
+        ValueError: `n_layers` is below 1, `n_heads` does not divide `d_model`, or `n_kv_heads` does not divide `n_heads`.
 
     Example:
-        >>> import torch
         >>> core = Transformer(d_model=16, n_layers=2, n_heads=2)
         >>> core(torch.randn(5, 16), Layout.from_lengths(2, 3)).shape
         torch.Size([5, 16])
@@ -71,7 +77,9 @@ class Transformer(nn.Module):
         feedforward: Factory = FeedForward,
         norm: Factory = LayerNorm,
         connection: Factory = PreNorm,
+        block: Factory = Block,
         rotary: Callable[..., Rotary] | None = None,
+        pair_bias: Factory | None = None,
         final_norm: bool = True,
         dropout: float = 0.0,
         stochastic_depth: float = 0.0,
@@ -81,23 +89,30 @@ class Transformer(nn.Module):
         kernel: str = "auto",
     ) -> None:
         super().__init__()
+        if n_layers < 1:
+            raise ValueError(f"n_layers={n_layers} must be at least 1")
         self.d_model, self.n_layers, self.n_heads = d_model, n_layers, n_heads
         self.init_std, self.output_init = init_std, output_init
         self.checkpoint_blocks, self.kernel = checkpoint_blocks, kernel
-        self.rotary = None if rotary is None else rotary(head_dim=head_dim_of(d_model, n_heads))
-
-        def block(layer: int) -> Block:
-            def connect(branch: nn.Module) -> nn.Module:
-                depth = stochastic_depth * layer / max(n_layers - 1, 1)
-                return connection(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=depth)
-
-            return Block(
-                attention=connect(attention(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads)),
-                feedforward=connect(feedforward(d_model)),
-            )
-
-        self.blocks = nn.ModuleList(block(layer) for layer in range(n_layers))
+        parts = Parts(
+            layer=0,
+            d_model=d_model,
+            n_heads=n_heads,
+            n_kv_heads=n_kv_heads,
+            attention=attention,
+            feedforward=feedforward,
+            norm=norm,
+            connection=connection,
+            dropout=dropout,
+            stochastic_depth=0.0,
+        )
+        depths = [stochastic_depth * layer / max(n_layers - 1, 1) for layer in range(n_layers)]
+        self.blocks = nn.ModuleList(
+            block(replace(parts, layer=layer, stochastic_depth=depth)) for layer, depth in enumerate(depths)
+        )
         self.norm = norm(d_model) if final_norm else nn.Identity()
+        self.pair_bias = None if pair_bias is None else pair_bias(n_heads=n_heads)
+        self.rotary = None if rotary is None else rotary(head_dim=self._rotated_width(d_model, n_heads))
         self.reset_parameters()
 
     def forward(
@@ -108,7 +123,10 @@ class Transformer(nn.Module):
         *,
         plan: Plan | None = None,
         cache: KVCache | None = None,
+        memory: Memory | None = None,
+        condition: Tensor | None = None,
         stages: dict[str, Tensor] | None = None,
+        losses: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """Mixes the tokens of each sample.
 
@@ -118,29 +136,90 @@ class Transformer(nn.Module):
             rule: who may attend to whom; everybody by default.
             plan: the rule already lowered for this layout, where the caller has it; `rule` is then not read.
             cache: keys and values of earlier tokens; `layout` must then be the one that `cache.extend` gave.
-            stages: filled, when given, with the output of every block by name, for probing.
+            memory: tokens of another sequence, for blocks with cross-attention. A cache keeps it from the first call on.
+            condition: one vector for each sample, for `AdaptiveNorm`.
+            stages: filled, when given, with the output of every block by name, and with what parts report, for probing.
+            losses: filled, when given, with the auxiliary losses of parts such as a mixture of experts, by name: each is
+                weighted already and the mean over layers, so that a task adds them up.
+
+        Shapes:
+            x `[tokens, d_model]`, condition `[samples, d_condition]` → `[tokens, d_model]`.
+
+        Raises:
+            ValueError: x, condition or memory do not fit the layout; the cache does not hold what the rule may ask for.
         """
-        if plan is None:
-            plan = lower(rule or Full(), layout, kernel=self.kernel)
-        context = Context(plan=plan, rotation=None if self.rotary is None else self.rotary(layout))
-        for i, block in enumerate(self.blocks):
-            if cache is not None:
-                context = replace(context, cache=cache.layers[i])
+        self._check(x, layout, condition)
+        context = self._context(layout, rule, plan, cache, memory, condition)
+        caches = [None] * self.n_layers if cache is None else cache.layers
+        x = self.through(x, [replace(context, layer=i, cache=caches[i]) for i in range(self.n_layers)], stages)
+        if stages is not None:
+            stages.update(context.stages)
+        if losses is not None:
+            losses.update({name: torch.stack(values).mean() for name, values in context.losses.items()})
+        return self.norm(x)
+
+    def through(self, x: Tensor, contexts: list[Context], stages: dict[str, Tensor] | None) -> Tensor:
+        """Passes the tokens through all blocks; a subclass may connect them in its own way.
+
+        Args:
+            contexts: what each block reads.
+            stages: filled, when given, with the output of every block.
+        """
+        for i, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
             if self.checkpoint_blocks and self.training:
                 x = checkpoint(block, x, context, use_reentrant=False)  # pyright: ignore[reportAssignmentType]
             else:
                 x = block(x, context)
             if stages is not None:
                 stages[f"blocks.{i}"] = x
-        return self.norm(x)
+        return x
+
+    @property
+    def reads_memory(self) -> bool:
+        """Whether any block has cross-attention."""
+        return any(isinstance(module, CrossAttention) for module in self.blocks.modules())
 
     def reset_parameters(self) -> None:
         """Draws all weights anew, from PyTorch's global generator."""
         scales = {"depth_scaled": depth_scaled(self.init_std, self.n_layers), "zero": 0.0, "same": self.init_std}
-        for module in self.modules():
-            if module is self or not hasattr(module, "reset_parameters") or isinstance(module, nn.Linear):
-                continue
-            if hasattr(module, "out") or hasattr(module, "down"):
-                module.reset_parameters(self.init_std, scales[self.output_init])  # pyright: ignore[reportCallIssue]
-            else:
-                module.reset_parameters()  # pyright: ignore[reportCallIssue]
+        for part in self.children():
+            reset(part, self.init_std, scales[self.output_init])
+
+    def _context(
+        self,
+        layout: Layout,
+        rule: Rule | None,
+        plan: Plan | None,
+        cache: KVCache | None,
+        memory: Memory | None,
+        condition: Tensor | None,
+    ) -> Context:
+        """What all blocks read, made once."""
+        if cache is not None:
+            memory = cache.remember(memory)
+        if plan is None and cache is not None:
+            plan = cache.plan(rule or Full(), kernel=self.kernel)
+        elif plan is None:
+            plan = lower(rule or Full(), layout, kernel=self.kernel)
+        return Context(
+            plan=plan,
+            rotation=None if self.rotary is None else self.rotary(layout),
+            bias=self.pair_bias,  # pyright: ignore[reportArgumentType]
+            memory=memory,
+            memory_plan=None if memory is None else lower(memory.rule, layout, memory.layout),
+            condition=condition,
+        )
+
+    def _check(self, x: Tensor, layout: Layout, condition: Tensor | None) -> None:
+        if x.shape != (layout.n_tokens, self.d_model):
+            raise ValueError(
+                f"x has shape {list(x.shape)}; a layout of {layout.n_tokens} tokens and d_model={self.d_model} need "
+                f"[{layout.n_tokens}, {self.d_model}]"
+            )
+        if condition is not None and len(condition) != layout.n_samples:
+            raise ValueError(f"condition has {len(condition)} rows for {layout.n_samples} samples; it needs one for each")
+
+    def _rotated_width(self, d_model: int, n_heads: int) -> int:
+        """Features of a head that rotary positions may turn: those of the attention at hand."""
+        widths = {m.head_dim for m in self.blocks.modules() if isinstance(m, SelfAttention)}
+        return widths.pop() if len(widths) == 1 else head_dim_of(d_model, n_heads)

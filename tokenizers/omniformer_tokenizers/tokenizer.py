@@ -88,10 +88,10 @@ class Tokenizer(ABC):
         tokenizer._load_files(Path(folder))
         return tokenizer
 
-    def _save_files(self, folder: Path) -> None:
+    def _save_files(self, folder: Path) -> None:  # noqa: B027 - most tokenizers have nothing to write
         """Writes what fitting found; nothing for a tokenizer that is not fitted."""
 
-    def _load_files(self, folder: Path) -> None:
+    def _load_files(self, folder: Path) -> None:  # noqa: B027
         """Reads what `_save_files` wrote."""
 
 

@@ -81,8 +81,8 @@ class Tokens(Movable):
         n = len(self.values)
         if self.positions.ndim != 2 or len(self.positions) != n:
             raise ValueError(
-                f"{self.modality}: positions have shape {list(self.positions.shape)}; expected [{n}, axes], one row for "
-                f"each of the {n} values"
+                f"{self.modality}: positions have shape {list(self.positions.shape)}; expected [{n}, axes], one row "
+                f"for each of the {n} values"
             )
         for name, feature in self.features.items():
             if len(feature) != n:
@@ -93,7 +93,8 @@ class Tokens(Movable):
             return
         if self.edges.ndim != 2 or len(self.edges) != 2:
             raise ValueError(f"{self.modality}: edges have shape {list(self.edges.shape)}; expected [2, edges]")
-        if self.edges.numel() and not 0 <= int(self.edges.min()) <= int(self.edges.max()) < n:
+        # Only on the host: elsewhere looking at the numbers would mean waiting for the device.
+        if self.edges.is_cpu and self.edges.numel() and not 0 <= int(self.edges.min()) <= int(self.edges.max()) < n:
             raise ValueError(
                 f"{self.modality}: edges point at tokens {int(self.edges.min())}..{int(self.edges.max())}; "
                 f"the sample has tokens 0..{n - 1}"
@@ -149,7 +150,8 @@ def pack(samples: Sequence[Tokens]) -> Packed:
     width, are not.
 
     Raises:
-        ValueError: there is no sample, or sample i differs from sample 0 in modality, dtype, width or in which fields it has.
+        ValueError: there is no sample, or sample i differs from sample 0 in modality, dtype, width or in which fields
+            it has.
 
     Example:
         >>> import torch
@@ -173,12 +175,11 @@ def pack(samples: Sequence[Tokens]) -> Packed:
     starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
     edges = edge_lengths = edge_features = None
     if samples[0].edges is not None:
-        edges = torch.cat(
-            [sample.edges + start for sample, start in zip(samples, starts.tolist(), strict=False)], dim=1
-        )
-        edge_lengths = torch.tensor([sample.edges.shape[1] for sample in samples])
+        present = [sample.edges for sample in samples if sample.edges is not None]
+        edges = torch.cat([edge + start for edge, start in zip(present, starts.tolist(), strict=False)], dim=1)
+        edge_lengths = torch.tensor([edge.shape[1] for edge in present])
     if samples[0].edge_features is not None:
-        edge_features = torch.cat([sample.edge_features for sample in samples])
+        edge_features = torch.cat([sample.edge_features for sample in samples if sample.edge_features is not None])
     return Packed(
         values=torch.cat([sample.values for sample in samples]),
         positions=torch.cat([sample.positions for sample in samples]),

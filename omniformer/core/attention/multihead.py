@@ -1,9 +1,9 @@
 """Multi-head attention as a layer: projections in, a plan's kernel, projection out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -12,7 +12,9 @@ from omniformer.core.attention.reference import Score
 from omniformer.core.biases import Bias
 from omniformer.core.cache import LayerCache
 from omniformer.core.init import linear_
-from omniformer.core.positions import Rotation
+from omniformer.core.layout import View
+from omniformer.core.memory import Memory
+from omniformer.core.rotary import Rotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -21,27 +23,102 @@ class Context:
 
     Args:
         plan: who attends to whom, lowered for this batch.
+        layer: number of the block, counted from 0.
         rotation: rotary positions of the tokens, or None.
         bias: additive scores shared by all layers, or None.
         cache: keys and values of earlier tokens for this layer, or None.
         memory: tokens of another sequence, for cross-attention.
         memory_plan: the plan from the tokens to `memory`.
-        condition: one vector for each token's sample, for adaptive norms.
+        condition: one vector for each sample, for adaptive norms.
+        shared: what an early layer leaves for later ones, such as the first layer's values.
+        losses: auxiliary losses that parts leave, by name, one for each layer that has any.
+        stages: what parts leave for probing, by name.
 
     Shapes:
-        memory `[memory tokens, d_model]`; condition `[tokens, d_condition]`.
+        condition `[samples, d_condition]`.
     """
 
     plan: Plan
+    layer: int = 0
     rotation: Rotation | None = None
     bias: Bias | None = None
     cache: LayerCache | None = None
-    memory: Tensor | None = None
+    memory: Memory | None = None
     memory_plan: Plan | None = None
     condition: Tensor | None = None
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    stages: dict[str, Tensor] = field(default_factory=dict)
 
 
-class SelfAttention(nn.Module):
+class MultiHead(nn.Module):
+    """What self- and cross-attention share: heads, their norms and scores, and the map back onto the residual stream.
+
+    Arguments and errors as for `SelfAttention`.
+    """
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        n_heads: int,
+        n_kv_heads: int | None = None,
+        head_dim: int | None = None,
+        bias: bool = True,
+        qk_norm: Callable[[int], nn.Module] | None = None,
+        score: Score | None = None,
+        pair_bias: Callable[..., nn.Module] | None = None,
+        scale: float | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.head_dim = head_dim_of(d_model, n_heads) if head_dim is None else head_dim
+        self.n_heads, self.n_kv_heads = n_heads, n_heads if n_kv_heads is None else n_kv_heads
+        if self.n_kv_heads < 1 or n_heads % self.n_kv_heads:
+            raise ValueError(f"n_kv_heads={self.n_kv_heads} does not divide n_heads={n_heads}")
+        self.out = nn.Linear(n_heads * self.head_dim, d_model, bias=bias)
+        self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
+        self.k_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
+        self.pair_bias = None if pair_bias is None else pair_bias(n_heads=n_heads)
+        self.score, self.scale, self.dropout = score, scale, dropout
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, bias: Bias | None) -> Tensor:
+        """The values that each query collects; a subclass may compute them in its own way.
+
+        Args:
+            bias: additive scores that come with the batch; the layer's own are added to them.
+
+        Shapes:
+            q `[tokens, heads, head_dim]`, k and v `[key tokens, kv_heads, head_dim]` → as q.
+        """
+        return plan.attend(
+            q,
+            k,
+            v,
+            scale=self.scale,
+            bias=self.biases(bias),
+            score=self.score,
+            dropout=self.dropout if self.training else 0.0,
+        )
+
+    def biases(self, bias: Bias | None) -> Bias | None:
+        """The sum of the batch's additive scores and the layer's own; None where there is neither."""
+        own: Any = self.pair_bias
+        if own is None or bias is None:
+            return bias if own is None else own
+        total: Any = _Sum(bias, own)
+        return total
+
+    def join(self, mixed: Tensor) -> Tensor:
+        """Maps what all heads of a token collected back onto the residual stream.
+
+        Shapes:
+            `[tokens, heads, head_dim]` → `[tokens, d_model]`.
+        """
+        return self.out(rearrange(mixed, "tokens heads head_dim -> tokens (heads head_dim)"))
+
+
+class SelfAttention(MultiHead):
     """Multi-head self-attention ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.2.2) with fused projections.
 
     Fewer key heads than query heads give grouped-query attention ([Ainslie et al. 2023](https://arxiv.org/abs/2305.13245)),
@@ -56,6 +133,9 @@ class SelfAttention(nn.Module):
         qk_norm: makes a norm for the queries and one for the keys of each head
             ([Henry et al. 2020](https://arxiv.org/abs/2010.04245)); none by default.
         score: a function of each scaled score, for example a soft cap.
+        pair_bias: makes additive scores of this layer's own, called with `n_heads`; none by default. A bias that all
+            layers share is an argument of `Transformer`.
+        scale: factor of the scores; `1 / sqrt(head_dim)` by default. T5 uses 1.
         dropout: share of attention weights set to zero in training.
 
     Raises:
@@ -73,29 +153,30 @@ class SelfAttention(nn.Module):
         bias: bool = True,
         qk_norm: Callable[[int], nn.Module] | None = None,
         score: Score | None = None,
+        pair_bias: Callable[..., nn.Module] | None = None,
+        scale: float | None = None,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.head_dim = head_dim_of(d_model, n_heads) if head_dim is None else head_dim
-        self.n_heads, self.n_kv_heads = n_heads, n_heads if n_kv_heads is None else n_kv_heads
-        if n_heads % self.n_kv_heads:
-            raise ValueError(f"n_kv_heads={self.n_kv_heads} does not divide n_heads={n_heads}")
+        super().__init__(
+            d_model=d_model,
+            n_heads=n_heads,
+            n_kv_heads=n_kv_heads,
+            head_dim=head_dim,
+            bias=bias,
+            qk_norm=qk_norm,
+            score=score,
+            pair_bias=pair_bias,
+            scale=scale,
+            dropout=dropout,
+        )
         self.qkv = nn.Linear(d_model, (n_heads + 2 * self.n_kv_heads) * self.head_dim, bias=bias)
-        self.out = nn.Linear(n_heads * self.head_dim, d_model, bias=bias)
-        self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
-        self.k_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
-        self.score = score
-        self.dropout = dropout
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Mixes tokens `[tokens, d_model]` as the context's plan says."""
         q, k, v = self.project(x, context)
         if context.cache is not None:
             k, v = context.cache.append(k, v)
-        mixed = context.plan.attend(
-            q, k, v, bias=context.bias, score=self.score, dropout=self.dropout if self.training else 0.0
-        )
-        return self.out(rearrange(mixed, "tokens heads head_dim -> tokens (heads head_dim)"))
+        return self.join(self.attend(q, k, v, context.plan, context.bias))
 
     def project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, normalised and rotated.
@@ -114,6 +195,16 @@ class SelfAttention(nn.Module):
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
         linear_(self.qkv, std)
         linear_(self.out, output_std)
+
+
+class _Sum:
+    """Two biases as one."""
+
+    def __init__(self, first: Bias, second: Bias) -> None:
+        self.first, self.second = first, second
+
+    def __call__(self, query: View, key: View) -> Tensor:
+        return self.first(query, key) + self.second(query, key)
 
 
 def head_dim_of(d_model: int, n_heads: int) -> int:

@@ -5,18 +5,18 @@ from typing import Any
 
 from torch import Tensor
 
+from omniformer.core.attention.banded import Banded
 from omniformer.core.attention.dense import Dense
+from omniformer.core.attention.dispatch import choose
 from omniformer.core.attention.edges import Edges
+from omniformer.core.attention.flex import Flex
 from omniformer.core.attention.reference import Reference, Score
+from omniformer.core.attention.varlen import Varlen
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
 
-KERNELS: dict[str, Any] = {kernel.name: kernel for kernel in (Reference, Dense, Edges)}
-
-# An edge costs as much as this many pairs of a dense block. Measured on 2 CPU cores, 4 heads of 16, forward and
-# backward: 127 ns an edge, 0.9 ns a pair, a little less for the smallest blocks.
-_PAIRS_PER_EDGE = 100
+KERNELS: dict[str, Any] = {kernel.name: kernel for kernel in (Reference, Dense, Edges, Banded, Varlen, Flex)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,14 @@ class Plan:
 
         Shapes:
             q `[tokens, heads, head_dim]`, k and v `[key tokens, kv_heads, head_dim]`, where kv_heads divides heads →
-            `[tokens, heads, head_dim]`.
+            `[tokens, heads, head_dim]`. Keys of equally long samples may come as `[samples, keys, kv_heads, head_dim]`,
+            a view of a cache that need not be copied.
 
         Raises:
             ValueError: q, k and v do not fit the layouts or each other.
         """
+        if k.ndim == 4 and not getattr(self.kernel, "takes_rows", False):
+            k, v = k.flatten(0, 1), v.flatten(0, 1)
         self._check(q, k, v)
         return self.kernel(q, k, v, scale=_scale(scale, q), bias=bias, score=score, dropout=dropout)
 
@@ -69,6 +72,7 @@ class Plan:
         Shapes:
             for each sample `[heads, queries, keys]`.
         """
+        k = k.flatten(0, 1) if k.ndim == 4 else k
         reference = Reference(self.rule, self.layout, self.key_layout)
         return reference.weights(q, k, scale=_scale(scale, q), bias=bias, score=score)
 
@@ -77,13 +81,14 @@ class Plan:
         return f"kernel {self.kernel.name!r} for {self.rule}: {self.reason}"
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
-        if len(q) != self.layout.n_tokens or len(k) != self.key_layout.n_tokens or k.shape[:2] != v.shape[:2]:
+        n_keys = k.shape[:-2].numel()
+        if len(q) != self.layout.n_tokens or n_keys != self.key_layout.n_tokens or k.shape[:-1] != v.shape[:-1]:
             raise ValueError(
                 f"q {list(q.shape)}, k {list(k.shape)}, v {list(v.shape)} do not fit a plan for {self.layout.n_tokens} "
                 f"queries and {self.key_layout.n_tokens} keys, each [tokens, heads, head_dim]"
             )
-        if q.shape[1] % k.shape[1]:
-            raise ValueError(f"n_kv_heads={k.shape[1]} does not divide n_heads={q.shape[1]}")
+        if q.shape[1] % k.shape[-2]:
+            raise ValueError(f"n_kv_heads={k.shape[-2]} does not divide n_heads={q.shape[1]}")
 
 
 def lower(rule: Rule, layout: Layout, key_layout: Layout | None = None, *, kernel: str = "auto") -> Plan:
@@ -107,22 +112,12 @@ def lower(rule: Rule, layout: Layout, key_layout: Layout | None = None, *, kerne
     if layout.n_samples != key_layout.n_samples:
         raise ValueError(f"queries come from {layout.n_samples} samples, keys from {key_layout.n_samples}; they must pair up")
     if kernel == "auto":
-        kernel, reason = _choose(rule, layout, key_layout)
+        kernel, reason = choose(rule, layout, key_layout)
     elif kernel not in KERNELS:
         raise ValueError(f"kernel={kernel!r} is unknown; choose 'auto' or one of {', '.join(map(repr, KERNELS))}")
     else:
         reason = "asked for by name"
     return Plan(rule=rule, layout=layout, key_layout=key_layout, kernel=KERNELS[kernel](rule, layout, key_layout), reason=reason)
-
-
-def _choose(rule: Rule, layout: Layout, key_layout: Layout) -> tuple[str, str]:
-    pairs = rule.pairs(layout) if layout is key_layout else None
-    if pairs is not None:
-        n_pairs, block = pairs.shape[1], int((layout.lengths**2).sum())
-        if n_pairs * _PAIRS_PER_EDGE < block:
-            return "edges", f"{n_pairs} pairs of a possible {block}"
-        return "dense", f"{n_pairs} pairs of a possible {block}: small blocks beat gathering"
-    return "dense", "every pair of a sample may count"
 
 
 def _scale(scale: float | None, q: Tensor) -> float:

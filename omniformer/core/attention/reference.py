@@ -14,7 +14,9 @@ from omniformer.core.rules import Rule
 Score = Callable[[Tensor], Tensor]
 
 
-def attention_weights(q: Tensor, k: Tensor, *, scale: float, mask: Tensor | None, bias: Tensor | None, score: Score | None) -> Tensor:
+def attention_weights(
+    q: Tensor, k: Tensor, *, scale: float, mask: Tensor | None, bias: Tensor | None, score: Score | None
+) -> Tensor:
     """`softmax(q k^T scale)` over the allowed keys; all zeros for a query that may attend to nothing.
 
     Shapes:
@@ -51,9 +53,13 @@ def dense_attention(
         or 1, keys]`; bias `[batch or 1, heads, queries, keys]` → `[batch, heads, queries, head_dim]`.
     """
     kv_heads = k.shape[1]
-    grouped = rearrange(q, "batch (kv_heads group) queries head_dim -> batch kv_heads group queries head_dim", kv_heads=kv_heads)
+    grouped = rearrange(
+        q, "batch (kv_heads group) queries head_dim -> batch kv_heads group queries head_dim", kv_heads=kv_heads
+    )
     if bias is not None:
-        bias = rearrange(bias, "batch (kv_heads group) queries keys -> batch kv_heads group queries keys", kv_heads=kv_heads)
+        bias = rearrange(
+            bias, "batch (kv_heads group) queries keys -> batch kv_heads group queries keys", kv_heads=kv_heads
+        )
     if mask is not None:
         mask = mask[:, :, None]
     weights = attention_weights(grouped, k[:, :, None], scale=scale, mask=mask, bias=bias, score=score)
@@ -88,10 +94,14 @@ class Reference:
         outs = [
             F.dropout(weights, dropout) @ v_sample
             for weights, v_sample in zip(
-                self.weights(q, k, scale=scale, bias=bias, score=score), self._keys_of_samples(v, q.shape[1]), strict=True
+                self.weights(q, k, scale=scale, bias=bias, score=score),
+                self._keys_of_samples(v, q.shape[1]),
+                strict=True,
             )
         ]
-        return rearrange(torch.cat(outs, dim=1), "heads tokens head_dim -> tokens heads head_dim")
+        # The empty slices give a batch without samples a result, and q, k and v a gradient, zero though it be.
+        nothing = torch.cat([q[:0].flatten(), k[:0].flatten(), v[:0].flatten()]).view(q.shape[1], 0, v.shape[-1])
+        return rearrange(torch.cat([nothing, *outs], dim=1), "heads tokens head_dim -> tokens heads head_dim")
 
     def weights(
         self, q: Tensor, k: Tensor, *, scale: float, bias: Bias | None = None, score: Score | None = None
@@ -117,4 +127,7 @@ class Reference:
         """Keys or values of each sample, repeated so that every query head has its own."""
         group = n_heads // packed.shape[1]
         repeated = packed.repeat_interleave(group, dim=1)
-        return [rearrange(x, "keys heads head_dim -> heads keys head_dim") for x in repeated.split(self.key_layout.lengths.tolist())]
+        return [
+            rearrange(x, "keys heads head_dim -> heads keys head_dim")
+            for x in repeated.split(self.key_layout.lengths.tolist())
+        ]

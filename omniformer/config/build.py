@@ -1,0 +1,99 @@
+"""Builds objects from their description in a configuration: a small, strict replacement of Hydra's `instantiate`."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from omniformer.config.accepts import is_node
+from omniformer.config.allow import NotAllowedError, allowed
+from omniformer.config.errors import BuildError, choices, nearest
+
+
+def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
+    """Builds a part, and the parts inside it, from plain values.
+
+    A mapping with `_target_` becomes a call of that class or function; with `_partial_: true` it becomes a
+    `functools.partial`. Other mappings and lists are built item by item, and everything else stays as it is. The allow
+    list (`allow.allowed`) is asked before anything is imported.
+
+    Args:
+        node: the description, as plain values.
+        key: where it stands in the configuration; error messages name it.
+        facts: arguments for every part whose constructor has a parameter of that name and whose description leaves it
+            out, such as `vocab_size` from a fitted tokenizer or ready-made objects.
+
+    Raises:
+        BuildError: a target is not allowed or not found, a key is no parameter of it, or its constructor refused the
+            values; the message names the key in the configuration.
+
+    Example:
+        >>> build({"_target_": "torch.nn.Linear", "in_features": 2}, "head", out_features=3)
+        Linear(in_features=2, out_features=3, bias=True)
+    """
+    if is_node(node):
+        return _build_node(node, key, facts)
+    if isinstance(node, Mapping):
+        return {name: build(value, f"{key}.{name}", **facts) for name, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(build(value, f"{key}[{index}]", **facts) for index, value in enumerate(node))
+    return node
+
+
+def locate(target: str) -> Callable[..., Any]:
+    """Imports the class or function that a `_target_` names, once the allow list has let it pass.
+
+    Raises:
+        LookupError: there is no such class or function.
+        NotAllowedError: the allow list does not hold it, as its source or as the imported object says.
+
+    Example:
+        >>> locate("torch.nn.Linear").__name__
+        'Linear'
+    """
+    definition = allowed(target)
+    found: Any = import_module(definition.module)
+    for name in definition.qualname.split("."):
+        found = getattr(found, name)
+    # Source and object agree unless somebody replaced the object at import time; then it may be anything.
+    if getattr(found, "__module__", None) != definition.module or not callable(found):
+        raise NotAllowedError(f"{target!r} was replaced after its definition in {definition.module!r}")
+    return found
+
+
+def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> Any:
+    target = node["_target_"]
+    try:
+        function = locate(target)
+    except (LookupError, NotAllowedError) as error:
+        raise BuildError(f"{key}._target_: {error.args[0]}") from None
+    given = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+    parameters = inspect.signature(function).parameters
+    _refuse_unknown(given, parameters, key, target)
+    arguments = {name: build(value, f"{key}.{name}", **facts) for name, value in given.items()}
+    filled = {name: value for name, value in facts.items() if name in parameters and name not in given}
+    if node.get("_partial_", False):
+        return partial(function, **filled, **arguments)
+    try:
+        return function(**filled, **arguments)
+    except BuildError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise BuildError(f"{key} ({target}): {error}") from error
+    except OSError as error:
+        error.add_note(f"while building {key} ({target})")
+        raise
+
+
+def _refuse_unknown(
+    given: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], key: str, target: str
+) -> None:
+    """Refuses keywords that the constructor does not have, before any part inside is built."""
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in given:
+        if name not in parameters:
+            near = nearest(name, parameters)
+            hint = f"did you mean {near!r}? " if near else ""
+            raise BuildError(f"{key}.{name}: unknown key of {target}; {hint}accepted: {choices(name, parameters)}")

@@ -1,0 +1,207 @@
+"""The command line: composes a configuration with Hydra, checks it, and hands it to a function as plain values."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omniformer._confpath import conf_dir
+from omniformer.config.allow import allowing
+from omniformer.config.errors import ConfigError
+from omniformer.config.overrides import CommandLine, default_groups, group_options, read, repair
+from omniformer.config.report import reported
+from omniformer.config.usage import usage
+from omniformer.config.validate import validate
+
+STAMP = "OMNIFORMER_RUN_STAMP"
+Main = Callable[[dict[str, Any]], Any]
+
+
+def entry_point(config_name: str, folder: Path | None = None) -> Callable[[Main], Callable[..., Any]]:
+    """Makes a command of a function that takes a checked configuration.
+
+    The command reads `sys.argv`, or a list given to it. It returns what the function returns; in a sweep that value is
+    the metric that the sweeper optimises, and the command returns the last one.
+
+    Args:
+        config_name: the primary config file, without its ending.
+        folder: the folder of the configuration; None for the one that comes with the package.
+    """
+
+    def decorate(function: Main) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(arguments: Sequence[str] | None = None) -> Any:
+            given = sys.argv[1:] if arguments is None else arguments
+            with reported():
+                return _run(function, config_name, folder or conf_dir(), given)
+
+        return command
+
+    return decorate
+
+
+def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str]) -> Any:
+    line = read(arguments)
+    options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
+    if line.help:
+        print(usage(_command(), (function.__doc__ or "").strip().split("\n")[0], options))
+        return None
+    os.environ[STAMP] = run_stamp(os.environ)
+    primary = folder / f"{line.config_name or config_name}.yaml"
+    defaults = default_groups(primary if primary.is_file() else folder / f"{config_name}.yaml")
+    repaired = repair(arguments, options, defaults)
+    if line.cfg == "job" and not line.sweep:
+        _check_composed(line, config_name, folder, repaired, options)
+    return _with_hydra(function, config_name, folder, repaired, options)
+
+
+def run_stamp(environment: Mapping[str, str]) -> str:
+    """The name of a run's folder: one for all processes of the run, new for each run.
+
+    A process that another one started as its helper (`LOCAL_RANK` is set) uses that one's stamp, and SLURM's tasks use
+    the number of their job.
+
+    Raises:
+        ConfigError: the helper's starter left no stamp, so that each process would write a folder of its own.
+
+    Example:
+        >>> run_stamp({"LOCAL_RANK": "1", "OMNIFORMER_RUN_STAMP": "monday"})
+        'monday'
+    """
+    if "SLURM_PROCID" in environment and "SLURM_JOB_ID" in environment:
+        return f"slurm-{environment['SLURM_JOB_ID']}"
+    if "LOCAL_RANK" not in environment:
+        return datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")[:-3]
+    if environment.get(STAMP):
+        return environment[STAMP]
+    launch = environment.get("TORCHELASTIC_RUN_ID", "none")
+    if launch == "none":
+        raise ConfigError(["torchrun: give the launch a name with --rdzv-id=NAME; it names the folder of the run"])
+    return f"run-{launch}"
+
+
+def _check_composed(
+    line: CommandLine, config_name: str, folder: Path, arguments: Sequence[str], options: Mapping[str, Sequence[str]]
+) -> None:
+    """Composes and checks without running, for `--cfg job`, which Hydra answers by itself."""
+    from hydra import compose, initialize_config_dir
+
+    own = [f"hydra.searchpath=[file://{line.config_dir.absolute()}]"] if line.config_dir else []
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    with _composition_errors(options), initialize_config_dir(str(folder), version_base="1.3"):
+        composed = compose(line.config_name or config_name, overrides=[*own, *overrides])
+        validate(_plain(composed), groups=_offered(options))
+
+
+def _with_hydra(
+    function: Main, config_name: str, folder: Path, arguments: Sequence[str], options: Mapping[str, Sequence[str]]
+) -> Any:
+    """Lets Hydra compose and run the job, or the jobs of a sweep."""
+    import hydra
+
+    results: list[Any] = [None]
+
+    @functools.wraps(function)
+    def job(composed: Any) -> Any:
+        with reported():
+            results.append(_job(function, composed, options))
+        return results[-1]
+
+    with _argv(arguments), _composition_errors(options):
+        hydra.main(config_path=str(folder), config_name=config_name, version_base="1.3")(job)()
+    return results[-1]
+
+
+def _job(function: Main, composed: Any, options: Mapping[str, Sequence[str]]) -> Any:
+    """One run: the composed configuration becomes plain values, is checked, and goes to the function."""
+    from hydra.core.hydra_config import HydraConfig
+
+    run_folder = HydraConfig.get().runtime.output_dir
+    try:
+        with _composition_errors(options):
+            config = _placed(composed, run_folder)
+            validate(config, groups=_offered(options))
+    except ConfigError:
+        _remove_empty(Path(run_folder))
+        raise
+    with allowing(config["allow_targets"]):
+        return function(config)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes the folder made for a run that does not start, and the empty ones around it in the working directory."""
+    inside = [place for place in folder.parents if Path.cwd() in place.parents]
+    with suppress(OSError):  # not empty
+        for place in (folder, *inside):
+            place.rmdir()
+
+
+def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
+    """The configuration as plain values, with the folder that Hydra made for this run, which a sweep numbers."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import open_dict
+
+    typed = HydraConfig.get().overrides.task
+    if HydraConfig.get().mode == RunMode.MULTIRUN and any("paths.output_dir=" in each for each in typed):
+        raise ConfigError(["paths.output_dir: each run of a sweep has a folder of its own; set paths.sweep_dir"])
+    with open_dict(composed):
+        composed.paths.output_dir = run_folder
+    return _plain(composed)
+
+
+def _offered(options: Mapping[str, Sequence[str]]) -> list[str]:
+    """The groups that a message offers where a key is misspelt."""
+    return [group for group in options if "/" not in group and group != "hydra"]
+
+
+def _plain(composed: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+@contextmanager
+def _composition_errors(options: Mapping[str, Sequence[str]]) -> Iterator[None]:
+    """Turns what Hydra says about a configuration into our own messages."""
+    from omniformer.config.messages import explained
+
+    try:
+        yield
+    except Exception as error:
+        message = explained(error, options)
+        if message is None:
+            raise
+        raise message from error
+
+
+@contextmanager
+def _argv(arguments: Sequence[str]) -> Iterator[None]:
+    """Shows Hydra the arguments, and keeps it from printing errors by itself.
+
+    Processes that lightning starts for other devices are given these same arguments.
+    """
+    before, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [before[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _command() -> str:
+    """How this program is called, for the help text."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    return f"python -m {spec.name}" if spec else f"python {Path(sys.argv[0]).name}"

@@ -1,0 +1,101 @@
+"""Reads the command line before Hydra does: every spelling of an override works, and every mistake is ours to tell."""
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from omniformer.config.errors import ConfigError
+
+_OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[\w.$/-]+)=(?P<value>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """The options that we must know before Hydra starts; all others are Hydra's own affair."""
+
+    help: bool
+    cfg: str | None
+    sweep: bool
+    config_dir: Path | None
+    config_name: str | None
+
+
+def read(arguments: Sequence[str]) -> CommandLine:
+    """The options among the arguments.
+
+    Example:
+        >>> read(["seed=1", "-m", "--cfg", "job"]).cfg
+        'job'
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--config-name", "-cn")
+    known, _ = parser.parse_known_args(arguments)
+    return CommandLine(known.help, known.cfg, known.multirun, known.config_dir, known.config_name)
+
+
+def group_options(folders: Iterable[Path]) -> dict[str, list[str]]:
+    """The config groups in some folders, and the options of each, by name.
+
+    Example:
+        >>> from omniformer._confpath import conf_dir
+        >>> group_options([conf_dir()])["debug"]
+        ['fast', 'overfit', 'profile']
+    """
+    options: dict[str, set[str]] = {}
+    for folder in folders:
+        for path in folder.rglob("*.yaml"):
+            relative = path.relative_to(folder).with_suffix("")
+            for depth in range(1, len(relative.parts)):
+                group, option = relative.parts[:depth], relative.parts[depth:]
+                options.setdefault("/".join(group), set()).add("/".join(option))
+    return {group: sorted(names) for group, names in sorted(options.items())}
+
+
+def default_groups(primary: Path) -> set[str]:
+    """The groups that the defaults list of a primary config names: they are chosen without a `+`."""
+    entries = yaml.safe_load(primary.read_text(encoding="utf-8")).get("defaults", [])
+    names = [str(key) for entry in entries if isinstance(entry, dict) for key in entry]
+    return {name.removeprefix("optional ").removeprefix("override ").strip() for name in names}
+
+
+def repair(arguments: Iterable[str], groups: Iterable[str], defaults: Iterable[str]) -> list[str]:
+    """The arguments as Hydra wants them.
+
+    A group of the defaults list is chosen without the `+` that many projects teach. Any other key is set whether a file
+    mentions it or not: constructors have more parameters than files list, and our own check tells the real ones.
+
+    Args:
+        arguments: as typed.
+        groups: all config groups.
+        defaults: those that the defaults list names.
+
+    Raises:
+        ConfigError: a group of the defaults list has no options yet.
+
+    Example:
+        >>> repair(["+experiment=x", "optim.lr=1", "sed=3", "-m"], ["experiment"], ["experiment"])
+        ['experiment=x', '++optim.lr=1', '++sed=3', '-m']
+    """
+    groups, defaults = set(groups), set(defaults)
+
+    def repaired(argument: str) -> str:
+        match = _OVERRIDE.fullmatch(argument)
+        if match is None or argument.startswith("-") or match["key"].startswith(("hydra.", "hydra/")):
+            return argument
+        plain = f"{match['key']}={match['value']}"
+        if match["key"] in defaults:
+            if match["key"] not in groups:
+                file = f"{plain.replace('=', '/')}.yaml"
+                raise ConfigError([f"{plain}: there is no {file} yet; write one, and name its root with --config-dir"])
+            return plain
+        return argument if match["key"] in groups or "/" in match["key"] else f"++{plain}"
+
+    return [repaired(argument) for argument in arguments]

@@ -1,0 +1,66 @@
+"""How a command ends: a mistake of the user's in one short message, a mistake of ours with its traceback."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from omniformer.config.errors import BuildError, ConfigError
+
+TRACEBACK = "OMNIFORMER_TRACEBACK"
+INTERRUPTED = 130  # what shells report for Ctrl-C: 128 and the number of SIGINT
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turns what the user can mend into one message on stderr and an exit status, without a traceback.
+
+    Status 2: a mistake in the configuration. Status 1: input that our code refuses, a missing file. Status 130: Ctrl-C.
+    Anything else is a bug and keeps its traceback; with `OMNIFORMER_TRACEBACK=1` everything does.
+
+    Raises:
+        SystemExit: for all of these.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except SystemExit as stop:
+        # Lightning answers Ctrl-C with an orderly end and exit status 1.
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise SystemExit(INTERRUPTED) from None
+        raise
+    except (ValueError, TypeError, OSError) as error:
+        if os.environ.get(TRACEBACK) or not _can_be_mended(error):
+            raise
+        raise SystemExit(_said(error)) from None
+
+
+def _said(error: BaseException) -> int:
+    """Prints the message; returns the exit status."""
+    lines = [str(error) or type(error).__name__, *getattr(error, "__notes__", ())]
+    print(f"error: {'; '.join(lines)}", file=sys.stderr)
+    if isinstance(error, ConfigError):
+        return 2
+    print(f"(set {TRACEBACK}=1 to see where)", file=sys.stderr)
+    return 1
+
+
+def _can_be_mended(error: BaseException) -> bool:
+    """Whether an error speaks to the user: a missing file, or a refusal that our own code wrote."""
+    if isinstance(error, ConfigError | BuildError | OSError):
+        return True
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step is not None and any(
+        folder in Path(step.tb_frame.f_code.co_filename).resolve().parents for folder in _our_folders()
+    )
+
+
+def _our_folders() -> list[Path]:
+    """The folders of our two packages."""
+    specs = [find_spec(name) for name in ("omniformer", "omniformer_tokenizers")]
+    return [Path(place).resolve() for spec in specs if spec for place in spec.submodule_search_locations or ()]

@@ -1,0 +1,75 @@
+"""The keys of a whole configuration, written as classes: their annotations are checked like any constructor's."""
+
+from dataclasses import dataclass, field
+
+
+class Node:
+    """A part to be built: a mapping with `_target_` and the keyword arguments of that class or function."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Where a run reads and writes.
+
+    Args:
+        output_root: the folder of all runs.
+        output_dir: the folder of this run; nothing is written outside it.
+        sweep_dir: the folder of the runs of a sweep, which are numbered inside it.
+    """
+
+    output_root: str
+    output_dir: str
+    sweep_dir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One modality, or one data set, of a joint run; how often it is seen is told by `data.weight`."""
+
+    tokenizer: Node | dict[str, Node]
+    embedder: Node | dict[str, Node]
+    data: Node
+    task: Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """A whole configuration.
+
+    Args:
+        seed: keys every random choice of the run.
+        data_root: the folder in which data sets that must be downloaded or prepared are looked for.
+        resume: the run folder, or the checkpoint, to go on from.
+        steps_per_epoch: training steps between two validations; null passes all the data once.
+        name: the folder of the run under `paths.output_root`.
+        allow_targets: packages of the user's own whose classes `_target_` may name.
+        paths: see `Paths`.
+        core: the shared transformer.
+        tokenizer: raw to tokens; one part, or one for each modality.
+        embedder: tokens to vectors; one part, or one for each modality.
+        data: the data module.
+        task: loss and metrics.
+        optim: optimizer and schedule.
+        trainer: lightning's Trainer.
+        callbacks: callbacks by name; null switches one off.
+        logger: loggers by name.
+        members: in a joint run, the members by name; the four keys above are then null.
+    """
+
+    seed: int
+    data_root: str
+    resume: str | None = None
+    steps_per_epoch: int | None = None
+    name: str
+    allow_targets: list[str] = field(default_factory=list)
+    paths: dict[str, str]
+    core: Node
+    tokenizer: Node | dict[str, Node] | None = None
+    embedder: Node | dict[str, Node] | None = None
+    data: Node | None = None
+    task: Node | None = None
+    optim: Node
+    trainer: Node
+    callbacks: dict[str, Node | None] | None = None
+    logger: Node | dict[str, Node | None] | None = None
+    members: dict[str, dict[str, object]] | None = None

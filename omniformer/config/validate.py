@@ -1,0 +1,180 @@
+"""Checks a whole configuration before anything heavy is imported: keys, types, ranges, relations, targets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from omniformer.config.accepts import Kind, is_node, kind
+from omniformer.config.allow import NotAllowedError, allowed, allowing
+from omniformer.config.errors import ConfigError, choices, nearest, shown
+from omniformer.config.ranges import misfit
+from omniformer.config.relations import RELATIONS, Setting
+from omniformer.config.signature import UNKNOWN, Signature, signature
+
+_ROOT = "omniformer.config.root.Root"
+_PATHS = "omniformer.config.root.Paths"
+_MEMBER = "omniformer.config.root.Member"
+_META = ("_target_", "_partial_")
+_SINGLE = ("tokenizer", "embedder", "data", "task")
+
+
+def validate(config: Mapping[str, object], *, groups: Iterable[str] = ()) -> None:
+    """Checks a composed configuration; returns if it can be built.
+
+    Args:
+        config: the whole configuration as plain values, interpolations resolved.
+        groups: names of config groups, offered beside the keys where a misspelt one is near.
+
+    Raises:
+        ConfigError: names every mistake: the key, what was received, what is accepted, the nearest valid name.
+    """
+    checker = _Checker(frozenset(groups))
+    own = config.get("allow_targets") or []
+    known = list(own) if isinstance(own, list | tuple) and all(isinstance(each, str) for each in own) else []
+    try:
+        with allowing(known):
+            checker.root(config)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
+    if checker.problems:
+        raise ConfigError(checker.problems)
+
+
+def validate_node(node: object, key: str = "config") -> None:
+    """Checks one part of a configuration and everything in it, as `validate` does for the whole.
+
+    Raises:
+        ConfigError: names every mistake.
+
+    Example:
+        >>> validate_node({"_target_": "torch.optim.AdamW", "lr": -1}, "optim")
+        Traceback (most recent call last):
+        omniformer.config.errors.ConfigError: optim.lr: received -1, accepted: a number: above 0
+    """
+    checker = _Checker(frozenset())
+    checker.value(node, key, {})
+    if checker.problems:
+        raise ConfigError(checker.problems)
+
+
+@dataclass(slots=True)
+class _Checker:
+    """Walks a configuration and notes every mistake."""
+
+    groups: frozenset[str]
+    problems: list[str] = field(default_factory=list)
+
+    def root(self, config: Mapping[str, object]) -> None:
+        self.section(config, "", _ROOT, also=self.groups)
+        if isinstance(paths := config.get("paths"), Mapping):
+            self.section(paths, "paths", _PATHS)
+        members = config.get("members")
+        if isinstance(members, Mapping) and members:
+            for name, member in members.items():
+                if isinstance(member, Mapping):
+                    self.section(member, f"members.{name}", _MEMBER)
+            self._alone(config, "members are set, so", "must be null", wanted=False)
+        else:
+            self._alone(config, "no members are set, so", "is needed; choose a modality, such as modality=vision", True)
+        outer = {name: Setting(name, value) for name, value in config.items() if isinstance(value, int | float)}
+        for name, value in config.items():
+            self.value(value, name, outer)
+
+    def section(self, values: Mapping[str, object], key: str, target: str, also: Iterable[str] = ()) -> None:
+        """The keys of a mapping that is no part itself, against the class that describes it."""
+        described = signature(target)
+        self._arguments(values, key, described, also)
+        for name, parameter in described.parameters.items():
+            if parameter.required and name not in values:
+                accepted = kind(parameter.annotation, parameter.module)
+                self.problems.append(f"{_join(key, name)}: is missing, accepted: {_words(accepted, name)}")
+
+    def value(self, value: object, key: str, outer: Mapping[str, Setting]) -> None:
+        """Every part inside a value; `outer` holds the settings of the parts around it."""
+        if is_node(value):
+            assert isinstance(value, Mapping)
+            self._node(value, key, outer)
+        elif isinstance(value, Mapping):
+            for name, child in value.items():
+                self.value(child, _join(key, str(name)), outer)
+        elif isinstance(value, list | tuple):
+            for index, child in enumerate(value):
+                self.value(child, f"{key}[{index}]", outer)
+
+    def _node(self, node: Mapping[str, object], key: str, outer: Mapping[str, Setting]) -> None:
+        target = node["_target_"]
+        try:
+            allowed(target)  # pyright: ignore[reportArgumentType]
+            described = signature(str(target))
+        except (LookupError, NotAllowedError) as error:
+            self.problems.append(f"{key}._target_: {error.args[0]}")
+            return
+        if not isinstance(node.get("_partial_", False), bool):
+            self.problems.append(f"{key}._partial_: received {shown(node['_partial_'])}, accepted: true or false")
+        arguments = {name: value for name, value in node.items() if name not in _META}
+        self._arguments(arguments, key, described)
+        inner = self._relations(arguments, key, described, outer)
+        for name, value in arguments.items():
+            self.value(value, _join(key, name), inner)
+
+    def _arguments(
+        self, values: Mapping[str, object], key: str, described: Signature, also: Iterable[str] = ()
+    ) -> None:
+        """The names, types and ranges of keyword arguments."""
+        for name, value in values.items():
+            parameter = described.parameters.get(name)
+            full = _join(key, name)
+            if parameter is None:
+                # Where a class takes any keyword, one that is almost a parameter is still a misspelt one.
+                if not described.open or nearest(name, described.parameters, cutoff=0.8):
+                    self.problems.append(_unknown(name, key, described, also))
+                continue
+            accepted = kind(parameter.annotation, parameter.module)
+            if not accepted.accepts(value) or misfit(name, value):
+                self.problems.append(f"{full}: received {shown(value)}, accepted: {_words(accepted, name)}")
+
+    def _relations(
+        self, arguments: Mapping[str, object], key: str, described: Signature, outer: Mapping[str, Setting]
+    ) -> dict[str, Setting]:
+        """Checks the relations that this part completes, and returns the settings that parts inside it see."""
+        here = {name: Setting(_join(key, name), value) for name, value in arguments.items()}
+        defaults = {
+            name: Setting(_join(key, name), parameter.default)
+            for name, parameter in described.parameters.items()
+            if parameter.default is not UNKNOWN and name not in here
+        }
+        settings = {**outer, **defaults, **here}
+        for relation in RELATIONS:
+            if all(name in settings for name in relation.names) and any(name in here for name in relation.names):
+                problem = relation.problem(settings)
+                if problem:
+                    self.problems.append(problem)
+        return settings
+
+    def _alone(self, config: Mapping[str, object], why: str, what: str, wanted: bool) -> None:
+        """The keys that a single run needs and that a joint run gives to its members instead."""
+        for name in _SINGLE:
+            if (config.get(name) is not None) != wanted:
+                self.problems.append(f"{name}: {why} {name} {what}")
+
+
+def _unknown(name: str, key: str, described: Signature, also: Iterable[str]) -> str:
+    """The message for a key that the class does not have."""
+    names = [*described.parameters, *also]
+    if name.startswith("_"):
+        names = [*_META, *names]
+    near = nearest(name, names)
+    where = f" of {described.target}" if key and described.target not in {_PATHS, _MEMBER} else ""
+    hint = f"did you mean {_join(key, near)}? " if near else ""
+    return f"{_join(key, name)}: unknown key{where}; {hint}accepted: {choices(name, names)}"
+
+
+def _words(accepted: Kind, name: str) -> str:
+    """The description of a type, with the range where the key has one."""
+    bounds = misfit(name, float("-inf"))
+    return f"{accepted.words}: {bounds}" if bounds else accepted.words
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name

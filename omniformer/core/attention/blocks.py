@@ -1,0 +1,202 @@
+"""Attention over blocks: some queries, some keys, and a mask between them, many blocks of equal size at a time."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from omniformer.core.attention.reference import Score, dense_attention
+from omniformer.core.attention.rows import Gather
+from omniformer.core.biases import Bias
+from omniformer.core.layout import Layout, View
+from omniformer.core.rules import Rule
+
+# A mask is evaluated for about this many pairs at a time, so that the integers it is made from stay in cache.
+_PAIRS_AT_A_TIME = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bucket:
+    """Blocks of equal size, as rows of token numbers.
+
+    A row that is short repeats a token of its own sample, never of another: what stands in one sample, even a NaN, cannot
+    reach the next through a weight of zero.
+
+    Args:
+        query: token numbers of the queries.
+        key: token numbers of the keys.
+        owned: False where the output is not taken from this place, because it only fills the row or another bucket has it.
+        mask: who attends to whom; None for everybody, or causal.
+        causal: whether query i attends to keys 0 to i, for kernels that know it without a mask.
+        dead: queries that may attend to nothing; their mask allows everything, and their output is set to zero.
+
+    Shapes:
+        query int64 `[rows, queries]`; key int64 `[rows, keys]`; owned bool `[rows, queries]`; mask bool `[rows or 1, 1,
+        queries or 1, keys]`; dead bool `[rows or 1, 1, queries or 1, 1]`.
+    """
+
+    query: Tensor
+    key: Tensor
+    owned: Tensor
+    mask: Tensor | None = None
+    causal: bool = False
+    dead: Tensor | None = None
+
+
+class Blocks:
+    """A kernel that attends within buckets of blocks; `Dense` and `Banded` differ in the buckets they cut.
+
+    Every bias and score. Tokens that no bucket owns, as those of samples without keys, get zeros.
+
+    Args:
+        layout: the samples of the queries.
+        key_layout: the samples of the keys.
+        buckets: the blocks.
+        in_order: whether the one bucket holds all tokens in their order, so that nothing need be gathered.
+    """
+
+    def __init__(self, layout: Layout, key_layout: Layout, buckets: list[Bucket], *, in_order: bool = False) -> None:
+        self.layout, self.key_layout, self.buckets, self.in_order = layout, key_layout, buckets, in_order
+        self.takes_rows = in_order  # keys may come as the rows of a cache, `[samples, keys, kv_heads, head_dim]`
+        if in_order:
+            return
+        none = torch.zeros(0, dtype=torch.long, device=layout.device)
+        query = torch.cat([none, *(bucket.query.flatten() for bucket in buckets)])
+        key = torch.cat([none, *(bucket.key.flatten() for bucket in buckets)])
+        owned = torch.cat([none.bool(), *(bucket.owned.flatten() for bucket in buckets)])
+        place = torch.full((layout.n_tokens,), -1, device=layout.device)
+        place[query[owned]] = owned.nonzero().flatten()
+        self._queries, self._keys = Gather(query, layout.n_tokens), Gather(key, key_layout.n_tokens)
+        self._outputs = Gather(place, len(query))
+
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        scale: float,
+        bias: Bias | None = None,
+        score: Score | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """Attends; see `Plan.attend` for arguments and shapes."""
+        outs = []
+        for bucket, q_rows, k_rows, v_rows in zip(self.buckets, *self._rows(q, k, v), strict=True):
+            added = None
+            if bias is not None:
+                query, key = View(self.layout, bucket.query[:, :, None]), View(self.key_layout, bucket.key[:, None, :])
+                added = rearrange(bias(query, key), "heads rows queries keys -> rows heads queries keys")
+            out = attend(q_rows, k_rows, v_rows, bucket, scale=scale, bias=added, score=score, dropout=dropout)
+            outs.append(rearrange(out, "rows heads queries head_dim -> (rows queries) heads head_dim"))
+        if self.in_order:
+            return outs[0]
+        # The empty slices keep q, k and v in the graph: absent tokens have zero gradients, not missing ones.
+        nothing = torch.cat([q[:0].flatten(), k[:0].flatten(), v[:0].flatten()]).view(0, *q.shape[1:-1], v.shape[-1])
+        return self._outputs(torch.cat([nothing, *outs]))
+
+    def _rows(self, q: Tensor, k: Tensor, v: Tensor) -> list[list[Tensor]]:
+        """Queries, keys and values of each bucket, `[rows, heads, seq, head_dim]`."""
+        queries, keys = [b.query.shape for b in self.buckets], [b.key.shape for b in self.buckets]
+        if self.in_order:
+            return [[_split(x, shape)] for x, shape in ((q, queries[0]), (k, keys[0]), (v, keys[0]))]
+        gathered = ((self._queries(q), queries), (self._keys(k), keys), (self._keys(v), keys))
+        return [
+            [
+                _split(part, shape)
+                for part, shape in zip(x.split([rows * seq for rows, seq in shapes]), shapes, strict=True)
+            ]
+            for x, shapes in gathered
+        ]
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bucket: Bucket,
+    *,
+    scale: float,
+    bias: Tensor | None,
+    score: Score | None,
+    dropout: float,
+) -> Tensor:
+    """Attention within the blocks of one bucket, by PyTorch's fused kernels or written out.
+
+    Shapes:
+        q `[rows, heads, queries, head_dim]`, k and v `[rows, kv_heads, keys, head_dim]`, bias `[rows or 1, heads or 1,
+        queries, keys]` → `[rows, heads, queries, head_dim]`.
+    """
+    written_out = score is not None or prefers_explicit(q, k)
+    mask = bucket.mask
+    if bucket.causal and (written_out or bias is not None):
+        mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()[None, None]
+    if written_out:
+        if bias is not None:
+            bias = bias.expand(-1, q.shape[1], -1, -1)
+        out = dense_attention(q, k, v, scale=scale, mask=mask, bias=bias, score=score, dropout=dropout)
+    else:
+        if bias is not None:
+            mask = (bias if mask is None else bias.masked_fill(~mask, -torch.inf)).to(q.dtype)
+        out = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            dropout_p=dropout,
+            is_causal=mask is None and bucket.causal,
+            scale=scale,
+            enable_gqa=q.shape[1] != k.shape[1],
+        )
+    return out if bucket.dead is None else out.masked_fill(bucket.dead, 0.0)
+
+
+def prefers_explicit(q: Tensor, k: Tensor) -> bool:
+    """Whether plain matmul and softmax beat PyTorch's fused kernel here: short bfloat16 sequences on a CPU.
+
+    Measured on 2 CPU cores with AVX-512 bf16: at 64 tokens the fused kernel takes 4 times as long, at 256 tokens 1.2.
+    """
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[-2] <= 256
+
+
+def masked(rule: Rule, layout: Layout, key_layout: Layout, bucket: Bucket, key_valid: Tensor) -> Bucket:
+    """The bucket with the rule's mask, evaluated for every pair of its blocks.
+
+    Shapes:
+        key_valid bool `[rows, keys]`: False where a key only fills the row.
+    """
+    rows = max(_PAIRS_AT_A_TIME // max(bucket.query.shape[1] * bucket.key.shape[1], 1), 1)
+    masks = []
+    for query, key, valid in zip(bucket.query.split(rows), bucket.key.split(rows), key_valid.split(rows), strict=True):
+        allowed = rule.attend(View(layout, query[:, :, None]), View(key_layout, key[:, None, :]))
+        masks.append((allowed & valid[:, None, :]).expand(len(query), query.shape[1], key.shape[1])[:, None])
+    return with_mask(bucket, torch.cat(masks))
+
+
+def with_mask(bucket: Bucket, mask: Tensor) -> Bucket:
+    """The bucket with this mask, and a list of the queries that it leaves nothing.
+
+    Softmax over nothing is NaN in some kernels, so such queries may look everywhere and their output is set to zero.
+    """
+    alive = mask.any(-1, keepdim=True)
+    if bool(alive.all()):
+        return replace(bucket, mask=mask)
+    return replace(bucket, mask=mask | ~alive, dead=~alive)
+
+
+def token_rows(offsets: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Token numbers of samples as rows, and which are real; a short row repeats the sample's own last token.
+
+    Shapes:
+        offsets and lengths int64 `[rows]` → int64 and bool `[rows, longest]`.
+    """
+    place = torch.arange(int(lengths.max()), device=lengths.device)
+    return offsets[:, None] + torch.minimum(place, lengths[:, None] - 1), place < lengths[:, None]
+
+
+def _split(x: Tensor, shape: torch.Size) -> Tensor:
+    if x.ndim == 4:
+        return rearrange(x, "rows seq heads head_dim -> rows heads seq head_dim")
+    return rearrange(x, "(rows seq) heads head_dim -> rows heads seq head_dim", rows=shape[0], seq=shape[1])

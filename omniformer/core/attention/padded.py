@@ -1,0 +1,86 @@
+"""Samples as padded blocks, for attention that no kernel offers and that is written out in full."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from omniformer.core.attention.plan import Plan
+from omniformer.core.biases import Bias
+from omniformer.core.layout import Layout, View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PaddedBlock:
+    """All samples of a plan as rows of one block, short ones padded.
+
+    Shapes:
+        query and key int64 `[samples, queries]` and `[samples, keys]`, token numbers; mask bool `[samples, 1, queries,
+        keys]`, True where a pair takes part.
+    """
+
+    plan: Plan
+    query: Tensor
+    key: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, plan: Plan) -> "PaddedBlock":
+        """The block of a plan."""
+        query, query_valid = _rows(plan.layout)
+        key, key_valid = _rows(plan.key_layout)
+        attend = plan.rule.attend(View(plan.layout, query[:, :, None]), View(plan.key_layout, key[:, None, :]))
+        mask = attend & query_valid[:, :, None] & key_valid[:, None, :]
+        return cls(plan=plan, query=query, key=key, mask=mask[:, None])
+
+    def queries(self, packed: Tensor) -> Tensor:
+        """Packed queries as a block.
+
+        Shapes:
+            `[tokens, heads, head_dim]` → `[samples, heads, queries, head_dim]`.
+        """
+        return rearrange(packed[self.query], "samples queries heads head_dim -> samples heads queries head_dim")
+
+    def keys(self, packed: Tensor, n_heads: int) -> Tensor:
+        """Packed keys or values as a block, repeated so that every query head has its own.
+
+        Shapes:
+            `[key tokens, kv_heads, head_dim]` → `[samples, heads, keys, head_dim]`.
+        """
+        rows = rearrange(packed[self.key], "samples keys kv_heads head_dim -> samples kv_heads keys head_dim")
+        return rows.repeat_interleave(n_heads // rows.shape[1], dim=1)
+
+    def bias(self, bias: Bias | None) -> Tensor | float:
+        """A bias on all pairs of the block, `[samples, heads, queries, keys]`; 0 without one."""
+        if bias is None:
+            return 0.0
+        pairs = bias(View(self.plan.layout, self.query[:, :, None]), View(self.plan.key_layout, self.key[:, None, :]))
+        return rearrange(pairs, "heads samples queries keys -> samples heads queries keys")
+
+    def packed(self, block: Tensor) -> Tensor:
+        """The way back.
+
+        Shapes:
+            `[samples, heads, queries, head_dim]` → `[tokens, heads, head_dim]`.
+        """
+        rows = rearrange(block, "samples heads queries head_dim -> samples queries heads head_dim")
+        layout = self.plan.layout
+        return rows[layout.sample, torch.arange(layout.n_tokens, device=layout.device) - layout.offsets[layout.sample]]
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the allowed keys; zeros, with zero gradient, where there are none."""
+    alive = mask.any(-1, keepdim=True)
+    return scores.masked_fill(~mask & alive, -torch.inf).softmax(-1) * alive
+
+
+def _rows(layout: Layout) -> tuple[Tensor, Tensor]:
+    """Token numbers of all samples as rows, short ones filled with a token of the batch, and which are real."""
+    lengths = layout.lengths.to(layout.device)
+    longest = int(layout.lengths.max()) if layout.n_samples else 0
+    place = torch.arange(longest, device=layout.device)
+    valid = place < lengths[:, None]
+    # Padding repeats the sample's own last token, so that nothing of a neighbour can leak in; an empty sample has none.
+    rows = layout.offsets[:-1, None] + torch.minimum(place, (lengths[:, None] - 1).clamp(min=0))
+    return rows.clamp(max=max(layout.n_tokens - 1, 0)), valid

@@ -1,0 +1,34 @@
+"""Value residual: every layer attends to values mixed with those of the first layer."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from omniformer.core.attention.multihead import Context, SelfAttention
+
+
+class ValueResidualAttention(SelfAttention):
+    """Self-attention whose values are mixed with those of the first layer
+    ([Zhou et al. 2024](https://arxiv.org/abs/2410.17897), ResFormer): `share * first + (1 - share) * own`, learned by layer.
+
+    Arguments and errors as for `SelfAttention`. The learned share begins at one half, as in the paper.
+    """
+
+    def __init__(self, *, d_model: int, n_heads: int, n_kv_heads: int | None = None, bias: bool = True, **others: Any) -> None:
+        super().__init__(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads, bias=bias, **others)
+        self.share = nn.Parameter(torch.tensor(0.5))
+
+    def project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and mixed values; the first layer leaves its own to the others."""
+        q, k, v = super().project(x, context)
+        if context.layer == 0:
+            context.shared["first values"] = v
+        # The first layer mixes its values with themselves, so that every layer's share has a gradient.
+        first = context.shared["first values"]
+        return q, k, torch.lerp(v, first, self.share.to(v.dtype))
+
+    def reset_parameters(self, std: float, output_std: float) -> None:
+        """Draws the weights and sets the share to one half."""
+        super().reset_parameters(std, output_std)
+        nn.init.constant_(self.share, 0.5)

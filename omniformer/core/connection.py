@@ -1,0 +1,195 @@
+"""Residual connections: how a branch (attention or feed-forward) joins the stream of tokens."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omniformer.core.attention.multihead import Context
+from omniformer.core.init import linear_
+
+
+class PreNorm(nn.Module):
+    """`x + branch(norm(x))`: the residual stream stays untouched from end to end
+    ([Xiong et al. 2020](https://arxiv.org/abs/2002.04745)).
+
+    Args:
+        branch: what to add, called with the normalised tokens and the context.
+        d_model: width of the residual stream.
+        norm: makes the norm.
+        dropout: share of the branch's output set to zero in training.
+        stochastic_depth: chance in training that a sample skips the branch
+            ([Huang et al. 2016](https://arxiv.org/abs/1603.09382)).
+    """
+
+    def __init__(
+        self,
+        branch: nn.Module,
+        *,
+        d_model: int,
+        norm: Callable[[int], nn.Module],
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm = norm(d_model)
+        self.branch = branch
+        self.dropout = nn.Dropout(dropout)
+        self.stochastic_depth = stochastic_depth
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Adds the branch to the tokens `[tokens, d_model]`."""
+        return x + self.dropped(self.branch(self.norm(x), context), context)
+
+    def dropped(self, update: Tensor, context: Context) -> Tensor:
+        """The update after dropout and stochastic depth; whole samples skip it together."""
+        update = self.dropout(update)
+        if not (self.training and self.stochastic_depth):
+            return update
+        layout = context.plan.layout
+        kept = torch.rand(layout.n_samples, 1, device=update.device) >= self.stochastic_depth
+        return update * kept.to(update.dtype)[layout.sample] / (1 - self.stochastic_depth)
+
+
+class PostNorm(PreNorm):
+    """`norm(x + branch(x))`, as in the first transformer ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.1).
+
+    Arguments as for `PreNorm`.
+    """
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Adds the branch to the tokens `[tokens, d_model]` and normalises the sum."""
+        return self.norm(x + self.dropped(self.branch(x, context), context))
+
+
+class SandwichNorm(PreNorm):
+    """`x + norm_out(branch(norm(x)))` ([Ding et al. 2021](https://arxiv.org/abs/2105.13290), 2.4).
+
+    Arguments as for `PreNorm`.
+    """
+
+    def __init__(
+        self,
+        branch: nn.Module,
+        *,
+        d_model: int,
+        norm: Callable[[int], nn.Module],
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+    ) -> None:
+        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+        self.norm_out = norm(d_model)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Adds the normalised branch to the tokens `[tokens, d_model]`."""
+        return x + self.dropped(self.norm_out(self.branch(self.norm(x), context)), context)
+
+
+class LayerScale(PreNorm):
+    """`x + gain * branch(norm(x))` with a learned gain for each feature that begins near zero
+    ([Touvron et al. 2021](https://arxiv.org/abs/2103.17239), CaiT).
+
+    Args:
+        initial_gain: the gain at the start; 1e-4 as in the paper for depths of 24 and more.
+        branch: as for `PreNorm`, like the other arguments.
+    """
+
+    def __init__(
+        self,
+        branch: nn.Module,
+        *,
+        d_model: int,
+        norm: Callable[[int], nn.Module],
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+        initial_gain: float = 1e-4,
+    ) -> None:
+        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+        self.initial_gain = initial_gain
+        self.gain = nn.Parameter(torch.full((d_model,), initial_gain))
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Adds the scaled branch to the tokens `[tokens, d_model]`."""
+        return x + self.dropped(self.gain.to(x.dtype) * self.branch(self.norm(x), context), context)
+
+    def reset_parameters(self) -> None:
+        """Sets the gain to where it began."""
+        nn.init.constant_(self.gain, self.initial_gain)
+
+
+class TanhGate(PreNorm):
+    """`x + tanh(gate) * branch(norm(x))` with one learned gate that begins at zero, so that a trained model into which the
+    branch is put says at first exactly what it said before ([Alayrac et al. 2022](https://arxiv.org/abs/2204.14198),
+    Flamingo, 3.2).
+
+    Arguments as for `PreNorm`.
+    """
+
+    def __init__(
+        self,
+        branch: nn.Module,
+        *,
+        d_model: int,
+        norm: Callable[[int], nn.Module],
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+    ) -> None:
+        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Adds the gated branch to the tokens `[tokens, d_model]`."""
+        return x + self.dropped(self.gate.tanh().to(x.dtype) * self.branch(self.norm(x), context), context)
+
+    def reset_parameters(self) -> None:
+        """Shuts the gate."""
+        nn.init.zeros_(self.gate)
+
+
+class AdaptiveNorm(PreNorm):
+    """`x + gate(c) * branch(norm(x) * (1 + scale(c)) + shift(c))` with a vector c for each sample
+    ([Peebles and Xie 2022](https://arxiv.org/abs/2212.09748), adaLN-Zero).
+
+    Scale, shift and gate are one linear map of `silu(c)` that begins at zero: every block begins as the identity.
+
+    Args:
+        d_condition: width of the vector that comes with each sample.
+        branch: as for `PreNorm`, like the other arguments. The paper's norm learns neither gain nor offset.
+
+    Raises:
+        ValueError: at first use, when the core was called without `condition`, or with another width.
+    """
+
+    def __init__(
+        self,
+        branch: nn.Module,
+        *,
+        d_model: int,
+        norm: Callable[[int], nn.Module],
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+        d_condition: int,
+    ) -> None:
+        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+        self.modulation = nn.Linear(d_condition, 3 * d_model)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Adds the branch to the tokens `[tokens, d_model]`, steered by the condition of their sample."""
+        shift, scale, gate = self._modulate(context)
+        return x + self.dropped(gate * self.branch(self.norm(x) * (1 + scale) + shift, context), context)
+
+    def _modulate(self, context: Context) -> tuple[Tensor, Tensor, Tensor]:
+        condition, wanted = context.condition, self.modulation.in_features
+        if condition is None:
+            raise ValueError(f"AdaptiveNorm needs a condition; call the core with condition [samples, {wanted}]")
+        if condition.shape[-1] != wanted:
+            raise ValueError(f"condition has {condition.shape[-1]} features, AdaptiveNorm was built with d_condition={wanted}")
+        # Mapped sample by sample, then handed to the tokens: a sample has many tokens and one condition.
+        shift, scale, gate = self.modulation(F.silu(condition))[context.plan.layout.sample].chunk(3, dim=-1)
+        return shift, scale, gate
+
+    def reset_parameters(self) -> None:
+        """Sets the map of the condition to zero."""
+        linear_(self.modulation, 0.0)

@@ -1,0 +1,180 @@
+"""Additive attention scores that know the graph: distances along edges, and what the edges are."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from omniformer.core.biases import Bias
+from omniformer.core.layout import Layout, View
+
+
+class ShortestPath(Bias):
+    """A learned number for each head and distance along edges ([Ying et al. 2021](https://arxiv.org/abs/2106.05234), Graphormer,
+    3.1.2).
+
+    It reads the layout's `pairs["shortest_path"]` (-1 where there is no path); a layout without has its distances found
+    from the edges, once for each batch. Distances from key to query count, along the direction in which attention follows
+    edges. Longer distances than `max_distance` share a number, and so do pairs without a path.
+
+    Args:
+        n_heads: number of query heads.
+        max_distance: largest distance told apart.
+        init_std: deviation of the numbers at the start; 0.02 as in Graphormer.
+
+    Raises:
+        ValueError: `max_distance` is below 1; at first use, the layout has neither distances nor edges, or queries and
+            keys are not the same tokens.
+    """
+
+    no_weight_decay = ("table",)
+
+    def __init__(self, *, n_heads: int, max_distance: int = 8, init_std: float = 0.02) -> None:
+        super().__init__()
+        if max_distance < 1:
+            raise ValueError(f"max_distance={max_distance} must be at least 1")
+        self.max_distance, self.init_std = max_distance, init_std
+        # One number for each of 0 .. max_distance, one for all beyond, one for pairs without a path.
+        self.table = nn.Parameter(torch.empty(max_distance + 3, n_heads))
+        self.reset_parameters()
+
+    def forward(self, query: View, key: View) -> Tensor:
+        layout = _same_layout(query, key, "ShortestPath")
+        distances = layout.pairs.get("shortest_path")
+        if distances is None:
+            distances = layout.memo("shortest_path", lambda: shortest_paths(layout))
+        lengths = layout.lengths.to(layout.device)
+        start = layout.memo("first pair", lambda: (lengths**2).cumsum(0) - lengths**2)
+        sample = query.sample
+        # Pairs of two samples, which some kernels compute and throw away, must not fall outside the list.
+        pair = (start[sample] + query.index * lengths[sample] + key.index).clamp(max=max(len(distances) - 1, 0))
+        if not len(distances):
+            return self.table.new_zeros(self.table.shape[1], *pair.shape)
+        distance = distances[pair].long()
+        none = torch.full_like(distance, self.max_distance + 2)
+        return self.table[torch.where(distance < 0, none, distance.clamp(max=self.max_distance + 1))].movedim(-1, 0)
+
+    def reset_parameters(self) -> None:
+        """Draws the numbers anew."""
+        nn.init.normal_(self.table, std=self.init_std)
+
+
+class EdgeBias(Bias):
+    """A learned number for each head and edge, from what the edge is; zero where there is no edge, and the sum where several
+    edges join the same two tokens.
+
+    Args:
+        n_heads: number of query heads.
+        edge_vocab_sizes: number of values of each categorical field of an edge, the first columns of the edge features.
+        edge_features: continuous numbers of an edge, the columns after them.
+        init_std: deviation of the weights at the start.
+
+    Raises:
+        ValueError: an edge has neither fields nor features; at first use, the layout has no edges or edge features, they
+            have another number of columns, a category lies outside its vocabulary, or queries and keys are not the same
+            tokens.
+    """
+
+    no_weight_decay = ("table",)
+
+    def __init__(
+        self,
+        *,
+        n_heads: int,
+        edge_vocab_sizes: Sequence[int] = (),
+        edge_features: int = 0,
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if not edge_vocab_sizes and edge_features < 1:
+            raise ValueError(f"edge_vocab_sizes={list(edge_vocab_sizes)} and edge_features={edge_features}: one must be given")
+        self.sizes, self.n_features, self.init_std = tuple(edge_vocab_sizes), edge_features, init_std
+        # All fields' categories one below the other, then one row for each continuous number.
+        self.table = nn.Parameter(torch.empty(sum(self.sizes) + edge_features, n_heads))
+        self.reset_parameters()
+
+    def forward(self, query: View, key: View) -> Tensor:
+        layout = _same_layout(query, key, "EdgeBias")
+        pairs, edge_pair = layout.memo("joined pairs", lambda: _joined(layout))
+        scores = self._scores(layout)
+        by_pair = scores.new_zeros(len(pairs) + 1, scores.shape[1]).index_add(0, edge_pair, scores)
+        wanted = query.token * layout.n_tokens + key.token
+        place = torch.searchsorted(pairs, wanted)
+        found = pairs[place.clamp(max=len(pairs) - 1)] == wanted if len(pairs) else torch.zeros_like(place, dtype=torch.bool)
+        # The last row stands for "no edge" and stays zero.
+        return by_pair[torch.where(found, place, len(pairs))].movedim(-1, 0)
+
+    def _scores(self, layout: Layout) -> Tensor:
+        """A number for each edge and head."""
+        features = layout.edge_features
+        if features is None:
+            raise ValueError("EdgeBias needs edge features, and the layout has none; pass Layout(edge_features=...)")
+        columns = features[:, None] if features.ndim == 1 else features
+        n_fields = len(self.sizes)
+        if columns.shape[1] != n_fields + self.n_features:
+            raise ValueError(
+                f"edges have {columns.shape[1]} features; this bias has {n_fields} fields and {self.n_features} features"
+            )
+        numbers = columns[:, n_fields:].to(self.table.dtype) @ self.table[sum(self.sizes) :]
+        if not n_fields:
+            return numbers
+        fields = columns[:, :n_fields].long()
+        sizes = torch.tensor(self.sizes, device=fields.device)
+        if len(fields) and fields.device.type == "cpu" and bool(((fields < 0) | (fields >= sizes)).any()):
+            raise ValueError(f"an edge has a category outside edge_vocab_sizes={list(self.sizes)}: {fields.amax(0).tolist()}")
+        return numbers + self.table[fields + sizes.cumsum(0) - sizes].sum(1)
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew."""
+        nn.init.normal_(self.table, std=self.init_std)
+
+
+def shortest_paths(layout: Layout) -> Tensor:
+    """Number of edges from key to query on the shortest path, for every pair of tokens of a sample; -1 without a path.
+
+    All samples take their steps together, as products of padded adjacency matrices: right for graphs of up to some
+    hundreds of nodes. Larger ones deserve distances computed once, beside the data.
+
+    Shapes:
+        int64 `[sum of squared lengths]`, row by row (query) and sample after sample.
+
+    Raises:
+        ValueError: the layout has no edges.
+
+    Example:
+        >>> layout = Layout(lengths=torch.tensor([3]), edges=torch.tensor([[0, 1], [1, 2]]))
+        >>> shortest_paths(layout).view(3, 3).tolist()
+        [[0, -1, -1], [1, 0, -1], [2, 1, 0]]
+    """
+    if layout.edges is None:
+        raise ValueError("shortest paths need edges, and the layout has none; pass Layout(edges=...) or pairs['shortest_path']")
+    longest = int(layout.lengths.max()) if layout.n_samples else 0
+    source, target = layout.edges
+    place = torch.arange(layout.n_tokens, device=layout.device) - layout.offsets[layout.sample]
+    step = torch.zeros(layout.n_samples, longest, longest, device=layout.device)
+    step[layout.sample[target], place[target], place[source]] = 1.0
+    reached = torch.eye(longest, device=layout.device).expand_as(step).contiguous()
+    distance = torch.where(reached > 0, 0, -1)
+    for steps in range(1, longest):
+        further = ((step @ reached) > 0).float().maximum(reached)
+        fresh = further > reached
+        if not bool(fresh.any()):
+            break
+        distance = torch.where(fresh, steps, distance)
+        reached = further
+    valid = torch.arange(longest, device=layout.device) < layout.lengths.to(layout.device)[:, None]
+    return distance[valid[:, :, None] & valid[:, None, :]]
+
+
+def _joined(layout: Layout) -> tuple[Tensor, Tensor]:
+    """The pairs (query, key) that an edge joins, each as one number and sorted, and which of them each edge joins."""
+    if layout.edges is None:
+        raise ValueError("EdgeBias needs edges, and the layout has none; pass Layout(edges=..., edge_features=...)")
+    pairs, edge_pair = torch.unique(layout.edges[1] * layout.n_tokens + layout.edges[0], return_inverse=True)
+    return pairs, edge_pair
+
+
+def _same_layout(query: View, key: View, name: str) -> Layout:
+    if query.layout is not key.layout:
+        raise ValueError(f"{name} joins tokens of one sequence; queries and keys come from two (a memory, or a cache)")
+    return query.layout

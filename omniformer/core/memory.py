@@ -1,0 +1,75 @@
+"""Tokens of another sequence, for cross-attention to read."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from omniformer.core.layout import Layout
+from omniformer.core.rules import Full, Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Memory:
+    """What cross-attention reads: an encoder's output, image tokens, a text that steers a diffusion model.
+
+    Args:
+        x: the tokens. They need not be as wide as the core that reads them.
+        layout: their samples; sample i of the reader attends to sample i of the memory. An empty sample is legal and
+            adds nothing.
+        rule: which memory tokens a token may attend to; all of its sample by default.
+
+    Shapes:
+        x `[memory tokens, d_memory]`.
+
+    Raises:
+        ValueError: x has another number of rows than the layout has tokens.
+
+    Example:
+        >>> memory = Memory(x=torch.arange(3.0)[:, None], layout=Layout.from_lengths(1, 2))
+        >>> memory.take(torch.tensor([1, 0])).x.flatten().tolist()
+        [1.0, 2.0, 0.0]
+    """
+
+    x: Tensor
+    layout: Layout
+    rule: Rule = field(default_factory=Full)
+
+    def __post_init__(self) -> None:
+        if len(self.x) != self.layout.n_tokens:
+            raise ValueError(f"memory has {len(self.x)} rows, its layout has {self.layout.n_tokens} tokens")
+
+    def take(self, samples: Tensor) -> "Memory":
+        """The memory of some samples, in the order given, repeats allowed: what beam search needs.
+
+        Shapes:
+            samples int64 `[new samples]`.
+        """
+        tokens = tokens_of(self.layout, samples)
+        old = self.layout
+        start, prefix = (None if each is None else each[samples.to(each.device)] for each in (old.start, old.prefix))
+        places, positions, modality = (None if each is None else each[tokens] for each in (old.places, old.positions, old.modality))
+        layout = Layout(
+            lengths=old.lengths[samples.cpu()],
+            start=start,
+            places=places,
+            positions=positions,
+            prefix=prefix,
+            modality=modality,
+            features={name: feature[tokens] for name, feature in old.features.items()},
+            device=old.device,
+        )
+        return replace(self, x=self.x[tokens], layout=layout)
+
+
+def tokens_of(layout: Layout, samples: Tensor) -> Tensor:
+    """Numbers of the tokens of some samples, sample after sample.
+
+    Shapes:
+        samples int64 `[new samples]` → int64 `[tokens of these samples]`.
+    """
+    samples = samples.to(layout.device)
+    lengths = layout.lengths.to(layout.device)[samples]
+    ends = lengths.cumsum(0)
+    shift = torch.repeat_interleave(layout.offsets[samples] - ends + lengths, lengths)
+    return torch.arange(len(shift), device=layout.device) + shift

@@ -1,0 +1,239 @@
+"""What a rule is, and how rules combine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from omniformer.core.layout import Layout, View
+
+UNBOUNDED = 2**62
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A bound on the pairs that a rule allows, from which a kernel learns where it need not look.
+
+    Every allowed pair has `-left <= key.index - query.index <= right`, or `key.index < sinks`; or, where `scattered` is
+    true, it is one of those that the rule's `rows`, `columns` and `blocks` name. Rules may allow fewer.
+    """
+
+    left: int = UNBOUNDED
+    right: int = UNBOUNDED
+    sinks: int = 0
+    scattered: bool = False
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the band has a finite width on both sides."""
+        return self.left < UNBOUNDED and self.right < UNBOUNDED
+
+
+class KeyBlocks(Protocol):
+    """Blocks of keys that a block of queries may attend to, wherever they lie."""
+
+    size: int
+
+    def chosen(self, query_block: Tensor, n_blocks: Tensor) -> Tensor:
+        """The key blocks of each query block in a sample of `n_blocks`; repeats are harmless.
+
+        Shapes:
+            `[...]`, `[...]` → `[..., chosen]`.
+        """
+        ...
+
+
+class Rule:
+    """Decides which key tokens a query token may attend to. True always means "takes part".
+
+    A subclass implements `attend`. It may also narrow `reach` (so that windows cost linear time) or give `pairs` (so that
+    graphs do): these are upper bounds, `attend` stays the truth.
+    """
+
+    def attend(self, query: View, key: View) -> Tensor:
+        """Whether `query` may attend to `key`, for views that broadcast against each other.
+
+        Shapes:
+            bool, the broadcast shape of the two views or one that broadcasts to it.
+        """
+        raise NotImplementedError
+
+    def reach(self) -> Reach:
+        """How far from a query its keys can lie."""
+        return Reach()
+
+    def rows(self, layout: Layout) -> Tensor | None:
+        """Queries that may look beyond the reach, anywhere in their sample.
+
+        Shapes:
+            bool `[tokens]`; None when there are none.
+        """
+        return None
+
+    def columns(self, layout: Layout) -> Tensor | None:
+        """Keys that may be looked at from beyond the reach, by every query of their sample.
+
+        Shapes:
+            bool `[tokens]`; None when there are none.
+        """
+        return None
+
+    def blocks(self) -> tuple[KeyBlocks, ...]:
+        """Blocks of keys beyond the reach that blocks of queries may look at."""
+        return ()
+
+    def band(self) -> Reach | None:
+        """The reach, where the rule allows every pair in it and none besides; else None."""
+        return None
+
+    def pairs(self, layout: Layout) -> Tensor | None:
+        """All pairs that may be allowed, as a list, where the rule can name them without trying every pair.
+
+        Shapes:
+            int64 `[2, pairs]`: query tokens, key tokens; without repeats. None when there is no such list.
+        """
+        return None
+
+    def __and__(self, other: "Rule") -> "Rule":
+        return _And(self, other)
+
+    def __or__(self, other: "Rule") -> "Rule":
+        return _Or(self, other)
+
+    def __invert__(self) -> "Rule":
+        return _Not(self)
+
+    def mask(self, layout: Layout, key_layout: Layout | None = None) -> Tensor:
+        """The rule as a dense mask over all tokens, samples kept apart: the oracle of tests and pictures.
+
+        Shapes:
+            bool `[query tokens, key tokens]`.
+        """
+        query, key = layout.view()[:, None], (key_layout or layout).view()[None, :]
+        return (query.sample == key.sample) & self.attend(query, key)
+
+    def draw(self, layout: Layout) -> str:
+        """A small picture of the rule on a layout: one row a query, `■` where it attends.
+
+        Example:
+            >>> from omniformer.core.rules import Causal
+            >>> print(Causal().draw(Layout.from_lengths(3)))
+            ■ · ·
+            ■ ■ ·
+            ■ ■ ■
+        """
+        return "\n".join(" ".join("■" if attends else "·" for attends in row) for row in self.mask(layout).tolist())
+
+
+@dataclass(frozen=True)
+class _And(Rule):
+    first: Rule
+    second: Rule
+
+    def attend(self, query: View, key: View) -> Tensor:
+        return self.first.attend(query, key) & self.second.attend(query, key)
+
+    def reach(self) -> Reach:
+        # (A or extras) and (B or extras') lies within (A and B) or extras or extras'.
+        a, b = self.first.reach(), self.second.reach()
+        return Reach(min(a.left, b.left), min(a.right, b.right), max(a.sinks, b.sinks), a.scattered or b.scattered)
+
+    def rows(self, layout: Layout) -> Tensor | None:
+        return _either(self.first.rows(layout), self.second.rows(layout))
+
+    def columns(self, layout: Layout) -> Tensor | None:
+        return _either(self.first.columns(layout), self.second.columns(layout))
+
+    def blocks(self) -> tuple[KeyBlocks, ...]:
+        return self.first.blocks() + self.second.blocks()
+
+    def band(self) -> Reach | None:
+        return None if self.first.band() is None or self.second.band() is None else self.reach()
+
+    def pairs(self, layout: Layout) -> Tensor | None:
+        # The shorter list is enough: the kernel asks `attend` about each pair of it anyway.
+        lists = [pairs for rule in (self.first, self.second) if (pairs := rule.pairs(layout)) is not None]
+        return min(lists, key=lambda pairs: pairs.shape[1], default=None)
+
+    def __str__(self) -> str:
+        return f"({self.first} & {self.second})"
+
+
+@dataclass(frozen=True)
+class _Or(Rule):
+    first: Rule
+    second: Rule
+
+    def attend(self, query: View, key: View) -> Tensor:
+        return self.first.attend(query, key) | self.second.attend(query, key)
+
+    def reach(self) -> Reach:
+        a, b = self.first.reach(), self.second.reach()
+        return Reach(max(a.left, b.left), max(a.right, b.right), max(a.sinks, b.sinks), a.scattered or b.scattered)
+
+    def rows(self, layout: Layout) -> Tensor | None:
+        return _either(self.first.rows(layout), self.second.rows(layout))
+
+    def columns(self, layout: Layout) -> Tensor | None:
+        return _either(self.first.columns(layout), self.second.columns(layout))
+
+    def blocks(self) -> tuple[KeyBlocks, ...]:
+        return self.first.blocks() + self.second.blocks()
+
+    def pairs(self, layout: Layout) -> Tensor | None:
+        first, second = self.first.pairs(layout), self.second.pairs(layout)
+        if first is None or second is None:
+            return None
+        query, key = torch.cat([first, second], dim=1)
+        return split_pairs(torch.unique(query * layout.n_tokens + key), layout)
+
+    def __str__(self) -> str:
+        return f"({self.first} | {self.second})"
+
+
+@dataclass(frozen=True)
+class _Not(Rule):
+    rule: Rule
+
+    def attend(self, query: View, key: View) -> Tensor:
+        return ~self.rule.attend(query, key)
+
+    def __str__(self) -> str:
+        return f"~{self.rule}"
+
+
+def any_of(rules: Mapping[str, Rule]) -> Rule:
+    """The rules joined by `|`, for configurations, where rules have names so that one of them can be overridden.
+
+    Example:
+        >>> from omniformer.core.rules import Causal, Prefix
+        >>> print(any_of({"left": Causal(), "prefix": Prefix()}))
+        (Causal() | Prefix())
+    """
+    return reduce(lambda first, second: first | second, rules.values())
+
+
+def all_of(rules: Mapping[str, Rule]) -> Rule:
+    """The rules joined by `&`, for configurations, where rules have names so that one of them can be overridden.
+
+    Example:
+        >>> from omniformer.core.rules import Causal, Window
+        >>> print(all_of({"causal": Causal(), "near": Window(left=2, right=0)}))
+        (Causal() & Window(left=2, right=0))
+    """
+    return reduce(lambda first, second: first & second, rules.values())
+
+
+def split_pairs(numbers: Tensor, layout: Layout) -> Tensor:
+    """Pairs `[2, pairs]` from numbers `query · tokens + key`."""
+    n_tokens = max(layout.n_tokens, 1)
+    return torch.stack([numbers // n_tokens, numbers % n_tokens])
+
+
+def _either(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first | second

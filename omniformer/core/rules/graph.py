@@ -1,0 +1,79 @@
+"""Rules that follow the edges of a graph."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from omniformer.core.layout import Layout, View
+from omniformer.core.rules.base import Rule, split_pairs
+
+
+@dataclass(frozen=True)
+class Neighbours(Rule):
+    """A token attends to the sources of the edges that point at it
+    ([Veličković et al. 2018](https://arxiv.org/abs/1710.10903), 2.1).
+
+    `Neighbours() | Self()` adds the token itself; without it, only a self loop among the edges does.
+
+    Args:
+        hops: how many edges away a source may be; with more than one, paths that lead back to the token do not count.
+
+    Raises:
+        ValueError: `hops` is less than 1; or, at first use, the layout has no edges.
+
+    Example:
+        >>> layout = Layout(lengths=torch.tensor([3]), edges=torch.tensor([[0, 1], [1, 2]]))
+        >>> print(Neighbours(hops=2).draw(layout))
+        · · ·
+        ■ · ·
+        ■ ■ ·
+    """
+
+    hops: int = 1
+
+    def __post_init__(self) -> None:
+        if self.hops < 1:
+            raise ValueError(f"Neighbours(hops={self.hops}): hops must be at least 1")
+
+    def attend(self, query: View, key: View) -> Tensor:
+        known = self._numbers(query.layout)
+        wanted = query.token * query.layout.n_tokens + key.token
+        if not len(known):
+            return torch.zeros_like(wanted, dtype=torch.bool)
+        place = torch.searchsorted(known, wanted).clamp_(max=len(known) - 1)
+        return known[place] == wanted
+
+    def pairs(self, layout: Layout) -> Tensor:
+        return split_pairs(self._numbers(layout), layout)
+
+    def _numbers(self, layout: Layout) -> Tensor:
+        """Each pair once, as one number with the query first, sorted: by query, then by key."""
+        edges = layout.edges
+        if edges is None:
+            raise ValueError("Neighbours needs edges, and the layout has none; pass Layout(edges=...) or another rule")
+        return layout.memo(f"neighbours {self.hops}", lambda: _within(edges, layout, self.hops))
+
+
+def _within(edges: Tensor, layout: Layout, hops: int) -> Tensor:
+    """Pairs joined by a path of at most `hops` edges, as sorted numbers `query · tokens + key`."""
+    n_tokens = layout.n_tokens
+    one = torch.unique(edges[1] * n_tokens + edges[0])
+    if hops == 1 or not len(one):
+        return one
+    query, key = split_pairs(one, layout)
+    degree = torch.bincount(query, minlength=n_tokens)
+    start = degree.cumsum(0) - degree
+    reached = frontier = one
+    for _ in range(hops - 1):
+        # Each pair (query, middle) becomes one pair for each edge into the middle.
+        far_query, middle = split_pairs(frontier, layout)
+        repeats = degree[middle]
+        nth = torch.arange(int(repeats.sum()), device=edges.device)
+        nth = nth - torch.repeat_interleave(repeats.cumsum(0) - repeats, repeats)
+        far_query, middle = far_query.repeat_interleave(repeats), middle.repeat_interleave(repeats)
+        far_key = key[start[middle] + nth]
+        found = torch.unique((far_query * n_tokens + far_key)[far_query != far_key])
+        frontier = found[~torch.isin(found, reached, assume_unique=True)]
+        reached = torch.cat([reached, frontier])
+    return reached.sort().values

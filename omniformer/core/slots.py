@@ -1,0 +1,153 @@
+"""Where the tokens of a cache lie: one row a sample, one column a token, columns of forgotten tokens used again."""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from omniformer.core.layout import Layout
+
+
+class Slots:
+    """Which columns one step writes and reads.
+
+    Token i of a sample lies in column i. With a window, the first `sinks` tokens keep their columns and the others go
+    round the `window` columns behind them.
+
+    Args:
+        start: tokens of each sample before the step.
+        new: layout of the new tokens.
+        lengths: tokens of each sample after the step.
+        sinks: first tokens that are never forgotten; read with `window` only.
+        window: last tokens kept; all of them by default.
+
+    Shapes:
+        start and lengths int64 `[samples]`, on the host.
+    """
+
+    def __init__(self, start: Tensor, new: Layout, lengths: Tensor, *, sinks: int = 0, window: int | None = None) -> None:
+        self.start, self.new, self.length = start, new, lengths
+        self.sinks, self.window = sinks, window
+        # A step of several tokens may overwrite what its first token still has to see: it reads before it writes.
+        self.reads_first = window is not None and bool(((new.lengths > 1) & (lengths > sinks + window)).any())
+        self.held = self._held(lengths)
+        self.equal = not self.reads_first and len(lengths) > 0 and bool((self.held == self.held[0]).all())
+
+    @property
+    def needed(self) -> int:
+        """The number of columns in use after the step."""
+        return int(self.held.max()) if len(self.held) else 0
+
+    @cached_property
+    def seen(self) -> Layout:
+        """The tokens that the step reads."""
+        if self.reads_first:
+            lengths = self._held(self.start) + self.new.lengths
+            places = torch.cat([self._places(self._before, self.start), self.new.index])[self.order]
+            return Layout(lengths=lengths, places=places, device=self.new.device)
+        layout = Layout(lengths=self.held, device=self.new.device)
+        places = None if self.window is None else self._places(layout, self.length)
+        return Layout(lengths=self.held, places=places, device=self.new.device)
+
+    @cached_property
+    def order(self) -> Tensor:
+        """The order that sorts tokens held before, followed by the new ones, by sample."""
+        return torch.argsort(torch.cat([self._before.sample, self.new.sample]), stable=True)
+
+    @cached_property
+    def span(self) -> slice | None:
+        """The columns written, where they are the same run of columns in every sample."""
+        if not len(self.start) or (self.start != self.start[0]).any() or (self.new.lengths != self.new.lengths[0]).any():
+            return None
+        first, count = int(self.start[0]), int(self.new.lengths[0])
+        columns = self.column(torch.tensor([first, max(first + count - 1, first)]))
+        fits = self.window is None or (not self.reads_first and int(columns[1] - columns[0]) == max(count - 1, 0))
+        return slice(int(columns[0]), int(columns[0]) + count) if fits else None
+
+    @cached_property
+    def written(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The new tokens that are still held after the step, their rows and their columns."""
+        index, sample = self.new.index, self.new.sample
+        if self.window is None:
+            tokens = torch.arange(len(index), device=index.device)
+        else:
+            length = self.length.to(index.device)[sample]
+            tokens = ((index < self.sinks) | (index >= length - self.window)).nonzero().flatten()
+        return tokens, sample[tokens], self.column(index[tokens])
+
+    def read(self, rows: Tensor) -> Tensor:
+        """The tokens held now, packed, from rows `[samples, columns, ...]`."""
+        layout = self.seen if not self.reads_first else self._before
+        return rows[layout.sample, torch.arange(layout.n_tokens, device=layout.device) - layout.offsets[layout.sample]]
+
+    def column(self, index: Tensor) -> Tensor:
+        """The column of the token with a given place in its sample."""
+        if self.window is None:
+            return index
+        return torch.where(index < self.sinks, index, self.sinks + (index - self.sinks) % self.window)
+
+    @cached_property
+    def _before(self) -> Layout:
+        """The columns in use before the step."""
+        return Layout(lengths=self._held(self.start), device=self.new.device)
+
+    def _held(self, lengths: Tensor) -> Tensor:
+        return lengths if self.window is None else lengths.clamp(max=self.sinks + self.window)
+
+    def _places(self, columns: Layout, lengths: Tensor) -> Tensor:
+        """The place in its sample of the token in each column, the last that was written there."""
+        column, last = columns.index, lengths.to(columns.device)[columns.sample] - 1
+        window = self.window or 1
+        return torch.where(column < self.sinks, column, last - (last - column) % window)
+
+
+class Rows:
+    """One tensor for each token of a cache: keys, values, coordinates.
+
+    Args:
+        columns: how many columns to have, called with those needed and those present.
+    """
+
+    def __init__(self, columns: Callable[[int, int], int]) -> None:
+        self._columns = columns
+        self._rows: Tensor | None = None
+
+    def append(self, new: Tensor, slots: Slots) -> Tensor:
+        """Writes the new tokens and returns all that the step reads.
+
+        Shapes:
+            `[new tokens, ...]` → `[tokens, ...]`; where `slots.equal`, a view `[samples, tokens, ...]`.
+        """
+        new = new.detach()
+        rows = self._rows = self._fitting(new, slots)
+        if slots.reads_first:
+            seen = torch.cat([slots.read(rows), new.to(rows.dtype)])[slots.order]
+            self._write(rows, new, slots)
+            return seen
+        self._write(rows, new, slots)
+        return rows[:, : slots.needed] if slots.equal else slots.read(rows)
+
+    def reorder(self, samples: Tensor) -> None:
+        """Makes row i the former row `samples[i]`."""
+        if self._rows is not None:
+            self._rows = self._rows.index_select(0, samples)
+
+    @staticmethod
+    def _write(rows: Tensor, new: Tensor, slots: Slots) -> None:
+        if slots.span is not None:
+            rows[:, slots.span] = new.unflatten(0, (len(rows), -1)) if len(new) else new.new_zeros(len(rows), 0, *new.shape[1:])
+        else:
+            tokens, row, column = slots.written
+            rows[row, column] = new[tokens].to(rows.dtype)
+
+    def _fitting(self, new: Tensor, slots: Slots) -> Tensor:
+        old = self._rows
+        present = 0 if old is None else old.shape[1]
+        width = self._columns(slots.needed, present)
+        if old is not None and width <= present:
+            return old
+        rows = new.new_zeros(len(slots.length), width, *new.shape[1:])
+        if old is not None:
+            rows[:, :present] = old
+        return rows

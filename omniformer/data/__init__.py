@@ -1,0 +1,70 @@
+"""Data sets, and how they become packed batches: reading, batching, mixing, sharing between ranks, resuming.
+
+The public names load on first use, so importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omniformer.data.atlas import GraphAtlas as GraphAtlas
+    from omniformer.data.audio_folder import AudioFolder as AudioFolder
+    from omniformer.data.augment import AudioJitter as AudioJitter
+    from omniformer.data.augment import ImageJitter as ImageJitter
+    from omniformer.data.blocks import Blocks as Blocks
+    from omniformer.data.compression import conditional_bz2_bits_per_byte as conditional_bz2_bits_per_byte
+    from omniformer.data.digits import Digits as Digits
+    from omniformer.data.image_folder import ImageFolder as ImageFolder
+    from omniformer.data.karate import KarateClub as KarateClub
+    from omniformer.data.mixture import MixtureLoader as MixtureLoader
+    from omniformer.data.module import OmniDataModule as OmniDataModule
+    from omniformer.data.pyg_dataset import PyGDataset as PyGDataset
+    from omniformer.data.python_topics import PythonTopics as PythonTopics
+    from omniformer.data.random import generator as generator
+    from omniformer.data.samples import Arrangement as Arrangement
+    from omniformer.data.samples import SampleError as SampleError
+    from omniformer.data.samples import Samples as Samples
+    from omniformer.data.source import Raw as Raw
+    from omniformer.data.source import Source as Source
+    from omniformer.data.stdlib_code import StdlibCode as StdlibCode
+    from omniformer.data.stream import Stream as Stream
+    from omniformer.data.text_files import TextFiles as TextFiles
+    from omniformer.data.vowels import Vowels as Vowels
+
+# Public surface in reading order: what a data set is, how it is fed, the embedded sets, readers for one's own.
+_WHERE = {
+    "Raw": "source",
+    "Source": "source",
+    "Samples": "samples",
+    "Arrangement": "samples",
+    "SampleError": "samples",
+    "Blocks": "blocks",
+    "Stream": "stream",
+    "MixtureLoader": "mixture",
+    "OmniDataModule": "module",
+    "generator": "random",
+    "ImageJitter": "augment",
+    "AudioJitter": "augment",
+    "Digits": "digits",
+    "PythonTopics": "python_topics",
+    "StdlibCode": "stdlib_code",
+    "Vowels": "vowels",
+    "GraphAtlas": "atlas",
+    "KarateClub": "karate",
+    "ImageFolder": "image_folder",
+    "TextFiles": "text_files",
+    "AudioFolder": "audio_folder",
+    "PyGDataset": "pyg_dataset",
+    "conditional_bz2_bits_per_byte": "compression",
+}
+__all__ = list(_WHERE)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_WHERE)}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_WHERE)

@@ -1,0 +1,94 @@
+"""Media files in folders named after their classes: what pictures and sounds have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from omniformer.data.source import SPLITS, Raw, Split
+from omniformer.data.splitting import hashed_split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """One file of a data set: where it is, its class, and its split where the data set says so."""
+
+    path: Path
+    label: str
+    split: Split | None = None
+
+
+def labelled_files(folder: Path, suffixes: Sequence[str]) -> list[Labelled]:
+    """The files below `folder`, by name in order, as `train/cat/1.png` (with split) or `cat/1.png` (without).
+
+    Hidden files and folders are passed over; any other file must have a known suffix, so that none is lost unseen.
+
+    Raises:
+        ValueError: there is no file, a file has an unknown suffix or lies in no class folder, or only some of the
+            splits have a folder.
+    """
+    named: list[Split] = [name for name in SPLITS if (folder / name).is_dir()]
+    if named and "train" not in named:
+        raise ValueError(f"{folder} has the split {named[0]!r} but no split 'train'; add it, or name no splits")
+    roots: dict[Split | None, Path] = {}
+    for name in named or [None]:
+        roots[name] = folder / name if name else folder
+    files = []
+    for split, root in roots.items():
+        for path in sorted(root.rglob("*")):
+            parts = path.relative_to(root).parts
+            if path.is_dir() or any(part.startswith(".") for part in parts):
+                continue
+            if len(parts) < 2:
+                raise ValueError(f"{path} lies in no class folder; expected {root}/<class>/{path.name}")
+            if path.suffix.lower() not in suffixes:
+                raise ValueError(f"{path} is not one of {', '.join(suffixes)}; convert it or move it away")
+            files.append(Labelled(path=path, label=parts[0], split=split))
+    if named and (
+        extra := [p.name for p in folder.iterdir() if p.is_dir() and p.name not in SPLITS and p.name[0] != "."]
+    ):
+        raise ValueError(f"{folder} has split folders and also {sorted(extra)[0]!r}; move it away or into a split")
+    if not files:
+        raise ValueError(f"{folder} holds no files; expected {folder}/<class>/*{suffixes[0]}")
+    return files
+
+
+def class_names(files: Sequence[Labelled]) -> tuple[str, ...]:
+    """The classes by name in order.
+
+    Raises:
+        ValueError: a class of another split does not occur in training, so that it could not be learned.
+    """
+    names = sorted({file.label for file in files})
+    known = {file.label for file in files if file.split in (None, "train")}
+    if missing := sorted(set(names) - known):
+        first = next(file for file in files if file.label == missing[0])
+        raise ValueError(f"class {missing[0]!r} of {first.path} has no training file; add some, or remove the class")
+    return tuple(names)
+
+
+def raws_by_split(
+    files: Sequence[Labelled], labels: Sequence[str], *, root: Path, modality: str, val: float, test: float
+) -> dict[Split, list[Raw]]:
+    """The files as raw samples, which hold their paths; split by hash within each class where no split is given.
+
+    Where there is a training split but another one is missing, the missing one stays empty.
+    """
+    number = {label: i for i, label in enumerate(labels)}
+    ids = [
+        file.path.relative_to(root).as_posix() if file.path.is_relative_to(root) else str(file.path) for file in files
+    ]
+    if all(file.split is None for file in files):
+        split = hashed_split(ids, val=val, test=test, strata=[file.label for file in files])
+    else:
+        split: dict[Split, list[int]] = {
+            name: [i for i, file in enumerate(files) if file.split == name] for name in SPLITS
+        }
+    return {
+        name: [
+            Raw(id=ids[i], contents={modality: files[i].path}, targets={"label": torch.tensor(number[files[i].label])})
+            for i in items
+        ]
+        for name, items in split.items()
+    }

@@ -1,0 +1,307 @@
+"""One data set as batches: drawn in workers, shared between ranks, and resumable after any batch."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from omniformer_tokenizers import Packed
+from torch import Tensor
+
+from omniformer.batch import Batch, Sample, collate
+from omniformer.data.plan import eval_batches, share, train_batches
+from omniformer.data.random import generator
+from omniformer.data.samples import SampleError, Samples
+from omniformer.data.stream import Stream
+
+Key = tuple[int, int]  # epoch and index of a sample: all that decides what it looks like
+Drawn = tuple[Batch, tuple[str, ...]]  # a batch, and the ids of samples that could not be read
+_TRIES = 10
+
+
+def _single_threaded(worker: int) -> None:
+    # The tokenizers library warns, and may dead-lock, when it uses threads after a fork.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> Iterator[Drawn]:
+    """The one place where torch's data workers are started: batches for the given keys, in that order."""
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="'set_vital' is deprecated", category=UserWarning)
+        loader = StatefulDataLoader(
+            batches,
+            batch_size=None,
+            sampler=keys,
+            num_workers=stream.num_workers,
+            timeout=stream.worker_timeout if stream.num_workers else 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_single_threaded,
+            # Keys are all the state there is and Feed counts them; torchdata's snapshots would cost time at every step.
+            snapshot_every_n_steps=2**31,
+        )
+    return iter(loader)
+
+
+class BatchSet(torch.utils.data.Dataset[Drawn]):
+    """Makes the batch of a list of (epoch, index) keys; this is what travels to the workers."""
+
+    def __init__(self, samples: Samples, stream: Stream, *, name: str, seed: int, train: bool) -> None:
+        self.samples = samples
+        self.skip = stream.on_error == "skip"
+        self.replace = train and stream.limits.tokens_per_batch is None
+        self.name = name
+        self.seed = seed
+
+    def __getitem__(self, keys: list[Key]) -> Drawn:
+        bad: list[str] = []
+        samples = [sample for key in keys if (sample := self._sample(*key, bad)) is not None]
+        batch = collate(samples) if samples else self._empty(bad)
+        return batch, tuple(bad)
+
+    def _sample(self, epoch: int, index: int, bad: list[str]) -> Sample | None:
+        chance = None
+        for _ in range(_TRIES):
+            try:
+                return self.samples(epoch, index)
+            except SampleError:
+                if not self.skip:
+                    raise
+                bad.append(self.samples.id(index))
+                if not self.replace:
+                    return None
+                chance = chance or generator(self.seed, epoch, bad[-1], "replacement")
+                index = int(torch.randint(len(self.samples), (), generator=chance))
+        raise SampleError(f"{_TRIES} samples of {self.name} in a row cannot be read: {', '.join(bad[-_TRIES:])}")
+
+    def _empty(self, bad: list[str]) -> Batch:
+        """A batch of no samples, with the fields that this data set's batches have."""
+        for index in range(min(len(self.samples), _TRIES)):
+            try:
+                return emptied(collate([self.samples(0, index)]))
+            except SampleError:
+                if not self.skip:
+                    raise
+        raise SampleError(f"the first {_TRIES} samples of {self.name} cannot be read: {', '.join(bad[-_TRIES:])}")
+
+
+def emptied(batch: Batch) -> Batch:
+    """The batch without its samples: the same fields and widths, zero rows; what a rank without work evaluates."""
+    return _no_rows(batch)
+
+
+def _no_rows(value: Any, name: str = "") -> Any:
+    if isinstance(value, Tensor):
+        return value[:, :0] if name == "edges" else value[:0]
+    if isinstance(value, Batch | Packed):
+        return replace(value, **{f.name: _no_rows(getattr(value, f.name), f.name) for f in fields(value)})
+    if isinstance(value, Mapping):
+        return {key: _no_rows(item, key) for key, item in value.items()}
+    return () if isinstance(value, tuple) else value
+
+
+class Bad:
+    """Counts samples that could not be read, and stops the run when they are too many."""
+
+    def __init__(self, name: str, n_samples: int, max_fraction: float) -> None:
+        self.name = name
+        self.n_samples = n_samples
+        self.max_fraction = max_fraction
+        self.ids: set[str] = set()
+
+    def add(self, ids: tuple[str, ...]) -> None:
+        """Notes the ids.
+
+        Raises:
+            SampleError: more than `max_fraction` of the samples are bad; names the first ones.
+        """
+        self.ids.update(ids)
+        if len(self.ids) > self.max_fraction * self.n_samples:
+            raise SampleError(
+                f"{len(self.ids)} of {self.n_samples} samples of {self.name} cannot be read, more than "
+                f"max_bad_fraction={self.max_fraction}: {', '.join(sorted(self.ids)[:5])}; repair or remove them"
+            )
+
+
+class Feed:
+    """The endless training batches of one data set, epoch after epoch, and the place reached.
+
+    The batches of a step are planned for all ranks together and shared out after the shuffle, so the samples of step n
+    are the same on one rank and on eight, and with any number of workers. The place counts batches handed out, not
+    batches that workers have ready, so nothing is lost or repeated when a run resumes from `state_dict`.
+
+    Args:
+        samples: the examples of the training split.
+        stream: limits, workers and error policy.
+        name: the name of the data set in this run.
+        seed: the seed of the run.
+        rank: this process, from 0.
+        world_size: the number of processes; each gets its share of every batch. At the end of an epoch, where fewer
+            samples than ranks may be left, a rank left with nothing takes one that another rank has too.
+
+    Raises:
+        ValueError: there are no samples, `batch_size` does not divide between the ranks, or a sample has more tokens
+            than `tokens_per_batch`.
+    """
+
+    def __init__(
+        self, samples: Samples, stream: Stream, *, name: str, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.samples = samples
+        self.stream = stream
+        self.name = name
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        if not len(samples):
+            raise ValueError(f"{name} has no training samples")
+        check_ranks(stream, name, world_size)
+        self.lengths = known_lengths(samples, stream, name)
+        self.bad = Bad(name, len(samples), stream.max_bad_fraction)
+        self.epoch = 0
+        self.batch = 0
+        self._plans: dict[int, list[list[int]]] = {}
+        self._iterator: Iterator[Drawn] | None = None
+
+    @property
+    def n_batches(self) -> int:
+        """Batches in the first epoch; with a token budget, later epochs may differ by a few."""
+        return len(self._plan(0))
+
+    def __next__(self) -> Batch:
+        if self._iterator is None:
+            batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=True)
+            self._iterator = engine(batches, self._keys(), self.stream)
+        batch, bad = guarded(self._iterator, self.name, self._ids)
+        self.batch += 1
+        if self.batch == len(self._plan(self.epoch)):
+            self.epoch, self.batch = self.epoch + 1, 0
+        self.bad.add(bad)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place reached, and what it counts on; plain numbers and strings."""
+        return {"epoch": self.epoch, "batch": self.batch, "bad": sorted(self.bad.ids), "plan": self._fingerprint()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on behind the last batch handed out before `state` was taken; workers and ranks may have changed.
+
+        Raises:
+            ValueError: the data or the batches are not those the state was taken with, so that the place would mean
+                another one.
+        """
+        for key, value in self._fingerprint().items():
+            if (old := state["plan"].get(key)) != value:
+                raise ValueError(
+                    f"{self.name}: cannot resume, {key} was {old} when the checkpoint was written and is {value} now; "
+                    f"restore {key}={old}, or begin a new run from the weights"
+                )
+        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
+        self.bad.ids = set(state["bad"])
+        self._iterator = None
+
+    def _fingerprint(self) -> dict[str, Any]:
+        limits = self.stream.limits
+        return {
+            "samples": len(self.samples),
+            "tokens": sum(self.lengths) if self.lengths is not None else None,
+            "batch_size": limits.batch_size,
+            "tokens_per_batch": limits.tokens_per_batch,
+            "seed": self.seed,
+        }
+
+    def _plan(self, epoch: int) -> list[list[int]]:
+        if epoch not in self._plans:
+            self._plans = {e: plan for e, plan in self._plans.items() if e in (0, self.epoch)}
+            self._plans[epoch] = train_batches(
+                len(self.samples), self.lengths, self.stream.limits, seed=self.seed, epoch=epoch, name=self.name
+            )
+        return self._plans[epoch]
+
+    def _keys(self) -> Iterator[list[Key]]:
+        epoch, first = self.epoch, self.batch
+        while True:
+            for batch in islice(self._plan(epoch), first, None):
+                yield [(epoch, index) for index in share(batch, self.rank, self.world_size, fill=True)]
+            epoch, first = epoch + 1, 0
+
+    def _ids(self) -> list[str]:
+        return [
+            self.samples.id(i) for i in share(self._plan(self.epoch)[self.batch], self.rank, self.world_size, fill=True)
+        ]
+
+
+class Evaluation:
+    """The batches of one data set for validation or test: every sample once, in order, shared by all ranks.
+
+    Every rank gets equally many batches, so that none waits for another. A rank that is left without a sample of a
+    batch gets a batch of no samples; no sample is dropped or counted twice.
+    """
+
+    def __init__(
+        self, samples: Samples, stream: Stream, *, name: str, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.samples = samples
+        self.stream = stream
+        self.name = name
+        self.seed = seed
+        lengths = known_lengths(samples, stream, name)
+        batches = eval_batches(len(samples), lengths, stream.limits)
+        self.keys = [[(0, i) for i in share(batch, rank, world_size, fill=False)] for batch in batches]
+        self.bad = Bad(name, len(samples), stream.max_bad_fraction)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=False)
+        iterator = engine(batches, iter(self.keys), self.stream) if self.keys else iter(())
+        for keys in self.keys:
+            batch, bad = guarded(iterator, self.name, lambda keys=keys: [self.samples.id(i) for _, i in keys])
+            self.bad.add(bad)
+            yield batch
+
+
+def guarded(iterator: Iterator[Drawn], name: str, ids: Callable[[], list[str]]) -> Drawn:
+    """The next batch; when a worker died or is stuck, says which samples it was to make."""
+    try:
+        return next(iterator)
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        shown = ids()
+        more = ", ..." if len(shown) > 8 else ""
+        raise RuntimeError(f"data of {name}: {error}; the batch waited for: {', '.join(shown[:8])}{more}") from error
+
+
+def check_ranks(stream: Stream, name: str, world_size: int) -> None:
+    """Raises ValueError unless a batch gives every rank equally many samples."""
+    size = stream.limits.batch_size
+    if size is not None and size % world_size and stream.limits.tokens_per_batch is None:
+        raise ValueError(
+            f"{name}: batch_size={size} counts all ranks together and does not divide between {world_size}; "
+            f"choose a multiple of {world_size}"
+        )
+
+
+def known_lengths(samples: Samples, stream: Stream, name: str) -> list[int] | None:
+    """Tokens of each sample where batches count them; makes each sample once if need be.
+
+    Raises:
+        ValueError: a sample has more tokens than a batch may; names it.
+    """
+    budget = stream.limits.tokens_per_batch
+    if budget is None:
+        return None
+    lengths = samples.lengths(skip=stream.on_error == "skip")
+    for index, length in enumerate(lengths):
+        if length > budget:
+            raise ValueError(
+                f"{name}: sample {samples.id(index)!r} has {length} tokens, more than tokens_per_batch={budget}; raise "
+                "the budget, or shorten the sample"
+            )
+    return lengths

@@ -1,0 +1,155 @@
+"""All data of a run as one LightningDataModule: a single data set is a mixture of one."""
+
+import os
+import warnings
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from omniformer_tokenizers import Tokenizer
+
+from omniformer.data.loader import Evaluation, Feed
+from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader
+from omniformer.data.samples import Samples
+from omniformer.data.source import Split
+from omniformer.data.stream import Stream
+
+
+class OmniDataModule(LightningDataModule):
+    """The data sets of a run, their tokenizers, and the loaders over them.
+
+    Training steps and evaluation steps are both `dict[str, Batch]`, by the name of the data set: in training one batch
+    of each set that is due, in evaluation exactly one batch. The order of samples depends on `seed` alone, not on the
+    number of workers or ranks, and `trainer.fit(ckpt_path=...)` goes on in mid-epoch with the next batch.
+
+    Args:
+        streams: the data sets by name.
+        tokenizers: by the name of the data set, then by modality. Those not fitted yet are fitted in `setup`, on the
+            training split alone.
+        seed: the seed of the run.
+        steps_per_epoch: training steps in an epoch; None passes every data set once.
+
+    Raises:
+        ValueError: streams and tokenizers do not name the same data sets.
+
+    Example:
+        >>> from omniformer_tokenizers import PatchTokenizer
+        >>> from omniformer.data import Digits
+        >>> module = OmniDataModule(
+        ...     streams={"vision": Stream(source=Digits(), batch_size=32)},
+        ...     tokenizers={"vision": {"vision": PatchTokenizer(patch_size=2, channels=1)}},
+        ...     seed=0,
+        ... )
+        >>> module.setup()
+        >>> batch = next(iter(module.train_dataloader()))["vision"]
+        >>> len(batch), batch.n_tokens
+        (32, 512)
+    """
+
+    def __init__(
+        self,
+        *,
+        streams: dict[str, Stream],
+        tokenizers: dict[str, dict[str, Tokenizer]],
+        seed: int,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        super().__init__()
+        if streams.keys() != tokenizers.keys():
+            raise ValueError(
+                f"streams are {sorted(streams)} but tokenizers are for {sorted(tokenizers)}; name the same"
+            )
+        if steps_per_epoch is not None and steps_per_epoch < 1:
+            raise ValueError(f"steps_per_epoch={steps_per_epoch} must be at least 1, or null for one pass of the data")
+        self.streams = streams
+        self.tokenizers = tokenizers
+        self.seed = seed
+        self.steps_per_epoch = steps_per_epoch
+        self._samples: dict[tuple[str, Split], Samples] = {}
+        self._loaders: dict[Split, MixtureLoader | EvaluationLoader] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Fits tokenizers that are not fitted yet, on the training split alone; a second call does nothing."""
+        for name, stream in self.streams.items():
+            for modality, tokenizer in self.tokenizers[name].items():
+                if not tokenizer.fitted:
+                    raws = stream.source.split("train")
+                    tokenizer.fit(raw.contents[modality] for raw in raws if modality in raw.contents)
+
+    def facts(self, name: str, modality: str | None = None) -> dict[str, Any]:
+        """What a model must know of a data set: the facts of its source and of its tokenizer.
+
+        Args:
+            name: the data set.
+            modality: whose tokenizer; may be left out where there is only one.
+        """
+        tokenizers = self.tokenizers[name]
+        if modality is None and len(tokenizers) == 1:
+            modality = next(iter(tokenizers))
+        facts = dict(self.streams[name].source.facts)
+        return facts | dict(tokenizers[modality].facts) if modality is not None else facts
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """The names of a data set's classes or yes-no questions; empty where it has none."""
+        return self.streams[name].source.labels
+
+    def samples(self, name: str, split: Split) -> Samples:
+        """The examples of one split of one data set; made once."""
+        if (name, split) not in self._samples:
+            self._samples[name, split] = self.streams[name].samples(
+                split, self.tokenizers[name], name=name, seed=self.seed
+            )
+        return self._samples[name, split]
+
+    def train_dataloader(self) -> MixtureLoader | RepeatedLoader:
+        """The training steps of this rank."""
+        rank, world_size = self._rank()
+        feeds = {
+            name: Feed(self.samples(name, "train"), stream, name=name, seed=self.seed, rank=rank, world_size=world_size)
+            for name, stream in self.streams.items()
+        }
+        weights = {name: stream.weight for name, stream in self.streams.items()}
+        loader = MixtureLoader(feeds, weights, steps_per_epoch=self.steps_per_epoch)
+        self._loaders["train"] = loader
+        overfit = getattr(self.trainer, "overfit_batches", 0)
+        if not overfit:
+            return loader
+        return RepeatedLoader(loader, overfit if isinstance(overfit, int) else max(1, int(overfit * len(loader))))
+
+    def val_dataloader(self) -> EvaluationLoader:
+        """The validation steps of this rank; none where no data set has a validation split."""
+        return self._evaluation("val")
+
+    def test_dataloader(self) -> EvaluationLoader:
+        """The test steps of this rank; none where no data set has a test split."""
+        return self._evaluation("test")
+
+    @property
+    def bad_samples(self) -> dict[str, list[str]]:
+        """By data set and split, the ids of samples that could not be read so far and were skipped."""
+        return {
+            f"{name}/{split}": ids
+            for split, loader in self._loaders.items()
+            for name, ids in loader.bad_samples.items()
+        }
+
+    def teardown(self, stage: str) -> None:
+        """Warns of samples that were skipped."""
+        for name, ids in self.bad_samples.items():
+            warnings.warn(
+                f"{name}: {len(ids)} samples could not be read and were skipped: {', '.join(ids[:8])}", stacklevel=2
+            )
+
+    def _evaluation(self, split: Split) -> EvaluationLoader:
+        rank, world_size = self._rank()
+        evaluations = {
+            name: Evaluation(samples, stream, name=name, seed=self.seed, rank=rank, world_size=world_size)
+            for name, stream in self.streams.items()
+            if stream.source.split(split) and len(samples := self.samples(name, split))
+        }
+        self._loaders[split] = loader = EvaluationLoader(evaluations)
+        return loader
+
+    def _rank(self) -> tuple[int, int]:
+        if self.trainer is not None:
+            return self.trainer.global_rank, self.trainer.world_size
+        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

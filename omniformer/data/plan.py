@@ -1,0 +1,133 @@
+"""Which samples make which batch: a pure function of seed, epoch and lengths, the same on every rank and worker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from omniformer.data.random import generator, permutation
+
+# Sorting by length within a pool of this many batches makes batches of similar length, while samples still meet
+# others than those next to them in the data set.
+POOL_BATCHES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a batch is full: at `batch_size` samples or before `tokens_per_batch` tokens, whichever comes first.
+
+    Both count a whole step: all ranks together.
+
+    Raises:
+        ValueError: neither limit is given, or one is below 1.
+    """
+
+    batch_size: int | None = None
+    tokens_per_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is None and self.tokens_per_batch is None:
+            raise ValueError("batch_size and tokens_per_batch are both null; a batch needs at least one limit")
+        for name in ("batch_size", "tokens_per_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+
+
+def train_batches(
+    length: int, lengths: Sequence[int] | None, limits: Limits, *, seed: int, epoch: int, name: str
+) -> list[list[int]]:
+    """The batches of one training epoch, as indices of samples: every sample once, in a shuffled order.
+
+    Args:
+        length: the number of samples.
+        lengths: tokens of each sample; needed where `limits` counts tokens.
+        limits: when a batch is full.
+        seed: the seed of the run.
+        epoch: which epoch, from 0.
+        name: the name of the data set, so that two sets of one run are shuffled differently.
+
+    Example:
+        >>> batches = train_batches(5, None, Limits(batch_size=2), seed=0, epoch=0, name="digits")
+        >>> [len(batch) for batch in batches], sorted(i for batch in batches for i in batch)
+        ([2, 2, 1], [0, 1, 2, 3, 4])
+    """
+    order = permutation(length, seed, epoch, name)
+    if limits.tokens_per_batch is None or lengths is None:
+        size = limits.batch_size or length
+        return [order[i : i + size] for i in range(0, length, size)]
+    return _budget_batches(order, lengths, limits, generator(seed, epoch, name, "batch order"))
+
+
+def eval_batches(length: int, lengths: Sequence[int] | None, limits: Limits) -> list[list[int]]:
+    """The batches of one evaluation: every sample once, in the order of the data set.
+
+    Batches of a fixed size are made even (their sizes differ by at most one), so that the last one has enough samples
+    for every rank.
+
+    Example:
+        >>> eval_batches(5, None, Limits(batch_size=4))
+        [[0, 1], [2, 3, 4]]
+    """
+    order = list(range(length))
+    if limits.tokens_per_batch is not None and lengths is not None:
+        batches, rest = _fill(order, lengths, limits)
+        return batches + ([rest] if rest else [])
+    n = -(-length // (limits.batch_size or max(length, 1)))
+    return [order[i * length // n : (i + 1) * length // n] for i in range(n)]
+
+
+def share(batch: Sequence[int], rank: int, world_size: int, *, fill: bool) -> list[int]:
+    """The samples of a batch that one rank takes: every `world_size`-th, beginning with its own number.
+
+    Args:
+        batch: the samples of the step, all ranks together.
+        rank: this process, from 0.
+        world_size: the number of processes.
+        fill: give a rank that would be left with nothing one sample that another rank has too. Training does so, where
+            every rank must have a gradient; evaluation does not, where no sample may count twice.
+
+    Example:
+        >>> share([5, 6, 7, 8], rank=1, world_size=2, fill=True)
+        [6, 8]
+        >>> share([5], rank=1, world_size=2, fill=True), share([5], rank=1, world_size=2, fill=False)
+        ([5], [])
+    """
+    mine = list(batch[rank::world_size])
+    return mine or ([batch[rank % len(batch)]] if fill and len(batch) else [])
+
+
+def _budget_batches(
+    order: Sequence[int], lengths: Sequence[int], limits: Limits, chance: torch.Generator
+) -> list[list[int]]:
+    """Fills batches from the shuffled order, sorted by length in pools; what a pool leaves over goes into the next."""
+    assert limits.tokens_per_batch is not None
+    batches: list[list[int]] = []
+    pool: list[int] = []
+    tokens = 0
+    for index in order:
+        pool.append(index)
+        tokens += lengths[index]
+        if tokens >= POOL_BATCHES * limits.tokens_per_batch:
+            full, pool = _fill(sorted(pool, key=lengths.__getitem__), lengths, limits)
+            batches += full
+            tokens = sum(lengths[i] for i in pool)
+    full, rest = _fill(sorted(pool, key=lengths.__getitem__), lengths, limits)
+    batches += full + ([rest] if rest else [])
+    return [batches[i] for i in torch.randperm(len(batches), generator=chance).tolist()]
+
+
+def _fill(order: Sequence[int], lengths: Sequence[int], limits: Limits) -> tuple[list[list[int]], list[int]]:
+    """Full batches in the given order, and the samples that did not fill one."""
+    budget = limits.tokens_per_batch or 0
+    size = limits.batch_size or len(order) + 1
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    tokens = 0
+    for index in order:
+        if batch and (tokens + lengths[index] > budget or len(batch) == size):
+            batches.append(batch)
+            batch, tokens = [], 0
+        batch.append(index)
+        tokens += lengths[index]
+    return batches, batch

@@ -1,0 +1,154 @@
+"""Any in-memory data set of PyTorch Geometric, or graphs of one's own."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib import import_module
+from typing import Any, Literal
+
+from torch import Tensor
+
+from omniformer.data.source import Raw, Source, Split, resolve
+from omniformer.data.splitting import hashed_split
+
+
+class PyGDataset(Source):
+    """Graphs of an `InMemoryDataset` of `torch_geometric.datasets`, or a list of `Data`.
+
+    Whole graphs (`target` label, labels or value) are split by the hashes of their numbers. With `node_label`, a graph
+    serves in every split, and its `train_mask`, `val_mask` and `test_mask` say which nodes count.
+
+    Args:
+        dataset: the class, for example `TUDataset` or `Planetoid`; None where `graphs` is given.
+        root: where its files are, or will be downloaded to by PyG; relative paths count from `data_root`.
+        data_root: where data lies on this machine; None means the current folder.
+        options: further arguments of the class, for example `{"name": "MUTAG"}`.
+        graphs: graphs of one's own instead of `dataset`, from Python.
+        target: what `y` holds: the class of the graph (`label`), yes-no answers (`labels`), numbers (`value`), or the
+            class of each node (`node_label`).
+        label_names: names of the classes or questions; None numbers them.
+        val: the share of validation for whole graphs.
+        test: the share of test for whole graphs.
+
+    Raises:
+        ValueError: not exactly one of `dataset` and `graphs` is given, the class is not an in-memory data set of PyG,
+            it cannot be built with these options, a graph has no `y` or no masks, or `label_names` has another number
+            of names than there are classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: str | None = None,
+        root: str | None = None,
+        data_root: str | None = None,
+        options: dict[str, Any] | None = None,
+        graphs: Sequence[Any] | None = None,
+        target: Literal["label", "labels", "value", "node_label"] = "label",
+        label_names: list[str] | None = None,
+        val: float = 0.1,
+        test: float = 0.1,
+    ) -> None:
+        if (dataset is None) == (graphs is None):
+            raise ValueError("give either dataset, the name of a PyG class, or graphs, a list of Data")
+        if target not in ("label", "labels", "value", "node_label"):
+            raise ValueError(f"target={target!r} is not known; choose label, labels, value or node_label")
+        self.dataset = dataset
+        self.graphs = list(graphs) if graphs is not None else _load(str(dataset), root, data_root, options or {})
+        self.target = target
+        self.label_names = label_names
+        self.val = val
+        self.test = test
+
+    @property
+    def name(self) -> str:
+        """The name of the data set, for messages."""
+        return self.dataset or "graphs"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the targets."""
+        n = self._n_classes
+        names = tuple(self.label_names) if self.label_names is not None else tuple(str(i) for i in range(n))
+        if len(names) != n:
+            raise ValueError(f"{self.name}: label_names has {len(names)} names for {n} classes")
+        return names
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a model must know of the data."""
+        return {"n_classes": self._n_classes} if self._n_classes else {}
+
+    def split(self, name: Split) -> Sequence[Raw]:
+        """The raw samples of one split, in a fixed order."""
+        if self.target == "node_label":
+            return [self._nodes(i, name) for i in range(len(self.graphs))]
+        return [self._graph(i) for i in self._splits[name]]
+
+    @cached_property
+    def _splits(self) -> dict[Split, list[int]]:
+        return hashed_split([f"graph {i}" for i in range(len(self.graphs))], val=self.val, test=self.test)
+
+    @cached_property
+    def _n_classes(self) -> int:
+        if self.target == "value":
+            return 0
+        ys = [self._y(i) for i in range(len(self.graphs))]
+        if self.target == "labels":
+            return ys[0].numel()
+        return 1 + max(int(y.max()) for y in ys)
+
+    def _y(self, index: int) -> Tensor:
+        y = getattr(self.graphs[index], "y", None)
+        if y is None or not y.numel():
+            raise ValueError(f"graph {index} of {self.name} has no y; target={self.target} needs one")
+        return y
+
+    def _graph(self, index: int) -> Raw:
+        y = self._y(index).flatten()
+        if self.target == "label":
+            if y.numel() != 1 or y.is_floating_point():
+                raise ValueError(
+                    f"graph {index} of {self.name}: y is {y.dtype} of {y.numel()} numbers; target=label needs one "
+                    "whole number. For several yes-no answers choose target=labels, for numbers target=value"
+                )
+            targets = {"label": y[0].long()}
+        elif self.target == "labels":
+            targets = {"labels": y.float()}
+        else:
+            targets = {"value": y.float() if y.numel() > 1 else y[0].float()}
+        return Raw(id=f"{self.name}/{index}", contents={"graph": self.graphs[index]}, targets=targets)
+
+    def _nodes(self, index: int, name: Split) -> Raw:
+        graph = self.graphs[index]
+        mask = getattr(graph, f"{name}_mask", None)
+        if mask is None or mask.ndim != 1:
+            raise ValueError(
+                f"graph {index} of {self.name} has no {name}_mask with one truth value for each node; add one "
+                "(torch_geometric.transforms.RandomNodeSplit does), or choose one of several columns"
+            )
+        targets = {"label": self._y(index).long(), "mask": mask.bool()}
+        return Raw(id=f"{self.name}/{index}", contents={"graph": graph}, token_targets=targets)
+
+
+def pyg_datasets() -> Any:
+    """`torch_geometric.datasets`, imported without the deprecation notices that PyG itself runs into."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return import_module("torch_geometric.datasets")
+
+
+def _load(dataset: str, root: str | None, data_root: str | None, options: dict[str, Any]) -> list[Any]:
+    """The graphs of a PyG class; only in-memory data sets of PyG may be named, so no setting runs other code."""
+    datasets = pyg_datasets()
+    from torch_geometric.data import InMemoryDataset
+
+    known = getattr(datasets, dataset, None) if dataset in datasets.__all__ else None
+    if not (isinstance(known, type) and issubclass(known, InMemoryDataset)):
+        raise ValueError(f"dataset={dataset!r} is not an in-memory data set of torch_geometric.datasets")
+    folder = {} if root is None else {"root": str(resolve(root, data_root))}
+    try:
+        built = known(**folder, **options)
+    except (TypeError, RuntimeError, OSError, AssertionError) as error:
+        raise ValueError(f"{dataset} cannot be built from root={root!r} and options={options}: {error}") from error
+    return [built[i] for i in range(len(built))]

@@ -1,0 +1,49 @@
+"""Randomness that depends on what is drawn and for which sample, never on who draws it or when."""
+
+import hashlib
+import json
+
+import torch
+
+
+def generator(seed: int, epoch: int, sample_id: str, purpose: str) -> torch.Generator:
+    """A generator for one random choice about one sample in one epoch.
+
+    The four parts are hashed (BLAKE2b), so that neighbouring seeds, epochs or ids share nothing. Workers, ranks and
+    interruptions cannot change what it gives.
+
+    Args:
+        seed: the seed of the run.
+        epoch: how often the data set has been passed before, from 0; 0 wherever a sample must not vary.
+        sample_id: the sample's id, or the data set's name where the choice is about the set as a whole.
+        purpose: what is being chosen, for example `"augment"`; two purposes never share numbers.
+
+    Example:
+        >>> a, b = generator(0, 1, "digits/7", "augment"), generator(0, 1, "digits/7", "augment")
+        >>> bool(torch.rand(1, generator=a) == torch.rand(1, generator=b))
+        True
+    """
+    key = json.dumps([seed, epoch, sample_id, purpose]).encode()
+    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+    return torch.Generator().manual_seed(number >> 1)  # torch takes seeds below 2**63
+
+
+def permutation(length: int, seed: int, epoch: int, name: str) -> list[int]:
+    """The order in which epoch `epoch` visits the `length` samples of the data set `name`.
+
+    Example:
+        >>> sorted(permutation(4, seed=0, epoch=3, name="digits"))
+        [0, 1, 2, 3]
+    """
+    return torch.randperm(length, generator=generator(seed, epoch, name, "shuffle")).tolist()
+
+
+def fraction(key: str, purpose: str) -> float:
+    """A number in [0, 1) that is fixed by a name for ever: what splits a set the same way on every machine.
+
+    Example:
+        >>> 0 <= fraction("chapter-1", "split") < 1
+        True
+    """
+    digest = hashlib.blake2b(json.dumps([key, purpose]).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

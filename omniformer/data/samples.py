@@ -1,0 +1,157 @@
+"""From raw samples to tokens: the default, in which one raw sample is one example."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from omniformer_tokenizers import Tokenizer, Tokens
+
+from omniformer.batch import Sample
+from omniformer.data.random import generator
+from omniformer.data.source import Raw
+
+Augment = Callable[[Any, torch.Generator], Any]
+
+
+class SampleError(ValueError):
+    """A sample that cannot be read or tokenized; the message names the sample, its data set and the cause."""
+
+
+class Samples(ABC):
+    """The examples of one split, by epoch and index; pickles, so that data workers can have it."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of examples in every epoch."""
+
+    @abstractmethod
+    def __call__(self, epoch: int, index: int) -> Sample:
+        """One example as epoch `epoch` sees it.
+
+        Raises:
+            SampleError: the raw sample cannot be read or tokenized.
+        """
+
+    @abstractmethod
+    def id(self, index: int) -> str:
+        """The id of an example, without making it."""
+
+    def length(self, index: int) -> int:
+        """Tokens of an example; makes it as epoch 0 sees it unless a subclass knows better."""
+        return len(self(0, index))
+
+    def lengths(self, *, skip: bool = False) -> list[int]:
+        """Tokens of each example, found out once and kept.
+
+        Args:
+            skip: count an example that cannot be read as 0 instead of raising its error.
+
+        Raises:
+            SampleError: an example cannot be read, and `skip` is false.
+        """
+        if self._lengths is None:
+            self._lengths = [self._length(index, skip) for index in range(len(self))]
+        return self._lengths
+
+    _lengths: list[int] | None = None
+
+    def _length(self, index: int, skip: bool) -> int:
+        try:
+            return self.length(index)
+        except SampleError:
+            if not skip:
+                raise
+            return 0
+
+
+class Arrangement(ABC):
+    """How raw samples become examples, where it is not one for one; passed to `Stream` as `arrange`."""
+
+    @abstractmethod
+    def __call__(
+        self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, train: bool
+    ) -> Samples:
+        """The examples made from the raw samples of one split.
+
+        Args:
+            raws: the raw samples of the split.
+            tokenizers: by modality.
+            name: the name of the data set, for ids and messages.
+            seed: the seed of the run.
+            train: whether the examples may vary from epoch to epoch.
+        """
+
+
+class EachRaw(Samples):
+    """One example for each raw sample: every modality it has goes through its tokenizer, in the order of its contents.
+
+    Args:
+        raws: the raw samples.
+        tokenizers: by modality; every modality of the raw samples needs one.
+        name: the name of the data set, for messages.
+        seed: the seed of the run.
+        augment: by modality, what changes the raw content at random, keyed by (seed, epoch, sample id).
+        augment_tokens: the same for the tokens.
+        cache: keep the tokens of every example in memory once made. Each worker keeps its own.
+    """
+
+    def __init__(
+        self,
+        raws: Sequence[Raw],
+        tokenizers: Mapping[str, Tokenizer],
+        *,
+        name: str,
+        seed: int,
+        augment: Mapping[str, Augment] | None = None,
+        augment_tokens: Mapping[str, Augment] | None = None,
+        cache: bool = False,
+    ) -> None:
+        self.raws = raws
+        self.tokenizers = tokenizers
+        self.name = name
+        self.seed = seed
+        self.augment = augment or {}
+        self.augment_tokens = augment_tokens or {}
+        self.cache = cache
+        self._kept: dict[int, Mapping[str, Tokens]] = {}
+
+    def __len__(self) -> int:
+        return len(self.raws)
+
+    def id(self, index: int) -> str:
+        """The id of an example, without making it."""
+        return self.raws[index].id
+
+    def __call__(self, epoch: int, index: int) -> Sample:
+        """One example as epoch `epoch` sees it."""
+        raw = self.raws[index]
+        try:
+            pieces = self._kept.get(index) or self._tokenize(raw, epoch)
+            if self.cache and not self.augment:
+                self._kept[index] = pieces
+            pieces = {modality: self._vary(modality, piece, raw.id, epoch) for modality, piece in pieces.items()}
+            return Sample(
+                id=raw.id, pieces=tuple(pieces.values()), targets=raw.targets, token_targets=raw.token_targets
+            )
+        except (ValueError, TypeError, OSError, EOFError) as error:
+            raise SampleError(f"sample {raw.id!r} of {self.name}: {error}") from error
+
+    def _tokenize(self, raw: Raw, epoch: int) -> dict[str, Tokens]:
+        pieces = {}
+        for modality, content in raw.contents.items():
+            if modality not in self.tokenizers:
+                raise KeyError(
+                    f"{self.name} holds {modality!r}, but there are tokenizers only for {sorted(self.tokenizers)}; "
+                    f"add a tokenizer for {modality!r}"
+                )
+            if modality in self.augment:
+                content = self.augment[modality](content, generator(self.seed, epoch, raw.id, f"augment {modality}"))
+            pieces[modality] = self.tokenizers[modality](content)
+        return pieces
+
+    def _vary(self, modality: str, piece: Tokens, sample_id: str, epoch: int) -> Tokens:
+        if modality not in self.augment_tokens:
+            return piece
+        chance = generator(self.seed, epoch, sample_id, f"augment tokens of {modality}")
+        return self.augment_tokens[modality](piece, chance)

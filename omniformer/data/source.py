@@ -1,0 +1,104 @@
+"""What a data set is: raw samples in three splits, and what is known about all of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Raw:
+    """One sample before tokenizing: its contents by modality, and what to predict of it.
+
+    Args:
+        id: names the sample in messages and keys its randomness; unique and stable within the source.
+        contents: what the tokenizer of each modality takes: a string, an image, a waveform, a graph, a path to one.
+            Their order is the order of the pieces in the sequence; a modality that is missing is left out.
+        targets: what to predict of the sample as a whole: `label` int64 `[]`, `labels` float32 `[n_labels]`, `value`
+            float32.
+        token_targets: what to predict of each token: `label` int64 `[tokens]`, and `mask` bool `[tokens]`, True where
+            the token counts in this split.
+    """
+
+    id: str
+    contents: Mapping[str, Any]
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    token_targets: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """A data set: raw samples in the splits `train`, `val` and `test`.
+
+    A subclass says what it holds; how samples are tokenized, batched, mixed and sharded is no concern of it. The same
+    constructor arguments give the same samples, ids and splits on every machine.
+    """
+
+    @abstractmethod
+    def split(self, name: Split) -> Sequence[Raw]:
+        """The raw samples of one split, in a fixed order."""
+
+    @property
+    def name(self) -> str:
+        """The name of the data set, for messages."""
+        return type(self).__name__
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, or of the yes-no questions of a multi-label set, in the order of the targets."""
+        return ()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a model must know of the data, by the name its constructor gives it, for example `n_classes`."""
+        return {"n_classes": len(self.labels)} if self.labels else {}
+
+    def baselines(self) -> Mapping[str, float]:
+        """Scores of simple methods on the test split, for scale beside a model's; none unless a source knows one."""
+        return {}
+
+
+def resolve(path: str | Path, data_root: str | Path | None) -> Path:
+    """The place of a user's file or folder: relative paths count from `data_root` where one is given.
+
+    Example:
+        >>> resolve("pictures", "/data").as_posix()
+        '/data/pictures'
+    """
+    path = Path(path).expanduser()
+    return path if data_root is None else Path(data_root).expanduser() / path
+
+
+def existing_folder(path: str | Path, data_root: str | Path | None) -> Path:
+    """`resolve`, for a folder that must be there.
+
+    Raises:
+        FileNotFoundError: there is no such folder; says where it was looked for.
+    """
+    folder = resolve(path, data_root)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no folder {str(folder)!r} (from {str(path)!r}, data_root={data_root}); give an existing folder, or set "
+            "data_root to the folder that holds it"
+        )
+    return folder
+
+
+def existing_file(path: str | Path, data_root: str | Path | None) -> Path:
+    """`resolve`, for a file that must be there.
+
+    Raises:
+        FileNotFoundError: there is no such file; says where it was looked for.
+    """
+    file = resolve(path, data_root)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no file {str(file)!r} (from {str(path)!r}, data_root={data_root}); give an existing file, or set "
+            "data_root to the folder that holds it"
+        )
+    return file

@@ -1,0 +1,55 @@
+"""Splits that are the same on every machine and for ever: decided by names, not by a random state."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+from omniformer.data.random import fraction
+from omniformer.data.source import Split
+
+
+def hashed_split(
+    keys: Sequence[str],
+    *,
+    val: float = 0.1,
+    test: float = 0.1,
+    weights: Sequence[float] | None = None,
+    strata: Sequence[Hashable] | None = None,
+) -> dict[Split, list[int]]:
+    """Sorts items into train, val and test by the hashes of their keys.
+
+    Args:
+        keys: one name an item; the same names give the same split.
+        val: the share of validation.
+        test: the share of test.
+        weights: the size of each item, for example in bytes; the shares then count sizes. None counts items.
+        strata: what each item is, for example its class; each kind is split by itself. None treats all as one kind.
+
+    Returns:
+        The indices of each split, ascending.
+
+    Raises:
+        ValueError: two keys are equal, or the shares leave nothing for training.
+
+    Example:
+        >>> {name: len(items) for name, items in hashed_split([str(i) for i in range(20)]).items()}
+        {'train': 16, 'val': 2, 'test': 2}
+    """
+    if val < 0 or test < 0 or val + test >= 1:
+        raise ValueError(f"shares val={val} and test={test} must be 0 or more and leave something for training")
+    if len(set(keys)) < len(keys):
+        double = sorted(key for key in set(keys) if list(keys).count(key) > 1)[0]
+        raise ValueError(f"two items are called {double!r}; names must differ for a stable split")
+    kinds: dict[Hashable, list[int]] = defaultdict(list)
+    for i in range(len(keys)):
+        kinds[strata[i] if strata is not None else None].append(i)
+    split: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+    for members in kinds.values():
+        order = sorted(members, key=lambda i: (fraction(keys[i], "split"), keys[i]))
+        total = sum(weights[i] if weights is not None else 1 for i in order)
+        seen = 0.0
+        for i in order:
+            weight = weights[i] if weights is not None else 1
+            middle = (seen + weight / 2) / total if total else 1.0
+            split["test" if middle < test else "val" if middle < test + val else "train"].append(i)
+            seen += weight
+    return {name: sorted(items) for name, items in split.items()}

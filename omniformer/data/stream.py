@@ -1,0 +1,122 @@
+"""One data set of a run and how it is fed: what a file of `conf/data` describes."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from omniformer_tokenizers import Tokenizer
+
+from omniformer.data.plan import Limits
+from omniformer.data.samples import Arrangement, Augment, EachRaw, Samples
+from omniformer.data.source import Source, Split
+
+
+class Stream:
+    """A source, how its samples are arranged, augmented and batched, and how often it takes part in a mixture.
+
+    Args:
+        source: the data set.
+        arrange: how raw samples become examples; None makes one of each. Language models take `Blocks`.
+        augment: what varies a raw content at random, in training only: one for all modalities, or one by modality.
+            Called with the content and a generator keyed by (seed, epoch, sample id).
+        augment_tokens: the same for the tokens that the tokenizer makes, for example SpecAugment.
+        batch_size: samples in a step, all ranks together; None leaves the limit to `tokens_per_batch`.
+        tokens_per_batch: the most tokens in a step, all ranks together; a batch ends at whichever limit comes first.
+        weight: the share of a mixture's steps in which this data set takes part, above 0 and at most 1.
+        cache: keep tokens in memory once made, where no `augment` changes the raw content. For sets that fit.
+        num_workers: processes that make batches; 0 makes them in the main process.
+        worker_timeout: seconds to wait for a worker before the run fails; never endless.
+        on_error: what to do with a sample that cannot be read: `raise` stops and names it; `skip` counts it and puts
+            another sample in its place in training; with `tokens_per_batch`, and in evaluation, it is left out.
+        max_bad_fraction: with `skip`, the share of bad samples above which the run stops all the same.
+
+    Raises:
+        ValueError: a number is out of its range, or an argument would have no effect beside another.
+
+    Example:
+        >>> from omniformer.data.digits import Digits
+        >>> Stream(source=Digits(), batch_size=32).limits.batch_size
+        32
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        arrange: Arrangement | None = None,
+        augment: Augment | dict[str, Augment] | None = None,
+        augment_tokens: Augment | dict[str, Augment] | None = None,
+        batch_size: int | None = 64,
+        tokens_per_batch: int | None = None,
+        weight: float = 1.0,
+        cache: bool = False,
+        num_workers: int = 0,
+        worker_timeout: float = 300.0,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_bad_fraction: float = 0.001,
+    ) -> None:
+        if not 0 < weight <= 1:
+            raise ValueError(
+                f"weight={weight} must be above 0 and at most 1: the share of steps this data takes part in"
+            )
+        if num_workers < 0:
+            raise ValueError(f"num_workers={num_workers} must be 0 or more")
+        if worker_timeout <= 0:
+            raise ValueError(
+                f"worker_timeout={worker_timeout} must be above 0 seconds; a stuck worker would wait for ever"
+            )
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error={on_error!r} is not known; choose 'raise' or 'skip'")
+        if not 0 <= max_bad_fraction <= 1:
+            raise ValueError(f"max_bad_fraction={max_bad_fraction} must be in 0..1")
+        if arrange is not None and (augment is not None or augment_tokens is not None or cache):
+            raise ValueError(
+                "augment, augment_tokens and cache change single samples; with arrange they have no effect"
+            )
+        if cache and augment is not None:
+            raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
+        self.source = source
+        self.arrange = arrange
+        self.augment = augment
+        self.augment_tokens = augment_tokens
+        self.limits = Limits(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
+        self.weight = weight
+        self.cache = cache
+        self.num_workers = num_workers
+        self.worker_timeout = worker_timeout
+        self.on_error = on_error
+        self.max_bad_fraction = max_bad_fraction
+
+    def samples(self, split: Split, tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int) -> Samples:
+        """The examples of one split.
+
+        Args:
+            split: which; only `train` is augmented.
+            tokenizers: fitted, by modality.
+            name: the name of the data set in this run, for messages and randomness.
+            seed: the seed of the run.
+        """
+        raws = self.source.split(split)
+        train = split == "train"
+        if self.arrange is not None:
+            return self.arrange(raws, tokenizers, name=name, seed=seed, train=train)
+        return EachRaw(
+            raws,
+            tokenizers,
+            name=name,
+            seed=seed,
+            augment=_by_modality(self.augment, tokenizers) if train else None,
+            augment_tokens=_by_modality(self.augment_tokens, tokenizers) if train else None,
+            cache=self.cache,
+        )
+
+
+def _by_modality(
+    augment: Augment | dict[str, Augment] | None, tokenizers: Mapping[str, Tokenizer]
+) -> dict[str, Augment]:
+    if augment is None:
+        return {}
+    if not isinstance(augment, dict):
+        return dict.fromkeys(tokenizers, augment)
+    if unknown := augment.keys() - tokenizers.keys():
+        raise ValueError(f"augment names {sorted(unknown)}; this data has the modalities {sorted(tokenizers)}")
+    return augment

@@ -1,0 +1,61 @@
+"""Tokens that are numbers of a vocabulary: text, characters, bytes, codebook entries, special tokens."""
+
+from collections.abc import Callable
+
+from omniformer_tokenizers import Packed
+from torch import Tensor, nn
+
+
+class IdEmbedder(nn.Module):
+    """A vector for each id, plus its position's where positions are added
+    ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.4).
+
+    Args:
+        d_model: width of the core.
+        vocab_size: number of ids.
+        axes: coordinates of a token, for `position`.
+        position: makes positions to add, called with `d_model` and `n_axes`; none by default, since the default core
+            rotates queries and keys instead.
+        scale: factor of the vectors; the first transformer used `sqrt(d_model)`.
+        dropout: share of features set to zero in training.
+        init_std: deviation of the initial vectors; 0.02 as in GPT-2, which fits an output layer tied to this table.
+
+    Shapes:
+        values int64 `[tokens]` → `[tokens, d_model]`.
+
+    Example:
+        >>> import torch
+        >>> from omniformer_tokenizers import Tokens, pack
+        >>> packed = pack([Tokens(values=torch.tensor([1, 2]), positions=torch.zeros(2, 1), modality="text")])
+        >>> IdEmbedder(d_model=8, vocab_size=10)(packed).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        vocab_size: int,
+        axes: int = 1,
+        position: Callable[..., nn.Module] | None = None,
+        scale: float = 1.0,
+        dropout: float = 0.0,
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, d_model)
+        self.position = None if position is None else position(d_model=d_model, n_axes=axes)
+        self.scale, self.init_std = scale, init_std
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def forward(self, packed: Packed) -> Tensor:
+        """The vectors of all tokens."""
+        x = self.table(packed.values) * self.scale
+        if self.position is not None:
+            x = x + self.position(packed.positions)
+        return self.dropout(x)
+
+    def reset_parameters(self) -> None:
+        """Draws the table anew."""
+        nn.init.normal_(self.table.weight, std=self.init_std)

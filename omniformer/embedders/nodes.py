@@ -1,0 +1,77 @@
+"""Nodes of a graph, with what is known of their place in it."""
+
+from collections.abc import Sequence
+
+import torch
+from omniformer_tokenizers import Packed
+from torch import Tensor, nn
+
+from omniformer.core.init import linear_
+
+
+class NodeEmbedder(nn.Module):
+    """The sum of what a node is and where it stands: categories, numbers, degree, Laplacian eigenvectors
+    ([Dwivedi and Bresson 2020](https://arxiv.org/abs/2012.09699)), random-walk return probabilities
+    ([Dwivedi et al. 2021](https://arxiv.org/abs/2110.07875)).
+
+    A node has no coordinates, so that the order of nodes never matters.
+
+    Args:
+        d_model: width of the core.
+        vocab_sizes: number of values of each categorical field.
+        features: continuous numbers of a node.
+        max_degree: largest degree told apart; 0 leaves degrees out
+            ([Ying et al. 2021](https://arxiv.org/abs/2106.05234), centrality encoding).
+        laplacian: Laplacian eigenvectors given; 0 leaves them out.
+        random_walk: random-walk steps given; 0 leaves them out.
+        dropout: share of features set to zero in training.
+
+    Shapes:
+        values int64 `[tokens, fields]` or float `[tokens, features]` → `[tokens, d_model]`.
+
+    Example:
+        >>> from omniformer_tokenizers import GraphTokenizer, pack
+        >>> tokenizer = GraphTokenizer(random_walk=4)
+        >>> packed = pack([tokenizer({"n_nodes": 3, "edges": [[0, 1], [1, 2]]})])
+        >>> NodeEmbedder(d_model=8, vocab_sizes=[1], random_walk=4)(packed).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        vocab_sizes: Sequence[int] = (),
+        features: int = 0,
+        max_degree: int = 0,
+        laplacian: int = 0,
+        random_walk: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.fields = nn.ModuleList(nn.Embedding(size, d_model) for size in vocab_sizes)
+        self.degree = nn.Embedding(max_degree + 1, d_model) if max_degree else None
+        widths = {"continuous": features, "laplacian": laplacian, "random_walk": random_walk}
+        self.maps = nn.ModuleDict({name: nn.Linear(width, d_model) for name, width in widths.items() if width})
+        if not (self.fields or self.degree or self.maps):
+            raise ValueError("a node must have at least one of vocab_sizes, features, max_degree, laplacian, random_walk")
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def forward(self, packed: Packed) -> Tensor:
+        """The vectors of all nodes."""
+        terms = [table(packed.values[:, i]) for i, table in enumerate(self.fields)]
+        if self.degree is not None:
+            terms.append(self.degree(packed.features["degree"]))
+        for name, linear in self.maps.items():
+            values = packed.values if name == "continuous" and not self.fields else packed.features[name]
+            terms.append(linear(values.to(linear.weight.dtype)))
+        return self.dropout(torch.stack(terms).sum(0))
+
+    def reset_parameters(self) -> None:
+        """Draws tables and maps anew."""
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.5)
+            elif isinstance(module, nn.Linear):
+                linear_(module, module.in_features**-0.5)

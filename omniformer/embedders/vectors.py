@@ -1,0 +1,61 @@
+"""Tokens that are vectors already: patches of images, frames and patches of spectrograms, pieces of a waveform."""
+
+from collections.abc import Callable
+
+from omniformer_tokenizers import Packed
+from torch import Tensor, nn
+
+from omniformer.core.init import linear_
+
+
+class VectorEmbedder(nn.Module):
+    """One linear map of each patch or frame, plus its position's vector where positions are added
+    ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), equation 1).
+
+    Args:
+        d_model: width of the core.
+        features: numbers in one patch or frame.
+        axes: coordinates of a token, for `position`.
+        position: makes positions to add, called with `d_model` and `n_axes`; none by default, since the default core
+            rotates queries and keys instead.
+        norm: makes a norm after the map; none by default.
+        dropout: share of features set to zero in training.
+
+    Shapes:
+        values `[tokens, features]` → `[tokens, d_model]`.
+
+    Example:
+        >>> import torch
+        >>> from omniformer_tokenizers import PatchTokenizer, pack
+        >>> packed = pack([PatchTokenizer(patch_size=4, channels=1)(torch.zeros(1, 8, 8))])
+        >>> VectorEmbedder(d_model=8, features=16, axes=2)(packed).shape
+        torch.Size([4, 8])
+    """
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        features: int,
+        axes: int = 1,
+        position: Callable[..., nn.Module] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.map = nn.Linear(features, d_model)
+        self.norm = nn.Identity() if norm is None else norm(d_model)
+        self.position = None if position is None else position(d_model=d_model, n_axes=axes)
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def forward(self, packed: Packed) -> Tensor:
+        """The vectors of all tokens."""
+        x = self.norm(self.map(packed.values.to(self.map.weight.dtype)))
+        if self.position is not None:
+            x = x + self.position(packed.positions)
+        return self.dropout(x)
+
+    def reset_parameters(self) -> None:
+        """Draws the map anew, so that features of unit variance give vectors of unit variance."""
+        linear_(self.map, self.map.in_features**-0.5)

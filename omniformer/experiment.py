@@ -1,0 +1,206 @@
+"""One training run from a checked configuration: data, model, tasks, Lightning, and the folder that results."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import omniformer_tokenizers
+import torch
+import yaml
+from omniformer_tokenizers import Tokenizer
+
+from omniformer import folder
+from omniformer.config import build
+from omniformer.data.module import OmniDataModule
+from omniformer.model import OmniFormer
+from omniformer.predictor import Member, Predictor
+from omniformer.recipe import Node, build_model, by_modality, members, recipe
+from omniformer.tasks.module import TrainingModule
+from omniformer.tasks.task import Task
+from omniformer.training.checkpoint_io import latest_checkpoint
+from omniformer.training.memory import keep_memory
+from omniformer.training.metrics_file import MetricsFile, print_results
+from omniformer.training.schedules import total_steps
+from omniformer.training.trainer import build_trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What a configuration describes, built: data, model and tasks, and the recipe to build the model again."""
+
+    data: OmniDataModule
+    model: OmniFormer
+    tasks: Mapping[str, Task]
+    recipe: Node
+
+    def predictor(self) -> Predictor:
+        """The model with all that is needed to use it."""
+        members = {
+            name: Member(
+                tokenizers=self.data.tokenizers[name],
+                labels=self.data.labels(name),
+                max_seq_len=getattr(self.data.streams[name].arrange, "seq_len", None),
+            )
+            for name in self.tasks
+        }
+        return Predictor(self.model, members)
+
+
+def assemble(config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Tokenizer]] | None = None) -> Experiment:
+    """Builds data, model and tasks.
+
+    Args:
+        config: the checked configuration.
+        tokenizers: by member and modality, where they are fitted already; else they are fitted on the training split.
+    """
+    data = build_data(config, tokenizers)
+    data.setup()
+    facts = {name: {modality: data.facts(name, modality) for modality in data.tokenizers[name]} for name in data.streams}
+    torch.manual_seed(config["seed"])
+    made = recipe(config, facts)
+    model = build_model(made)
+    tasks = {name: _task(member["task"], name, model, facts[name]) for name, member in members(config).items()}
+    return Experiment(data=data, model=model, tasks=tasks, recipe=made)
+
+
+def build_data(
+    config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Tokenizer]] | None = None
+) -> OmniDataModule:
+    """The data of a run, not yet read."""
+    described = members(config)
+    streams = {name: build(member["data"], f"{name}.data", data_root=config["data_root"]) for name, member in described.items()}
+    made = tokenizers or {name: _tokenizers(member["tokenizer"], name) for name, member in described.items()}
+    return OmniDataModule(
+        streams=streams, tokenizers=dict(made), seed=config["seed"], steps_per_epoch=config.get("steps_per_epoch")
+    )
+
+
+def train(config: Mapping[str, Any]) -> float | None:
+    """Trains, validates, tests and saves; prints the table of results.
+
+    Everything is written into `paths.output_dir`: `config.yaml`, `metrics.json`, `metrics.csv`, `checkpoints/`, `model/`.
+
+    Returns:
+        The best value of the metric that `callbacks.best` watches, for sweeps; None without one.
+    """
+    keep_memory()
+    output = Path(config["paths"]["output_dir"])
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    experiment = assemble(config)
+    callbacks = build(config["callbacks"] or {}, "callbacks")
+    trainer = build_trainer(
+        config["trainer"], callbacks=callbacks, loggers=build(config["logger"] or {}, "logger"), output_dir=str(output)
+    )
+    module = TrainingModule(
+        model=experiment.model,
+        tasks=experiment.tasks,
+        optimizer=build(config["optim"], "optim"),
+        total_steps=_total_steps(config["trainer"], len(experiment.data.train_dataloader())),
+    )
+    resume = latest_checkpoint(config["resume"]) if config["resume"] else None
+    trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
+    best = _best_checkpoint(trainer)
+    if experiment.data.test_dataloader():
+        trainer.test(module, datamodule=experiment.data, ckpt_path=best, weights_only=True, verbose=False)
+    if trainer.is_global_zero:
+        folder.save(
+            output / "model", experiment.predictor(), recipe=experiment.recipe, allow_targets=config["allow_targets"]
+        )
+        _report(trainer, config, experiment)
+    return None if best is None else float(trainer.checkpoint_callback.best_model_score)  # pyright: ignore[reportOptionalMemberAccess,reportAttributeAccessIssue]
+
+
+def evaluate(run: str | Path, *, split: str = "test") -> dict[str, float]:
+    """Measures the saved model of a finished run on its own data, with the settings of that run.
+
+    Args:
+        run: the run folder.
+        split: "test" or "val".
+
+    Returns:
+        The metrics by name; they also go into the run's `metrics.json`.
+
+    Raises:
+        FileNotFoundError: the folder is not a finished run.
+    """
+    keep_memory()
+    output, config = read_run(run)
+    saved = folder.load(output, allow_targets=config["allow_targets"])
+    tokenizers = {name: dict(member.tokenizers) for name, member in saved.members.items()}
+    experiment = assemble(config, tokenizers)
+    experiment.model.load_state_dict(saved.model.state_dict())
+    metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
+    trainer = build_trainer(config["trainer"], callbacks={"metrics": metrics}, loggers={}, output_dir=str(output))
+    module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
+    measure = {"test": trainer.test, "val": trainer.validate}[split]
+    (results,) = measure(module, datamodule=experiment.data, verbose=False)
+    print_results(results, title=f"{config['name']}: {split} split")
+    return dict(results)
+
+
+def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
+    """A run folder and the configuration saved in it.
+
+    Raises:
+        FileNotFoundError: the folder holds no `config.yaml`.
+        ValueError: that file is damaged.
+    """
+    output = Path(run)
+    path = output / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"{output} is not a run folder: config.yaml is missing; give a folder that omniformer.train wrote")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return output, config | {"paths": config["paths"] | {"output_dir": str(output)}}
+
+
+def _tokenizers(node: Node, name: str) -> dict[str, Tokenizer]:
+    if "_target_" in node:
+        tokenizer = build(node, f"{name}.tokenizer")
+        return {tokenizer.modality: tokenizer}
+    return {modality: build(part, f"{name}.tokenizer.{modality}") for modality, part in node.items()}
+
+
+def _task(node: Node, name: str, model: OmniFormer, facts: Mapping[str, Mapping[str, Any]]) -> Task:
+    own = {key: value for key, value in node.items() if key not in ("head", "rule")}
+    merged = {key: value for modality in facts.values() for key, value in modality.items()}
+    return build(own, f"{name}.task", head=model.heads[name], rule=model.rule(name), **merged)
+
+
+def _total_steps(trainer: Mapping[str, Any], batches: int) -> int | None:
+    limit = trainer.get("limit_train_batches")
+    if (overfit := trainer.get("overfit_batches")):
+        limit = overfit
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else math.floor(batches * limit)
+    return total_steps(
+        batches_per_epoch=batches,
+        accumulate_grad_batches=trainer.get("accumulate_grad_batches") or 1,
+        max_epochs=trainer.get("max_epochs"),
+        max_steps=trainer.get("max_steps", -1),
+    )
+
+
+def _best_checkpoint(trainer: Any) -> str | None:
+    """The checkpoint with the best validation score, if one was watched."""
+    callback = trainer.checkpoint_callback
+    return (callback.best_model_path or None) if callback is not None and callback.monitor else None
+
+
+def _report(trainer: Any, config: Mapping[str, Any], experiment: Experiment) -> None:
+    metrics = next((callback for callback in trainer.callbacks if isinstance(callback, MetricsFile)), None)
+    if metrics is None:
+        return
+    for name, stream in experiment.data.streams.items():
+        prefix = f"{name}/" if len(experiment.tasks) > 1 else ""
+        metrics.add({f"{prefix}baseline/{key}": value for key, value in stream.source.baselines().items()})
+    metrics.write()
+    print_results(metrics.numbers, title=f"{config['name']}: results in {config['paths']['output_dir']}")

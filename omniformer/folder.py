@@ -1,0 +1,95 @@
+"""The folder that explains itself: weights, recipe, tokenizers and label names of a trained model."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import omniformer_tokenizers
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+
+from omniformer.config import allowing
+from omniformer.predictor import Member, Predictor
+from omniformer.recipe import build_model
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+
+
+def save(
+    folder: str | Path, predictor: Predictor, *, recipe: Mapping[str, Any], allow_targets: Sequence[str] = ()
+) -> None:
+    """Writes a model into a folder from which `load` rebuilds it: JSON and safetensors, never pickle.
+
+    Args:
+        folder: made when missing.
+        predictor: the model, its tokenizers and label names.
+        recipe: how to build the model again (`omniformer.recipe`).
+        allow_targets: packages beside our own whose classes the recipe names, for the reader's information.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    members = {}
+    for name, member in predictor.members.items():
+        members[name] = {
+            "modalities": list(member.tokenizers),
+            "labels": list(member.labels),
+            "max_seq_len": member.max_seq_len,
+        }
+        for modality, tokenizer in member.tokenizers.items():
+            tokenizer.save_pretrained(folder / "tokenizers" / name / modality)
+    config = {"format": 1, "recipe": recipe, "members": members, "allow_targets": list(allow_targets)}
+    save_model(predictor.model, str(folder / WEIGHTS_FILE))
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
+    """Rebuilds a trained model with its tokenizers and label names, ready to predict; no Hydra, no Lightning.
+
+    Args:
+        folder: a run folder, or the `model` folder in it.
+        allow_targets: packages of your own whose classes the folder may name, for example `["mypackage."]`. Without it a
+            folder can only build classes of this project and of PyTorch: files never run code.
+
+    Raises:
+        FileNotFoundError: the folder holds no saved model.
+        ValueError: a file is damaged, or weights and recipe disagree; names the file.
+
+    Example:
+        >>> predictor = load("outputs/vision/latest")  # doctest: +SKIP
+        >>> predictor.predict(["seven.png"])[0].label  # doctest: +SKIP
+        '7'
+    """
+    folder = _model_folder(Path(folder))
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        recipe, described = config["recipe"], config["members"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}; copy the folder anew or train again") from error
+    with allowing(allow_targets):
+        model = build_model(recipe)
+    try:
+        load_model(model, str(folder / WEIGHTS_FILE))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{folder / WEIGHTS_FILE} does not fit {path}: {error}") from error
+    members = {
+        name: Member(
+            tokenizers={
+                modality: omniformer_tokenizers.load(folder / "tokenizers" / name / modality) for modality in member["modalities"]
+            },
+            labels=tuple(member["labels"]),
+            max_seq_len=member["max_seq_len"],
+        )
+        for name, member in described.items()
+    }
+    return Predictor(model, members)
+
+
+def _model_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "model"):
+        if (candidate / CONFIG_FILE).is_file() and (candidate / WEIGHTS_FILE).is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"{folder} holds no trained model: looked for {CONFIG_FILE} and {WEIGHTS_FILE} there and in {folder / 'model'}"
+    )

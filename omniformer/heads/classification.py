@@ -1,0 +1,94 @@
+"""Which class, or which classes, a sample or a token belongs to."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from omniformer.core.init import linear_
+from omniformer.core.layout import Layout
+from omniformer.heads.head import Head
+from omniformer.heads.pooling import MeanPool
+
+
+class ClassificationHead(Head):
+    """One class of several for each sample: pooled tokens, one linear map, softmax.
+
+    Args:
+        d_model: width of the core.
+        n_classes: number of classes.
+        pool: makes the pooling, called with `d_model`; the mean by default, which needs no class token.
+        dropout: share of pooled features set to zero in training.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, n_classes]`.
+
+    Example:
+        >>> import torch
+        >>> ClassificationHead(d_model=8, n_classes=3)(torch.zeros(5, 8), Layout.from_lengths(2, 3)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(
+        self, *, d_model: int, n_classes: int, pool: Callable[..., nn.Module] = MeanPool, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.pool = pool(d_model=d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.classes = nn.Linear(d_model, n_classes)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Logits of each sample's classes."""
+        return self.classes(self.dropout(self.pool(x, layout)))
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Probabilities, which add up to one."""
+        return outputs.float().softmax(-1)
+
+    def reset_parameters(self) -> None:
+        """Makes all classes equally likely at the start."""
+        linear_(self.classes, 0.0)
+
+
+class MultiLabelHead(ClassificationHead):
+    """Any number of classes for each sample: as `ClassificationHead`, with a sigmoid for each class.
+
+    Arguments and shapes as for `ClassificationHead`.
+    """
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Probability of each class by itself."""
+        return outputs.float().sigmoid()
+
+
+class TokenClassificationHead(Head):
+    """One class of several for each token: a graph's nodes, the words of a sentence.
+
+    Args:
+        d_model: width of the core.
+        n_classes: number of classes.
+        dropout: share of features set to zero in training.
+
+    Shapes:
+        x `[tokens, d_model]` → `[tokens, n_classes]`.
+    """
+
+    per_token = True
+
+    def __init__(self, *, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.classes = nn.Linear(d_model, n_classes)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Logits of each token's classes."""
+        return self.classes(self.dropout(x))
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Probabilities, which add up to one."""
+        return outputs.float().softmax(-1)
+
+    def reset_parameters(self) -> None:
+        """Makes all classes equally likely at the start."""
+        linear_(self.classes, 0.0)

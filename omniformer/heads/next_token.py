@@ -1,0 +1,73 @@
+"""Which token comes next."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from omniformer.core.init import linear_
+from omniformer.core.layout import Layout
+from omniformer.heads.head import Head
+
+
+class NextTokenHead(Head):
+    """Scores of every id for the place after each token; by default with the embedder's own table
+    ([Press and Wolf 2016](https://arxiv.org/abs/1608.05859)).
+
+    Args:
+        d_model: width of the core.
+        vocab_size: number of ids.
+        tied: whether the output table is the embedder's input table; the model ties them by name of modality.
+        modality: whose ids are predicted.
+
+    Shapes:
+        x `[tokens, d_model]` → `[tokens, vocab_size]`.
+    """
+
+    per_token = True
+
+    def __init__(self, *, d_model: int, vocab_size: int, tied: bool = True, modality: str = "text") -> None:
+        super().__init__()
+        self.tied, self.modality = tied, modality
+        self.ids = nn.Linear(d_model, vocab_size, bias=False)
+        self.reset_parameters()
+
+    def tie(self, table: nn.Parameter) -> None:
+        """Takes the embedder's table as its own.
+
+        Raises:
+            ValueError: the tables have different shapes.
+        """
+        if table.shape != self.ids.weight.shape:
+            raise ValueError(
+                f"cannot tie an output table {list(self.ids.weight.shape)} to an input table {list(table.shape)}; "
+                "vocab_size and d_model must agree, or set tied=False"
+            )
+        self.ids.weight = table
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Logits of the next id after each token."""
+        return self.ids(x)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Probabilities of the next id."""
+        return outputs.float().softmax(-1)
+
+    def losses(self, x: Tensor, targets: Tensor, chunk: int = 8192) -> Tensor:
+        """Cross-entropy of each target; the logits of at most `chunk` tokens exist at a time, in both passes.
+
+        Shapes:
+            x `[tokens, d_model]`, targets int64 `[tokens]` → float32 `[tokens]`, in nats.
+        """
+        if len(x) <= chunk:
+            return self._losses(x, targets)
+        parts = zip(x.split(chunk), targets.split(chunk), strict=True)
+        return torch.cat([checkpoint(self._losses, *part, use_reentrant=False) for part in parts])  # pyright: ignore[reportArgumentType]
+
+    def _losses(self, x: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(self.ids(x).float(), targets, reduction="none")
+
+    def reset_parameters(self) -> None:
+        """Draws the table anew; a tied one is then replaced by the embedder's."""
+        linear_(self.ids, 0.02)
+

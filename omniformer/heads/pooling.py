@@ -1,0 +1,69 @@
+"""From the tokens of a sample to one vector."""
+
+import torch
+from torch import Tensor, nn
+
+from omniformer.core.layout import Layout
+
+
+class MeanPool(nn.Module):
+    """The mean of a sample's tokens; zero for a sample without tokens.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+
+    Example:
+        >>> MeanPool(d_model=1)(torch.tensor([[1.0], [3.0], [5.0]]), Layout.from_lengths(2, 0, 1)).tolist()
+        [[2.0], [0.0], [5.0]]
+    """
+
+    def __init__(self, *, d_model: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Averages each sample."""
+        total = x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, x)
+        count = layout.lengths.to(x.device).clamp(min=1)
+        return total / count[:, None].to(x.dtype)
+
+
+class FirstToken(nn.Module):
+    """A sample's first token, where data puts a class token ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805)); zero
+    for a sample without tokens.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+    """
+
+    def __init__(self, *, d_model: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Picks the first token of each sample."""
+        present = layout.lengths.to(x.device) > 0
+        out = x.new_zeros(layout.n_samples, x.shape[-1])
+        return out.index_copy(0, present.nonzero().flatten(), x[layout.offsets[:-1][present]])
+
+
+class AttentionPool(nn.Module):
+    """A mean weighted by a learned query ([Hassani et al. 2021](https://arxiv.org/abs/2104.05704), sequence pooling); zero for a
+    sample without tokens.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+    """
+
+    def __init__(self, *, d_model: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(d_model, 1)
+        nn.init.zeros_(self.query.weight)
+        nn.init.zeros_(self.query.bias)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Averages each sample with learned weights."""
+        scores = self.query(x)[:, 0]
+        top = scores.new_full((layout.n_samples,), -torch.inf).scatter_reduce(0, layout.sample, scores.detach(), "amax")
+        weights = (scores - top[layout.sample]).exp()
+        total = weights.new_zeros(layout.n_samples).index_add(0, layout.sample, weights)
+        weights = weights / total[layout.sample]
+        return x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, x * weights[:, None])

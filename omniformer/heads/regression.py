@@ -1,0 +1,64 @@
+"""How much: one or more numbers for each sample."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from omniformer.core.init import linear_
+from omniformer.core.layout import Layout
+from omniformer.heads.head import Head
+from omniformer.heads.pooling import MeanPool
+
+
+class RegressionHead(Head):
+    """Numbers for each sample, learned in units of the training targets' spread.
+
+    Args:
+        d_model: width of the core.
+        n_outputs: number of targets.
+        target_mean: mean of each target over the training data, so that the head starts there.
+        target_std: deviation of each target over the training data.
+        pool: makes the pooling, called with `d_model`; the mean by default.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, n_outputs]`, in the units of the targets.
+
+    Raises:
+        ValueError: there is not one mean and one positive deviation for each output.
+    """
+
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        n_outputs: int = 1,
+        target_mean: Sequence[float] | None = None,
+        target_std: Sequence[float] | None = None,
+        pool: Callable[..., nn.Module] = MeanPool,
+    ) -> None:
+        super().__init__()
+        mean = torch.tensor(target_mean or [0.0] * n_outputs)
+        std = torch.tensor(target_std or [1.0] * n_outputs)
+        if len(mean) != n_outputs or len(std) != n_outputs or not (std > 0).all():
+            raise ValueError(f"n_outputs={n_outputs} needs as many target_mean {mean.tolist()} and positive target_std {std.tolist()}")
+        self.register_buffer("target_mean", mean)
+        self.register_buffer("target_std", std)
+        self.pool = pool(d_model=d_model)
+        self.values = nn.Linear(d_model, n_outputs)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """The predicted values of each sample."""
+        return self.values(self.pool(x, layout)).float() * self.target_std + self.target_mean
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """The values themselves."""
+        return outputs.float()
+
+    def reset_parameters(self) -> None:
+        """Predicts the training mean at the start."""
+        linear_(self.values, 0.0)

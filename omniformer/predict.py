@@ -1,0 +1,57 @@
+"""`python -m omniformer.predict RUN INPUT...`: what a trained model says of files or texts."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from omniformer.config import reported
+
+if TYPE_CHECKING:
+    from omniformer.predictor import Prediction
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints class names with probabilities for images, sounds, texts and graphs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m omniformer.predict",
+        description=main.__doc__,
+        epilog="A graph is a JSON file: {\"n_nodes\": 3, \"edges\": [[0, 1], [1, 2]]}.",
+    )
+    parser.add_argument("run", help="a run folder, or the model folder in it")
+    parser.add_argument("inputs", nargs="+", help="files (.png .jpg .wav .flac .mp3 .ogg .txt .json), folders of them, or texts")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
+    parser.add_argument("--top", type=int, default=3, help="how many classes to print, most probable first (default: 3)")
+    parser.add_argument("--member", help="which task answers, in a model that has several for one modality")
+    parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
+    given = parser.parse_args(arguments)
+    if given.top < 1:
+        parser.error(f"--top is {given.top}; give at least 1")
+    with reported():
+        from omniformer.folder import load
+
+        predictor = load(given.run)
+        predictor.model.to(given.device)
+        predictions = predictor.predict(given.inputs, member=given.member)
+        if given.json:
+            sys.stdout.writelines(json.dumps(prediction.to_dict()) + "\n" for prediction in predictions)
+        else:
+            _table(predictions, given.top)
+
+
+def _table(predictions: Sequence["Prediction"], top: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("input", "task", "prediction")
+    for prediction in predictions:
+        name = prediction.input if prediction.token is None else f"{prediction.input} [{prediction.token}]"
+        ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top]
+        said = "  ".join(f"{label} {probability:.3f}" for label, probability in ranked)
+        table.add_row(name, prediction.member, said or "  ".join(f"{value:.4g}" for value in prediction.values))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

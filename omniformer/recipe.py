@@ -1,0 +1,84 @@
+"""How to build a model again: plain JSON values, from a run's configuration and the facts of its data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from omniformer.config import ConfigError, build
+from omniformer.model import OmniFormer
+
+Node = dict[str, Any]
+
+
+def members(config: Mapping[str, Any]) -> dict[str, Node]:
+    """The members of a run's mixture by name: `tokenizer`, `embedder`, `data` and `task` of each.
+
+    A run of one data set is a mixture of one, named like the run.
+
+    Raises:
+        ConfigError: a part is missing.
+    """
+    parts = ("tokenizer", "embedder", "data", "task")
+    named = config.get("members") or {config["name"]: {part: config.get(part) for part in parts}}
+    for name, member in named.items():
+        if missing := [part for part in parts if not member.get(part)]:
+            key = f"members.{name}." if config.get("members") else ""
+            raise ConfigError([f"{key}{missing[0]} is not set; choose a modality= or give {', '.join(missing)}"])
+    return {name: dict(member) for name, member in named.items()}
+
+
+def by_modality(node: Node, modalities: list[str]) -> dict[str, Node]:
+    """A part's description for each modality, whether it was written for one or as a mapping."""
+    if "_target_" not in node:
+        return node
+    if len(modalities) != 1:
+        raise ConfigError([f"one description for modalities {modalities}; write one for each: {{{modalities[0]}: ...}}"])
+    return {modalities[0]: node}
+
+
+def recipe(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Node:
+    """Everything that `build_model` needs, as plain JSON values.
+
+    Args:
+        config: the composed configuration of the run.
+        facts: by member and modality, what the data and its tokenizer say of themselves (`vocab_size`, `n_classes`...).
+
+    Raises:
+        ConfigError: two members give one modality different embedders or vocabularies.
+    """
+    result: Node = {"core": config["core"], "embedders": {}, "heads": {}, "rules": {}}
+    width = {"d_model": config["core"]["d_model"]}
+    for name, member in members(config).items():
+        modalities = list(facts[name])
+        for modality, node in by_modality(member["embedder"], modalities).items():
+            embedder = {"node": node, "facts": _relevant(facts[name][modality]) | width}
+            if (other := result["embedders"].setdefault(modality, embedder)) != embedder:
+                raise ConfigError(
+                    [f"members.{name}.embedder: modality {modality!r} already has another embedder: {other}; received {embedder}"]
+                )
+        merged = {key: value for modality in modalities for key, value in _relevant(facts[name][modality]).items()}
+        result["heads"][name] = {"node": member["task"]["head"], "facts": merged | width}
+        if member["task"].get("rule") is not None:
+            result["rules"][name] = member["task"]["rule"]
+    return result
+
+
+def build_model(recipe: Mapping[str, Any]) -> OmniFormer:
+    """The model that a recipe describes, with fresh weights from PyTorch's global generator.
+
+    Raises:
+        BuildError: a part is not on the allow list, or refused its values.
+    """
+    return OmniFormer(
+        core=build(recipe["core"], "core"),
+        embedders={
+            modality: build(part["node"], f"embedders.{modality}", **part["facts"])
+            for modality, part in recipe["embedders"].items()
+        },
+        heads={name: build(part["node"], f"heads.{name}", **part["facts"]) for name, part in recipe["heads"].items()},
+        rules={name: build(node, f"rules.{name}") for name, node in recipe["rules"].items()},
+    )
+
+
+def _relevant(facts: Mapping[str, Any]) -> Node:
+    """The facts that travel in JSON."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}

@@ -1,0 +1,18 @@
+"""What a model is trained to do: loss and metrics, and the module that Lightning trains."""
+
+from omniformer.tasks.causal_lm import CausalLM
+from omniformer.tasks.classification import Classification, MultiLabelClassification, TokenClassification
+from omniformer.tasks.module import TrainingModule
+from omniformer.tasks.regression import Regression
+from omniformer.tasks.task import Step, Task
+
+__all__ = [
+    "CausalLM",
+    "Classification",
+    "MultiLabelClassification",
+    "Regression",
+    "Step",
+    "Task",
+    "TokenClassification",
+    "TrainingModule",
+]

@@ -1,0 +1,97 @@
+"""Telling classes apart: one of several, several at once, or one for each token."""
+
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MultilabelAccuracy, MultilabelAUROC
+
+from omniformer.batch import Batch
+from omniformer.core.rules import Rule
+from omniformer.heads.head import Head
+from omniformer.model import OmniFormer
+from omniformer.tasks.task import Step, Task, target
+
+
+class Classification(Task):
+    """One class of several for each sample; reads the target `label`.
+
+    Args:
+        head: gives logits `[samples, n_classes]`.
+        n_classes: number of classes.
+        rule: who may attend to whom.
+        label_smoothing: share of the target spread over all classes ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)).
+        loss_weight: factor of this task's loss in a mixture.
+    """
+
+    def __init__(
+        self,
+        *,
+        head: Head,
+        n_classes: int,
+        rule: Rule | None = None,
+        label_smoothing: float = 0.0,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(head=head, rule=rule, loss_weight=loss_weight)
+        self.n_classes = n_classes
+        self.label_smoothing = label_smoothing
+
+    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
+        labels = target(batch, "label")
+        return self._compare(model(batch, name), labels)
+
+    def metrics(self) -> MetricCollection:
+        return MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(self.n_classes, average="micro"),
+                "f1": MulticlassF1Score(self.n_classes, average="macro"),
+            }
+        )
+
+    def _compare(self, logits: Tensor, labels: Tensor) -> Step:
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+        return Step(loss=loss, count=len(labels), outputs=logits, targets=labels)
+
+
+class TokenClassification(Classification):
+    """One class of several for each token, such as the nodes of a graph; reads the token target `label`, and counts the
+    tokens where the token target `mask` is True.
+
+    Arguments as for `Classification`; the head gives logits `[tokens, n_classes]`.
+    """
+
+    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
+        labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)
+        return self._compare(model(batch, name)[mask], labels[mask])
+
+
+class MultiLabelClassification(Task):
+    """Any number of classes for each sample, each a yes or a no; reads the target `labels`.
+
+    Args:
+        head: gives logits `[samples, n_classes]`.
+        n_classes: number of questions.
+        rule: who may attend to whom.
+        loss_weight: factor of this task's loss in a mixture.
+    """
+
+    def __init__(self, *, head: Head, n_classes: int, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+        super().__init__(head=head, rule=rule, loss_weight=loss_weight)
+        self.n_classes = n_classes
+
+    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
+        labels = target(batch, "labels")
+        logits = model(batch, name)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), labels.float())
+        return Step(loss=loss, count=len(labels), outputs=logits, targets=labels.long())
+
+    def metrics(self) -> MetricCollection:
+        return MetricCollection(
+            {
+                "auroc": MultilabelAUROC(self.n_classes, average="macro"),
+                "accuracy": MultilabelAccuracy(self.n_classes, average="micro"),
+            }
+        )
+
+    def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
+        metrics.update(step.outputs.detach().float().sigmoid(), step.targets)

@@ -1,0 +1,78 @@
+"""The contract every task keeps."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from omniformer.batch import Batch
+from omniformer.core.rules import Full, Rule
+from omniformer.heads.head import Head
+from omniformer.model import OmniFormer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """What a task made of one batch.
+
+    Args:
+        loss: mean loss over the `count` things that were predicted, with gradient.
+        count: how many they were, so that means of batches can be averaged rightly.
+        outputs: raw outputs of the head for those things.
+        targets: what they should have been.
+    """
+
+    loss: Tensor
+    count: int
+    outputs: Tensor
+    targets: Tensor
+
+
+class Task(ABC):
+    """A loss and metrics for one head of a model.
+
+    A task is no module: the head belongs to the model and the metrics to whoever trains, so that several tasks share one
+    model without sharing state.
+
+    Args:
+        head: reads the core's output.
+        rule: who may attend to whom; everybody by default.
+        loss_weight: factor of this task's loss in a mixture.
+    """
+
+    def __init__(self, *, head: Head, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+        self.head = head
+        self.rule = Full() if rule is None else rule
+        self.loss_weight = loss_weight
+
+    @abstractmethod
+    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
+        """Predicts and compares; `name` is that of this task's head in the model.
+
+        Raises:
+            ValueError: the batch lacks this task's targets; names them and a sample.
+        """
+
+    @abstractmethod
+    def metrics(self) -> MetricCollection:
+        """Fresh metrics, by the name under which they are reported."""
+
+    def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
+        """Feeds one step to the metrics."""
+        metrics.update(step.outputs.detach().float(), step.targets)
+
+
+def target(batch: Batch, name: str, *, per_token: bool = False) -> Tensor:
+    """A target of the batch by name.
+
+    Raises:
+        ValueError: the batch has no such target.
+    """
+    targets = batch.token_targets if per_token else batch.targets
+    if name not in targets:
+        kind = "token target" if per_token else "target"
+        raise ValueError(
+            f"sample {batch.ids[0]!r} has no {kind} {name!r}, only {sorted(targets)}; this task and this data do not fit"
+        )
+    return targets[name]

@@ -1,0 +1,64 @@
+"""Regular checkpoints to go on from after a crash."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+
+from omniformer.training.savepoint import SavePoint, is_last_step, is_trial, save
+
+
+class RecentCheckpoint(SavePoint):
+    """Keeps the most recent checkpoints, saved by the clock and after the last step.
+
+    Beside it a `ModelCheckpoint` may keep the best one by some metric. This one saves only where a resume is exact, and
+    by time, so that neither a run of a minute nor one of a month needs another setting.
+
+    Args:
+        dirpath: the folder; files are called `step-<optimizer steps>.ckpt`.
+        every_minutes: how much work a crash may cost.
+        keep: how many to keep. At least 2, so that a damaged one has a predecessor.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, *, dirpath: str, every_minutes: float = 2.0, keep: int = 2) -> None:
+        if every_minutes < 0:
+            raise ValueError(f"every_minutes={every_minutes} is negative; use 0 to save at every step")
+        if keep < 2:
+            raise ValueError(f"keep={keep} leaves nothing to fall back on when a file is damaged; use 2 or more")
+        self.folder = Path(dirpath)
+        self.every_minutes = every_minutes
+        self.keep = keep
+        self._saved_at = 0.0
+        self._saved_step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._saved_at = time.monotonic()
+        self._saved_step = trainer.global_step
+
+    def reached(self, trainer: Trainer, *, before_validation: bool) -> None:
+        """Saves when it is time."""
+        due = time.monotonic() - self._saved_at >= 60 * self.every_minutes or is_last_step(trainer)
+        # Clocks differ between ranks; the first one's counts.
+        if trainer.strategy.broadcast(due):
+            self._save(trainer, before_validation=before_validation)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: what is kept can be seen in the folder."""
+        return {}
+
+    def _save(self, trainer: Trainer, *, before_validation: bool) -> None:
+        if is_trial(trainer) or trainer.global_step == self._saved_step:
+            return
+        path = self.folder / f"step-{trainer.global_step:08d}.ckpt"
+        save(trainer, path, before_validation=before_validation)
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        if trainer.is_global_zero:
+            others = [other for other in self.folder.glob("step-*.ckpt") if other != path]
+            newest_first = sorted(others, key=lambda other: other.stat().st_mtime_ns, reverse=True)
+            for old in newest_first[self.keep - 1 :]:
+                trainer.strategy.remove_checkpoint(old)

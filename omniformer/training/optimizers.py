@@ -1,0 +1,265 @@
+"""Optimizers with the parameter groups, and the schedule, of a transformer: objects that a config describes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from omniformer.training.parameter_groups import describe, groups
+from omniformer.training.schedules import Schedule, schedule
+
+
+class OptimizerFactory(ABC):
+    """Builds an optimizer for a model, and its schedule.
+
+    Args:
+        lr: peak learning rate.
+        weight_decay: decoupled, for matrices only.
+        layer_decay: factor on the rate for each block further from the head; 1 for none, about 0.75 to fine-tune.
+        schedule: how the rate changes, see `omniformer.training.schedules`.
+        warmup_steps: optimizer steps in which the rate rises.
+        min_factor: rate at the end over peak rate, for schedules that end.
+        decay_share: share of the run in which `wsd` decays.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        lr: float,
+        weight_decay: float,
+        layer_decay: float,
+        schedule: Schedule,
+        warmup_steps: int,
+        min_factor: float,
+        decay_share: float,
+    ) -> None:
+        if lr <= 0 or weight_decay < 0 or not 0 < layer_decay <= 1:
+            raise ValueError(
+                f"lr={lr}, weight_decay={weight_decay}, layer_decay={layer_decay}: lr must be above 0, weight_decay "
+                "at least 0, layer_decay in (0, 1]"
+            )
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.layer_decay = layer_decay
+        self.schedule: Schedule = schedule
+        self.warmup_steps = warmup_steps
+        self.min_factor = min_factor
+        self.decay_share = decay_share
+        self._factor(total_steps=1)  # so that a mistake is told when the config is read
+
+    @abstractmethod
+    def __call__(self, model: nn.Module) -> Optimizer:
+        """The optimizer of a model's trainable parameters."""
+
+    def scheduler(self, optimizer: Optimizer, total_steps: int | None) -> LambdaLR:
+        """The schedule, to be stepped once after each optimizer step.
+
+        Args:
+            optimizer: what `__call__` gave.
+            total_steps: optimizer steps in the run; None if it has no planned end.
+
+        Raises:
+            ValueError: the schedule has an end and the run has none.
+        """
+        return LambdaLR(optimizer, self._factor(total_steps=total_steps))
+
+    def _factor(self, *, total_steps: int | None) -> Callable[[int], float]:
+        return schedule(
+            self.schedule,
+            total_steps=total_steps,
+            warmup_steps=self.warmup_steps,
+            final=self.min_factor,
+            decay_share=self.decay_share,
+        )
+
+
+class AdamW(OptimizerFactory):
+    """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101).
+
+    Args:
+        lr: peak learning rate.
+        weight_decay: decoupled, for matrices only: never biases, norms, embeddings or positions.
+        betas: decay of the running means of gradient and squared gradient. 0.95 rather than 0.999 for the second is
+            usual for
+            transformers: it forgets a spike in twenty steps, not a thousand.
+        eps: keeps the division finite.
+        layer_decay: factor on the rate for each block further from the head; 1 for none, about 0.75 to fine-tune.
+        schedule: `constant`, `linear`, `cosine`, `noam` or `wsd`.
+        warmup_steps: optimizer steps in which the rate rises.
+        min_factor: rate at the end over peak rate.
+        decay_share: share of the run in which `wsd` decays.
+        fused: one kernel for all parameters, on CPU and GPU. Must be off with `precision=16-mixed` and gradient
+            clipping.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    Example:
+        >>> model = nn.Linear(4, 2)
+        >>> optimizer = AdamW(lr=0.01, warmup_steps=10)(model)
+        >>> [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
+        [(1, 0.05), (1, 0.0)]
+    """
+
+    def __init__(
+        self,
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        layer_decay: float = 1.0,
+        schedule: Schedule = "cosine",
+        warmup_steps: int = 100,
+        min_factor: float = 0.0,
+        decay_share: float = 0.2,
+        fused: bool = True,
+    ) -> None:
+        super().__init__(
+            lr=lr,
+            weight_decay=weight_decay,
+            layer_decay=layer_decay,
+            schedule=schedule,
+            warmup_steps=warmup_steps,
+            min_factor=min_factor,
+            decay_share=decay_share,
+        )
+        self.betas = _two(betas)
+        self.eps = eps
+        self.fused = fused
+
+    def __call__(self, model: nn.Module) -> Optimizer:
+        """The optimizer of a model's trainable parameters."""
+        grouped = groups(describe(model), lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay)
+        return torch.optim.AdamW(grouped, lr=self.lr, betas=self.betas, eps=self.eps, fused=self.fused)
+
+
+class Muon(OptimizerFactory):
+    """Muon for hidden matrices (Jordan 2024, https://kellerjordan.github.io/posts/muon), AdamW for all else, as one.
+
+    Muon's updates are scaled to the size of AdamW's (Liu et al. 2025, https://arxiv.org/abs/2502.16982), so one
+    learning rate and one weight decay serve both, and those found for AdamW carry over.
+
+    Args:
+        lr: peak learning rate, for both.
+        weight_decay: decoupled, for matrices only.
+        momentum: of Muon.
+        nesterov: whether Muon looks ahead.
+        ns_steps: Newton-Schulz iterations that make an update orthogonal.
+        betas: of AdamW.
+        eps: of AdamW.
+        layer_decay: factor on the rate for each block further from the head; 1 for none.
+        schedule: `constant`, `linear`, `cosine`, `noam` or `wsd`.
+        warmup_steps: optimizer steps in which the rate rises.
+        min_factor: rate at the end over peak rate.
+        decay_share: share of the run in which `wsd` decays.
+        adamw_modules: submodules whose matrices AdamW keeps: their rows or columns are classes or features, each with a
+            meaning of its own, which an orthogonal update would mix.
+        fused: one kernel for all of AdamW's parameters.
+
+    Raises:
+        ValueError: a number is out of range; when called: the model has no hidden matrix.
+
+    Example:
+        >>> model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4))
+        >>> [group["optimizer"] for group in Muon(lr=0.01)(model).param_groups]
+        ['muon', 'adamw']
+    """
+
+    def __init__(
+        self,
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_steps: int = 5,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        layer_decay: float = 1.0,
+        schedule: Schedule = "cosine",
+        warmup_steps: int = 100,
+        min_factor: float = 0.0,
+        decay_share: float = 0.2,
+        adamw_modules: Sequence[str] = ("embedder", "embedders", "head", "heads"),
+        fused: bool = True,
+    ) -> None:
+        super().__init__(
+            lr=lr,
+            weight_decay=weight_decay,
+            layer_decay=layer_decay,
+            schedule=schedule,
+            warmup_steps=warmup_steps,
+            min_factor=min_factor,
+            decay_share=decay_share,
+        )
+        self.adamw_modules = tuple(adamw_modules)
+        self._muon = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
+        self._adamw = {"betas": _two(betas), "eps": eps, "fused": fused}
+
+    def __call__(self, model: nn.Module) -> Optimizer:
+        """The optimizer of a model's trainable parameters."""
+        described = describe(model, outside=self.adamw_modules)
+        hidden = [item for item in described if item.hidden]
+        if not hidden:
+            raise ValueError(
+                f"{type(model).__name__} has no matrix outside {', '.join(self.adamw_modules)} for Muon to train; "
+                "use optim=adamw"
+            )
+        top = max(item.depth for item in described)
+        rates = {"lr": self.lr, "weight_decay": self.weight_decay, "layer_decay": self.layer_decay, "top": top}
+        muon = torch.optim.Muon(groups(hidden, **rates), lr=self.lr, adjust_lr_fn="match_rms_adamw", **self._muon)
+        others = [item for item in described if not item.hidden]
+        adamw = torch.optim.AdamW(groups(others, **rates), lr=self.lr, **self._adamw) if others else None
+        return Joined({"muon": muon, "adamw": adamw} if adamw is not None else {"muon": muon})
+
+
+class Joined(Optimizer):
+    """Several optimizers over different parameters that act as one: one `step`, one state, one list of groups.
+
+    Args:
+        optimizers: by name; each of their groups gets the name as `group["optimizer"]`.
+    """
+
+    def __init__(self, optimizers: Mapping[str, Optimizer]) -> None:
+        self.optimizers = optimizers
+        for name, optimizer in optimizers.items():
+            for group in optimizer.param_groups:
+                group["optimizer"] = name
+        super().__init__([group for optimizer in optimizers.values() for group in optimizer.param_groups], {})
+        self._share()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One step of each, after one call of the closure."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over a state that `state_dict` gave."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    def _share(self) -> None:
+        """Lets the parts work on the whole's groups and state; both are replaced when a state is loaded."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.param_groups = [group for group in self.param_groups if group["optimizer"] == name]
+            optimizer.state = self.state
+
+
+def _two(betas: Sequence[float]) -> tuple[float, float]:
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas={list(betas)} must be two numbers in [0, 1)")
+    return float(betas[0]), float(betas[1])

@@ -1,0 +1,109 @@
+"""Which parameters are decayed, which are hidden matrices, and how deep they lie."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+_BLOCK = re.compile(r"(?:^|\.)(?:blocks|layers)\.(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Described:
+    """One trainable parameter and what an optimizer wants to know of it.
+
+    Args:
+        name: as in `named_parameters`.
+        parameter: the parameter.
+        decayed: whether weight decay makes sense for it: it is a matrix that multiplies activations. Biases, norms,
+            other vectors and tables that are looked up (embeddings, positions) are not.
+        hidden: whether it is a plain matrix between hidden activations, as Muon wants it.
+        depth: 0 for what comes before the blocks, 1 for the first block, ..., one more than blocks for what follows.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    decayed: bool
+    hidden: bool
+    depth: int
+
+
+def describe(model: nn.Module, *, outside: Sequence[str] = ()) -> list[Described]:
+    """All trainable parameters of a model, each once, also when modules share it.
+
+    A module with a table that is a bare `nn.Parameter` names it in a class attribute `no_weight_decay`.
+
+    Args:
+        model: the model.
+        outside: names of submodules (anywhere in the path) whose matrices are not hidden: embedders and heads.
+
+    Raises:
+        ValueError: the model has nothing to train.
+
+    Example:
+        >>> [(d.name, d.decayed) for d in describe(nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2)))]
+        [('0.weight', False), ('1.weight', True), ('1.bias', False)]
+    """
+    owners: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append((module, name))
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not named:
+        raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
+    n_blocks = max((int(match[1]) + 1 for name, _ in named if (match := _BLOCK.search(name))), default=0)
+    return [
+        Described(
+            name=name,
+            parameter=parameter,
+            decayed=(
+                decayed := _is_matrix(parameter) and not any(_is_table(*owner) for owner in owners[id(parameter)])
+            ),
+            hidden=decayed and parameter.ndim == 2 and not set(name.split(".")) & set(outside),
+            depth=_depth(name, n_blocks),
+        )
+        for name, parameter in named
+    ]
+
+
+def groups(
+    described: Sequence[Described], *, lr: float, weight_decay: float, layer_decay: float, top: int | None = None
+) -> list[dict[str, object]]:
+    """Parameter groups for a torch optimizer: one for each rate and decay that occurs.
+
+    Args:
+        described: the parameters.
+        lr: rate of the deepest ones.
+        weight_decay: of those that are decayed.
+        layer_decay: factor on the rate for each step of depth down from the top (BEiT,
+            https://arxiv.org/abs/2106.08254); 1 for none.
+        top: the depth that gets `lr` itself; that of the deepest of `described` by default.
+    """
+    top = max((item.depth for item in described), default=0) if top is None else top
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for item in described:
+        rate = lr * layer_decay ** (top - item.depth)
+        found.setdefault((rate, weight_decay if item.decayed else 0.0), []).append(item.parameter)
+    return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in found.items()]
+
+
+def _is_matrix(parameter: Tensor) -> bool:
+    """More than one axis longer than 1: a `[1, 1, d_model]` class token is a vector."""
+    return sum(size > 1 for size in parameter.shape) > 1
+
+
+def _is_table(module: nn.Module, name: str) -> bool:
+    norm = isinstance(module, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm)
+    return isinstance(module, _EMBEDDINGS) or norm or name in getattr(module, "no_weight_decay", ())
+
+
+def _depth(name: str, n_blocks: int) -> int:
+    if match := _BLOCK.search(name):
+        return int(match[1]) + 1
+    return 0 if _is_before_blocks(name.split(".")) else n_blocks + 1
+
+
+def _is_before_blocks(path: Sequence[str]) -> bool:
+    return any(part.startswith(("embed", "position")) for part in path)

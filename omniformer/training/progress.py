@@ -1,0 +1,155 @@
+"""Progress for people: a live bar on a terminal, plain lines in a file."""
+
+import sys
+import time
+from typing import Any, TextIO
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from omniformer.training.throughput import count
+
+_REFRESHES_PER_SECOND = 4
+
+
+class TrainingProgress(ProgressBar):
+    """Shows epoch, batch, loss, learning rate, tokens per second, and the last validation.
+
+    On a terminal this is one live bar. Elsewhere (a file, a pipe, a batch job) it is a plain line every `every_seconds`
+    and after each validation, so that logs stay readable.
+
+    Args:
+        every_seconds: seconds between plain lines.
+
+    Raises:
+        ValueError: `every_seconds` is not positive.
+    """
+
+    def __init__(self, *, every_seconds: float = 10.0) -> None:
+        super().__init__()
+        if every_seconds <= 0:
+            raise ValueError(f"every_seconds={every_seconds} is not positive")
+        self.every_seconds = every_seconds
+        self._enabled = True
+        self._view: _Bar | _Lines | None = None
+        self._tokens = 0
+        self._since = 0.0
+        self._rate = 0.0
+        self._validation = ""
+
+    def disable(self) -> None:
+        """Shows nothing: Lightning calls it on all ranks but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Shows again."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the view."""
+        if self._enabled:
+            self._view = _Bar() if sys.stderr.isatty() else _Lines(sys.stderr)
+        self._tokens, self._since = 0, time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts, and shows the state from time to time."""
+        self._tokens += sum(tokens for _, tokens in count(batch).values()) * trainer.world_size
+        period = self.every_seconds if isinstance(self._view, _Lines) else 1 / _REFRESHES_PER_SECOND
+        now = time.perf_counter()
+        if self._view is not None and now - self._since >= period:
+            self._rate = self._tokens / (now - self._since)
+            self._tokens, self._since = 0, now
+            self._show(trainer, outputs)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says that this is a validation."""
+        if isinstance(self._view, _Bar) and not trainer.sanity_checking:
+            self._view.rename("validating")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the validation's numbers."""
+        if self._view is None or trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        found = {name: float(value) for name, value in trainer.callback_metrics.items() if "val" in name.split("/")}
+        self._validation = " ".join(f"{name} {value:.4g}" for name, value in found.items())
+        self._view.validated(f"epoch {trainer.current_epoch}, step {trainer.global_step}: {self._validation}")
+        # The time of the validation is not the time of the next training steps.
+        self._tokens, self._since = 0, time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the view."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Closes the view, so that the terminal is usable again."""
+        self._close()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Closes the view."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def _show(self, trainer: Trainer, outputs: Any) -> None:
+        assert self._view is not None
+        done, total = trainer.fit_loop.batch_idx + 1, trainer.num_training_batches
+        lr = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else float("nan")
+        # Lightning divides the loss of each accumulated batch.
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches if outputs else float("nan")
+        numbers = f"loss {loss:.4f} lr {lr:.2e} {self._rate:,.0f} tokens/s"
+        last = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else "?"
+        self._view.show(f"epoch {trainer.current_epoch + 1}/{last}", done, total, numbers)
+
+
+class _Bar:
+    """One live line on a terminal."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            refresh_per_second=_REFRESHES_PER_SECOND,
+        )
+        self._task: TaskID = self._progress.add_task("starting", total=None, numbers="")
+        self._progress.start()
+
+    def show(self, where: str, done: int, total: float, numbers: str) -> None:
+        known = total if total != float("inf") else None
+        self._progress.update(self._task, description=where, completed=done, total=known, numbers=numbers)
+
+    def rename(self, where: str) -> None:
+        self._progress.update(self._task, description=where)
+
+    def validated(self, line: str) -> None:
+        self._progress.console.print(line, highlight=False)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+class _Lines:
+    """Plain lines, each whole and at once."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def show(self, where: str, done: int, total: float, numbers: str) -> None:
+        self.validated(f"{where} batch {done}/{total if total != float('inf') else '?'} {numbers}")
+
+    def validated(self, line: str) -> None:
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.flush()

@@ -1,0 +1,131 @@
+"""Lightning's trainer with the house's plugins."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
+
+from omniformer.config import build
+from omniformer.training.checkpoint_io import DurableCheckpointIO, remove_leftovers
+from omniformer.training.savepoint import SavePoint
+
+# A rank that waits this long for another is waiting for a dead one.
+_PATIENCE = timedelta(seconds=600)
+
+# Start-up notices and adverts of Lightning: true in every run, or not for us to say.
+_NOTICES = (
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "💡 Tip",
+    "`Trainer.fit` stopped",
+    "Restoring states from the checkpoint",
+    "Restored all states from the checkpoint",
+    "Loaded model weights from the checkpoint",
+    "Using default `ModelCheckpoint`",
+    "Found current_model_state in the checkpoint",
+)
+# Warnings that our own settings answer: the loaders' workers are the user's choice, a resumed run's folder is not
+# empty, ...
+_ANSWERED = (
+    r".*does not have many workers which may be a bottleneck.*",
+    r".*exists and is not empty.*",
+    r".*The number of training batches .* is smaller than the logging interval.*",
+    r".*set_vital.*",
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+)
+
+
+def build_trainer(
+    options: Mapping[str, Any],
+    *,
+    callbacks: Mapping[str, Callback | None],
+    loggers: Mapping[str, Logger | None],
+    output_dir: str,
+) -> Trainer:
+    """A `lightning.Trainer` that writes durable checkpoints, keeps our loaders' order, and gives up on dead ranks.
+
+    Args:
+        options: the trainer's own options, by Lightning's names; `_target_` is passed over. Parts such as a profiler
+            may be descriptions for `build`.
+        callbacks: by name, so that a config can switch a single one off by setting it to null.
+        loggers: likewise.
+        output_dir: the run folder. What a killed run left half-written in its `checkpoints` is removed.
+
+    Raises:
+        ValueError: an option is set that the house decides: callbacks, logger, plugins and so on.
+        TypeError: Lightning does not know an option.
+    """
+    quiet()
+    options = {name: build(value, f"trainer.{name}") for name, value in options.items() if name != "_target_"}
+    present = [callback for callback in callbacks.values() if callback is not None]
+    # The one that watches a metric first: `trainer.checkpoint_callback` is the first of its kind.
+    present.sort(key=lambda callback: isinstance(callback, SavePoint))
+    ours: dict[str, Any] = {
+        "callbacks": present,
+        "logger": [logger for logger in loggers.values() if logger is not None] or False,
+        "plugins": _plugins(),
+        "default_root_dir": output_dir,
+        # The data module shards by rank itself, after the shuffle, so that the order does not depend on the ranks.
+        "use_distributed_sampler": False,
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in present),
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in present),
+    }
+    if clash := sorted(options.keys() & ours.keys()):
+        raise ValueError(
+            f"trainer.{clash[0]} cannot be set here: callbacks, loggers and paths have config groups of their own"
+        )
+    remove_leftovers(Path(output_dir) / "checkpoints")
+    return Trainer(**(options | {"strategy": _strategy(options)} | ours))
+
+
+def quiet() -> None:
+    """Hides Lightning's adverts, start-up notices, and warnings that our settings answer; nothing else."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(old, _Notices) for old in logger.filters):
+            logger.addFilter(_Notices())
+    for message in _ANSWERED:
+        warnings.filterwarnings("ignore", message)
+
+
+class _Notices(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().lstrip().startswith(_NOTICES)
+
+
+def _plugins() -> list[Any]:
+    plugins: list[Any] = [DurableCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # `Stop` saves and requeues in the normal course of training; Lightning would do it inside a signal handler.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    return plugins
+
+
+def _strategy(options: Mapping[str, Any]) -> Any:
+    """DDP with a limit to waiting, where DDP is what is asked for; otherwise what was given."""
+    strategy = options.get("strategy", "auto")
+    if strategy == "ddp" or (strategy == "auto" and _n_devices(options) > 1):
+        return DDPStrategy(timeout=_PATIENCE, gradient_as_bucket_view=True)
+    return strategy
+
+
+def _n_devices(options: Mapping[str, Any]) -> int:
+    import torch
+
+    devices = options.get("devices", "auto")
+    if isinstance(devices, list | tuple):
+        n = len(devices)
+    elif devices in ("auto", -1, "-1"):
+        n = torch.cuda.device_count() if options.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1
+    else:
+        n = len(devices.split(",")) if isinstance(devices, str) and "," in devices else int(devices)
+    return n * int(options.get("num_nodes", 1))

@@ -1,0 +1,139 @@
+"""The mixture in plain loops; beside Mixtral it stands in test_against_huggingface.py."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from omniformer.core.layout import Layout
+from omniformer.core.moe import MixtureOfExperts
+from omniformer.core.rules import Causal
+from omniformer.core.transformer import Transformer
+
+
+def build(n_experts=4, top_k=2, **others):
+    torch.manual_seed(0)
+    moe = MixtureOfExperts(6, n_experts=n_experts, top_k=top_k, d_ff=10, **others)
+    moe.reset_parameters(0.5, 0.5)
+    return moe
+
+
+def one_token(moe, x):
+    """A token by all its experts, each written out."""
+    logits = moe.router.weight @ x
+    chosen = sorted(range(len(logits)), key=lambda i: -logits[i].item())[: moe.top_k]
+    weights = logits[chosen].softmax(0)
+    out = torch.zeros_like(x)
+    for weight, i in zip(weights, chosen, strict=True):
+        gate, up = (moe.gate_up[i] @ x).chunk(2)
+        out = out + weight * (moe.down[i] @ (F.silu(gate) * up))
+    return out
+
+
+@settings(max_examples=25, deadline=None)
+@given(n_tokens=st.integers(0, 9), n_experts=st.integers(1, 5), top_k=st.integers(1, 3), seed=st.integers(0, 99))
+def test_every_token_is_served_by_its_best_experts(n_tokens, n_experts, top_k, seed):
+    moe = build(n_experts, min(top_k, n_experts))
+    x = torch.randn(n_tokens, 6, generator=torch.Generator().manual_seed(seed))
+    out = moe(x)
+    assert out.shape == x.shape
+    for mine, token in zip(out, x, strict=True):
+        torch.testing.assert_close(mine, one_token(moe, token), rtol=1e-4, atol=1e-5)
+
+
+def test_no_token_is_dropped_when_all_want_the_same_expert():
+    moe = build(top_k=1)
+    with torch.no_grad():
+        moe.router.weight.zero_()
+        moe.router.weight[2] = 1.0
+    x = torch.rand(50, 6) + 0.1
+    expected = torch.stack([one_token(moe, token) for token in x])
+    torch.testing.assert_close(moe(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_reach_the_router_and_every_expert_even_without_tokens():
+    moe = build(n_experts=8)
+    moe(torch.randn(3, 6)).sum().backward()
+    assert all(parameter.grad is not None for parameter in moe.parameters())
+    assert moe.router.weight.grad.abs().sum() > 0
+    moe.zero_grad()
+    moe(torch.zeros(0, 6)).sum().backward()
+    assert all(not parameter.grad.any() for parameter in moe.parameters())
+
+
+def core(**others):
+    torch.manual_seed(0)
+    moe = partial(MixtureOfExperts, n_experts=4, **others)
+    return Transformer(d_model=8, n_layers=3, n_heads=2, feedforward=moe, init_std=0.3)
+
+
+def test_losses_and_load_reach_the_caller_through_the_core():
+    model, losses, stages = core(), {}, {}
+    model(torch.randn(20, 8), Layout.from_lengths(12, 8), Causal(), losses=losses, stages=stages)
+    assert set(losses) == {"load_balance", "router_z"}
+    assert all(loss.requires_grad and loss.shape == () for loss in losses.values())
+    for layer in range(3):
+        assert stages[f"blocks.{layer}.expert_load"].sum().item() == pytest.approx(1.0)
+
+
+def test_losses_come_weighted():
+    torch.manual_seed(0)
+    x, layout = torch.randn(20, 8), Layout.from_lengths(20)
+    plain, heavy = {}, {}
+    core(load_balance=1.0, router_z=1.0)(x, layout, losses=plain)
+    core(load_balance=0.5, router_z=0.25)(x, layout, losses=heavy)
+    torch.testing.assert_close(heavy["load_balance"], plain["load_balance"] * 0.5)
+    torch.testing.assert_close(heavy["router_z"], plain["router_z"] * 0.25)
+
+
+def test_load_balance_is_one_when_experts_are_asked_equally_and_more_when_not():
+    moe, losses = MixtureOfExperts(4, n_experts=4, top_k=1, load_balance=1.0), {}
+    with torch.no_grad():
+        moe.router.weight.copy_(torch.eye(4) * 9)
+    from omniformer.core.attention.multihead import Context
+    from omniformer.core.attention.plan import lower
+    from omniformer.core.rules import Full
+
+    def balance(x):
+        context = Context(plan=lower(Full(), Layout.from_lengths(len(x))))
+        moe(x, context)
+        return context.losses["load_balance"][0].item(), context.stages["blocks.0.expert_load"].tolist()
+
+    even, load = balance(torch.eye(4))
+    assert even == pytest.approx(1.0)
+    assert load == [0.25] * 4
+    uneven, load = balance(torch.eye(4)[[1, 1, 1, 2]])
+    assert uneven > 2
+    assert load == [0, 0.75, 0.25, 0]
+    assert losses == {}
+
+
+def test_training_on_the_balance_loss_alone_evens_out_the_load():
+    torch.manual_seed(0)
+    moe = MixtureOfExperts(8, n_experts=4, top_k=1, load_balance=1.0)
+    x = torch.randn(256, 8) + 1.0
+    moe.reset_parameters(0.5, 0.5)
+    optimizer = torch.optim.Adam(moe.router.parameters(), lr=0.05)
+    from omniformer.core.attention.multihead import Context
+    from omniformer.core.attention.plan import lower
+    from omniformer.core.rules import Full
+
+    plan, loads = lower(Full(), Layout.from_lengths(256)), []
+    for _ in range(60):
+        context = Context(plan=plan)
+        moe(x, context)
+        optimizer.zero_grad()
+        context.losses["load_balance"][0].backward()
+        optimizer.step()
+        loads.append(context.stages["blocks.0.expert_load"].max().item())
+    assert loads[0] > 0.4
+    assert loads[-1] < 0.35
+
+
+def test_impossible_numbers_are_told():
+    for top_k in (0, 5):
+        with pytest.raises(ValueError, match=f"top_k={top_k} must be between 1 and n_experts=4"):
+            build(top_k=top_k)

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from omniformer_tokenizers import SpectrogramTokenizer
+
+from omniformer.data import AudioFolder, OmniDataModule, SampleError, Stream
+
+
+def sound(path, seconds=0.1, rate=8000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.sin(np.arange(int(seconds * rate)) / 5).astype(np.float32), rate)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for label in ("low", "high"):
+        for i in range(10):
+            sound(tmp_path / label / f"{i}.wav", seconds=0.1 + 0.02 * i)
+    return tmp_path
+
+
+def module_of(source, **options):
+    tokenizers = {"x": {"audio": SpectrogramTokenizer(sample_rate=8000, n_mels=20, n_fft=256, hop_length=80)}}
+    return OmniDataModule(streams={"x": Stream(source=source, **options)}, tokenizers=tokenizers, seed=0)
+
+
+def test_folders_are_classes(folder):
+    source = AudioFolder(root=str(folder))
+    assert source.labels == ("high", "low")
+    assert [len(source.split(split)) for split in ("train", "val", "test")] == [16, 2, 2]
+
+
+def test_sounds_of_any_length_are_decoded_into_one_batch(folder):
+    batch = next(iter(module_of(AudioFolder(root=str(folder), val=0, test=0), batch_size=20).train_dataloader()))["x"]
+    assert len(batch) == 20
+    assert len(set(batch.lengths.tolist())) == 10
+
+
+def test_a_manifest_gives_files_labels_and_splits(folder):
+    (folder / "list.csv").write_text("path,label,split\nlow/1.wav,deep,train\nhigh/2.wav,deep,test\n", encoding="utf-8")
+    source = AudioFolder(root=str(folder), manifest="list.csv")
+    assert source.labels == ("deep",)
+    assert [[raw.id for raw in source.split(s)] for s in ("train", "val", "test")] == [
+        ["low/1.wav"],
+        [],
+        ["high/2.wav"],
+    ]
+
+
+def test_a_manifest_of_json_lines_is_the_same(folder):
+    rows = [{"path": f"low/{i}.wav", "label": "a"} for i in range(10)]
+    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8")
+    source = AudioFolder(root=str(folder), manifest="list.jsonl")
+    assert [len(source.split(split)) for split in ("train", "val", "test")] == [8, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("l.csv", "path,label\nlow/1.wav,\n", r"l\.csv, line 2: no 'label'"),
+        ("l.csv", "path,label\nlow/99.wav,a\n", r"line 2: there is no file .*99\.wav"),
+        ("l.csv", "path,label,split\nlow/1.wav,a,dev\n", "line 2: split 'dev' is not known"),
+        ("l.csv", "path,label,split\nlow/1.wav,a,train\nlow/2.wav,a,\n", "gives a split for some files only"),
+        ("l.csv", "path,label\n", "lists no files"),
+        ("l.csv", "path,label\nl.csv,a\n", r"l\.csv is not one of \.wav"),
+        ("l.jsonl", '{"path": "low/1.wav", "label": "a"}\n{"path"', r"l\.jsonl, line 2: not JSON"),
+        ("l.jsonl", "[1]\n", "line 1: expected an object with 'path' and 'label'"),
+    ],
+)
+def test_a_manifest_that_is_not_understood_is_refused_with_its_line(folder, name, text, message):
+    (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        AudioFolder(root=str(folder), manifest=name).split("train")
+
+
+def test_a_missing_manifest_is_named(folder):
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.csv"):
+        AudioFolder(root=str(folder), manifest="none.csv")
+
+
+def test_a_damaged_file_is_named_with_the_cause(folder):
+    (folder / "low" / "bad.wav").write_bytes(b"RIFF broken")
+    module = module_of(AudioFolder(root=str(folder), val=0, test=0), batch_size=21)
+    with pytest.raises(SampleError, match=r"sample 'low/bad.wav' of x: .*bad\.wav"):
+        list(module.train_dataloader())

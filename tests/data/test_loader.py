@@ -1,0 +1,235 @@
+import os
+import time
+
+import pytest
+import torch
+
+from omniformer.batch import collate
+from omniformer.data.loader import Evaluation, Feed, emptied
+from omniformer.data.samples import SampleError
+from omniformer.data.stream import Stream
+
+
+@pytest.fixture
+def feed(lists, ints):
+    def make(train=20, *, rank=0, world_size=1, seed=0, augment=None, **options):
+        options.setdefault("batch_size", 4)
+        stream = Stream(source=lists(train), augment=augment, **options)
+        samples = stream.samples("train", {"text": ints}, name="x", seed=seed)
+        return Feed(samples, stream, name="x", seed=seed, rank=rank, world_size=world_size)
+
+    return make
+
+
+@pytest.fixture
+def evaluation(lists, ints):
+    def make(val=20, *, rank=0, world_size=1, **options):
+        options.setdefault("batch_size", 4)
+        stream = Stream(source=lists(val=val), **options)
+        samples = stream.samples("val", {"text": ints}, name="x", seed=0)
+        return Evaluation(samples, stream, name="x", seed=0, rank=rank, world_size=world_size)
+
+    return make
+
+
+def draw(feed, n):
+    return [next(feed) for _ in range(n)]
+
+
+def ids(batches):
+    return [batch.ids for batch in batches]
+
+
+def random_token(content, generator):
+    return [*content, int(torch.randint(1 << 40, (), generator=generator))]
+
+
+def same(ours, theirs):
+    return all(
+        a.ids == b.ids and torch.equal(a.parts["text"].values, b.parts["text"].values)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+@pytest.mark.parametrize("workers", [1, 4])
+def test_batches_do_not_depend_on_the_number_of_workers(feed, workers):
+    ours = draw(feed(augment=random_token), 12)
+    assert same(ours, draw(feed(augment=random_token, num_workers=workers), 12))
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": None, "tokens_per_batch": 12}])
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_together_take_the_samples_that_one_rank_takes_in_each_step(feed, world_size, options):
+    alone = draw(feed(**options), 12)
+    ranks = [draw(feed(rank=rank, world_size=world_size, **options), 12) for rank in range(world_size)]
+    for step, batch in enumerate(alone):
+        shared = [i for rank in ranks for i in rank[step].ids]
+        if len(batch) >= world_size:
+            assert sorted(shared) == sorted(batch.ids)
+        else:
+            assert set(shared) == set(batch.ids)
+            assert len(shared) == world_size
+
+
+def test_every_epoch_visits_every_sample_once(feed):
+    batches = draw(feed(10), 9)
+    for epoch in range(3):
+        seen = [i for batch in batches[3 * epoch : 3 * epoch + 3] for i in batch.ids]
+        assert sorted(seen) == sorted(f"train-{i}" for i in range(10))
+
+
+@pytest.mark.parametrize("taken", [0, 1, 4, 5, 6, 13])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (2, 0), (0, 2)])
+def test_a_resumed_feed_goes_on_with_the_next_batch_whatever_the_workers(feed, taken, before, after):
+    options = {"augment": random_token, "batch_size": None, "tokens_per_batch": 12}
+    first = feed(num_workers=before, **options)
+    draw(first, taken)
+    state = first.state_dict()
+    second = feed(num_workers=after, **options)
+    second.load_state_dict(state)
+    assert same(draw(first, 9), draw(second, 9))
+
+
+def test_a_feed_resumed_on_four_ranks_instead_of_two_repeats_and_loses_nothing(feed):
+    two = [feed(rank=rank, world_size=2) for rank in range(2)]
+    seen = [i for rank in two for batch in draw(rank, 2) for i in batch.ids]
+    four = [feed(rank=rank, world_size=4) for rank in range(4)]
+    for rank in four:
+        rank.load_state_dict(two[0].state_dict())
+        seen += [i for batch in draw(rank, 3) for i in batch.ids]
+    assert sorted(seen) == sorted(f"train-{i}" for i in range(20))
+
+
+def test_a_state_can_be_read_twice_and_goes_backwards_too(feed):
+    ours = feed()
+    state = ours.state_dict()
+    first = ids(draw(ours, 7))
+    ours.load_state_dict(state)
+    assert ids(draw(ours, 7)) == first
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": 19}, "samples was 20 when the checkpoint was written and is 19 now"),
+        ({"batch_size": 5}, "batch_size was 4 when the checkpoint was written and is 5 now; restore batch_size=4"),
+        ({"seed": 1}, "seed was 0"),
+    ],
+)
+def test_a_state_of_other_data_or_batches_is_refused(feed, options, message):
+    with pytest.raises(ValueError, match=message):
+        feed(**options).load_state_dict(feed().state_dict())
+
+
+def test_a_sample_longer_than_the_budget_is_named(feed):
+    with pytest.raises(ValueError, match="'train-1' has 9 tokens, more than tokens_per_batch=8"):
+        feed([[1], [1] * 9], batch_size=None, tokens_per_batch=8)
+
+
+def test_no_training_samples_are_refused(feed):
+    with pytest.raises(ValueError, match="x has no training samples"):
+        feed(0)
+
+
+def test_a_batch_that_does_not_divide_between_ranks_is_refused(feed):
+    with pytest.raises(ValueError, match="batch_size=4 counts all ranks together and does not divide between 3"):
+        feed(world_size=3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_corrupt_sample_stops_the_run_and_is_named(feed, workers):
+    with pytest.raises(SampleError, match="sample 'train-2' of x: damaged header"):
+        draw(feed([[1], [1], "corrupt", [1]], num_workers=workers), 1)
+
+
+def test_skipping_replaces_a_corrupt_sample_the_same_way_each_time_and_counts_it(feed):
+    contents = [[1]] * 10 + ["corrupt"]
+    options = {"on_error": "skip", "max_bad_fraction": 0.1}
+    first, second = feed(contents, **options), feed(contents, num_workers=2, **options)
+    batches = draw(first, 6)
+    assert ids(batches) == ids(draw(second, 6))
+    assert [len(batch) for batch in batches] == [4, 4, 3, 4, 4, 3]
+    assert first.bad.ids == second.bad.ids == {"train-10"}
+    assert first.state_dict()["bad"] == ["train-10"]
+
+
+def test_skipping_leaves_corrupt_samples_out_where_tokens_are_counted(feed):
+    contents = [[1, 1]] * 10 + ["corrupt"]
+    ours = feed(contents, batch_size=None, tokens_per_batch=6, on_error="skip", max_bad_fraction=0.1)
+    batches = draw(ours, ours.n_batches)
+    assert sorted(i for batch in batches for i in batch.ids) == sorted(f"train-{i}" for i in range(10))
+    assert max(batch.n_tokens for batch in batches) <= 6
+
+
+def test_too_many_corrupt_samples_stop_the_run_even_when_skipping(feed):
+    ours = feed([[1]] * 10 + ["corrupt"] * 3, on_error="skip", max_bad_fraction=0.2)
+    with pytest.raises(SampleError, match=r"3 of 13 samples of x cannot be read, more than max_bad_fraction=0\.2"):
+        draw(ours, 20)
+
+
+def test_nothing_but_corrupt_samples_ends_with_an_error(feed):
+    with pytest.raises(SampleError, match="in a row cannot be read"):
+        draw(feed(["corrupt"] * 5, on_error="skip", max_bad_fraction=1), 1)
+
+
+def test_a_stuck_worker_ends_the_run_and_the_samples_it_had_are_named(feed):
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"data of x: .*timed out.*waited for: .*train-0"):
+        draw(feed(["stuck"], num_workers=1, worker_timeout=1.0), 1)
+    assert time.monotonic() - began < 30
+
+
+def test_a_killed_worker_ends_the_run_and_the_samples_it_had_are_named(feed):
+    with pytest.raises(RuntimeError, match=r"data of x: .*waited for: train-0"):
+        draw(feed(["killed"], num_workers=1), 1)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+@pytest.mark.parametrize("val", [1, 5, 20])
+def test_evaluation_counts_every_sample_once_in_equally_many_steps_on_all_ranks(evaluation, world_size, val):
+    ranks = [list(evaluation(val, batch_size=24, rank=r, world_size=world_size)) for r in range(world_size)]
+    assert len({len(rank) for rank in ranks}) == 1
+    assert sorted(i for rank in ranks for batch in rank for i in batch.ids) == sorted(f"val-{i}" for i in range(val))
+
+
+def test_evaluation_is_the_same_every_time_and_with_workers(evaluation):
+    ours = evaluation()
+    assert ids(ours) == ids(ours) == ids(evaluation(num_workers=2))
+
+
+def test_evaluation_leaves_a_corrupt_sample_out_when_skipping(evaluation):
+    ours = evaluation([[1], "corrupt", [1]], on_error="skip", max_bad_fraction=0.5)
+    assert [i for batch in ours for i in batch.ids] == ["val-0", "val-2"]
+    assert ours.bad.ids == {"val-1"}
+
+
+def test_an_empty_batch_keeps_fields_and_widths(lists, ints):
+    stream = Stream(source=lists(3))
+    samples = stream.samples("train", {"text": ints}, name="x", seed=0)
+    batch = emptied(collate([samples(0, i) for i in range(3)]))
+    assert (len(batch), batch.n_tokens, batch.ids) == (0, 0, ())
+    assert batch.parts["text"].positions.shape == (0, 1)
+    assert batch.targets["label"].shape == (0,)
+
+
+def test_an_empty_batch_of_graphs_keeps_two_rows_of_edges():
+    from omniformer_tokenizers import GraphTokenizer
+
+    from omniformer.batch import Sample
+
+    graph = GraphTokenizer(random_walk=2)({"n_nodes": 2, "edges": [[0, 1]]})
+    part = emptied(collate([Sample(id="a", pieces=[graph])])).parts["graph"]
+    assert part.edges.shape == (2, 0)
+    assert part.features["random_walk"].shape == (0, 2)
+    assert part.edge_lengths.shape == (0,)
+
+
+def test_workers_see_no_threads_of_the_tokenizers_library(feed, ints):
+    class Asking(type(ints)):
+        def __call__(self, raw):
+            return super().__call__([int(os.environ.get("TOKENIZERS_PARALLELISM") == "false")])
+
+    ours = feed(4, num_workers=1)
+    ours.samples.tokenizers = {"text": Asking()}
+    assert next(ours).parts["text"].values.tolist() == [1, 1, 1, 1]

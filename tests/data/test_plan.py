@@ -1,0 +1,86 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omniformer.data.plan import Limits, eval_batches, share, train_batches
+
+lengths_of_samples = st.lists(st.integers(0, 50), min_size=1, max_size=200)
+
+
+def flat(batches):
+    return [i for batch in batches for i in batch]
+
+
+def plan(lengths, limits, *, epoch=0, seed=0):
+    return train_batches(len(lengths), lengths, limits, seed=seed, epoch=epoch, name="x")
+
+
+@given(lengths_of_samples, st.integers(50, 200), st.none() | st.integers(1, 20), st.integers(0, 3))
+def test_an_epoch_holds_every_sample_once_and_no_batch_passes_a_limit(lengths, budget, size, epoch):
+    batches = plan(lengths, Limits(batch_size=size, tokens_per_batch=budget), epoch=epoch)
+    assert sorted(flat(batches)) == list(range(len(lengths)))
+    assert all(batch and sum(lengths[i] for i in batch) <= budget for batch in batches)
+    assert size is None or max(map(len, batches)) <= size
+
+
+def test_token_batches_are_at_least_95_percent_full():
+    lengths = torch.randint(16, 513, (5000,), generator=torch.Generator().manual_seed(0)).tolist()
+    batches = plan(lengths, Limits(tokens_per_batch=8192))
+    assert sum(lengths) / (8192 * len(batches)) >= 0.95
+
+
+def test_token_batches_join_samples_of_similar_length():
+    lengths = torch.randint(16, 513, (5000,), generator=torch.Generator().manual_seed(0)).tolist()
+    batches = plan(lengths, Limits(tokens_per_batch=8192))
+    spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in batches]
+    assert sorted(spread)[len(spread) // 2] < 60
+
+
+def test_epochs_have_different_batches_and_the_same_epoch_has_the_same():
+    limits = Limits(batch_size=4)
+    assert plan([1] * 40, limits, epoch=1) == plan([1] * 40, limits, epoch=1)
+    assert plan([1] * 40, limits, epoch=1) != plan([1] * 40, limits, epoch=2)
+    assert plan([1] * 40, limits, epoch=1, seed=1) != plan([1] * 40, limits, epoch=1)
+
+
+def test_training_drops_no_sample_of_the_last_incomplete_batch():
+    assert sorted(map(len, plan([1] * 10, Limits(batch_size=4)))) == [2, 4, 4]
+
+
+@given(st.integers(0, 300), st.integers(1, 40))
+def test_evaluation_keeps_the_order_and_makes_even_batches(length, size):
+    batches = eval_batches(length, None, Limits(batch_size=size))
+    assert flat(batches) == list(range(length))
+    sizes = {len(batch) for batch in batches}
+    assert len(sizes) < 3
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert max(sizes, default=0) <= size
+
+
+@given(lengths_of_samples)
+def test_evaluation_by_tokens_keeps_order_and_budget(lengths):
+    batches = eval_batches(len(lengths), lengths, Limits(tokens_per_batch=50))
+    assert flat(batches) == list(range(len(lengths)))
+    assert all(sum(lengths[i] for i in batch) <= 50 for batch in batches)
+
+
+@given(st.lists(st.integers(), unique=True, min_size=1, max_size=30), st.integers(1, 8))
+def test_ranks_share_a_batch_without_loss_or_repetition(batch, world_size):
+    shares = [share(batch, rank, world_size, fill=False) for rank in range(world_size)]
+    assert sorted(flat(shares)) == sorted(batch)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_in_training_no_rank_is_left_without_a_sample():
+    assert [share([7, 8], rank, 3, fill=True) for rank in range(3)] == [[7], [8], [7]]
+
+
+def test_a_batch_without_any_limit_is_refused():
+    with pytest.raises(ValueError, match="both null"):
+        Limits()
+
+
+def test_a_limit_below_one_is_refused():
+    with pytest.raises(ValueError, match="tokens_per_batch=0 must be at least 1"):
+        Limits(tokens_per_batch=0)

@@ -1,0 +1,82 @@
+import pytest
+import torch
+from omniformer_tokenizers import Tokens
+
+from omniformer.data.samples import EachRaw, SampleError
+from omniformer.data.source import Raw
+
+
+def each(ints, contents, **kwargs):
+    raws = [Raw(id=f"s{i}", contents={"text": c}, targets={"label": torch.tensor(i)}) for i, c in enumerate(contents)]
+    return EachRaw(raws, {"text": ints}, name="x", seed=0, **kwargs)
+
+
+def one_more(content, generator):
+    return [*content, int(torch.randint(1000, (), generator=generator))]
+
+
+def zeros(tokens, generator):
+    return Tokens(values=tokens.values * 0, positions=tokens.positions, modality=tokens.modality)
+
+
+def test_a_raw_sample_becomes_tokens_with_its_id_and_targets(ints):
+    sample = each(ints, [[1], [2, 3]])(0, 1)
+    assert (sample.id, sample.pieces[0].values.tolist(), int(sample.targets["label"])) == ("s1", [2, 3], 1)
+
+
+def test_lengths_count_tokens(ints):
+    assert each(ints, [[1], [2, 3]]).lengths() == [1, 2]
+
+
+def test_augmentation_depends_on_epoch_and_sample_only(ints):
+    samples = each(ints, [[1], [1]], augment={"text": one_more})
+    draws = [samples(epoch, index).pieces[0].values.tolist() for epoch, index in [(0, 0), (0, 1), (1, 0), (0, 0)]]
+    assert draws[0] == draws[3]
+    assert len({tuple(draw) for draw in draws}) == 3
+
+
+def test_the_order_of_access_does_not_change_augmentation(ints):
+    forward, backward = (each(ints, [[1], [1]], augment={"text": one_more}) for _ in range(2))
+    first = [forward(0, i).pieces[0].values.tolist() for i in (0, 1)]
+    assert first == [backward(0, i).pieces[0].values.tolist() for i in (1, 0)][::-1]
+
+
+def test_tokens_can_be_augmented_after_tokenizing(ints):
+    assert each(ints, [[5, 6]], augment_tokens={"text": zeros})(0, 0).pieces[0].values.tolist() == [0, 0]
+
+
+def test_the_cache_tokenizes_once_and_keeps_augmented_tokens_out(ints):
+    calls = []
+
+    class Counting(type(ints)):
+        def __call__(self, raw):
+            calls.append(raw)
+            return super().__call__(raw)
+
+    samples = each(Counting(), [[5]], cache=True, augment_tokens={"text": zeros})
+    assert [samples(epoch, 0).pieces[0].values.tolist() for epoch in (0, 1)] == [[0], [0]]
+    assert len(calls) == 1
+    assert samples._kept[0]["text"].values.tolist() == [5]
+
+
+def test_a_corrupt_sample_is_named_with_its_data_set_and_the_cause(ints):
+    with pytest.raises(SampleError, match="sample 's1' of x: damaged header"):
+        each(ints, [[1], "corrupt"])(0, 1)
+
+
+def test_a_modality_without_a_tokenizer_is_named(ints):
+    samples = EachRaw([Raw(id="a", contents={"audio": 1})], {"text": ints}, name="x", seed=0)
+    with pytest.raises(KeyError, match="x holds 'audio', but there are tokenizers only for"):
+        samples(0, 0)
+
+
+def test_pieces_come_in_the_order_of_the_contents_and_missing_ones_are_left_out(ints):
+    class Other(type(ints)):
+        modality = "other"
+
+        def __call__(self, raw):
+            return Tokens(values=torch.tensor(raw), positions=torch.zeros(len(raw), 1), modality="other")
+
+    raws = [Raw(id="a", contents={"other": [1], "text": [2]}), Raw(id="b", contents={"text": [3]})]
+    samples = EachRaw(raws, {"text": ints, "other": Other()}, name="x", seed=0)
+    assert [[p.modality for p in samples(0, i).pieces] for i in (0, 1)] == [["other", "text"], ["text"]]

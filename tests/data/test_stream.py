@@ -1,0 +1,38 @@
+import pytest
+
+from omniformer.data import Blocks, Digits, Stream
+from omniformer.data.augment import ImageJitter
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": 0}, "weight=0 must be above 0"),
+        ({"weight": 1.5}, r"weight=1\.5 must be above 0 and at most 1"),
+        ({"num_workers": -1}, "num_workers=-1 must be 0 or more"),
+        ({"worker_timeout": 0}, "worker_timeout=0 must be above 0 seconds"),
+        ({"on_error": "ignore"}, "on_error='ignore' is not known"),
+        ({"max_bad_fraction": 2}, r"max_bad_fraction=2 must be in 0\.\.1"),
+        ({"batch_size": None}, "batch_size and tokens_per_batch are both null"),
+        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"cache": True, "augment": ImageJitter()}, "cache=True has no effect with augment"),
+        ({"arrange": Blocks(seq_len=4), "augment": ImageJitter()}, "with arrange they have no effect"),
+        ({"arrange": Blocks(seq_len=4), "cache": True}, "with arrange they have no effect"),
+    ],
+)
+def test_options_out_of_range_or_without_effect_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Stream(source=Digits(), **options)
+
+
+def test_only_the_training_split_is_augmented(lists, ints):
+    stream = Stream(source=lists(train=[[1]], val=[[1]]), augment=lambda content, generator: [*content, 99])
+    made = {split: stream.samples(split, {"text": ints}, name="x", seed=0)(0, 0) for split in ("train", "val")}
+    assert made["train"].pieces[0].values.tolist() == [1, 99]
+    assert made["val"].pieces[0].values.tolist() == [1]
+
+
+def test_an_augmentation_for_an_unknown_modality_is_refused(lists, ints):
+    stream = Stream(source=lists(train=1), augment={"vision": ImageJitter()})
+    with pytest.raises(ValueError, match=r"augment names \['vision'\]; this data has the modalities \['text'\]"):
+        stream.samples("train", {"text": ints}, name="x", seed=0)

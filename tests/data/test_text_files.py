@@ -1,0 +1,104 @@
+import gzip
+import json
+
+import pytest
+
+from omniformer.data.text_files import TextFiles
+
+SPLITS = ("train", "val", "test")
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def lines(path, rows):
+    return write(path, "\n".join(json.dumps(row) for row in rows) + "\n")
+
+
+def texts(source, split):
+    return [raw.contents["text"] for raw in source.split(split)]
+
+
+def test_files_of_a_pattern_are_documents_in_order(tmp_path):
+    for name in ("b", "a"):
+        write(tmp_path / f"{name}.txt", f"text {name}")
+    source = TextFiles(train="*.txt", data_root=str(tmp_path), val_share=0, test_share=0)
+    assert texts(source, "train") == ["text a", "text b"]
+    assert source.labels == ()
+    assert dict(source.facts) == {}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [("file", ["one\ntwo\n\n\nthree\n"]), ("paragraph", ["one\ntwo", "three"]), ("line", ["one", "two", "three"])],
+)
+def test_a_document_is_a_file_a_paragraph_or_a_line(tmp_path, document, expected):
+    path = write(tmp_path / "a.txt", "one\ntwo\n\n\nthree\n")
+    assert texts(TextFiles(train=path, document=document, val_share=0, test_share=0), "train") == expected
+
+
+def test_without_files_of_their_own_val_and_test_take_a_share(tmp_path):
+    path = write(tmp_path / "a.txt", "\n".join(f"line {i}" for i in range(100)))
+    source = TextFiles(train=path, document="line", val_share=0.1, test_share=0.2)
+    assert [len(source.split(split)) for split in SPLITS] == [70, 10, 20]
+    assert sorted(t for split in SPLITS for t in texts(source, split)) == sorted(f"line {i}" for i in range(100))
+
+
+def test_given_files_are_kept_and_only_the_missing_split_takes_a_share(tmp_path):
+    train = write(tmp_path / "a.txt", "\n".join(f"line {i}" for i in range(100)))
+    test = write(tmp_path / "b.txt", "held out\n")
+    source = TextFiles(train=train, test=test, document="line")
+    assert [len(source.split(split)) for split in SPLITS] == [90, 10, 1]
+    assert texts(source, "test") == ["held out"]
+
+
+def test_json_lines_give_texts_labels_and_values(tmp_path):
+    rows = [{"body": f"t{i}", "mood": ["good", "bad"][i % 2], "score": i / 2} for i in range(4)]
+    path = lines(tmp_path / "a.jsonl", rows)
+    source = TextFiles(train=path, text_key="body", label_key="mood", value_key="score", val_share=0, test_share=0)
+    raws = source.split("train")
+    assert source.labels == ("bad", "good")
+    assert dict(source.facts) == {"n_classes": 2}
+    assert [(int(r.targets["label"]), float(r.targets["value"])) for r in raws] == [(1, 0), (0, 0.5), (1, 1), (0, 1.5)]
+
+
+def test_compressed_files_are_read(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("grüß Gott".encode()))
+    assert texts(TextFiles(train=str(tmp_path / "a.txt.gz"), val_share=0, test_share=0), "train") == ["grüß Gott"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("a.txt", b"\xff\xfe\xfa", {}, r"a\.txt cannot be read as UTF-8 text"),
+        ("a.txt.gz", b"not gzip", {}, r"a\.txt\.gz cannot be read"),
+        ("a.md", b"x", {}, r"a\.md is not one of \.txt, \.jsonl"),
+        ("a.jsonl", b'{"text": "x"}\n{"text"', {}, r"a\.jsonl, line 2: not JSON"),
+        ("a.jsonl", b'{"txt": "x"}', {}, r"line 1: no field 'text'; found \['txt'\]"),
+        ("a.jsonl", b'{"text": 3}', {}, "line 1: 'text' is 3; expected a string"),
+        ("a.jsonl", b'{"text": "x"}', {"label_key": "y"}, "line 1: no field 'y'"),
+        ("a.jsonl", b'{"text": "x", "y": "high"}', {"value_key": "y"}, "line 1: 'y' is 'high'; expected a number"),
+        ("a.txt", b"x", {"label_key": "y"}, "label_key and value_key need JSON lines"),
+        ("a.txt", b"x", {"document": "page"}, "document='page' is not known"),
+        ("a.txt", b"x", {"test_share": 0.1}, r"1 training document\(s\) cannot be split"),
+    ],
+)
+def test_texts_that_are_not_understood_are_refused_with_their_place(tmp_path, name, content, options, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        TextFiles(train=str(tmp_path / name), **{"val_share": 0, "test_share": 0} | options).split("train")
+
+
+def test_a_pattern_without_files_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file matches .*\*\.txt"):
+        TextFiles(train="*.txt", data_root=str(tmp_path))
+
+
+def test_a_class_that_training_does_not_know_is_named(tmp_path):
+    train = lines(tmp_path / "a.jsonl", [{"text": "x", "label": "a"}])
+    test = lines(tmp_path / "b.jsonl", [{"text": "x", "label": "z"}])
+    source = TextFiles(train=train, test=test, label_key="label", val_share=0)
+    with pytest.raises(ValueError, match=r"b\.jsonl, line 1: class 'z' has no training text; known: a"):
+        source.split("test")

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from omniformer_tokenizers import GraphTokenizer, PatchTokenizer, Tokens, pack
+from torch.nn import functional as F
+
+from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
+
+
+class Doubling(torch.nn.Module):
+    """A position module whose vectors are easy to know: the first coordinate, everywhere."""
+
+    def __init__(self, *, d_model: int, n_axes: int) -> None:
+        super().__init__()
+        self.d_model, self.n_axes = d_model, n_axes
+
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        return positions[:, :1].expand(-1, self.d_model)
+
+
+def ids(*values: int) -> Tokens:
+    return Tokens(values=torch.tensor(values, dtype=torch.long), positions=torch.arange(len(values))[:, None].float(), modality="text")
+
+
+def test_ids_are_rows_of_the_table_scaled_and_moved_by_their_position():
+    embedder = IdEmbedder(d_model=4, vocab_size=6, position=Doubling, scale=2.0)
+    out = embedder(pack([ids(3, 1), ids(), ids(5)]))
+    expected = [2 * embedder.table.weight[3], 2 * embedder.table.weight[1] + 1, 2 * embedder.table.weight[5]]
+    torch.testing.assert_close(out, torch.stack(expected))
+
+
+def test_patches_equal_a_strided_convolution():
+    image = torch.rand(3, 8, 12)
+    tokenizer = PatchTokenizer(patch_size=4, channels=3, mean=[0.0], std=[1.0])
+    embedder = VectorEmbedder(d_model=5, features=48, axes=2)
+    torch.nn.init.normal_(embedder.map.bias)
+    kernel = embedder.map.weight.view(5, 3, 4, 4)
+    expected = F.conv2d(image[None], kernel, embedder.map.bias, stride=4)[0].flatten(1).T
+    torch.testing.assert_close(embedder(pack([tokenizer(image)])), expected, rtol=1.3e-6, atol=1e-5)
+
+
+def test_an_absent_modality_gives_zero_gradients_not_missing_ones():
+    embedder = VectorEmbedder(d_model=5, features=3)
+    empty = Tokens(values=torch.zeros(0, 3), positions=torch.zeros(0, 1), modality="audio")
+    embedder(pack([empty])).sum().backward()
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in embedder.parameters())
+
+
+def test_nodes_add_up_what_is_known_of_them():
+    graph = {"n_nodes": 3, "edges": [[0, 1], [1, 2]]}
+    tokenizer = GraphTokenizer(random_walk=2, laplacian=1)
+    packed = pack([tokenizer(graph)])
+    facts = {name: tokenizer.facts[name] for name in ("vocab_sizes", "max_degree", "laplacian", "random_walk")}
+    embedder = NodeEmbedder(d_model=4, **facts)
+    expected = embedder.fields[0].weight[[0, 0, 0]] + embedder.degree.weight[[1, 2, 1]]
+    expected = expected + embedder.maps["random_walk"](packed.features["random_walk"])
+    expected = expected + embedder.maps["laplacian"](packed.features["laplacian"])
+    torch.testing.assert_close(embedder(packed), expected)
+
+
+def test_a_node_of_which_nothing_is_known_is_refused():
+    with pytest.raises(ValueError, match="at least one of vocab_sizes"):
+        NodeEmbedder(d_model=4)

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from omniformer.core.layout import Layout
+from omniformer.heads import (
+    AttentionPool,
+    ClassificationHead,
+    FirstToken,
+    MeanPool,
+    MultiLabelHead,
+    NextTokenHead,
+    RegressionHead,
+    TokenClassificationHead,
+)
+
+LAYOUT = Layout.from_lengths(2, 0, 3)
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    return torch.randn(5, 4, requires_grad=True)
+
+
+def test_mean_pool_averages_each_sample_and_nothing_for_none(x):
+    expected = torch.stack([x[:2].mean(0), torch.zeros(4), x[2:].mean(0)])
+    torch.testing.assert_close(MeanPool(d_model=4)(x, LAYOUT), expected)
+
+
+def test_first_token_picks_the_first_of_each_sample(x):
+    expected = torch.stack([x[0], torch.zeros(4), x[2]])
+    torch.testing.assert_close(FirstToken(d_model=4)(x, LAYOUT), expected)
+
+
+def test_attention_pool_weighs_by_softmax_within_a_sample(x):
+    pool = AttentionPool(d_model=4)
+    torch.nn.init.normal_(pool.query.weight, std=3.0)
+    rows = [part.T @ pool.query(part)[:, 0].softmax(0) for part in (x[:2], x[2:])]
+    torch.testing.assert_close(pool(x, LAYOUT), torch.stack([rows[0], torch.zeros(4), rows[1]]))
+
+
+@pytest.mark.parametrize("pool", [MeanPool, FirstToken, AttentionPool])
+def test_pools_never_mix_samples(pool, x):
+    layer = pool(d_model=4)
+    (gradient,) = torch.autograd.grad(layer(x, LAYOUT)[0].sum(), x)
+    assert not gradient[2:].any()
+
+
+def test_classes_start_equally_likely(x):
+    head = ClassificationHead(d_model=4, n_classes=5)
+    torch.testing.assert_close(head.predict(head(x, LAYOUT)), torch.full((3, 5), 0.2))
+
+
+def test_labels_are_independent_of_each_other():
+    probabilities = MultiLabelHead(d_model=4, n_classes=2).predict(torch.tensor([[0.0, 100.0]]))
+    torch.testing.assert_close(probabilities, torch.tensor([[0.5, 1.0]]))
+
+
+def test_token_head_answers_for_every_token(x):
+    head = TokenClassificationHead(d_model=4, n_classes=3)
+    assert head.per_token
+    assert head(x, LAYOUT).shape == (5, 3)
+
+
+def test_regression_starts_at_the_training_mean_in_target_units(x):
+    head = RegressionHead(d_model=4, n_outputs=2, target_mean=[7.0, -1.0], target_std=[2.0, 0.5])
+    torch.testing.assert_close(head(x, LAYOUT), torch.tensor([[7.0, -1.0]] * 3))
+
+
+def test_regression_refuses_a_spread_that_is_not_positive():
+    with pytest.raises(ValueError, match="positive target_std"):
+        RegressionHead(d_model=4, target_std=[0.0], target_mean=[1.0])
+
+
+@pytest.mark.parametrize("chunk", [2, 5, 100])
+def test_chunked_losses_equal_the_whole_and_so_do_gradients(x, chunk):
+    head = NextTokenHead(d_model=4, vocab_size=7, tied=False)
+    targets = torch.tensor([0, 6, 3, 3, 1])
+    whole = F.cross_entropy(head.ids(x), targets, reduction="none")
+    losses = head.losses(x, targets, chunk=chunk)
+    torch.testing.assert_close(losses, whole)
+    parameters = (x, head.ids.weight)
+    weights = torch.arange(5.0)
+    for ours, theirs in zip(
+        torch.autograd.grad(losses @ weights, parameters), torch.autograd.grad(whole @ weights, parameters), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_table_of_another_size_cannot_be_tied():
+    with pytest.raises(ValueError, match=r"\[7, 4\] to an input table \[8, 4\]"):
+        NextTokenHead(d_model=4, vocab_size=7).tie(torch.nn.Parameter(torch.zeros(8, 4)))

@@ -1,0 +1,39 @@
+"""Who may import whom: the contracts of pyproject.toml, and those that a linter of modules cannot see."""
+
+import ast
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_the_contracts_of_import_linter_are_kept(monkeypatch):
+    from importlinter.cli import lint_imports
+
+    monkeypatch.chdir(REPOSITORY)
+    assert lint_imports(no_cache=True) == 0
+
+
+def imported(path: Path) -> set[str]:
+    """The top packages that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def files(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+
+
+def test_only_the_command_line_knows_hydra():
+    knowing = {path for path in files("omniformer") if imported(path) & {"hydra", "omegaconf"}}
+    assert knowing == {REPOSITORY / "omniformer" / "config" / name for name in ("cli.py", "messages.py")}
+
+
+def test_the_core_needs_torch_and_einops_only():
+    allowed = {"torch", "einops", "omniformer", *sys.stdlib_module_names}
+    assert {path: foreign for path in files("omniformer/core") if (foreign := imported(path) - allowed)} == {}

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from omniformer_tokenizers import Tokens
+
+from omniformer.batch import Sample, collate
+
+
+def text(*ids: int) -> Tokens:
+    return Tokens(values=torch.tensor(ids), positions=torch.arange(len(ids))[:, None].float(), modality="text")
+
+
+def image(n: int) -> Tokens:
+    return Tokens(values=torch.full((n, 3), float(n)), positions=torch.zeros(n, 2), modality="vision")
+
+
+def test_places_put_each_piece_where_its_sample_has_it():
+    samples = [
+        Sample(id="a", pieces=[image(2), text(5)]),
+        Sample(id="b", pieces=[text(6, 7), image(1), text(8)]),
+        Sample(id="c", pieces=[]),
+    ]
+    batch = collate(samples)
+    sequence: list[object] = [None] * batch.n_tokens
+    for modality, part in batch.parts.items():
+        for place, value in zip(batch.places[modality].tolist(), part.values.tolist(), strict=True):
+            sequence[place] = value
+    assert sequence == [[2.0] * 3, [2.0] * 3, 5, 6, 7, [1.0] * 3, 8]
+    assert batch.lengths.tolist() == [3, 4, 0]
+
+
+def test_targets_are_stacked_and_token_targets_joined():
+    samples = [
+        Sample(id=str(n), pieces=[text(*range(n))], targets={"label": torch.tensor(n)}, token_targets={"mask": torch.ones(n)})
+        for n in (1, 3)
+    ]
+    batch = collate(samples)
+    assert batch.targets["label"].tolist() == [1, 3]
+    assert len(batch.token_targets["mask"]) == 4
+
+
+def test_lengths_and_ids_stay_on_the_host_when_the_batch_moves():
+    batch = collate([Sample(id="a", pieces=[text(1, 2)], targets={"label": torch.tensor(0)})]).to("meta")
+    assert batch.lengths.device.type == "cpu"
+    assert batch.parts["text"].values.device.type == "meta"
+    assert batch.targets["label"].device.type == "meta"
+    assert batch.ids == ("a",)
+
+
+def test_a_sample_without_the_others_target_is_named():
+    with pytest.raises(ValueError, match="sample 'b' has targets \\[\\].*'label'"):
+        collate([Sample(id="a", pieces=[], targets={"label": torch.tensor(1)}), Sample(id="b", pieces=[])])
+
+
+def test_a_target_of_another_shape_is_named():
+    with pytest.raises(ValueError, match=r"sample 'b': target 'label' has shape \[2\], sample 'a' has \[1\]"):
+        collate([Sample(id=name, pieces=[], targets={"label": torch.zeros(n)}) for name, n in (("a", 1), ("b", 2))])
+
+
+def test_a_token_target_must_have_a_row_for_each_token():
+    with pytest.raises(ValueError, match="sample 'a': 3 rows of token target 'label' for 2 tokens"):
+        Sample(id="a", pieces=[text(1, 2)], token_targets={"label": torch.zeros(3)})
+
+
+def test_no_samples_is_an_error():
+    with pytest.raises(ValueError, match="no samples"):
+        collate([])

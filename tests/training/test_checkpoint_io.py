@@ -1,0 +1,214 @@
+"""A checkpoint file is whole or absent, and damage is noticed."""
+
+import errno
+import hashlib
+import json
+import os
+import random
+import shutil
+
+import pytest
+import torch
+
+from omniformer.training.checkpoint_io import (
+    CorruptCheckpointError,
+    DurableCheckpointIO,
+    latest_checkpoint,
+    remove_leftovers,
+    verify,
+    write_durably,
+)
+
+io = DurableCheckpointIO()
+
+
+def checkpoint(value=1.0):
+    return {"global_step": 3, "state_dict": {"w": torch.full((50, 50), value)}, "note": ["a", None, True]}
+
+
+def test_loaded_equals_saved(tmp_path):
+    io.save_checkpoint(checkpoint(2.0), tmp_path / "deep" / "a.ckpt")
+    loaded = io.load_checkpoint(tmp_path / "deep" / "a.ckpt")
+    torch.testing.assert_close(loaded["state_dict"]["w"], torch.full((50, 50), 2.0), rtol=0, atol=0)
+    assert {name: loaded[name] for name in ("global_step", "note")} == {"global_step": 3, "note": ["a", None, True]}
+
+
+def test_sidecar_states_size_and_sha256_of_the_file(tmp_path):
+    path = tmp_path / "a.ckpt"
+    io.save_checkpoint(checkpoint(1.0), path)
+    io.save_checkpoint(checkpoint(2.0), path)
+    (entry,) = json.loads((tmp_path / "a.ckpt.json").read_text())["accepted"]
+    content = path.read_bytes()
+    assert entry["size"] == len(content)
+    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_nothing_else_is_left_in_the_folder(tmp_path):
+    io.save_checkpoint(checkpoint(), tmp_path / "a.ckpt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "a.ckpt.json"]
+    io.remove_checkpoint(tmp_path / "a.ckpt")
+    io.remove_checkpoint(tmp_path / "a.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_flipped_bit_and_every_truncation_is_refused(tmp_path):
+    path = tmp_path / "a.ckpt"
+    io.save_checkpoint(checkpoint(), path)
+    good = path.read_bytes()
+    places = random.Random(0)
+    for i in range(100):
+        place = places.randrange(len(good))
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << places.randrange(8)
+        path.write_bytes(bytes(damaged) if i % 2 else good[:place])
+        with pytest.raises(CorruptCheckpointError, match=r"a\.ckpt is damaged"):
+            io.load_checkpoint(path)
+    path.write_bytes(good)
+    verify(path)
+
+
+def test_damaged_newest_falls_back_to_the_one_before(tmp_path):
+    for i, name in enumerate(("old", "middle", "new")):
+        io.save_checkpoint(checkpoint(float(i)), tmp_path / f"{name}.ckpt")
+    assert latest_checkpoint(tmp_path) == tmp_path / "new.ckpt"
+    with (tmp_path / "new.ckpt").open("r+b") as file:
+        file.seek(3000)
+        file.write(b"x")
+    with pytest.warns(UserWarning, match=r"new\.ckpt is damaged.*falling back"):
+        assert latest_checkpoint(tmp_path) == tmp_path / "middle.ckpt"
+
+
+def test_newest_is_the_one_saved_last_also_after_a_copy_of_the_folder(tmp_path):
+    for name in ("z", "a"):
+        io.save_checkpoint(checkpoint(), tmp_path / "run" / "checkpoints" / f"{name}.ckpt")
+    shutil.copytree(tmp_path / "run", tmp_path / "copy", copy_function=shutil.copyfile)
+    os.utime(tmp_path / "copy" / "checkpoints" / "z.ckpt", (2e9, 2e9))
+    assert latest_checkpoint(tmp_path / "copy").name == "a.ckpt"
+
+
+def test_folder_without_a_usable_checkpoint_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        latest_checkpoint(tmp_path / "nowhere")
+    (tmp_path / "unfinished.ckpt").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="no usable checkpoint"):
+        latest_checkpoint(tmp_path)
+
+
+def test_checkpoint_without_sidecar_loads_with_a_warning(tmp_path):
+    torch.save({"a": 1}, tmp_path / "elsewhere.ckpt")
+    with pytest.warns(UserWarning, match=r"no elsewhere\.ckpt\.json"):
+        assert io.load_checkpoint(tmp_path / "elsewhere.ckpt") == {"a": 1}
+
+
+def test_damaged_sidecar_is_told(tmp_path):
+    io.save_checkpoint(checkpoint(), tmp_path / "a.ckpt")
+    (tmp_path / "a.ckpt.json").write_text("{")
+    with pytest.raises(CorruptCheckpointError, match=r"a\.ckpt\.json is damaged"):
+        io.load_checkpoint(tmp_path / "a.ckpt")
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.mkdir, ("evil",))
+
+
+def test_code_in_a_checkpoint_never_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.warns(UserWarning, match="no evil"), pytest.raises(CorruptCheckpointError, match="safely"):
+        io.load_checkpoint(tmp_path / "evil.ckpt")
+    with pytest.raises(ValueError, match="weights_only=False"):
+        io.load_checkpoint(tmp_path / "evil.ckpt", weights_only=False)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_state_that_could_never_be_loaded_is_refused_when_saved(tmp_path):
+    io.save_checkpoint(checkpoint(1.0), tmp_path / "a.ckpt")
+    with pytest.raises(TypeError, match=r"a\.ckpt: the state .*Path"):
+        io.save_checkpoint(checkpoint() | {"folder": tmp_path}, tmp_path / "a.ckpt")
+    assert io.load_checkpoint(tmp_path / "a.ckpt")["state_dict"]["w"][0, 0] == 1.0
+    assert remove_leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_failing_disk_names_the_file_and_leaves_the_old_checkpoint_intact(tmp_path, monkeypatch, call, nth):
+    path = tmp_path / "a.ckpt"
+    io.save_checkpoint(checkpoint(1.0), path)
+    real, calls = getattr(os, call), []
+
+    def failing(*args):
+        calls.append(args)
+        if len(calls) >= nth:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, failing)
+        if call == "replace" and nth == 4:  # there are three renames
+            io.save_checkpoint(checkpoint(2.0), path)
+        else:
+            with pytest.raises(OSError, match=r"cannot write checkpoint .*a\.ckpt: Input/output error"):
+                io.save_checkpoint(checkpoint(2.0), path)
+    assert float(io.load_checkpoint(path)["state_dict"]["w"][0, 0]) in (1.0, 2.0)
+    assert remove_leftovers(tmp_path) == []
+    io.save_checkpoint(checkpoint(3.0), path)
+    assert io.load_checkpoint(path)["state_dict"]["w"][0, 0] == 3.0
+
+
+def test_checkpoint_verifies_whichever_moment_a_kill_interrupts(tmp_path, monkeypatch):
+    """Every state of the folder between two system calls that change it is one that a kill can leave."""
+    path = tmp_path / "a.ckpt"
+    io.save_checkpoint(checkpoint(1.0), path)
+    snapshots = []
+
+    def recording(name):
+        real = getattr(os, name)
+
+        def call(*args):
+            result = real(*args)
+            snapshots.append(shutil.copytree(tmp_path, tmp_path.parent / f"{tmp_path.name}-{len(snapshots)}"))
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "fsync"):
+            patch.setattr(os, name, recording(name))
+        io.save_checkpoint(checkpoint(2.0), path)
+    assert len(snapshots) >= 8
+    found = []
+    for folder in snapshots:
+        found.append(float(io.load_checkpoint(latest_checkpoint(folder))["state_dict"]["w"][0, 0]))
+        remove_leftovers(folder)
+        io.save_checkpoint(checkpoint(5.0), folder / "a.ckpt")
+        assert latest_checkpoint(folder).name == "a.ckpt"
+    assert found == sorted(found)
+    assert set(found) == {1.0, 2.0}
+
+
+def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):
+    io.save_checkpoint(checkpoint(), tmp_path / "a.ckpt")
+    (tmp_path / ".b.ckpt.writing").write_bytes(b"half")
+    assert remove_leftovers(tmp_path) == [tmp_path / ".b.ckpt.writing"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "a.ckpt.json"]
+
+
+def test_remote_paths_and_storage_options_are_refused(tmp_path):
+    with pytest.raises(OSError, match="local or mounted"):
+        io.save_checkpoint(checkpoint(), "s3://bucket/a.ckpt")
+    with pytest.raises(TypeError, match="storage_options"):
+        io.save_checkpoint(checkpoint(), tmp_path / "a.ckpt", storage_options={"a": 1})
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        io.load_checkpoint(tmp_path / "missing.ckpt")
+
+
+def test_text_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.json"
+    write_durably(path, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            write_durably(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]

@@ -1,0 +1,171 @@
+"""Optimizers from a config: their groups, their updates, their state."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from omniformer.training.optimizers import AdamW, Muon
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedder = nn.Embedding(11, 8)
+        self.blocks = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+        self.head = nn.Linear(8, 11)
+
+    def forward(self, ids):
+        x = self.embedder(ids)
+        for block in self.blocks:
+            x = x + block(x).relu()
+        return self.head(x)
+
+
+def step(model, optimizer, scheduler=None):
+    ids = torch.arange(11)
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(ids), ids.roll(1)).backward()
+    optimizer.step()
+    if scheduler is not None:
+        scheduler.step()
+
+
+def both():
+    return pytest.mark.parametrize("factory", [AdamW(lr=0.01, warmup_steps=3), Muon(lr=0.01, warmup_steps=3)])
+
+
+def test_adamw_equals_a_plain_one_with_the_decay_set_by_hand():
+    model, twin = Model(), Model()
+    optimizer = AdamW(lr=0.01, weight_decay=0.3, betas=(0.8, 0.9))(model)
+    decayed = [block.weight for block in twin.blocks] + [twin.head.weight]
+    rest = [block.bias for block in twin.blocks] + [twin.head.bias, twin.embedder.weight]
+    plain = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.3}, {"params": rest, "weight_decay": 0.0}], lr=0.01, betas=(0.8, 0.9)
+    )
+    for _ in range(3):
+        step(model, optimizer)
+        step(twin, plain)
+    torch.testing.assert_close(model.state_dict(), twin.state_dict(), rtol=1e-5, atol=1e-6)
+
+
+def test_muon_equals_two_separate_optimizers():
+    model, twin = Model(), Model()
+    optimizer = Muon(lr=0.01, weight_decay=0.1)(model)
+    hidden = [block.weight for block in twin.blocks]
+    muon = torch.optim.Muon(hidden, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    rest = [block.bias for block in twin.blocks] + [twin.head.bias, twin.embedder.weight]
+    adamw = torch.optim.AdamW(
+        [{"params": [twin.head.weight], "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}],
+        lr=0.01,
+        betas=(0.9, 0.95),
+    )
+    for _ in range(3):
+        step(model, optimizer)
+        ids = torch.arange(11)
+        twin.zero_grad()
+        nn.functional.cross_entropy(twin(ids), ids.roll(1)).backward()
+        muon.step()
+        adamw.step()
+    torch.testing.assert_close(model.state_dict(), twin.state_dict(), rtol=1e-5, atol=1e-6)
+
+
+@both()
+def test_schedule_reaches_every_group(factory):
+    optimizer = factory(Model())
+    scheduler = factory.scheduler(optimizer, 10)
+    rates = []
+    for _ in range(4):
+        (rate,) = {group["lr"] for group in optimizer.param_groups}
+        rates.append(rate)
+        optimizer.step()
+        scheduler.step()
+    assert rates[:3] == pytest.approx([0.01 / 3, 0.02 / 3, 0.01])
+    assert rates[3] < 0.01
+
+
+@both()
+def test_state_survives_a_round_trip_through_a_file(factory):
+    model = Model()
+    optimizer = factory(model)
+    scheduler = factory.scheduler(optimizer, 10)
+    for _ in range(3):
+        step(model, optimizer, scheduler)
+    file = io.BytesIO()
+    torch.save([model.state_dict(), optimizer.state_dict(), scheduler.state_dict()], file)
+    file.seek(0)
+    states = torch.load(file, weights_only=True)
+    twin = Model()
+    again = factory(twin)
+    schedule = factory.scheduler(again, 10)
+    for part, state in zip((twin, again, schedule), states, strict=True):
+        part.load_state_dict(state)
+    for _ in range(3):
+        step(model, optimizer, scheduler)
+        step(twin, again, schedule)
+    torch.testing.assert_close(model.state_dict(), twin.state_dict(), rtol=0, atol=0)
+
+
+@both()
+def test_parameters_without_gradient_do_not_move(factory):
+    model = Model()
+    before = copy.deepcopy(model.state_dict())
+    factory(model).step()
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+@both()
+def test_closure_is_called_once_and_its_value_returned(factory):
+    model, calls = Model(), []
+    assert factory(model).step(lambda: calls.append(1) or 5.0) == 5.0
+    assert calls == [1]
+
+
+def test_layer_decay_slows_the_lower_blocks():
+    model = Model()
+    optimizer = AdamW(lr=1.0, layer_decay=0.5)(model)
+    rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    names = {name: rate[id(p)] for name, p in model.named_parameters()}
+    assert names["embedder.weight"] == 0.125
+    assert [names[f"blocks.{i}.weight"] for i in (0, 1)] == [0.25, 0.5]
+    assert names["head.bias"] == 1.0
+
+
+def test_muon_learns():
+    model = Model()
+    optimizer = Muon(lr=0.02)(model)
+    ids = torch.arange(11)
+
+    @torch.no_grad()
+    def loss():
+        return float(nn.functional.cross_entropy(model(ids), ids.roll(1)))
+
+    first = loss()
+    for _ in range(60):
+        step(model, optimizer)
+    assert loss() < first / 5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AdamW(lr=0.0), r"lr=0\.0.*must be above 0"),
+        (lambda: AdamW(weight_decay=-1.0), r"weight_decay=-1\.0"),
+        (lambda: AdamW(layer_decay=1.5), r"layer_decay=1\.5"),
+        (lambda: AdamW(betas=(0.9, 1.0)), r"betas=\[0\.9, 1\.0\]"),
+        (lambda: Muon(schedule="step"), "schedule='step' is unknown"),
+        (lambda: Muon()(nn.ModuleDict({"head": nn.Linear(2, 2)})), "no matrix outside.*optim=adamw"),
+    ],
+)
+def test_bad_settings_are_told(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_schedule_with_an_end_refuses_a_run_without():
+    factory = AdamW(schedule="cosine")
+    with pytest.raises(ValueError, match="must know where the run ends"):
+        factory.scheduler(factory(Model()), None)

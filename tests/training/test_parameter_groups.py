@@ -1,0 +1,74 @@
+"""Which parameters are decayed, which are hidden matrices, how deep they lie."""
+
+import pytest
+import torch
+from torch import nn
+
+from omniformer.training.parameter_groups import describe, groups
+
+
+class Positions(nn.Module):
+    no_weight_decay = ("table",)
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(7, 4))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm((2, 4))
+        self.mix = nn.Linear(4, 4)
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedders = nn.ModuleDict({"text": nn.Embedding(9, 4), "image": nn.Linear(6, 4)})
+        self.positions = Positions()
+        self.class_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.blocks = nn.ModuleList([Block(), Block(), Block()])
+        self.conv = nn.Conv1d(4, 4, 3)
+        self.heads = nn.ModuleDict({"text": nn.Linear(4, 9)})
+        self.frozen = nn.Parameter(torch.zeros(4, 4), requires_grad=False)
+
+
+def test_only_matrices_that_multiply_are_decayed():
+    decayed = {item.name for item in describe(Model()) if item.decayed}
+    blocks = {f"blocks.{i}.mix.weight" for i in range(3)}
+    assert decayed == blocks | {"embedders.image.weight", "conv.weight", "heads.text.weight"}
+
+
+def test_hidden_are_two_dimensional_matrices_outside_the_named_modules():
+    hidden = {item.name for item in describe(Model(), outside=["embedders", "heads"]) if item.hidden}
+    assert hidden == {f"blocks.{i}.mix.weight" for i in range(3)}
+
+
+def test_depth_counts_blocks_from_the_embedders_to_the_head():
+    depths = {item.name: item.depth for item in describe(Model())}
+    assert depths["embedders.text.weight"] == depths["positions.table"] == 0
+    assert [depths[f"blocks.{i}.mix.weight"] for i in range(3)] == [1, 2, 3]
+    assert depths["heads.text.bias"] == depths["conv.weight"] == 4
+
+
+def test_every_trainable_parameter_is_in_exactly_one_group():
+    model = Model()
+    made = groups(describe(model), lr=1.0, weight_decay=0.1, layer_decay=0.5)
+    listed = [id(parameter) for group in made for parameter in group["params"]]
+    assert sorted(listed) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert {(group["lr"], group["weight_decay"]) for group in made} == {
+        (rate, decay) for rate in (0.5**4, 0.5**3, 0.5**2, 0.5, 1.0) for decay in (0.0, 0.1)
+    }
+
+
+def test_matrix_tied_to_an_embedding_is_listed_once_and_not_decayed():
+    model = nn.ModuleDict({"embedder": nn.Embedding(9, 4), "head": nn.Linear(4, 9, bias=False)})
+    model["head"].weight = model["embedder"].weight
+    (item,) = describe(model)
+    assert not item.decayed
+
+
+def test_model_without_parameters_is_told():
+    with pytest.raises(ValueError, match="Identity has no parameter"):
+        describe(nn.Identity())

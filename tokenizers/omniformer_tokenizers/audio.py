@@ -1,0 +1,268 @@
+"""Sound to log-mel frames or time-frequency patches, any length and sample rate."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional
+
+from omniformer_tokenizers._checks import at_least, need, one_of
+from omniformer_tokenizers.media import read_audio
+from omniformer_tokenizers.mel import FLOOR, filter_bank, mel_frames
+from omniformer_tokenizers.tokenizer import Tokenizer
+from omniformer_tokenizers.tokens import Tokens
+
+
+class SpectrogramTokenizer(Tokenizer):
+    """Turns sound into log-mel frames, or into patches over time and frequency (AST, Gong et al. 2021).
+
+    Args:
+        sample_rate: the rate the tokenizer works at, in Hz; other rates are resampled to it.
+        n_mels: number of mel bands.
+        n_fft: window length in samples.
+        hop_length: samples from one frame to the next.
+        f_min: lower edge of the lowest band, in Hz.
+        f_max: upper edge of the highest band, in Hz; half the sample rate when left out.
+        frames_per_token: frames joined into one token.
+        frame_stride: frames from one token to the next; `frames_per_token` when left out. Smaller overlaps tokens.
+        bands_per_token: bands of one token; None takes all, so that tokens have a time but no frequency axis.
+        band_stride: bands from one token to the next; `bands_per_token` when left out.
+        normalize: `sample` gives each sound mean 0 and standard deviation 1 over all its frames and bands, which takes
+            the recording level away; `none` keeps natural logarithms of energy.
+        downmix: how several channels become one: their `mean`, the `first`, or an `error`.
+
+    Raises:
+        ValueError: a size is not positive, a stride exceeds its token, or bands exceed `n_mels`.
+
+    Example:
+        >>> import torch
+        >>> tokens = SpectrogramTokenizer(sample_rate=8000, n_mels=40, frames_per_token=2)(torch.randn(8000))
+        >>> tokens.values.shape, tokens.positions[:3, 0].tolist()
+        (torch.Size([26, 80]), [0.0, 1.0, 2.0])
+    """
+
+    modality = "audio"
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16000,
+        n_mels: int = 80,
+        n_fft: int = 400,
+        hop_length: int = 160,
+        f_min: float = 0.0,
+        f_max: float | None = None,
+        frames_per_token: int = 1,
+        frame_stride: int | None = None,
+        bands_per_token: int | None = None,
+        band_stride: int | None = None,
+        normalize: Literal["sample", "none"] = "sample",
+        downmix: Literal["mean", "first", "error"] = "mean",
+    ) -> None:
+        at_least(1, sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft, hop_length=hop_length)
+        at_least(1, frames_per_token=frames_per_token, frame_stride=frame_stride)
+        at_least(1, bands_per_token=bands_per_token, band_stride=band_stride)
+        one_of(("sample", "none"), normalize=normalize)
+        one_of(("mean", "first", "error"), downmix=downmix)
+        top = sample_rate / 2 if f_max is None else f_max
+        if not 0 <= f_min < top <= sample_rate / 2:
+            raise ValueError(
+                f"f_min={f_min}, f_max={top}: need 0 <= f_min < f_max <= sample_rate / 2 = {sample_rate / 2}"
+            )
+        if (bands_per_token or n_mels) > n_mels:
+            raise ValueError(f"bands_per_token={bands_per_token} exceeds n_mels={n_mels}")
+        for name, stride, size in (
+            ("frame_stride", frame_stride, frames_per_token),
+            ("band_stride", band_stride, bands_per_token or n_mels),
+        ):
+            if stride is not None and stride > size:
+                raise ValueError(f"{name}={stride} exceeds the token's {size}: what lies between would be lost")
+        self.sample_rate = sample_rate
+        self.n_mels = n_mels
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.f_min = f_min
+        self.f_max = f_max
+        self.frames_per_token = frames_per_token
+        self.frame_stride = frame_stride
+        self.bands_per_token = bands_per_token
+        self.band_stride = band_stride
+        self.normalize = normalize
+        self.downmix = downmix
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """`features` of a token, and the number of position `axes`: time, and frequency where tokens have one."""
+        bands = self.bands_per_token or self.n_mels
+        return {"features": self.frames_per_token * bands, "axes": 1 if self.bands_per_token is None else 2}
+
+    def __call__(self, raw: Any) -> Tokens:
+        """The tokens of a sound: a waveform at `sample_rate`, a pair (waveform, its rate), a path, or a file's bytes.
+
+        The last token is filled up with the sound's quietest value where frames run out. Positions count tokens along
+        time (and frequency); token t starts at frame `t * frame_stride`.
+
+        Raises:
+            TypeError: not one of these.
+            ValueError: a waveform of another shape, with numbers that are not finite, or with several channels where
+                `downmix="error"`.
+            MediaError: a file that cannot be decoded.
+
+        Shapes:
+            raw float `[time]` or `[channels, time]`; values float32 `[tokens, features]`, positions `[tokens, axes]`,
+            and the facts `frames` int64 `[]` and, with `normalize="sample"`, `scale` float32 `[2]`: the mean and the
+            deviation that were taken away.
+        """
+        return self.from_frames(self.frames(raw))
+
+    def frames(self, raw: Any) -> Tensor:
+        """The log-mel frames of a sound, before they are normalised and joined to tokens.
+
+        Shapes:
+            float32 `[frames, n_mels]`.
+        """
+        wave = mono(raw, sample_rate=self.sample_rate, downmix=self.downmix)
+        energies = mel_frames(
+            wave[None],
+            sample_rate=self.sample_rate,
+            n_mels=self.n_mels,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            f_min=self.f_min,
+            f_max=self.f_max,
+        )[0]
+        return energies.clamp_(min=FLOOR).log_()
+
+    def from_frames(self, frames: Tensor) -> Tokens:
+        """The tokens of log-mel frames: the second half of a call, for changing the frames in between.
+
+        Shapes:
+            frames float32 `[frames, n_mels]`.
+        """
+        facts = {"frames": torch.tensor(len(frames))}
+        if self.normalize == "sample":
+            frames, facts["scale"] = standardized(frames)
+        values, positions = self._cut(frames)
+        return Tokens(values=values, positions=positions, facts=facts, modality=self.modality)
+
+    def to_frames(self, tokens: Tokens) -> Tensor:
+        """The log-mel frames back from tokens, exact to rounding; overlapping tokens are averaged.
+
+        Shapes:
+            float32 `[frames, n_mels]`.
+        """
+        time, bands = self.frames_per_token, self.bands_per_token or self.n_mels
+        step, band_step = self.frame_stride or time, self.band_stride or bands
+        n_frames = int(tokens.facts["frames"])
+        rows = max(n_frames, int(tokens.positions[:, 0].max()) * step + time if len(tokens) else 0)
+        total, count = torch.zeros(rows, self.n_mels), torch.zeros(rows, self.n_mels)
+        for value, position in zip(tokens.values, tokens.positions.long().tolist(), strict=True):
+            top, left = position[0] * step, (position[1] if len(position) > 1 else 0) * band_step
+            total[top : top + time, left : left + bands] += value.reshape(time, bands)
+            count[top : top + time, left : left + bands] += 1
+        frames = (total / count.clamp(min=1))[:n_frames]
+        if "scale" in tokens.facts:
+            mean, deviation = tokens.facts["scale"].tolist()
+            frames = frames * deviation + mean
+        return frames
+
+    def decode(self, tokens: Tokens, *, iterations: int = 32) -> Tensor:
+        """A sound with these frames, for listening: the phase is lost and found again by Griffin and Lim (1984).
+
+        An approximation: it sounds alike, but its samples differ from the original's.
+
+        Shapes:
+            float32 `[time]` at `sample_rate`.
+        """
+        transforms = need("torchaudio.transforms", "audio", "turning frames into sound")
+        frames = self.to_frames(tokens)
+        if len(frames) < 2:
+            return torch.zeros(0)
+        top = self.f_max or self.sample_rate / 2
+        bank = filter_bank(self.n_fft // 2 + 1, self.n_mels, self.sample_rate, self.f_min, top, "htk")
+        power = (frames.exp() @ torch.linalg.pinv(bank)).clamp(min=0)
+        invert = transforms.GriffinLim(self.n_fft, iterations, hop_length=self.hop_length, rand_init=False)
+        return invert(power.T)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = "sample_rate n_mels n_fft hop_length f_min f_max frames_per_token frame_stride bands_per_token"
+        return {name: getattr(self, name) for name in [*names.split(), "band_stride", "normalize", "downmix"]}
+
+    def _cut(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens of a spectrogram, and where they lie."""
+        time, bands = self.frames_per_token, self.bands_per_token or self.n_mels
+        step, band_step = self.frame_stride or time, self.band_stride or bands
+        axes = 1 if self.bands_per_token is None else 2
+        if not len(frames):
+            return frames.new_zeros(0, time * bands), frames.new_zeros(0, axes)
+        n = max(0, -(-(len(frames) - time) // step)) + 1
+        silence = float(frames.min())
+        frames = functional.pad(frames, (0, 0, 0, (n - 1) * step + time - len(frames)), value=silence)
+        windows = frames.unfold(0, time, step).unfold(1, bands, band_step)
+        values = rearrange(windows, "n m time bands -> (n m) (time bands)").contiguous()
+        cells = torch.cartesian_prod(torch.arange(float(n)), torch.arange(float(windows.shape[1]))).reshape(-1, 2)
+        return values, cells[:, :axes].contiguous()
+
+
+def mono(raw: Any, *, sample_rate: int, downmix: str = "mean") -> Tensor:
+    """Any accepted raw sound as one channel of float samples at `sample_rate`.
+
+    Shapes:
+        raw float `[time]` or `[channels, time]`; returns float32 `[time]`.
+    """
+    rate = sample_rate
+    if isinstance(raw, str | Path | bytes):
+        raw, rate = read_audio(raw)
+    elif isinstance(raw, tuple):
+        raw, rate = raw
+    if hasattr(raw, "__array__") and not isinstance(raw, Tensor):
+        raw = torch.as_tensor(raw)
+    if not isinstance(raw, Tensor):
+        raise TypeError(
+            f"received {type(raw).__name__}; expected a waveform, a pair (waveform, sample rate), a path or bytes"
+        )
+    if raw.ndim not in (1, 2) or not raw.is_floating_point():
+        raise ValueError(f"received {raw.dtype} {list(raw.shape)}; expected floats [time] or [channels, time]")
+    if not torch.isfinite(raw).all():
+        raise ValueError("the waveform holds numbers that are not finite")
+    if raw.ndim == 2:
+        if downmix == "error" and len(raw) != 1:
+            raise ValueError(f"received {len(raw)} channels; expected one, or downmix='mean' or 'first'")
+        raw = raw[0] if downmix == "first" else raw.mean(0)
+    return resampled(raw.float(), int(rate), sample_rate)
+
+
+def resampled(wave: Tensor, rate: int, target: int) -> Tensor:
+    """A waveform of `rate` Hz at `target` Hz, with the aliases filtered out.
+
+    Shapes:
+        `[time]` to `[ceil(time * target / rate)]`.
+
+    Raises:
+        ValueError: `rate` is not positive.
+    """
+    if rate < 1:
+        raise ValueError(f"sample rate {rate} Hz is not positive")
+    if rate == target or not len(wave):
+        return wave
+    return need("torchaudio.functional", "audio", "resampling").resample(wave, rate, target)
+
+
+def standardized(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """The frames with mean 0 and standard deviation 1 over all of them, and the mean and deviation they had.
+
+    A constant sound gives zeros.
+
+    Shapes:
+        frames `[frames, bands]`, as returned; mean and deviation float32 `[2]`.
+    """
+    if not frames.numel():
+        return frames, torch.tensor([0.0, 1.0])
+    # The floor keeps digital silence, whose deviation is rounding noise, from being blown up.
+    deviation, mean = torch.std_mean(frames, correction=0)
+    deviation = deviation.clamp(min=1e-4)
+    return (frames - mean) / deviation, torch.stack([mean, deviation])

@@ -1,0 +1,28 @@
+"""Text as characters."""
+
+from omniformer_tokenizers.vocabulary import SymbolTokenizer
+
+
+class CharacterTokenizer(SymbolTokenizer):
+    """One token for each character; exact for text of characters that occurred in training.
+
+    Args:
+        vocab_size: the most ids, special tokens and `<|unknown|>` included; None keeps every character.
+        special_tokens: names of ids that text never produces.
+
+    Raises:
+        ValueError: `vocab_size` has no room for one character, or a special token is named twice.
+
+    Example:
+        >>> tokenizer = CharacterTokenizer().fit(["to be or not to be"])
+        >>> tokenizer.decode(tokenizer("bet")), tokenizer.decode(tokenizer("bat"))
+        ('bet', 'b�t')
+    """
+
+    def split(self, text: str) -> list[str]:
+        """The characters."""
+        return list(text)
+
+    def join(self, symbols: list[str]) -> str:
+        """The text."""
+        return "".join(symbols)

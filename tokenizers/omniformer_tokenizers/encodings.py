@@ -1,0 +1,185 @@
+"""Where a node stands in its graph, as numbers: degree, Laplacian eigenvectors, random walks, shortest paths.
+
+Graphs come many at a time: those of equal size share one call of the linear algebra library, which is what makes ten
+thousand molecules cheap.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omniformer_tokenizers._checks import need
+
+# Beyond this size a dense matrix of the graph costs more than a sparse method.
+DENSE_NODES = 1024
+_BATCH_NUMBERS = 4_000_000
+
+
+def degrees(edges: Tensor, n_nodes: int) -> Tensor:
+    """How many edges end at each node.
+
+    Shapes:
+        edges int64 `[2, edges]`; returns int64 `[n_nodes]`.
+    """
+    return torch.bincount(edges[1], minlength=n_nodes)
+
+
+def laplacian_eigenvectors(graphs: Sequence[tuple[Tensor, int]], k: int) -> list[Tensor]:
+    """The `k` eigenvectors of the normalised Laplacian with the smallest eigenvalues that are not 0.
+
+    From Dwivedi and Bresson 2020. The matrix is I - D^-1/2 A D^-1/2, edge directions ignored; the row of a node
+    without edges is zero. There is one eigenvalue 0 for each connected component; their eigenvectors tell components
+    and degrees apart but nothing of the shape, so they are left out. Columns that do not exist are zero.
+
+    An eigenvector's sign means nothing. Here the sum of its cubes is positive, which does not depend on the order of
+    the nodes, except for vectors that a symmetry of the graph turns into their opposite; training should flip signs
+    at random (`augment.flip_signs`). Where an eigenvalue occurs several times, so does a choice of its vectors.
+
+    Args:
+        graphs: pairs (edges, number of nodes); both directions of undirected edges or one, but the same for all.
+        k: how many.
+
+    Shapes:
+        edges int64 `[2, edges]`; returns float32 `[nodes, k]` for each graph.
+
+    Example:
+        >>> import torch
+        >>> triangle = torch.tensor([[0, 1, 2, 1, 2, 0], [1, 2, 0, 0, 1, 2]])
+        >>> [vectors.shape for vectors in laplacian_eigenvectors([(triangle, 3), (triangle, 4)], k=5)]
+        [torch.Size([3, 5]), torch.Size([4, 5])]
+    """
+    return _by_size(graphs, k, dense=_dense_eigenvectors, sparse=_sparse_eigenvectors)
+
+
+def random_walks(graphs: Sequence[tuple[Tensor, int]], k: int) -> list[Tensor]:
+    """The probabilities that a random walk is back at its start after 1, 2, ..., `k` steps (Dwivedi et al. 2022).
+
+    Each step follows one of the edges that leave a node, all equally likely; where none leaves, the walk ends.
+
+    Shapes:
+        as in `laplacian_eigenvectors`.
+    """
+    return _by_size(graphs, k, dense=_dense_walks, sparse=_sparse_walks)
+
+
+def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
+    """The number of edges on a shortest path from each node to each other, as Graphormer's bias needs it.
+
+    Args:
+        edges: directed edges; give both directions of undirected ones.
+        n_nodes: number of nodes.
+        longest: longer paths count as `longest`; `longest + 1` says that there is none.
+
+    Shapes:
+        edges int64 `[2, edges]`; returns int64 `[n_nodes, n_nodes]`.
+    """
+    if not n_nodes:
+        return torch.zeros(0, 0, dtype=torch.int64)
+    graph = need("scipy.sparse.csgraph", "graph", "shortest paths")
+    lengths = graph.shortest_path(_sparse_counts(edges, n_nodes), unweighted=True)
+    capped = np.where(np.isinf(lengths), longest + 1, np.minimum(lengths, longest))
+    return torch.from_numpy(capped.astype(np.int64))
+
+
+def _by_size(
+    graphs: Sequence[tuple[Tensor, int]],
+    k: int,
+    *,
+    dense: Callable[[np.ndarray, int], np.ndarray],
+    sparse: Callable[[Tensor, int, int], np.ndarray],
+) -> list[Tensor]:
+    """Runs `dense` on stacks of graphs of one size, and `sparse` on each large graph."""
+    results: list[Tensor | None] = [None] * len(graphs)
+    groups: dict[int, list[int]] = {}
+    for i, (edges, n) in enumerate(graphs):
+        if not n or not k:
+            results[i] = torch.zeros(n, k)
+        elif n > DENSE_NODES:
+            results[i] = torch.from_numpy(sparse(edges, n, k)).float()
+        else:
+            groups.setdefault(n, []).append(i)
+    for n, members in groups.items():
+        step = max(1, _BATCH_NUMBERS // n**2)
+        for start in range(0, len(members), step):
+            chunk = members[start : start + step]
+            out = torch.from_numpy(dense(_dense_counts([graphs[i][0] for i in chunk], n), k)).float()
+            for i, rows in zip(chunk, out.unbind(0), strict=True):
+                results[i] = rows
+    return [result for result in results if result is not None]
+
+
+def _dense_counts(edges: Sequence[Tensor], n: int) -> np.ndarray:
+    """The numbers of edges from each node to each other; float64 `[graphs, n, n]`."""
+    places = [edge[0] * n + edge[1] + i * n * n for i, edge in enumerate(edges)]
+    return np.bincount(torch.cat(places).numpy(), minlength=len(edges) * n * n).reshape(-1, n, n).astype(np.float64)
+
+
+def _dense_eigenvectors(counts: np.ndarray, k: int) -> np.ndarray:
+    # The sum of both directions; the normalised Laplacian does not feel that symmetric graphs are counted twice.
+    counts = counts + counts.transpose(0, 2, 1)
+    degree = counts.sum(2)
+    scale = np.where(degree > 0, 1 / np.sqrt(np.maximum(degree, 1)), 0.0)
+    laplacian = -scale[:, :, None] * counts * scale[:, None, :]
+    diagonal = np.arange(counts.shape[1])
+    laplacian[:, diagonal, diagonal] += degree > 0
+    eigenvalues, vectors = np.linalg.eigh(laplacian)
+    zeros = (eigenvalues < 1e-8).sum(1)
+    columns = zeros[:, None] + np.arange(k)
+    exists = columns < counts.shape[1]
+    chosen = np.take_along_axis(vectors, np.minimum(columns, counts.shape[1] - 1)[:, None, :], axis=2)
+    return np.where(exists[:, None, :], _signed(chosen), 0.0)
+
+
+def _sparse_eigenvectors(edges: Tensor, n: int, k: int) -> np.ndarray:
+    sparse = need("scipy.sparse", "graph", "Laplacian eigenvectors of large graphs")
+    linalg = need("scipy.sparse.linalg", "graph", "Laplacian eigenvectors of large graphs")
+    csgraph = need("scipy.sparse.csgraph", "graph", "Laplacian eigenvectors of large graphs")
+    counts = _sparse_counts(edges, n)
+    counts = counts + counts.T
+    degree = np.asarray(counts.sum(1)).reshape(-1)
+    scale = sparse.diags(np.where(degree > 0, 1 / np.sqrt(np.maximum(degree, 1)), 0.0))
+    laplacian = (sparse.diags((degree > 0).astype(float)) - scale @ counts @ scale).tocsc()
+    n_zero = csgraph.connected_components(counts, directed=False)[0]
+    wanted = min(k + n_zero, n - 1)
+    # Just below 0 the shifted matrix is invertible, and the smallest eigenvalues converge first; a fixed start vector
+    # makes the result repeatable.
+    start = np.cos(np.arange(n))
+    eigenvalues, vectors = linalg.eigsh(laplacian, k=wanted, sigma=-1e-3, v0=start)
+    order = eigenvalues.argsort(kind="stable")
+    chosen = vectors[:, order[(eigenvalues[order] > 1e-8)][:k]]
+    out = np.zeros((n, k))
+    out[:, : chosen.shape[1]] = _signed(chosen[None])[0]
+    return out
+
+
+def _dense_walks(counts: np.ndarray, k: int) -> np.ndarray:
+    step = counts / np.maximum(counts.sum(2, keepdims=True), 1)
+    walk, out = step, np.empty((*counts.shape[:2], k))
+    for i in range(k):
+        out[:, :, i] = np.diagonal(walk, axis1=1, axis2=2)
+        walk = walk @ step if i + 1 < k else walk
+    return out
+
+
+def _sparse_walks(edges: Tensor, n: int, k: int) -> np.ndarray:
+    sparse = need("scipy.sparse", "graph", "random walks on large graphs")
+    counts = _sparse_counts(edges, n)
+    step = sparse.diags(1 / np.maximum(np.asarray(counts.sum(1)).reshape(-1), 1)) @ counts
+    walk, out = step, np.empty((n, k))
+    for i in range(k):
+        out[:, i] = walk.diagonal()
+        walk = walk @ step if i + 1 < k else walk
+    return out
+
+
+def _sparse_counts(edges: Tensor, n: int) -> np.ndarray:
+    sparse = need("scipy.sparse", "graph", "large graphs")
+    source, target = edges.numpy()
+    return sparse.coo_matrix((np.ones(len(source)), (source, target)), shape=(n, n)).tocsr()
+
+
+def _signed(vectors: np.ndarray) -> np.ndarray:
+    """The eigenvectors with a positive sum of cubes; `[graphs, nodes, k]`."""
+    return vectors * np.where((vectors**3).sum(1, keepdims=True) < -1e-9, -1.0, 1.0)

@@ -1,0 +1,408 @@
+"""Graphs to tokens: nodes as tokens, edges as who may attend to whom, structure as extra features."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omniformer_tokenizers import encodings, structure
+from omniformer_tokenizers._checks import at_least
+from omniformer_tokenizers.encoding_cache import cached
+from omniformer_tokenizers.media import MediaError
+from omniformer_tokenizers.tokenizer import Tokenizer
+from omniformer_tokenizers.tokens import Tokens
+
+MAX_EDGES = 50_000_000
+MAX_FILE_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Graph:
+    """A graph in plain tensors, whatever library it came from.
+
+    Shapes:
+        edges int64 `[2, edges]`, as given; node_features `[nodes, ...]`; edge_features `[edges, ...]`.
+    """
+
+    n_nodes: int
+    edges: Tensor
+    node_features: Tensor | None = None
+    edge_features: Tensor | None = None
+
+
+class GraphTokenizer(Tokenizer):
+    """One token for each node, in the order given: permuting the nodes permutes the tokens.
+
+    Attention masked by `edges` then makes a graph transformer. What a node is may be categorical, continuous, both
+    (categories first), or nothing: then all nodes have category 0 and the structure must tell.
+
+    Args:
+        node_vocab_sizes: for each categorical node field, how many categories it has.
+        node_features: how many continuous numbers each node has.
+        edge_vocab_sizes: for each categorical edge field, how many categories it has.
+        edge_features: how many continuous numbers each edge has.
+        directed: keep edges one-way. Otherwise the opposite of every edge that lacks one is added, with its features.
+        max_degree: gives the feature `degree`, edges ending at a node, counted up to this number; 0 leaves it out.
+        laplacian: number of Laplacian eigenvectors, the feature `laplacian`; see `encodings`.
+        random_walk: number of random-walk return probabilities, the feature `random_walk`.
+        virtual_node: add a last token that is joined to every node in both directions.
+        edge_tokens: make every edge a token too, joined to its two ends (TokenGT, Kim et al. 2022); an undirected edge
+            is one token. See `structure` for how features are laid out then.
+        cache_folder: where the encodings of graphs with more than 128 nodes are kept, as safetensors; None computes
+            them each time. Not saved with the tokenizer.
+
+    Raises:
+        ValueError: a number is negative, or a vocabulary is empty.
+
+    Example:
+        >>> tokens = GraphTokenizer(random_walk=2)({"n_nodes": 3, "edges": [[0, 1], [1, 2]]})
+        >>> tokens.edges.tolist(), tokens.features["degree"].tolist()
+        ([[0, 1, 1, 2], [1, 2, 0, 1]], [1, 2, 1])
+    """
+
+    modality = "graph"
+
+    def __init__(
+        self,
+        *,
+        node_vocab_sizes: tuple[int, ...] = (),
+        node_features: int = 0,
+        edge_vocab_sizes: tuple[int, ...] = (),
+        edge_features: int = 0,
+        directed: bool = False,
+        max_degree: int = 63,
+        laplacian: int = 0,
+        random_walk: int = 0,
+        virtual_node: bool = False,
+        edge_tokens: bool = False,
+        cache_folder: str | None = None,
+    ) -> None:
+        at_least(0, node_features=node_features, edge_features=edge_features, max_degree=max_degree)
+        at_least(0, laplacian=laplacian, random_walk=random_walk)
+        for name, sizes in {"node_vocab_sizes": node_vocab_sizes, "edge_vocab_sizes": edge_vocab_sizes}.items():
+            if any(size < 1 for size in sizes):
+                raise ValueError(f"{name}={tuple(sizes)}: each field needs at least one category")
+        self.node_vocab_sizes = tuple(node_vocab_sizes)
+        self.node_features = node_features
+        self.edge_vocab_sizes = tuple(edge_vocab_sizes)
+        self.edge_features = edge_features
+        self.directed = directed
+        self.max_degree = max_degree
+        self.laplacian = laplacian
+        self.random_walk = random_walk
+        self.virtual_node = virtual_node
+        self.edge_tokens = edge_tokens
+        self.cache_folder = cache_folder
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What an embedder of graphs must know.
+
+        `vocab_sizes` of the categorical fields (`[1]` for nodes without features, `[]` where values are continuous),
+        `features` continuous numbers, the same of edges, the widths of the structural features (0: absent), and the
+        `kinds` of tokens: 1, or 3 where there may be nodes, a virtual node and edges.
+        """
+        featureless = not self.node_vocab_sizes and not self.node_features
+        return {
+            "vocab_sizes": [1] if featureless else list(self.node_vocab_sizes),
+            "features": self.node_features,
+            "edge_vocab_sizes": list(self.edge_vocab_sizes),
+            "edge_features": self.edge_features,
+            "max_degree": self.max_degree,
+            "laplacian": self.laplacian * (2 if self.edge_tokens else 1),
+            "random_walk": self.random_walk,
+            "kinds": 3 if self.virtual_node or self.edge_tokens else 1,
+            "axes": 0,
+        }
+
+    def __call__(self, raw: Any) -> Tokens:
+        """The tokens of a graph.
+
+        Accepted are PyG `Data`, a networkx graph, a dict or a JSON file: `{"n_nodes": 3, "edges": [[0, 1], [1, 2]]}`,
+        with optional `node_features` and `edge_features`, or `"nodes"`, a list of names that the edges then use.
+
+        Raises:
+            TypeError: not one of these.
+            ValueError: an edge points nowhere, or features have another width, dtype or range than was announced.
+            MediaError: a file that cannot be read.
+
+        Shapes:
+            values int64 `[nodes, fields]` or, all continuous, float32 `[nodes, features]`; positions `[nodes, 0]`;
+            edges int64 `[2, edges]`; edge_features int64 `[edges, fields]` or float32 `[edges, fields + features]`,
+            the categories first; features: `continuous` float32 where nodes have both kinds, `degree` int64 `[nodes]`,
+            `laplacian` and `random_walk` float32 `[nodes, k]`.
+        """
+        return self.encode_batch([raw])[0]
+
+    def encode_batch(self, raws: Iterable[Any]) -> list[Tokens]:
+        """The tokens of many graphs, the encodings of those of equal size computed together."""
+        graphs = [self._read(raw) for raw in raws]
+        encoded = self._encodings(graphs)
+        return [self._tokens(graph, columns) for graph, columns in zip(graphs, encoded, strict=True)]
+
+    def decode(self, tokens: Tokens) -> dict[str, Any]:
+        """The graph as a dict that tokenizes to the same tokens; undirected edges appear in both directions.
+
+        The node features are exact; structure features are left to be computed again.
+        """
+        graph: dict[str, Any] = {
+            "n_nodes": len(tokens),
+            "edges": (tokens.edges.T.tolist() if tokens.edges is not None else []),
+        }
+        parts = [tokens.values] if self.node_vocab_sizes or self.node_features else []
+        if "continuous" in tokens.features:
+            parts.append(tokens.features["continuous"])
+        if parts:
+            graph["node_features"] = torch.cat([part.double() for part in parts], dim=1).tolist()
+        if tokens.edge_features is not None:
+            graph["edge_features"] = tokens.edge_features.tolist()
+        return graph
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("node_features", "edge_features", "directed", "max_degree", "laplacian", "random_walk")
+        names += ("virtual_node", "edge_tokens")
+        sizes = {name: list(getattr(self, name)) for name in ("node_vocab_sizes", "edge_vocab_sizes")}
+        return {name: getattr(self, name) for name in names} | sizes
+
+    def _read(self, raw: Any) -> Graph:
+        """A raw graph with the edges and the edge features as the tokens will have them."""
+        graph = read_graph(raw)
+        edge_features = self._edge_features(graph)
+        edges = graph.edges
+        if not self.directed:
+            edges, edge_features = both_directions(edges, edge_features)
+        return replace(graph, edges=edges, edge_features=edge_features)
+
+    def _encodings(self, graphs: Sequence[Graph]) -> list[dict[str, Tensor]]:
+        """The structural features of each graph's nodes."""
+        columns: list[dict[str, Tensor]] = [{} for _ in graphs]
+        for name, compute in (
+            ("laplacian", encodings.laplacian_eigenvectors),
+            ("random_walk", encodings.random_walks),
+        ):
+            if k := getattr(self, name):
+                pairs = [(graph.edges, graph.n_nodes) for graph in graphs]
+                found = cached(pairs, compute, k, name=name, folder=self.cache_folder)
+                for column, rows in zip(columns, found, strict=True):
+                    column[name] = rows
+        if self.max_degree:
+            for graph, column in zip(graphs, columns, strict=True):
+                column["degree"] = encodings.degrees(graph.edges, graph.n_nodes).clamp(max=self.max_degree)
+        return columns
+
+    def _tokens(self, graph: Graph, columns: dict[str, Tensor]) -> Tokens:
+        values, continuous = self._node_features(graph)
+        features = continuous | columns
+        edges, edge_features = graph.edges, graph.edge_features
+        if self.edge_tokens:
+            values, features, edges, edge_features = structure.with_edge_tokens(
+                values, features, edges, edge_features, directed=self.directed
+            )
+        if self.virtual_node:
+            values, features, edges, edge_features = structure.with_virtual_node(values, features, edges, edge_features)
+        if self.virtual_node or self.edge_tokens:
+            features = structure.with_kinds(features, graph.n_nodes, len(values), virtual_node=self.virtual_node)
+        return Tokens(
+            values=values,
+            positions=torch.zeros(len(values), 0),
+            edges=edges,
+            edge_features=edge_features,
+            features=features,
+            modality=self.modality,
+        )
+
+    def _node_features(self, graph: Graph) -> tuple[Tensor, dict[str, Tensor]]:
+        fields, width = self.node_vocab_sizes, self.node_features
+        if not fields and not width:
+            return torch.zeros(graph.n_nodes, 1, dtype=torch.int64), {}
+        categories, numbers = _split(graph.node_features, graph.n_nodes, fields, width, "node")
+        if not fields:
+            return numbers, {}
+        return categories, {"continuous": numbers} if width else {}
+
+    def _edge_features(self, graph: Graph) -> Tensor | None:
+        fields, width = self.edge_vocab_sizes, self.edge_features
+        if not fields and not width:
+            return None
+        categories, numbers = _split(graph.edge_features, graph.edges.shape[1], fields, width, "edge")
+        if not width:
+            return categories
+        return torch.cat([categories.float(), numbers], dim=1)
+
+
+def both_directions(edges: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """The edges with the opposite added of every edge that has none; parallel edges are matched one by one.
+
+    Edges that already come in both directions, as PyG stores undirected graphs, stay as they are; loops are their own
+    opposite.
+
+    Shapes:
+        edges int64 `[2, edges]`; features `[edges, ...]` or None.
+    """
+    if not edges.numel():
+        return edges, features
+    n = int(edges.max()) + 1
+    forward, backward = edges[0] * n + edges[1], edges[1] * n + edges[0]
+    order = forward.argsort(stable=True)
+    ordered = forward[order]
+    # The k-th edge from a to b is the opposite of the k-th from b to a: it lacks one where there are no more than k.
+    nth = torch.empty_like(order)
+    nth[order] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+    opposites = torch.searchsorted(ordered, backward, right=True) - torch.searchsorted(ordered, backward)
+    lacking = (nth >= opposites) & (edges[0] != edges[1])
+    edges = torch.cat([edges, edges[:, lacking].flip(0)], dim=1)
+    return edges, None if features is None else torch.cat([features, features[lacking]])
+
+
+def read_graph(raw: Any) -> Graph:
+    """Any accepted raw graph in plain tensors, its edges checked.
+
+    Raises:
+        TypeError: `raw` is none of the accepted kinds.
+        ValueError: an edge points at a node that is not there.
+        MediaError: a file that is missing, too large, or not a graph in JSON.
+    """
+    if isinstance(raw, str | Path):
+        graph = _from_file(Path(raw))
+    elif isinstance(raw, Mapping):
+        graph = _from_mapping(raw)
+    elif hasattr(raw, "edge_index") and hasattr(raw, "num_nodes"):
+        graph = _from_pyg(raw)
+    elif hasattr(raw, "nodes") and hasattr(raw, "edges"):
+        graph = _from_networkx(raw)
+    else:
+        raise TypeError(
+            f"received {type(raw).__name__}; expected PyG Data, a networkx graph, a dict with 'n_nodes' and 'edges', "
+            "or the path of such a JSON file"
+        )
+    if graph.edges.numel() and not 0 <= int(graph.edges.min()) <= int(graph.edges.max()) < graph.n_nodes:
+        raise ValueError(
+            f"edges point at nodes {int(graph.edges.min())}..{int(graph.edges.max())}; the graph has "
+            f"{graph.n_nodes} nodes, counted from 0"
+        )
+    return graph
+
+
+def _from_pyg(data: Any) -> Graph:
+    n = data.num_nodes or 0
+    edges = data.edge_index if data.edge_index is not None else torch.zeros(2, 0, dtype=torch.int64)
+    return Graph(n_nodes=int(n), edges=edges.long(), node_features=data.x, edge_features=data.edge_attr)
+
+
+def _from_networkx(graph: Any) -> Graph:
+    index = {node: i for i, node in enumerate(graph.nodes)}
+    edges = [(index[a], index[b]) for a, b in graph.edges()]
+    node_rows = [features.get("features") for _, features in graph.nodes(data=True)]
+    edge_rows = [features.get("features") for *_, features in graph.edges(data=True)]
+    return Graph(
+        n_nodes=len(index),
+        edges=_edge_tensor(edges),
+        node_features=_rows(node_rows, "node"),
+        edge_features=_rows(edge_rows, "edge"),
+    )
+
+
+def _from_mapping(raw: Mapping[str, Any]) -> Graph:
+    if "edges" not in raw or ("n_nodes" in raw) == ("nodes" in raw):
+        raise ValueError(
+            f"a graph has the keys 'edges' and either 'n_nodes' or 'nodes'; received {sorted(map(str, raw))}"
+        )
+    if known := set(raw) - {"edges", "n_nodes", "nodes", "node_features", "edge_features"}:
+        accepted = "edges, n_nodes, nodes, node_features, edge_features"
+        raise ValueError(f"a graph has no key {min(map(str, known))!r}; known: {accepted}")
+    edges, n = raw["edges"], raw.get("n_nodes")
+    if n is None:
+        index = {name: i for i, name in enumerate(raw["nodes"])}
+        n = len(raw["nodes"])
+        if len(index) < n:
+            raise ValueError("'nodes' names a node twice")
+        try:
+            edges = [(index[a], index[b]) for a, b in edges]
+        except KeyError as error:
+            raise ValueError(f"an edge names {error.args[0]!r}, which is not among 'nodes'") from error
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise ValueError(f"n_nodes={n!r}; expected a whole number, 0 or more")
+    return Graph(
+        n_nodes=n,
+        edges=_edge_tensor(edges),
+        node_features=_table(raw.get("node_features"), "node_features"),
+        edge_features=_table(raw.get("edge_features"), "edge_features"),
+    )
+
+
+def _from_file(path: Path) -> Graph:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise MediaError(f"{path}: {size} bytes; at most {MAX_FILE_BYTES} are accepted")
+        return _from_mapping(json.loads(path.read_text(encoding="utf-8")))
+    except MediaError:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise MediaError(f"{path}: cannot be read as a graph: {error}") from error
+
+
+def _edge_tensor(edges: Any) -> Tensor:
+    if len(edges) > MAX_EDGES:
+        raise ValueError(f"{len(edges)} edges; at most {MAX_EDGES} are accepted")
+    if not len(edges):
+        return torch.zeros(2, 0, dtype=torch.int64)
+    try:
+        tensor = torch.as_tensor(edges)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"edges are not a list of pairs of node numbers: {error}") from error
+    if tensor.ndim != 2 or tensor.shape[1] != 2 or tensor.is_floating_point() or tensor.dtype == torch.bool:
+        raise ValueError(f"edges have shape {list(tensor.shape)} and {tensor.dtype}; expected pairs of node numbers")
+    return tensor.long().T.contiguous()
+
+
+def _rows(rows: Sequence[Any], kind: str) -> Tensor | None:
+    present = [row is not None for row in rows]
+    if not any(present):
+        return None
+    if not all(present):
+        raise ValueError(f"some {kind}s have the attribute 'features' and {kind} {present.index(False)} has not")
+    return _table(rows, f"{kind} attribute 'features'")
+
+
+def _table(rows: Any, name: str) -> Tensor | None:
+    if rows is None:
+        return None
+    try:
+        return torch.as_tensor(rows)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{name} are not rows of numbers of one length: {error}") from error
+
+
+def _split(rows: Tensor | None, n: int, fields: Sequence[int], width: int, kind: str) -> tuple[Tensor, Tensor]:
+    """The categorical and the continuous columns of node or edge features, checked against what was announced."""
+    columns = len(fields) + width
+    if rows is None and n:
+        raise ValueError(f"the graph has no {kind} features; {len(fields)} categorical and {width} continuous expected")
+    if rows is None or not n:
+        return torch.zeros(0, len(fields), dtype=torch.int64), torch.zeros(0, width)
+    if rows.ndim == 1 and columns == 1:
+        rows = rows[:, None]
+    if rows.shape != (n, columns):
+        raise ValueError(
+            f"{kind} features have shape {list(rows.shape)}; expected [{n}, {columns}]: {len(fields)} categorical and "
+            f"{width} continuous"
+        )
+    categories, numbers = rows[:, : len(fields)], rows[:, len(fields) :]
+    if fields:
+        whole = categories.long()
+        if categories.is_floating_point() and not torch.equal(whole.to(categories.dtype), categories):
+            raise ValueError(f"categorical {kind} features hold numbers that are not whole")
+        outside = ((whole < 0) | (whole >= torch.tensor(fields))).any(0)
+        if outside.any():
+            i = int(outside.nonzero()[0])
+            raise ValueError(
+                f"{kind} field {i} holds {int(whole[:, i].min())}..{int(whole[:, i].max())}; "
+                f"expected 0..{fields[i] - 1}"
+            )
+    return categories.long(), numbers.float()

@@ -1,0 +1,114 @@
+import base64
+import json
+
+import pytest
+from omniformer_tokenizers import BPETokenizer
+from omniformer_tokenizers.text import character_of_byte
+from omniformer_tokenizers.vocabularies import from_gpt2, from_tiktoken
+
+TEXTS = ["the cat and the dog and the bird", "def f(x):\n    return x\n", "naïve café"] * 3
+PROBES = ["the cat", "a <|endoftext|> b", "naïve 😀\n\n  x1 '", ""]
+
+
+@pytest.fixture(scope="module")
+def trained() -> BPETokenizer:
+    return BPETokenizer(vocab_size=330).fit(TEXTS)
+
+
+def test_a_tokenizer_json_gives_the_ids_of_the_library(trained, tmp_path):
+    from tokenizers import Tokenizer
+
+    path = tmp_path / "tokenizer.json"
+    trained._model.save(str(path))
+    library, ours = Tokenizer.from_file(str(path)), BPETokenizer.from_file(path)
+    assert ours.special_tokens == ("<|endoftext|>",)
+    for text in ("the cat", "naïve 😀\n\n  x1 '"):
+        assert ours(text).values.tolist() == library.encode(text).ids
+
+
+def test_gpt2_files_give_the_ids_of_transformers(trained, tmp_path):
+    from transformers import GPT2Tokenizer
+
+    trained._model.model.save(str(tmp_path))
+    vocab, merges = tmp_path / "vocab.json", tmp_path / "merges.txt"
+    ours = from_gpt2(vocab, merges)
+    theirs = GPT2Tokenizer(
+        vocab=json.loads(vocab.read_text()),
+        merges=[tuple(line.split()) for line in merges.read_text().splitlines()[1:]],
+    )
+    for text in ("the cat", "naïve 😀\n\n  x1 '"):
+        assert ours(text).values.tolist() == theirs.encode(text)
+    assert all(ours.decode(ours(text)) == text for text in PROBES)
+
+
+def test_a_tiktoken_file_gives_the_same_tokens(trained, tmp_path):
+    byte_of = {character: byte for byte, character in character_of_byte().items()}
+    bytes_of = {i: bytes(byte_of[c] for c in t) for t, i in trained._model.get_vocab().items() if i}
+    path = tmp_path / "own.tiktoken"
+    lines = [f"{base64.b64encode(bytes_of[i]).decode()} {i - 1}" for i in sorted(bytes_of)]
+    path.write_text("\n".join(lines) + "\n")
+    ours = from_tiktoken(path)
+    assert ours.end_of_text == len(lines)
+    for text in PROBES:
+        assert [i + 1 for i in ours(text).values.tolist()] == trained(text).values.tolist()
+
+
+def test_another_pattern_cuts_words_differently(trained, tmp_path):
+    path = tmp_path / "digits.tiktoken"
+    tokens = [bytes([byte]) for byte in range(256)] + [b"12"]
+    path.write_text("\n".join(f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens)))
+    assert from_tiktoken(path)("12").values.tolist() == [256]
+    assert from_tiktoken(path, pattern=r"\p{N}|[^\p{N}]+")("12").values.tolist() == [ord("1"), ord("2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("not json", "not a byte-level"), ('{"version": "1.0"}', "not a byte-level"), ("[]", "not a byte-level")],
+)
+def test_a_file_of_another_kind_is_refused_by_name(tmp_path, content, message):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"tokenizer\.json.*{message}"):
+        BPETokenizer.from_file(path)
+
+
+def test_a_vocabulary_without_all_bytes_is_refused(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    path = tmp_path / "tokenizer.json"
+    Tokenizer(models.BPE({"a": 0}, [])).save(str(path))
+    with pytest.raises(ValueError, match="no token for 255 of the 256 bytes"):
+        BPETokenizer.from_file(path)
+
+
+def test_dropping_merges_at_random_is_refused(trained, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    described = json.loads(trained._model.to_str())
+    described["model"]["dropout"] = 0.5
+    path.write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=r"dropout=0\.5"):
+        BPETokenizer.from_file(path)
+
+
+@pytest.mark.parametrize(
+    ("vocab", "merges", "message"),
+    [
+        ("[]", "", "not a JSON object"),
+        ("{", "", "not valid JSON"),
+        ('{"a": 0}', "a b c", "line 1: expected two parts"),
+        ('{"a": 0}', "#version: 0.2\na x", "not a byte-pair vocabulary"),
+        ('{"a": 0}', "", "no token for 255"),
+    ],
+)
+def test_damaged_gpt2_files_are_named(tmp_path, vocab, merges, message):
+    (tmp_path / "vocab.json").write_text(vocab)
+    (tmp_path / "merges.txt").write_text(merges)
+    with pytest.raises(ValueError, match=message):
+        from_gpt2(tmp_path / "vocab.json", tmp_path / "merges.txt")
+
+
+def test_a_damaged_tiktoken_file_is_named(tmp_path):
+    path = tmp_path / "x.tiktoken"
+    path.write_text("YQ== 0\n!!! 1\n")
+    with pytest.raises(ValueError, match=r"x\.tiktoken, line 2"):
+        from_tiktoken(path)
