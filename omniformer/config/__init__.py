@@ -6,7 +6,7 @@ ever sees an object of Hydra's.
 
 from omniformer.config.allow import allowed, allowing
 from omniformer.config.build import build, locate
-from omniformer.config.cli import entry_point
+from omniformer.config.cli import entry_point, query
 from omniformer.config.errors import BuildError, ConfigError
 from omniformer.config.report import reported
 from omniformer.config.validate import validate, validate_node
@@ -22,5 +22,6 @@ __all__ = [  # noqa: RUF022
     "ConfigError",
     "BuildError",
     "entry_point",
+    "query",
     "reported",
 ]

@@ -73,7 +73,10 @@ def kind(annotation: ast.expr | None, module_name: str) -> Kind:
         ('a whole number or null', True, True, False)
     """
     here = module(module_name)
-    return ANYTHING if annotation is None or here is None else _kind(annotation, here, 0)
+    try:
+        return ANYTHING if annotation is None or here is None else _kind(annotation, here, 0)
+    except LookupError:
+        return ANYTHING
 
 
 def _kind(node: ast.expr, here: Module, depth: int) -> Kind:

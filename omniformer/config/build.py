@@ -68,7 +68,7 @@ def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> 
         function = locate(target)
     except (LookupError, NotAllowedError) as error:
         raise BuildError(f"{key}._target_: {error.args[0]}") from None
-    given = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+    given = {str(name): value for name, value in node.items() if name not in ("_target_", "_partial_")}
     parameters = inspect.signature(function).parameters
     _refuse_unknown(given, parameters, key, target)
     arguments = {name: build(value, f"{key}.{name}", **facts) for name, value in given.items()}

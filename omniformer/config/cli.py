@@ -44,6 +44,58 @@ def entry_point(config_name: str, folder: Path | None = None) -> Callable[[Main]
     return decorate
 
 
+def query(
+    config_name: str, root: str, examples: Sequence[tuple[str, str]], folder: Path | None = None
+) -> Callable[[Main], Callable[..., Any]]:
+    """Makes a command that only looks: it composes a configuration of its own, and no folder is made.
+
+    Args:
+        config_name: the primary config file, without its ending.
+        root: the class that describes the keys of that file.
+        examples: arguments, and what they do, for `--help`.
+        folder: the folder of the configuration; None for the one that comes with the package.
+    """
+
+    def decorate(function: Main) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(arguments: Sequence[str] | None = None) -> Any:
+            given = sys.argv[1:] if arguments is None else arguments
+            with reported():
+                return _answer(function, config_name, root, examples, folder or conf_dir(), given)
+
+        return command
+
+    return decorate
+
+
+def _answer(
+    function: Main,
+    config_name: str,
+    root: str,
+    examples: Sequence[tuple[str, str]],
+    folder: Path,
+    arguments: Sequence[str],
+) -> Any:
+    line = read(arguments)
+    options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
+    defaults = default_groups(folder / f"{config_name}.yaml")
+    if line.help:
+        own = {group: names for group, names in options.items() if group.split("/")[0] in defaults}
+        print(usage(_command(), (function.__doc__ or "").strip().split("\n")[0], own, examples))
+        return None
+    composed = _composed(line, config_name, folder, repair(arguments, options, defaults), options)
+    with _composition_errors(options):
+        config = _plain(composed)
+        validate(config, groups=_offered(options), root=root)
+    if line.cfg == "job":
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(composed), end="")
+        return None
+    with allowing(config.get("allow_targets") or []):
+        return function(config)
+
+
 def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str]) -> Any:
     line = read(arguments)
     options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
@@ -88,13 +140,21 @@ def _check_composed(
     line: CommandLine, config_name: str, folder: Path, arguments: Sequence[str], options: Mapping[str, Sequence[str]]
 ) -> None:
     """Composes and checks without running, for `--cfg job`, which Hydra answers by itself."""
+    composed = _composed(line, config_name, folder, arguments, options)
+    with _composition_errors(options):
+        validate(_plain(composed), groups=_offered(options))
+
+
+def _composed(
+    line: CommandLine, config_name: str, folder: Path, arguments: Sequence[str], options: Mapping[str, Sequence[str]]
+) -> Any:
+    """The configuration that the arguments choose, as Hydra composes it."""
     from hydra import compose, initialize_config_dir
 
     own = [f"hydra.searchpath=[file://{line.config_dir.absolute()}]"] if line.config_dir else []
     overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     with _composition_errors(options), initialize_config_dir(str(folder), version_base="1.3"):
-        composed = compose(line.config_name or config_name, overrides=[*own, *overrides])
-        validate(_plain(composed), groups=_offered(options))
+        return compose(line.config_name or config_name, overrides=[*own, *overrides])
 
 
 def _with_hydra(

@@ -190,7 +190,11 @@ def _instead(found: Found, name: str) -> str:
 
 @cache
 def module(name: str) -> Module | None:
-    """The top-level names of a module, from its source file; None where there is none to read."""
+    """The top-level names of a module, from its source file; None where there is none to read.
+
+    Raises:
+        LookupError: the file is no Python.
+    """
     path = _file(name)
     if path is None:
         return None
@@ -199,7 +203,11 @@ def module(name: str) -> Module | None:
     names: dict[str, ast.AST] = {}
     stars: list[str] = []
     here = Module(name, path.name == "__init__.py", names, ())
-    for node in _bodies(ast.parse(path.read_bytes(), filename=str(path)).body):
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        raise LookupError(f"{path} cannot be read: {error}") from None
+    for node in _bodies(tree.body):
         if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             stars.append(origin(node, here))
             continue

@@ -19,13 +19,16 @@ _OPTIONS = (
 _HIDDEN = ("hydra", "local", "paths")  # groups that few people choose from
 
 
-def usage(command: str, what: str, options: Mapping[str, Sequence[str]]) -> str:
+def usage(
+    command: str, what: str, options: Mapping[str, Sequence[str]], examples: Sequence[tuple[str, str]] = _EXAMPLES
+) -> str:
     """The help text.
 
     Args:
         command: how the program is called.
         what: the first line of its docstring.
         options: the options of each config group, by name.
+        examples: arguments, and what they do.
 
     Example:
         >>> print(usage("train", "Trains.", {"debug": ["fast"]}).splitlines()[2])
@@ -48,6 +51,6 @@ def usage(command: str, what: str, options: Mapping[str, Sequence[str]]) -> str:
         "",
         "examples:",
     ]
-    for arguments, meaning in _EXAMPLES:
+    for arguments, meaning in examples:
         lines += [f"  {command} {arguments}", f"      {meaning}"]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from omniformer.config.accepts import Kind, is_node, kind
 from omniformer.config.allow import NotAllowedError, allowed, allowing
@@ -17,22 +18,24 @@ _META = ("_target_", "_partial_")
 _SINGLE = ("tokenizer", "embedder", "data", "task")
 
 
-def validate(config: Mapping[str, object], *, groups: Iterable[str] = ()) -> None:
+def validate(config: Mapping[str, object], *, groups: Iterable[str] = (), root: str = _ROOT) -> None:
     """Checks a composed configuration; returns if it can be built.
 
     Args:
         config: the whole configuration as plain values, interpolations resolved.
         groups: names of config groups, offered beside the keys where a misspelt one is near.
+        root: the class that describes the keys of the configuration; those of a run by default.
 
     Raises:
         ConfigError: names every mistake: the key, what was received, what is accepted, the nearest valid name.
     """
     checker = _Checker(frozenset(groups))
+    config = _with_text_keys(config)
     own = config.get("allow_targets") or []
     known = list(own) if isinstance(own, list | tuple) and all(isinstance(each, str) for each in own) else []
     try:
         with allowing(known):
-            checker.root(config)
+            checker.root(config) if root == _ROOT else checker.other(config, root)
     except ConfigError:
         raise
     except ValueError as error:
@@ -53,7 +56,7 @@ def validate_node(node: object, key: str = "config") -> None:
         omniformer.config.errors.ConfigError: optim.lr: received -1, accepted: a number: above 0
     """
     checker = _Checker(frozenset())
-    checker.value(node, key, {})
+    checker.value(_with_text_keys(node), key, {})
     if checker.problems:
         raise ConfigError(checker.problems)
 
@@ -80,6 +83,12 @@ class _Checker:
         outer = {name: Setting(name, value) for name, value in config.items() if isinstance(value, int | float)}
         for name, value in config.items():
             self.value(value, name, outer)
+
+    def other(self, config: Mapping[str, object], root: str) -> None:
+        """A configuration that is not that of a run."""
+        self.section(config, "", root, also=self.groups)
+        for name, value in config.items():
+            self.value(value, name, {})
 
     def section(self, values: Mapping[str, object], key: str, target: str, also: Iterable[str] = ()) -> None:
         """The keys of a mapping that is no part itself, against the class that describes it."""
@@ -157,6 +166,13 @@ class _Checker:
         for name in _SINGLE:
             if (config.get(name) is not None) != wanted:
                 self.problems.append(f"{name}: {why} {name} {what}")
+
+
+def _with_text_keys(value: Any) -> Any:
+    """A copy whose keys are all text: YAML reads some, such as 1 or true, as other things."""
+    if isinstance(value, Mapping):
+        return {str(name): _with_text_keys(child) for name, child in value.items()}
+    return [_with_text_keys(child) for child in value] if isinstance(value, list | tuple) else value
 
 
 def _unknown(name: str, key: str, described: Signature, also: Iterable[str]) -> str:

@@ -28,8 +28,8 @@ class Bias(nn.Module):
 class ALiBi(Bias):
     """`-slope * distance` with a fixed slope for each head ([Press et al. 2021](https://arxiv.org/abs/2108.12409)).
 
-    Slopes are powers of `2^(-8 / n_heads)`; where the number of heads is no power of two, the authors' way of filling up.
-    The distance counts places in the sample, both ways.
+    Slopes are powers of `2^(-8 / n_heads)`; where the number of heads is no power of two, the authors' way of filling
+    up. The distance counts places in the sample, both ways.
 
     Args:
         n_heads: number of query heads.
@@ -47,6 +47,7 @@ class ALiBi(Bias):
         self.slopes: Tensor
 
     def forward(self, query: View, key: View) -> Tensor:
+        """The scores to add, `[heads, *pairs]`."""
         distance = (query.index - key.index).abs()
         return -_per_head(self.slopes, distance) * distance
 
@@ -59,8 +60,8 @@ def _slopes(n_heads: int) -> list[float]:
 
 
 class T5Buckets(Bias):
-    """A learned number for each head and bucket of distances ([Raffel et al. 2020](https://arxiv.org/abs/1910.10683), 2.1):
-    near distances have a bucket each, far ones share buckets of growing width.
+    """A learned number for each head and bucket of distances ([Raffel et al. 2020](https://arxiv.org/abs/1910.10683),
+    2.1): near distances have a bucket each, far ones share buckets of growing width.
 
     Args:
         n_heads: number of query heads.
@@ -90,14 +91,15 @@ class T5Buckets(Bias):
         self.side = n_buckets // 2 if bidirectional else n_buckets
         if self.side < 2 or max_distance <= self.side // 2:
             raise ValueError(
-                f"n_buckets={n_buckets} gives {self.side} buckets a side, at least 2 are needed; max_distance={max_distance} "
-                f"must exceed {self.side // 2}, the distances with a bucket each"
+                f"n_buckets={n_buckets} gives {self.side} buckets a side, at least 2 are needed; "
+                f"max_distance={max_distance} must exceed {self.side // 2}, the distances with a bucket each"
             )
         self.max_distance, self.bidirectional, self.init_std = max_distance, bidirectional, init_std
         self.table = nn.Parameter(torch.empty(n_buckets, n_heads))
         self.reset_parameters()
 
     def forward(self, query: View, key: View) -> Tensor:
+        """The scores to add, `[heads, *pairs]`."""
         return self.table[self.bucket(key.index - query.index)].movedim(-1, 0)
 
     def bucket(self, offset: Tensor) -> Tensor:
@@ -121,7 +123,8 @@ class T5Buckets(Bias):
 
 class RelativeTable(Bias):
     """A learned number for each head and difference of coordinates: in one dimension after
-    [Shaw et al. 2018](https://arxiv.org/abs/1803.02155), in two after [Liu et al. 2021](https://arxiv.org/abs/2103.14030) (Swin).
+    [Shaw et al. 2018](https://arxiv.org/abs/1803.02155), in two after [Liu et al.
+    2021](https://arxiv.org/abs/2103.14030) (Swin).
 
     It reads the layout's positions, or the order of tokens where it has none. Differences beyond `max_distances` share
     the last number, as in Shaw et al. Positions are rounded to whole numbers.
@@ -132,8 +135,8 @@ class RelativeTable(Bias):
         init_std: deviation of the numbers at the start; 0.02 as in Swin.
 
     Raises:
-        ValueError: `max_distances` is empty or holds a number below 0; at first use, the positions have another number of
-            axes.
+        ValueError: `max_distances` is empty or holds a number below 0; at first use, the positions have another number
+            of axes.
     """
 
     no_weight_decay = ("table",)
@@ -147,6 +150,7 @@ class RelativeTable(Bias):
         self.reset_parameters()
 
     def forward(self, query: View, key: View) -> Tensor:
+        """The scores to add, `[heads, *pairs]`."""
         places = []
         for axis, most in enumerate(self.max_distances):
             difference = self._coordinate(key, axis) - self._coordinate(query, axis)
@@ -159,7 +163,9 @@ class RelativeTable(Bias):
             return view.index
         given = 1 if positions is None else positions.shape[1]
         if positions is None or given != axes:
-            raise ValueError(f"positions have {given} axes, this table has {axes} (max_distances={list(self.max_distances)})")
+            raise ValueError(
+                f"positions have {given} axes, this table has {axes} (max_distances={list(self.max_distances)})"
+            )
         return positions[view.token, axis].round().long()
 
     def reset_parameters(self) -> None:

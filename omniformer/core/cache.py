@@ -16,8 +16,8 @@ from omniformer.core.slots import Rows, Slots
 class LayerCache:
     """The cache of one layer: keys and values of the tokens read so far, and of the memory that cross-attention reads.
 
-    `state` is for layers that carry a few numbers from token to token instead of keys and values (recurrent layers, linear
-    attention): named tensors with one row a sample, which the layer itself reads and replaces.
+    `state` is for layers that carry a few numbers from token to token instead of keys and values (recurrent layers,
+    linear attention): named tensors with one row a sample, which the layer itself reads and replaces.
     """
 
     def __init__(self, owner: "KVCache") -> None:
@@ -29,8 +29,8 @@ class LayerCache:
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Adds the new tokens' keys and values and returns those of all tokens still held.
 
-        Both are kept without gradient. Where all samples hold equally many tokens, the result is a view of the cache and
-        nothing is copied.
+        Both are kept without gradient. Where all samples hold equally many tokens, the result is a view of the cache
+        and nothing is copied.
 
         Shapes:
             `[new tokens, kv_heads, head_dim]` → `[held tokens, kv_heads, head_dim]`, packed, or
@@ -57,8 +57,8 @@ class LayerCache:
 class KVCache:
     """The cache of all layers of a decoder; it grows, its memory doubling when it is full.
 
-    A step of decoding is `layout, _ = cache.extend(lengths)`, then `core(x, layout, rule, cache=cache)`. Samples may have
-    prompts of different lengths, and any of them may add no token in a step.
+    A step of decoding is `layout, _ = cache.extend(lengths)`, then `core(x, layout, rule, cache=cache)`. Samples may
+    have prompts of different lengths, and any of them may add no token in a step.
 
     Args:
         n_layers: layers of the decoder.
@@ -140,7 +140,9 @@ class KVCache:
         if memory is not None and self._given is None:
             self.memory, self._given = memory, memory.x
         if memory is not None and memory.x is not self._given:
-            raise ValueError("this cache keeps keys and values of the memory it was given first; make a new cache for another")
+            raise ValueError(
+                "this cache keeps keys and values of the memory it was given first; make a new cache for another"
+            )
         return self.memory
 
     def reorder(self, samples: Tensor) -> None:
@@ -191,8 +193,8 @@ class StaticCache(KVCache):
         device: where keys and values lie.
 
     Raises:
-        ValueError: `capacity` is below 1; at `extend`, a sample would have more tokens than `capacity`. The cache is then
-            as it was.
+        ValueError: `capacity` is below 1; at `extend`, a sample would have more tokens than `capacity`. The cache is
+            then as it was.
     """
 
     def __init__(self, *, n_layers: int, n_samples: int, capacity: int, device: torch.device | str = "cpu") -> None:
@@ -205,7 +207,8 @@ class StaticCache(KVCache):
         grown = super()._grown(new_lengths)
         if len(grown) and int(grown.max()) > self.capacity:
             raise ValueError(
-                f"sample {int(grown.argmax())} would have {int(grown.max())} tokens; this cache has capacity={self.capacity}"
+                f"sample {int(grown.argmax())} would have {int(grown.max())} tokens; this cache has "
+                f"capacity={self.capacity}"
             )
         return grown
 
@@ -217,8 +220,8 @@ class SlidingCache(KVCache):
     """A cache of the last tokens and the very first ones ([Xiao et al. 2023](https://arxiv.org/abs/2309.17453),
     StreamingLLM): its memory does not depend on how much was read.
 
-    It serves rules that look no further back, such as `Causal() & (Window(left=window - 1) | Sinks(sinks))`. Tokens keep
-    the positions they were read with, so decoding equals one pass over everything under the same rule.
+    It serves rules that look no further back, such as `Causal() & (Window(left=window - 1) | Sinks(sinks))`. Tokens
+    keep the positions they were read with, so decoding equals one pass over everything under the same rule.
 
     Args:
         n_layers: layers of the decoder.
@@ -246,8 +249,8 @@ class SlidingCache(KVCache):
         if reach.left >= self.window or reach.sinks > self.sinks or reach.scattered:
             left = "any number of" if reach.scattered or reach.left >= UNBOUNDED else reach.left
             raise ValueError(
-                f"{rule} looks {left} tokens back and at {reach.sinks} first tokens; this cache keeps window={self.window} "
-                f"with the new token and sinks={self.sinks}"
+                f"{rule} looks {left} tokens back and at {reach.sinks} first tokens; this cache keeps "
+                f"window={self.window} with the new token and sinks={self.sinks}"
             )
         return super().plan(rule, kernel=kernel)
 

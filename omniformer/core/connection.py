@@ -53,7 +53,8 @@ class PreNorm(nn.Module):
 
 
 class PostNorm(PreNorm):
-    """`norm(x + branch(x))`, as in the first transformer ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.1).
+    """`norm(x + branch(x))`, as in the first transformer ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762),
+    3.1).
 
     Arguments as for `PreNorm`.
     """
@@ -119,9 +120,9 @@ class LayerScale(PreNorm):
 
 
 class TanhGate(PreNorm):
-    """`x + tanh(gate) * branch(norm(x))` with one learned gate that begins at zero, so that a trained model into which the
-    branch is put says at first exactly what it said before ([Alayrac et al. 2022](https://arxiv.org/abs/2204.14198),
-    Flamingo, 3.2).
+    """`x + tanh(gate) * branch(norm(x))` with one learned gate that begins at zero, so that a trained model into which
+    the branch is put says at first exactly what it said before ([Alayrac et al.
+    2022](https://arxiv.org/abs/2204.14198), Flamingo, 3.2).
 
     Arguments as for `PreNorm`.
     """
@@ -185,7 +186,9 @@ class AdaptiveNorm(PreNorm):
         if condition is None:
             raise ValueError(f"AdaptiveNorm needs a condition; call the core with condition [samples, {wanted}]")
         if condition.shape[-1] != wanted:
-            raise ValueError(f"condition has {condition.shape[-1]} features, AdaptiveNorm was built with d_condition={wanted}")
+            raise ValueError(
+                f"condition has {condition.shape[-1]} features, AdaptiveNorm was built with d_condition={wanted}"
+            )
         # Mapped sample by sample, then handed to the tokens: a sample has many tokens and one condition.
         shift, scale, gate = self.modulation(F.silu(condition))[context.plan.layout.sample].chunk(3, dim=-1)
         return shift, scale, gate

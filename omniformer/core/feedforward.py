@@ -37,7 +37,13 @@ class FeedForward(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, *, d_ff: int | None = None, activation: Activation = "gelu", dropout: float = 0.0, bias: bool = True
+        self,
+        d_model: int,
+        *,
+        d_ff: int | None = None,
+        activation: Activation = "gelu",
+        dropout: float = 0.0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         d_ff = 4 * d_model if d_ff is None else d_ff
@@ -57,8 +63,8 @@ class FeedForward(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """`down(activation(gate(x)) * up(x))` ([Shazeer 2020](https://arxiv.org/abs/2002.05202)): SwiGLU with "silu", GEGLU with
-    "gelu".
+    """`down(activation(gate(x)) * up(x))` ([Shazeer 2020](https://arxiv.org/abs/2002.05202)): SwiGLU with "silu", GEGLU
+    with "gelu".
 
     Args:
         d_model: width of the residual stream.
@@ -74,7 +80,13 @@ class GatedFeedForward(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, *, d_ff: int | None = None, activation: Activation = "silu", dropout: float = 0.0, bias: bool = False
+        self,
+        d_model: int,
+        *,
+        d_ff: int | None = None,
+        activation: Activation = "silu",
+        dropout: float = 0.0,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         d_ff = -(-d_model // 3) * 8 if d_ff is None else d_ff

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class Frequencies(nn.Module):
     """Fixed float32 numbers that move with a model from device to device but never change dtype.
 
-    `model.to(torch.bfloat16)` would round a float buffer, and angles far from the origin with it; the bits of the numbers,
-    held as integers, are left alone.
+    `model.to(torch.bfloat16)` would round a float buffer, and angles far from the origin with it; the bits of the
+    numbers, held as integers, are left alone.
 
     Args:
         frequency: angle that one position turns, by feature pair.

@@ -10,12 +10,12 @@ from omniformer.core.layout import Layout, View
 
 
 class ShortestPath(Bias):
-    """A learned number for each head and distance along edges ([Ying et al. 2021](https://arxiv.org/abs/2106.05234), Graphormer,
-    3.1.2).
+    """A learned number for each head and distance along edges ([Ying et al. 2021](https://arxiv.org/abs/2106.05234),
+    Graphormer, 3.1.2).
 
     It reads the layout's `pairs["shortest_path"]` (-1 where there is no path); a layout without has its distances found
-    from the edges, once for each batch. Distances from key to query count, along the direction in which attention follows
-    edges. Longer distances than `max_distance` share a number, and so do pairs without a path.
+    from the edges, once for each batch. Distances from key to query count, along the direction in which attention
+    follows edges. Longer distances than `max_distance` share a number, and so do pairs without a path.
 
     Args:
         n_heads: number of query heads.
@@ -39,6 +39,7 @@ class ShortestPath(Bias):
         self.reset_parameters()
 
     def forward(self, query: View, key: View) -> Tensor:
+        """The scores to add, `[heads, *pairs]`."""
         layout = _same_layout(query, key, "ShortestPath")
         distances = layout.pairs.get("shortest_path")
         if distances is None:
@@ -60,8 +61,8 @@ class ShortestPath(Bias):
 
 
 class EdgeBias(Bias):
-    """A learned number for each head and edge, from what the edge is; zero where there is no edge, and the sum where several
-    edges join the same two tokens.
+    """A learned number for each head and edge, from what the edge is; zero where there is no edge, and the sum where
+    several edges join the same two tokens.
 
     Args:
         n_heads: number of query heads.
@@ -70,9 +71,9 @@ class EdgeBias(Bias):
         init_std: deviation of the weights at the start.
 
     Raises:
-        ValueError: an edge has neither fields nor features; at first use, the layout has no edges or edge features, they
-            have another number of columns, a category lies outside its vocabulary, or queries and keys are not the same
-            tokens.
+        ValueError: an edge has neither fields nor features; at first use, the layout has no edges or edge features,
+            they have another number of columns, a category lies outside its vocabulary, or queries and keys are not the
+            same tokens.
     """
 
     no_weight_decay = ("table",)
@@ -87,20 +88,27 @@ class EdgeBias(Bias):
     ) -> None:
         super().__init__()
         if not edge_vocab_sizes and edge_features < 1:
-            raise ValueError(f"edge_vocab_sizes={list(edge_vocab_sizes)} and edge_features={edge_features}: one must be given")
+            raise ValueError(
+                f"edge_vocab_sizes={list(edge_vocab_sizes)} and edge_features={edge_features}: one must be given"
+            )
         self.sizes, self.n_features, self.init_std = tuple(edge_vocab_sizes), edge_features, init_std
         # All fields' categories one below the other, then one row for each continuous number.
         self.table = nn.Parameter(torch.empty(sum(self.sizes) + edge_features, n_heads))
         self.reset_parameters()
 
     def forward(self, query: View, key: View) -> Tensor:
+        """The scores to add, `[heads, *pairs]`."""
         layout = _same_layout(query, key, "EdgeBias")
         pairs, edge_pair = layout.memo("joined pairs", lambda: _joined(layout))
         scores = self._scores(layout)
         by_pair = scores.new_zeros(len(pairs) + 1, scores.shape[1]).index_add(0, edge_pair, scores)
         wanted = query.token * layout.n_tokens + key.token
         place = torch.searchsorted(pairs, wanted)
-        found = pairs[place.clamp(max=len(pairs) - 1)] == wanted if len(pairs) else torch.zeros_like(place, dtype=torch.bool)
+        found = (
+            pairs[place.clamp(max=len(pairs) - 1)] == wanted
+            if len(pairs)
+            else torch.zeros_like(place, dtype=torch.bool)
+        )
         # The last row stands for "no edge" and stays zero.
         return by_pair[torch.where(found, place, len(pairs))].movedim(-1, 0)
 
@@ -113,7 +121,8 @@ class EdgeBias(Bias):
         n_fields = len(self.sizes)
         if columns.shape[1] != n_fields + self.n_features:
             raise ValueError(
-                f"edges have {columns.shape[1]} features; this bias has {n_fields} fields and {self.n_features} features"
+                f"edges have {columns.shape[1]} features; this bias has {n_fields} fields and "
+                f"{self.n_features} features"
             )
         numbers = columns[:, n_fields:].to(self.table.dtype) @ self.table[sum(self.sizes) :]
         if not n_fields:
@@ -121,7 +130,9 @@ class EdgeBias(Bias):
         fields = columns[:, :n_fields].long()
         sizes = torch.tensor(self.sizes, device=fields.device)
         if len(fields) and fields.device.type == "cpu" and bool(((fields < 0) | (fields >= sizes)).any()):
-            raise ValueError(f"an edge has a category outside edge_vocab_sizes={list(self.sizes)}: {fields.amax(0).tolist()}")
+            raise ValueError(
+                f"an edge has a category outside edge_vocab_sizes={list(self.sizes)}: {fields.amax(0).tolist()}"
+            )
         return numbers + self.table[fields + sizes.cumsum(0) - sizes].sum(1)
 
     def reset_parameters(self) -> None:
@@ -147,7 +158,9 @@ def shortest_paths(layout: Layout) -> Tensor:
         [[0, -1, -1], [1, 0, -1], [2, 1, 0]]
     """
     if layout.edges is None:
-        raise ValueError("shortest paths need edges, and the layout has none; pass Layout(edges=...) or pairs['shortest_path']")
+        raise ValueError(
+            "shortest paths need edges, and the layout has none; pass Layout(edges=...) or pairs['shortest_path']"
+        )
     longest = int(layout.lengths.max()) if layout.n_samples else 0
     source, target = layout.edges
     place = torch.arange(layout.n_tokens, device=layout.device) - layout.offsets[layout.sample]

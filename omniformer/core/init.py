@@ -13,8 +13,8 @@ def linear_(linear: nn.Linear, std: float) -> None:
 
 
 def depth_scaled(std: float, n_layers: int) -> float:
-    """The deviation for maps back onto the residual stream: `std / sqrt(2 n_layers)`, so that the stream's variance does
-    not grow with depth (GPT-2, [Radford et al. 2019](https://openai.com/research/better-language-models), 2.3).
+    """The deviation for maps back onto the residual stream: `std / sqrt(2 n_layers)`, so that the stream's variance
+    does not grow with depth (GPT-2, [Radford et al. 2019](https://openai.com/research/better-language-models), 2.3).
 
     Example:
         >>> depth_scaled(0.02, 2)
@@ -27,8 +27,8 @@ def reset(part: nn.Module, std: float, output_std: float) -> None:
     """Draws the weights of a part and of all parts inside it anew.
 
     A part says how by a method `reset_parameters`. Parts that end in a map back onto the residual stream take two
-    deviations, `reset_parameters(std, output_std)`; all others none. Linear maps and tables of PyTorch itself are drawn by
-    the part that holds them.
+    deviations, `reset_parameters(std, output_std)`; all others none. Linear maps and tables of PyTorch itself are drawn
+    by the part that holds them.
 
     Args:
         std: deviation for the maps in.

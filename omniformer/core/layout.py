@@ -167,9 +167,11 @@ class Layout:
         return self._memo[name]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same layout with its tensors on `device`; `lengths` stays on the host."""
+        """The same layout with its tensors on `device`; `lengths` and `start` stay on the host."""
         moved = {
-            f.name: _to(getattr(self, f.name), device, non_blocking) for f in fields(self) if f.init and f.name != "lengths"
+            f.name: _to(getattr(self, f.name), device, non_blocking)
+            for f in fields(self)
+            if f.init and f.name not in ("lengths", "start")
         }
         return replace(self, **{**moved, "device": device})  # pyright: ignore[reportArgumentType]
 

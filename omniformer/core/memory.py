@@ -48,7 +48,9 @@ class Memory:
         tokens = tokens_of(self.layout, samples)
         old = self.layout
         start, prefix = (None if each is None else each[samples.to(each.device)] for each in (old.start, old.prefix))
-        places, positions, modality = (None if each is None else each[tokens] for each in (old.places, old.positions, old.modality))
+        places, positions, modality = (
+            None if each is None else each[tokens] for each in (old.places, old.positions, old.modality)
+        )
         layout = Layout(
             lengths=old.lengths[samples.cpu()],
             start=start,

@@ -18,9 +18,9 @@ class MixtureOfExperts(nn.Module):
 
     Two auxiliary losses reach the task through the core's `losses`, weighted already: "load_balance" is
     `n_experts * sum(share of choices * mean probability)`, 1 when all experts are asked equally
-    ([Fedus et al. 2021](https://arxiv.org/abs/2101.03961), 2.2); "router_z" is the mean square of the log of the router's
-    partition sum, which keeps logits small ([Zoph et al. 2022](https://arxiv.org/abs/2202.08906), 3.2). Each expert's share
-    of the choices stands in the core's `stages` as "blocks.<layer>.expert_load".
+    ([Fedus et al. 2021](https://arxiv.org/abs/2101.03961), 2.2); "router_z" is the mean square of the log of the
+    router's partition sum, which keeps logits small ([Zoph et al. 2022](https://arxiv.org/abs/2202.08906), 3.2). Each
+    expert's share of the choices stands in the core's `stages` as "blocks.<layer>.expert_load".
 
     Args:
         d_model: width of the residual stream.

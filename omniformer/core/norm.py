@@ -47,5 +47,3 @@ class RMSNorm(nn.Module):
     def reset_parameters(self) -> None:
         """Sets the gain to one."""
         nn.init.ones_(self.weight)
-
-

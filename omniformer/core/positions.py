@@ -57,8 +57,8 @@ class NoPositions(Position):
 
 
 class Sinusoidal(Position):
-    """Sines and cosines of geometrically spaced wavelengths ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.5):
-    `PE(pos, 2i) = sin(pos / base^(2i / d))` and `PE(pos, 2i + 1) = cos(...)`.
+    """Sines and cosines of geometrically spaced wavelengths ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762),
+    3.5): `PE(pos, 2i) = sin(pos / base^(2i / d))` and `PE(pos, 2i + 1) = cos(...)`.
 
     With several axes each has its own share of the features, one beside the other; features left over stay zero.
 
@@ -118,8 +118,8 @@ class Fourier(Position):
         d_model: width of the vectors.
         n_axes: number of coordinates of a token.
         n_frequencies: random projections.
-        scale: deviation of the frequencies, in turns for one unit of position. Large values tell near tokens apart, small
-            ones make near tokens alike; it should be about one over the distance that matters.
+        scale: deviation of the frequencies, in turns for one unit of position. Large values tell near tokens apart,
+            small ones make near tokens alike; it should be about one over the distance that matters.
     """
 
     def __init__(self, *, d_model: int, n_axes: int = 1, n_frequencies: int = 64, scale: float = 1.0) -> None:
@@ -177,8 +177,8 @@ class Projected(Position):
 
 
 class Learned(Position):
-    """A learned vector for each place of a grid ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), 3.1), read between
-    the places by linear interpolation along each axis.
+    """A learned vector for each place of a grid ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), 3.1),
+    read between the places by linear interpolation along each axis.
 
     Args:
         d_model: width of the vectors.
@@ -189,8 +189,8 @@ class Learned(Position):
         init_std: deviation of the vectors at the start; 0.02 as in BERT and ViT.
 
     Raises:
-        ValueError: `sizes` is empty or has a number below 1, or disagrees with `n_axes`; at first use, a coordinate lies
-            outside the grid.
+        ValueError: `sizes` is empty or has a number below 1, or disagrees with `n_axes`; at first use, a coordinate
+            lies outside the grid.
 
     Example:
         >>> Learned(d_model=4, sizes=[8, 8])(torch.tensor([[0.0, 7.0]])).shape
@@ -216,7 +216,8 @@ class Learned(Position):
             raise ValueError(f"sizes={list(sizes)} are {len(sizes)} axes, and n_axes={n_axes}; they must agree")
         if coordinates not in ("index", "unit"):
             raise ValueError(f"coordinates={coordinates!r} is unknown; choose 'index' or 'unit'")
-        self.sizes, self.coordinates, self.init_std = tuple(sizes), coordinates, init_std
+        self.sizes, self.init_std = tuple(sizes), init_std
+        self.coordinates: Literal["index", "unit"] = coordinates
         self.table = nn.Parameter(torch.empty(*sizes, d_model))
         self.reset_parameters()
 
@@ -248,7 +249,8 @@ class Learned(Position):
         wrong = ((place < -slack) | (place > size - 1 + slack)).any(-1)
         if place.device.type == "cuda":
             # To read the answer here would stop the host until the GPU is done; the GPU raises by itself.
-            torch._assert_async(~wrong.any(), f"a position lies outside the learned grid of sizes {list(self.sizes)}")
+            message = f"a position lies outside the learned grid of sizes {list(self.sizes)}"
+            torch._assert_async(~wrong.any(), message)  # pyright: ignore[reportPrivateImportUsage]
         elif bool(wrong.any()):
             first = int(wrong.nonzero()[0])
             raise ValueError(

@@ -62,7 +62,11 @@ class Registers(nn.Module):
         rows = torch.arange(longer.n_tokens, device=x.device)
         is_register = torch.ones_like(rows, dtype=torch.bool).index_fill(0, place, False)
         registers = self.tokens.to(x.dtype).repeat(layout.n_samples, 1)
-        mixed = x.new_zeros(longer.n_tokens, self.d_model).index_copy(0, rows[is_register], registers).index_copy(0, place, x)
+        mixed = (
+            x.new_zeros(longer.n_tokens, self.d_model)
+            .index_copy(0, rows[is_register], registers)
+            .index_copy(0, place, x)
+        )
         return self.core(mixed, longer, rule, condition=condition, stages=stages, losses=losses)[place]
 
     def reset_parameters(self) -> None:
@@ -80,7 +84,9 @@ class _BesideRegisters(Rule):
 
     def __post_init__(self) -> None:
         if self.rule.reach().right == 0:
-            raise ValueError(f"{self.rule} forbids later tokens, which registers would hand on; use it without Registers")
+            raise ValueError(
+                f"{self.rule} forbids later tokens, which registers would hand on; use it without Registers"
+            )
 
     def attend(self, query: View, key: View) -> Tensor:
         register = (query.index < self.n) | (key.index < self.n)

@@ -220,24 +220,25 @@ class _Random:
     @classmethod
     def now(cls, x: Tensor) -> Self:
         """The state of the moment, on the host and on the device of x."""
-        devices, states = get_device_states(x)
+        devices, states = get_device_states(x) if x.is_cuda else ([], [])
+        device_type = "cuda" if x.is_cuda else "cpu"
         return cls(
             host=torch.get_rng_state(),
             devices=devices,
             states=states,
-            device_type=x.device.type,
-            autocast=torch.is_autocast_enabled(x.device.type),
-            dtype=torch.get_autocast_dtype(x.device.type),
+            device_type=device_type,
+            autocast=torch.is_autocast_enabled(device_type),
+            dtype=torch.get_autocast_dtype(device_type),
         )
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
         """Runs what is inside with that state, and puts today's back."""
         autocast = torch.autocast(self.device_type, dtype=self.dtype, enabled=self.autocast)
-        with torch.random.fork_rng(self.devices, device_type=self.device_type if self.devices else "cuda"), autocast:
+        with torch.random.fork_rng(self.devices), autocast:
             torch.set_rng_state(self.host)
             if self.devices:
-                set_device_states(self.devices, self.states, device_type=self.device_type)
+                set_device_states(self.devices, self.states)
             yield
 
 

@@ -49,12 +49,13 @@ class Rotary(nn.Module):
         head_dim: features of a head.
         n_axes: number of coordinates; tokens with fewer are taken to lie at 0 on the others.
         base: the longest wavelength is about `2 pi base` positions; 10,000 as in the paper.
-        rotated: features of a head that are rotated, the first ones; all of them by default. GPT-NeoX rotates a quarter.
+        rotated: features of a head that are rotated, the first ones; all of them by default. GPT-NeoX rotates a
+            quarter.
         scaling: how to read longer contexts than in training: `LinearScaling`, `NTKScaling`, `YaRN`, `Llama3Scaling`.
 
     Raises:
-        ValueError: `rotated` is odd, has fewer than two features for each axis, or is more than `head_dim`; at first use,
-            the layout's positions have more axes than `n_axes`.
+        ValueError: `rotated` is odd, has fewer than two features for each axis, or is more than `head_dim`; at first
+            use, the layout's positions have more axes than `n_axes`.
 
     Example:
         >>> rotation = Rotary(head_dim=8)(Layout.from_lengths(3))
@@ -75,8 +76,8 @@ class Rotary(nn.Module):
         rotated = head_dim if rotated is None else rotated
         if rotated % 2 or rotated < 2 * n_axes or rotated > head_dim:
             raise ValueError(
-                f"rotated={rotated} features of head_dim={head_dim} must be even, at most head_dim, and at least 2 for each "
-                f"of n_axes={n_axes}"
+                f"rotated={rotated} features of head_dim={head_dim} must be even, at most head_dim, and at least 2 "
+                f"for each of n_axes={n_axes}"
             )
         per_axis = rotated // 2 // n_axes
         frequency = base ** -(torch.arange(per_axis, dtype=torch.float64) / per_axis)

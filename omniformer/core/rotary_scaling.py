@@ -41,6 +41,7 @@ class LinearScaling(Scaling):
         self.factor = _checked(factor)
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
+        """The new frequencies, float64 `[frequencies]`."""
         return frequency / self.factor
 
 
@@ -60,6 +61,7 @@ class NTKScaling(Scaling):
         self.factor = _checked(factor)
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
+        """The new frequencies, float64 `[frequencies]`."""
         n = len(frequency)
         if n == 1:
             return frequency
@@ -81,7 +83,9 @@ class YaRN(Scaling):
         ValueError: `factor` or `original_seq_len` is below 1.
     """
 
-    def __init__(self, *, factor: float, original_seq_len: int, beta_fast: float = 32.0, beta_slow: float = 1.0) -> None:
+    def __init__(
+        self, *, factor: float, original_seq_len: int, beta_fast: float = 32.0, beta_slow: float = 1.0
+    ) -> None:
         self.factor = _checked(factor)
         if original_seq_len < 1:
             raise ValueError(f"original_seq_len={original_seq_len} must be at least 1")
@@ -89,6 +93,7 @@ class YaRN(Scaling):
         self.amplitude = 0.1 * math.log(factor) + 1.0
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
+        """The new frequencies, float64 `[frequencies]`."""
         n = len(frequency)
 
         def place(turns: float) -> float:
@@ -125,6 +130,7 @@ class Llama3Scaling(Scaling):
         self.original_seq_len, self.low, self.high = original_seq_len, low, high
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
+        """The new frequencies, float64 `[frequencies]`."""
         turns = self.original_seq_len * frequency / (2 * math.pi)
         kept = ((turns - self.low) / (self.high - self.low)).clamp(0, 1)
         return frequency * kept + frequency / self.factor * (1 - kept)

@@ -26,7 +26,9 @@ class Slots:
         start and lengths int64 `[samples]`, on the host.
     """
 
-    def __init__(self, start: Tensor, new: Layout, lengths: Tensor, *, sinks: int = 0, window: int | None = None) -> None:
+    def __init__(
+        self, start: Tensor, new: Layout, lengths: Tensor, *, sinks: int = 0, window: int | None = None
+    ) -> None:
         self.start, self.new, self.length = start, new, lengths
         self.sinks, self.window = sinks, window
         # A step of several tokens may overwrite what its first token still has to see: it reads before it writes.
@@ -58,7 +60,11 @@ class Slots:
     @cached_property
     def span(self) -> slice | None:
         """The columns written, where they are the same run of columns in every sample."""
-        if not len(self.start) or (self.start != self.start[0]).any() or (self.new.lengths != self.new.lengths[0]).any():
+        if (
+            not len(self.start)
+            or (self.start != self.start[0]).any()
+            or (self.new.lengths != self.new.lengths[0]).any()
+        ):
             return None
         first, count = int(self.start[0]), int(self.new.lengths[0])
         columns = self.column(torch.tensor([first, max(first + count - 1, first)]))
@@ -136,7 +142,9 @@ class Rows:
     @staticmethod
     def _write(rows: Tensor, new: Tensor, slots: Slots) -> None:
         if slots.span is not None:
-            rows[:, slots.span] = new.unflatten(0, (len(rows), -1)) if len(new) else new.new_zeros(len(rows), 0, *new.shape[1:])
+            rows[:, slots.span] = (
+                new.unflatten(0, (len(rows), -1)) if len(new) else new.new_zeros(len(rows), 0, *new.shape[1:])
+            )
         else:
             tokens, row, column = slots.written
             rows[row, column] = new[tokens].to(rows.dtype)

@@ -47,9 +47,9 @@ class Transformer(nn.Module):
         dropout: of the output of every branch.
         stochastic_depth: chance to skip a branch in the last block; it grows linearly from 0 in the first.
         init_std: deviation of initial weights; 0.02 as in GPT-2 and BERT.
-        output_init: of the maps back onto the residual stream: "depth_scaled" divides by `sqrt(2 n_layers)`, "zero" lets
-            every block begin as the identity ([Zhang et al. 2019](https://arxiv.org/abs/1901.09321)), "same" draws as
-            elsewhere.
+        output_init: of the maps back onto the residual stream: "depth_scaled" divides by `sqrt(2 n_layers)`, "zero"
+            lets every block begin as the identity ([Zhang et al. 2019](https://arxiv.org/abs/1901.09321)), "same" draws
+            as elsewhere.
         checkpoint_blocks: whether to recompute each block in the backward pass instead of keeping its activations
             ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)).
         kernel: the attention kernel to insist on; "auto" chooses by rule, shapes and device.
@@ -58,7 +58,8 @@ class Transformer(nn.Module):
         x `[tokens, d_model]` → `[tokens, d_model]`.
 
     Raises:
-        ValueError: `n_layers` is below 1, `n_heads` does not divide `d_model`, or `n_kv_heads` does not divide `n_heads`.
+        ValueError: `n_layers` is below 1, `n_heads` does not divide `d_model`, or `n_kv_heads` does not divide
+            `n_heads`.
 
     Example:
         >>> core = Transformer(d_model=16, n_layers=2, n_heads=2)
@@ -136,11 +137,12 @@ class Transformer(nn.Module):
             rule: who may attend to whom; everybody by default.
             plan: the rule already lowered for this layout, where the caller has it; `rule` is then not read.
             cache: keys and values of earlier tokens; `layout` must then be the one that `cache.extend` gave.
-            memory: tokens of another sequence, for blocks with cross-attention. A cache keeps it from the first call on.
+            memory: tokens of another sequence, for blocks with cross-attention. A cache keeps it from the first call
+                on.
             condition: one vector for each sample, for `AdaptiveNorm`.
             stages: filled, when given, with the output of every block by name, and with what parts report, for probing.
-            losses: filled, when given, with the auxiliary losses of parts such as a mixture of experts, by name: each is
-                weighted already and the mean over layers, so that a task adds them up.
+            losses: filled, when given, with the auxiliary losses of parts such as a mixture of experts, by name: each
+                is weighted already and the mean over layers, so that a task adds them up.
 
         Shapes:
             x `[tokens, d_model]`, condition `[samples, d_condition]` → `[tokens, d_model]`.
@@ -217,7 +219,9 @@ class Transformer(nn.Module):
                 f"[{layout.n_tokens}, {self.d_model}]"
             )
         if condition is not None and len(condition) != layout.n_samples:
-            raise ValueError(f"condition has {len(condition)} rows for {layout.n_samples} samples; it needs one for each")
+            raise ValueError(
+                f"condition has {len(condition)} rows for {layout.n_samples} samples; it needs one for each"
+            )
 
     def _rotated_width(self, d_model: int, n_heads: int) -> int:
         """Features of a head that rotary positions may turn: those of the attention at hand."""

@@ -95,7 +95,10 @@ class RepeatedLoader:
 
 
 class EvaluationLoader:
-    """The validation or test batches of a mixture: one data set after the other, one of them in each step."""
+    """The validation or test batches of a mixture: one data set in each step, in turn until all are through.
+
+    In turn, so that a run cut short by `limit_val_batches` has seen every data set.
+    """
 
     def __init__(self, evaluations: Mapping[str, Evaluation]) -> None:
         self.evaluations = evaluations
@@ -104,9 +107,14 @@ class EvaluationLoader:
         return sum(len(evaluation) for evaluation in self.evaluations.values())
 
     def __iter__(self) -> Iterator[Step]:
-        for name, evaluation in self.evaluations.items():
-            for batch in evaluation:
-                yield {name: batch}
+        running = {name: iter(evaluation) for name, evaluation in self.evaluations.items()}
+        while running:
+            for name in list(running):
+                batch = next(running[name], None)
+                if batch is None:
+                    del running[name]
+                else:
+                    yield {name: batch}
 
     @property
     def bad_samples(self) -> dict[str, list[str]]:

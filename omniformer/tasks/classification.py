@@ -1,9 +1,12 @@
 """Telling classes apart: one of several, several at once, or one for each token."""
 
+import warnings
+
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MultilabelAccuracy, MultilabelAUROC
+from torchmetrics.utilities import dim_zero_cat
 
 from omniformer.batch import Batch
 from omniformer.core.rules import Rule
@@ -88,10 +91,26 @@ class MultiLabelClassification(Task):
     def metrics(self) -> MetricCollection:
         return MetricCollection(
             {
-                "auroc": MultilabelAUROC(self.n_classes, average="macro"),
+                "auroc": MeanAUROC(self.n_classes, average="none"),
                 "accuracy": MultilabelAccuracy(self.n_classes, average="micro"),
             }
         )
 
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         metrics.update(step.outputs.detach().float().sigmoid(), step.targets)
+
+
+class MeanAUROC(MultilabelAUROC):
+    """The mean, over the questions that have both a yes and a no among the samples, of the area under the ROC curve
+    ([Fawcett 2006](https://doi.org/10.1016/j.patrec.2005.10.010)); NaN where no question has.
+
+    (The library counts a question without a curve as 0, which would make a small validation split look bad.)
+    """
+
+    def compute(self) -> Tensor:
+        """The mean over all samples so far."""
+        targets = dim_zero_cat(self.target)  # pyright: ignore[reportArgumentType]
+        defined = (targets == 1).any(0) & (targets == 0).any(0)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "No (positive|negative) samples")
+            return super().compute()[defined].mean()

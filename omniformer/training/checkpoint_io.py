@@ -165,11 +165,16 @@ class _Hashing:
         self._file = file
         self.size = 0
         self.sha256 = hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self.size += len(data)
         self.sha256.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()
@@ -179,7 +184,11 @@ def _write(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Writes and syncs one file; returns its entry for the sidecar."""
     with path.open("wb") as file:
         hashing = _Hashing(file)
-        torch.save(checkpoint, hashing)  # pyright: ignore[reportArgumentType]
+        try:
+            torch.save(checkpoint, hashing)  # pyright: ignore[reportArgumentType]
+        except RuntimeError as error:
+            # torch hides a full disk behind a complaint of its own about where in the file it is.
+            raise hashing.error or error from None
         file.flush()
         os.fsync(file.fileno())
     return {"size": hashing.size, "sha256": hashing.sha256.hexdigest(), "saved_at": time.time()}

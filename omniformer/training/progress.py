@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from omniformer.training.savepoint import is_last_step
 from omniformer.training.throughput import count
 
 _REFRESHES_PER_SECOND = 4
@@ -37,7 +38,7 @@ class TrainingProgress(ProgressBar):
         self._tokens = 0
         self._since = 0.0
         self._rate = 0.0
-        self._validation = ""
+        self._lr = float("nan")
 
     def disable(self) -> None:
         """Shows nothing: Lightning calls it on all ranks but the first."""
@@ -53,6 +54,10 @@ class TrainingProgress(ProgressBar):
             self._view = _Bar() if sys.stderr.isatty() else _Lines(sys.stderr)
         self._tokens, self._since = 0, time.perf_counter()
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Notes the rate of this step: at its end the schedule has moved on."""
+        self._lr = max(group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -60,8 +65,8 @@ class TrainingProgress(ProgressBar):
         self._tokens += sum(tokens for _, tokens in count(batch).values()) * trainer.world_size
         period = self.every_seconds if isinstance(self._view, _Lines) else 1 / _REFRESHES_PER_SECOND
         now = time.perf_counter()
-        if self._view is not None and now - self._since >= period:
-            self._rate = self._tokens / (now - self._since)
+        if self._view is not None and (now - self._since >= period or is_last_step(trainer)):
+            self._rate = self._tokens / max(now - self._since, 1e-9)
             self._tokens, self._since = 0, now
             self._show(trainer, outputs)
 
@@ -75,8 +80,8 @@ class TrainingProgress(ProgressBar):
         if self._view is None or trainer.sanity_checking or trainer.state.fn != "fit":
             return
         found = {name: float(value) for name, value in trainer.callback_metrics.items() if "val" in name.split("/")}
-        self._validation = " ".join(f"{name} {value:.4g}" for name, value in found.items())
-        self._view.validated(f"epoch {trainer.current_epoch}, step {trainer.global_step}: {self._validation}")
+        numbers = " ".join(f"{name} {value:.4g}" for name, value in found.items())
+        self._view.validated(f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}: {numbers}")
         # The time of the validation is not the time of the next training steps.
         self._tokens, self._since = 0, time.perf_counter()
 
@@ -100,10 +105,9 @@ class TrainingProgress(ProgressBar):
     def _show(self, trainer: Trainer, outputs: Any) -> None:
         assert self._view is not None
         done, total = trainer.fit_loop.batch_idx + 1, trainer.num_training_batches
-        lr = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else float("nan")
         # Lightning divides the loss of each accumulated batch.
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches if outputs else float("nan")
-        numbers = f"loss {loss:.4f} lr {lr:.2e} {self._rate:,.0f} tokens/s"
+        numbers = f"loss {loss:.4f} lr {self._lr:.2e} {self._rate:,.0f} tokens/s"
         last = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else "?"
         self._view.show(f"epoch {trainer.current_epoch + 1}/{last}", done, total, numbers)
 

@@ -89,3 +89,10 @@ def test_names_that_go_round_in_circles_lead_nowhere(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(LookupError):
         find("circle_a.X")
+
+
+def test_a_file_that_is_no_python_is_named_with_its_line(tmp_path, monkeypatch):
+    _package(tmp_path, {"broken_one.py": "class Net:\n    def\n"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(LookupError, match=r"broken_one\.py cannot be read: .*line 2"):
+        find("broken_one.Net")

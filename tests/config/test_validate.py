@@ -1,6 +1,9 @@
 import copy
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from omniformer.config import ConfigError, validate
 
@@ -150,3 +153,20 @@ def test_a_mistake_does_not_change_the_configuration():
     with pytest.raises(ConfigError):
         validate(config)
     assert config == before
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+ANY = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=2),
+    max_leaves=4,
+)
+KEYS = ["seed", "paths", "paths.output_dir", "core", "core._target_", "core._partial_", "core.n_heads", "core.part"]
+KEYS += ["core.part.parts", "embedder", "allow_targets", "callbacks.stop", "members", "trainer.devices", "new"]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from(KEYS), value=ANY | st.dictionaries(st.just("_target_"), ANY))
+def test_whatever_stands_in_a_file_is_accepted_or_told(key, value):
+    with suppress(ConfigError):
+        validate(changed(GOOD, key, value))

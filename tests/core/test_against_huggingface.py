@@ -184,11 +184,22 @@ def test_mixtral_with_its_routing_and_load_balance_loss():
 
 def test_gpt2():
     config = transformers.GPT2Config(
-        n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, n_positions=16, vocab_size=11, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        n_positions=16,
+        vocab_size=11,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
     )
     theirs = shake(transformers.GPT2Model(config))
     core = Transformer(
-        d_model=WIDTH, n_layers=LAYERS, n_heads=HEADS, feedforward=partial(FeedForward, activation="gelu_tanh"), norm=LayerNorm
+        d_model=WIDTH,
+        n_layers=LAYERS,
+        n_heads=HEADS,
+        feedforward=partial(FeedForward, activation="gelu_tanh"),
+        norm=LayerNorm,
     )
     position = Learned(d_model=WIDTH, sizes=[16])
     with torch.no_grad():
@@ -324,7 +335,9 @@ def test_t5_encoder_and_decoder():
 
 
 def test_resized_positions_equal_vit():
-    config = transformers.ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=12, patch_size=3)
+    config = transformers.ViTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=12, patch_size=3
+    )
     from transformers.models.vit.modeling_vit import ViTEmbeddings
 
     theirs = ViTEmbeddings(config)

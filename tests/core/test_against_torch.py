@@ -98,7 +98,9 @@ def test_core_equals_torch_transformer_encoder(norm_first, activation):
     layer = nn.TransformerEncoderLayer(
         16, 4, dim_feedforward=40, dropout=0.0, activation=activation, batch_first=True, norm_first=norm_first
     )
-    theirs = shake(nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(16) if norm_first else None, enable_nested_tensor=False))
+    theirs = shake(
+        nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(16) if norm_first else None, enable_nested_tensor=False)
+    )
     ours = Transformer(
         d_model=16,
         n_layers=2,
@@ -147,7 +149,11 @@ def test_cross_blocks_equal_torch_transformer_decoder(norm_first):
         copy_attention(their.self_attn, block.attention.branch)
         copy_cross(their.multihead_attn, block.cross.branch)
         copy_feedforward(their, block.feedforward.branch)
-        for connection, norm in ((block.attention, their.norm1), (block.cross, their.norm2), (block.feedforward, their.norm3)):
+        for connection, norm in (
+            (block.attention, their.norm1),
+            (block.cross, their.norm2),
+            (block.feedforward, their.norm3),
+        ):
             connection.norm.load_state_dict(norm.state_dict())
     if norm_first:
         ours.norm.load_state_dict(theirs.norm.state_dict())

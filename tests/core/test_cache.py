@@ -228,7 +228,9 @@ def test_keys_of_the_memory_are_computed_once():
     calls = []
     core.blocks[0].cross.branch.kv.register_forward_hook(lambda *_: calls.append(1))
     memory = Memory(x=torch.randn(3, WIDTH), layout=Layout.from_lengths(3))
-    step_by_step(core, KVCache(n_layers=LAYERS, n_samples=1), sequences((5,)), [(2,), (1,), (1,), (1,)], Causal(), memory=memory)
+    step_by_step(
+        core, KVCache(n_layers=LAYERS, n_samples=1), sequences((5,)), [(2,), (1,), (1,), (1,)], Causal(), memory=memory
+    )
     assert len(calls) == 1
 
 
@@ -242,7 +244,9 @@ def test_another_memory_for_the_same_cache_is_refused():
 
 
 @pytest.mark.parametrize("n_samples", [1, 3])
-@pytest.mark.parametrize("cache", [KVCache, partial(StaticCache, capacity=40), partial(SlidingCache, window=5, sinks=1)])
+@pytest.mark.parametrize(
+    "cache", [KVCache, partial(StaticCache, capacity=40), partial(SlidingCache, window=5, sinks=1)]
+)
 def test_equally_long_samples_are_read_without_a_copy(cache, n_samples):
     cache = cache(n_layers=1, n_samples=n_samples)
     cache.extend(torch.full((n_samples,), 4))

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from omniformer.core.attention.multihead import Context
+from omniformer.core.attention.plan import lower
 from omniformer.core.layout import Layout
 from omniformer.core.moe import MixtureOfExperts
-from omniformer.core.rules import Causal
+from omniformer.core.rules import Causal, Full
 from omniformer.core.transformer import Transformer
 
 
@@ -93,9 +95,6 @@ def test_load_balance_is_one_when_experts_are_asked_equally_and_more_when_not():
     moe, losses = MixtureOfExperts(4, n_experts=4, top_k=1, load_balance=1.0), {}
     with torch.no_grad():
         moe.router.weight.copy_(torch.eye(4) * 9)
-    from omniformer.core.attention.multihead import Context
-    from omniformer.core.attention.plan import lower
-    from omniformer.core.rules import Full
 
     def balance(x):
         context = Context(plan=lower(Full(), Layout.from_lengths(len(x))))
@@ -117,9 +116,6 @@ def test_training_on_the_balance_loss_alone_evens_out_the_load():
     x = torch.randn(256, 8) + 1.0
     moe.reset_parameters(0.5, 0.5)
     optimizer = torch.optim.Adam(moe.router.parameters(), lr=0.05)
-    from omniformer.core.attention.multihead import Context
-    from omniformer.core.attention.plan import lower
-    from omniformer.core.rules import Full
 
     plan, loads = lower(Full(), Layout.from_lengths(256)), []
     for _ in range(60):

@@ -165,7 +165,7 @@ def test_a_position_outside_the_table_is_told(place):
 
 
 def test_too_narrow_sinusoids_are_told():
-    with pytest.raises(ValueError, match="d_model=4 .* n_axes=3"):
+    with pytest.raises(ValueError, match=r"d_model=4 .* n_axes=3"):
         Sinusoidal(d_model=4, n_axes=3)
 
 

@@ -53,7 +53,9 @@ def test_llama3_scaling_keeps_short_waves_and_stretches_long_ones():
     assert torch.allclose(kept[wave > 512], torch.tensor(1 / 8).double())
 
 
-@pytest.mark.parametrize("scaling", [LinearScaling, NTKScaling, lambda factor: YaRN(factor=factor, original_seq_len=64)])
+@pytest.mark.parametrize(
+    "scaling", [LinearScaling, NTKScaling, lambda factor: YaRN(factor=factor, original_seq_len=64)]
+)
 def test_factor_one_changes_nothing_and_less_is_told(scaling):
     torch.testing.assert_close(frequencies(scaling(factor=1.0)), PLAIN, rtol=1e-6, atol=0)
     with pytest.raises(ValueError, match=r"factor=0\.5"):

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Neighbours, Self
@@ -38,18 +38,11 @@ def test_a_core_takes_a_cap_as_a_part():
         d_model=8, n_layers=1, n_heads=2, init_std=2.0, attention=partial(SelfAttention, score=SoftCap(cap=1.0))
     )
     layout, x = Layout.from_lengths(5), torch.randn(5, 8)
-    weights = []
-    attention = core.blocks[0].attention
-    q, k, _ = attention.branch.project(attention.norm(x), _context(layout))
-    weights = lower(Causal(), layout).weights(q, k, score=attention.branch.score)[0]
+    attention, plan = core.blocks[0].attention, lower(Causal(), layout)
+    q, k, _ = attention.branch.project(attention.norm(x), Context(plan=plan))
+    weights = plan.weights(q, k, score=attention.branch.score)[0]
     # Scores between -1 and 1 leave no key less than 1 / (1 + 4 e^2) of the weight.
     assert weights[:, -1].min() > 1 / (1 + 4 * torch.e**2)
-
-
-def _context(layout):
-    from omniformer.core.attention.multihead import Context
-
-    return Context(plan=lower(Causal(), layout))
 
 
 def test_an_impossible_cap_is_told():

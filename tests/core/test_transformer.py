@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniformer.core.attention.cross import CrossAttention
-from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
 from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, T5Buckets
@@ -167,7 +167,6 @@ def test_stochastic_depth_skips_whole_samples_and_keeps_the_mean():
     connection = core.blocks[0].attention
     layout = Layout.from_lengths(*[2] * 4000)
     connection.stochastic_depth = 0.25
-    from omniformer.core.attention.multihead import Context
 
     torch.manual_seed(0)
     update = connection.dropped(torch.ones(8000, 1), Context(plan=lower(Full(), layout)))
@@ -227,7 +226,8 @@ def test_adaptive_norm_is_steered_by_each_samples_own_condition():
     layout, x, condition = Layout.from_lengths(2, 4), torch.randn(6, 16), torch.randn(2, 3)
     out = core(x, layout, condition=condition)
     alone = [
-        core(part, Layout.from_lengths(len(part)), condition=condition[i : i + 1]) for i, part in enumerate(x.split([2, 4]))
+        core(part, Layout.from_lengths(len(part)), condition=condition[i : i + 1])
+        for i, part in enumerate(x.split([2, 4]))
     ]
     torch.testing.assert_close(out, torch.cat(alone), rtol=1e-5, atol=1e-6)
     other = core(x, layout, condition=condition.flip(0))
@@ -295,16 +295,16 @@ def test_what_is_missing_at_first_use_is_told():
     layout, x = Layout.from_lengths(2), torch.zeros(2, 16)
     with pytest.raises(ValueError, match=r"AdaptiveNorm needs a condition; .* \[samples, 3\]"):
         Transformer(**SIZES, connection=partial(AdaptiveNorm, d_condition=3))(x, layout)
-    with pytest.raises(ValueError, match="condition has 4 features.*d_condition=3"):
+    with pytest.raises(ValueError, match=r"condition has 4 features.*d_condition=3"):
         Transformer(**SIZES, connection=partial(AdaptiveNorm, d_condition=3))(x, layout, condition=torch.zeros(1, 4))
     with pytest.raises(ValueError, match="cross-attention has nothing to read"):
         Transformer(**SIZES, block=CrossBlock)(x, layout)
     with pytest.raises(ValueError, match="memory has 3 rows, its layout has 2 tokens"):
         Memory(x=torch.zeros(3, 16), layout=layout)
-    with pytest.raises(ValueError, match="tokens have 5 features.*d_memory=16"):
+    with pytest.raises(ValueError, match=r"tokens have 5 features.*d_memory=16"):
         Transformer(**SIZES, block=CrossBlock)(x, layout, memory=Memory(x=torch.zeros(2, 5), layout=layout))
+    memory = Memory(x=torch.zeros(2, 16), layout=Layout.from_lengths(1, 1))
     with pytest.raises(ValueError, match="queries come from 1 samples, keys from 2"):
-        memory = Memory(x=torch.zeros(2, 16), layout=Layout.from_lengths(1, 1))
         Transformer(**SIZES, block=CrossBlock)(x, layout, memory=memory)
 
 

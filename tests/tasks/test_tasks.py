@@ -124,3 +124,10 @@ def test_data_without_the_tasks_target_is_told_apart():
     head = ClassificationHead(d_model=16, n_classes=4)
     with pytest.raises(ValueError, match="sample '2' has no target 'label', only \\['value'\\]"):
         Classification(head=head, n_classes=4).step(model_with(head), labelled(value=torch.zeros(2)), "it")
+
+
+def test_auroc_is_the_mean_over_questions_that_have_both_answers():
+    metrics = MultiLabelClassification(head=MultiLabelHead(d_model=16, n_classes=3), n_classes=3).metrics()
+    metrics["auroc"].update(torch.tensor([[0.9, 0.1, 0.3], [0.2, 0.8, 0.4], [0.6, 0.5, 0.5]]), torch.tensor([[1, 0, 1], [0, 0, 1], [0, 1, 1]]))
+    # Question 0 ranks both no below the yes; question 1 ranks one of two; question 2 has no "no".
+    assert metrics["auroc"].compute().item() == pytest.approx((1.0 + 0.5) / 2)

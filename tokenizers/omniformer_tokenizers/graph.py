@@ -16,6 +16,8 @@ from omniformer_tokenizers.media import MediaError
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
+# A few characters in a file may ask for any size.
+MAX_NODES = 10_000_000
 MAX_EDGES = 50_000_000
 MAX_FILE_BYTES = 1_000_000_000
 
@@ -327,6 +329,8 @@ def _from_mapping(raw: Mapping[str, Any]) -> Graph:
             raise ValueError(f"an edge names {error.args[0]!r}, which is not among 'nodes'") from error
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise ValueError(f"n_nodes={n!r}; expected a whole number, 0 or more")
+    if n > MAX_NODES:
+        raise ValueError(f"n_nodes={n}; at most {MAX_NODES} are accepted")
     return Graph(
         n_nodes=n,
         edges=_edge_tensor(edges),
@@ -348,12 +352,10 @@ def _from_file(path: Path) -> Graph:
 
 
 def _edge_tensor(edges: Any) -> Tensor:
-    if len(edges) > MAX_EDGES:
-        raise ValueError(f"{len(edges)} edges; at most {MAX_EDGES} are accepted")
-    if not len(edges):
-        return torch.zeros(2, 0, dtype=torch.int64)
     try:
-        tensor = torch.as_tensor(edges)
+        if len(edges) > MAX_EDGES:
+            raise ValueError(f"there are {len(edges)}; at most {MAX_EDGES} are accepted")
+        tensor = torch.as_tensor(edges) if len(edges) else torch.zeros(0, 2, dtype=torch.int64)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"edges are not a list of pairs of node numbers: {error}") from error
     if tensor.ndim != 2 or tensor.shape[1] != 2 or tensor.is_floating_point() or tensor.dtype == torch.bool:
@@ -393,6 +395,8 @@ def _split(rows: Tensor | None, n: int, fields: Sequence[int], width: int, kind:
             f"{kind} features have shape {list(rows.shape)}; expected [{n}, {columns}]: {len(fields)} categorical and "
             f"{width} continuous"
         )
+    if rows.is_floating_point() and not torch.isfinite(rows).all():
+        raise ValueError(f"{kind} features hold numbers that are not finite")
     categories, numbers = rows[:, : len(fields)], rows[:, len(fields) :]
     if fields:
         whole = categories.long()

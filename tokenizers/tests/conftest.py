@@ -3,6 +3,7 @@
 import importlib
 import io
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -171,6 +172,14 @@ def _audio_bytes(format: str, rate: int = 8000, channels: int = 1, seconds: floa
     buffer = io.BytesIO()
     soundfile.write(buffer, np.stack([wave] * channels, axis=1), rate, format=format)
     return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def pyg() -> Any:
+    """PyTorch Geometric, whose import warns of functions that torch will drop."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("torch_geometric")
 
 
 @pytest.fixture(scope="session")

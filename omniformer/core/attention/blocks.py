@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from omniformer.core.attention.reference import Score, dense_attention
+from omniformer.core.attention.reference import Score, dense_attention, no_tokens
 from omniformer.core.attention.rows import Gather
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout, View
@@ -93,8 +93,7 @@ class Blocks:
             outs.append(rearrange(out, "rows heads queries head_dim -> (rows queries) heads head_dim"))
         if self.in_order:
             return outs[0]
-        # The empty slices keep q, k and v in the graph: absent tokens have zero gradients, not missing ones.
-        nothing = torch.cat([q[:0].flatten(), k[:0].flatten(), v[:0].flatten()]).view(0, *q.shape[1:-1], v.shape[-1])
+        nothing = no_tokens(q, k, v, bias, self.layout, self.key_layout)
         return self._outputs(torch.cat([nothing, *outs]))
 
     def _rows(self, q: Tensor, k: Tensor, v: Tensor) -> list[list[Tensor]]:

@@ -11,7 +11,8 @@ from omniformer.core.init import linear_
 
 
 class CrossAttention(MultiHead):
-    """Multi-head attention to the tokens of a `Memory` ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.2.3).
+    """Multi-head attention to the tokens of a `Memory` ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762),
+    3.2.3).
 
     A sample whose memory is empty collects nothing. With a cache the memory's keys and values are computed once.
 
@@ -69,7 +70,9 @@ class CrossAttention(MultiHead):
         if context.memory is None or context.memory_plan is None:
             raise ValueError("cross-attention has nothing to read; call the core with memory=Memory(x=..., layout=...)")
         memory = context.memory.x
-        q = self.q_norm(rearrange(self.q(x), "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim))
+        q = self.q_norm(
+            rearrange(self.q(x), "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim)
+        )
         if context.cache is None:
             k, v = self.project_memory(memory)
         else:
@@ -84,7 +87,8 @@ class CrossAttention(MultiHead):
         """
         if memory.shape[-1] != self.d_memory:
             raise ValueError(
-                f"the memory's tokens have {memory.shape[-1]} features, this cross-attention reads d_memory={self.d_memory}"
+                f"the memory's tokens have {memory.shape[-1]} features, this cross-attention reads "
+                f"d_memory={self.d_memory}"
             )
         heads = rearrange(self.kv(memory), "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim)
         k, v = heads.chunk(2, dim=1)

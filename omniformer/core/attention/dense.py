@@ -61,9 +61,10 @@ def grouped(lengths: Tensor, key_lengths: Tensor) -> list[Tensor]:
         return []
     kept = kept[torch.argsort(torch.maximum(lengths, key_lengths)[kept], stable=True)]
     queries, keys = lengths[kept].cummax(0).values, key_lengths[kept].cummax(0).values
-    # Cuts are worth trying at a few quantiles only; the dynamic programme below is then trivial.
+    # Cuts are worth trying at a few quantiles and the greatest jumps; the dynamic programme below is then trivial.
     n = len(kept)
-    cuts = sorted({round(n * i / 16) for i in range(17)})
+    jumps = (queries * keys).diff().topk(min(8, n - 1)).indices + 1
+    cuts = sorted({round(n * i / 16) for i in range(17)} | set(jumps.tolist()))
     best: list[tuple[float, list[int]]] = [(0.0, [])] + [(float("inf"), [])] * (len(cuts) - 1)
     for j in range(1, len(cuts)):
         area = int(queries[cuts[j] - 1]) * int(keys[cuts[j] - 1])

@@ -119,10 +119,12 @@ class MultiHead(nn.Module):
 
 
 class SelfAttention(MultiHead):
-    """Multi-head self-attention ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.2.2) with fused projections.
+    """Multi-head self-attention ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.2.2) with fused
+    projections.
 
-    Fewer key heads than query heads give grouped-query attention ([Ainslie et al. 2023](https://arxiv.org/abs/2305.13245)),
-    one gives multi-query attention ([Shazeer 2019](https://arxiv.org/abs/1911.02150)).
+    Fewer key heads than query heads give grouped-query attention ([Ainslie et al.
+    2023](https://arxiv.org/abs/2305.13245)), one gives multi-query attention ([Shazeer
+    2019](https://arxiv.org/abs/1911.02150)).
 
     Args:
         d_model: width of the residual stream.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from omniformer.core.attention.banded import Banded
@@ -10,13 +11,14 @@ from omniformer.core.attention.dense import Dense
 from omniformer.core.attention.dispatch import choose
 from omniformer.core.attention.edges import Edges
 from omniformer.core.attention.flex import Flex
+from omniformer.core.attention.meta import Meta
 from omniformer.core.attention.reference import Reference, Score
 from omniformer.core.attention.varlen import Varlen
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
 
-KERNELS: dict[str, Any] = {kernel.name: kernel for kernel in (Reference, Dense, Edges, Banded, Varlen, Flex)}
+KERNELS: dict[str, Any] = {kernel.name: kernel for kernel in (Reference, Dense, Edges, Banded, Varlen, Flex, Meta)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,9 @@ def lower(rule: Rule, layout: Layout, key_layout: Layout | None = None, *, kerne
     key_layout = layout if key_layout is None else key_layout
     if layout.n_samples != key_layout.n_samples:
         raise ValueError(f"queries come from {layout.n_samples} samples, keys from {key_layout.n_samples}; they must pair up")
-    if kernel == "auto":
+    if layout.device == torch.device("meta"):
+        kernel, reason = "meta", "nothing is computed on the meta device"
+    elif kernel == "auto":
         kernel, reason = choose(rule, layout, key_layout)
     elif kernel not in KERNELS:
         raise ValueError(f"kernel={kernel!r} is unknown; choose 'auto' or one of {', '.join(map(repr, KERNELS))}")

@@ -27,12 +27,12 @@ def attention_weights(
     if score is not None:
         scores = score(scores)
     if bias is not None:
-        scores = scores + bias
+        scores = scores + bias  # whose float32 weights, under mixed precision, make the softmax a float32 one
     if mask is None:
-        return scores.softmax(-1)
+        return scores.softmax(-1).to(q.dtype)
     # softmax over nothing is 0/0; such a row gets finite scores first, so that not even its gradient is NaN.
     alive = mask.any(-1, keepdim=True)
-    return scores.masked_fill(~mask & alive, -torch.inf).softmax(-1) * alive
+    return scores.masked_fill(~mask & alive, -torch.inf).softmax(-1).to(q.dtype) * alive
 
 
 def dense_attention(
@@ -67,6 +67,22 @@ def dense_attention(
     return rearrange(out, "batch kv_heads group queries head_dim -> batch (kv_heads group) queries head_dim")
 
 
+def no_tokens(q: Tensor, k: Tensor, v: Tensor, bias: Bias | None, layout: Layout, key_layout: Layout) -> Tensor:
+    """The output for no token at all, made from everything that outputs are made from.
+
+    Joined to a kernel's outputs, it lets an absent modality have gradients of zero instead of none, as data-parallel
+    training needs.
+
+    Shapes:
+        `[0, heads, head_dim]`.
+    """
+    parts = [q, k, v]
+    if bias is not None:
+        none = torch.zeros(0, dtype=torch.long, device=q.device)
+        parts.append(bias(layout.view(none), key_layout.view(none)).to(q.dtype))
+    return torch.cat([part.flatten()[:0] for part in parts]).view(0, q.shape[1], v.shape[-1])
+
+
 class Reference:
     """One sample after the other, one matrix of weights each.
 
@@ -99,9 +115,8 @@ class Reference:
                 strict=True,
             )
         ]
-        # The empty slices give a batch without samples a result, and q, k and v a gradient, zero though it be.
-        nothing = torch.cat([q[:0].flatten(), k[:0].flatten(), v[:0].flatten()]).view(q.shape[1], 0, v.shape[-1])
-        return rearrange(torch.cat([nothing, *outs], dim=1), "heads tokens head_dim -> tokens heads head_dim")
+        outs = [rearrange(out, "heads tokens head_dim -> tokens heads head_dim") for out in outs]
+        return torch.cat([no_tokens(q, k, v, bias, self.layout, self.key_layout), *outs])
 
     def weights(
         self, q: Tensor, k: Tensor, *, scale: float, bias: Bias | None = None, score: Score | None = None

@@ -10,12 +10,15 @@ from omniformer.core.attention.multihead import Context, SelfAttention
 
 class ValueResidualAttention(SelfAttention):
     """Self-attention whose values are mixed with those of the first layer
-    ([Zhou et al. 2024](https://arxiv.org/abs/2410.17897), ResFormer): `share * first + (1 - share) * own`, learned by layer.
+    ([Zhou et al. 2024](https://arxiv.org/abs/2410.17897), ResFormer): `share * first + (1 - share) * own`, learned by
+    layer.
 
     Arguments and errors as for `SelfAttention`. The learned share begins at one half, as in the paper.
     """
 
-    def __init__(self, *, d_model: int, n_heads: int, n_kv_heads: int | None = None, bias: bool = True, **others: Any) -> None:
+    def __init__(
+        self, *, d_model: int, n_heads: int, n_kv_heads: int | None = None, bias: bool = True, **others: Any
+    ) -> None:
         super().__init__(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads, bias=bias, **others)
         self.share = nn.Parameter(torch.tensor(0.5))
 

@@ -1,0 +1,27 @@
+"""`python -m omniformer.inspect`: what a model costs, before a single weight is allocated."""
+
+from typing import Any
+
+from omniformer.config import query
+
+_EXAMPLES = (
+    ("core=gpt2_small", "the whole published model, and its batch of 1 x 1024 tokens"),
+    ("core=llama2_7b dtype=bfloat16 seq_len=4096", "another type and length"),
+    ("core=small batch_size=32 seq_len=256", "a core of our own"),
+    ("core=tiny core.n_layers=8 core.d_model=256", "change any value"),
+    ("core=mistral_7b --cfg job", "print the description and stop"),
+)
+
+
+@query("inspect", "omniformer.inspection.settings.Settings", _EXAMPLES)
+def main(config: dict[str, Any]) -> dict[str, int]:
+    """Prints what a model costs: weights, operations, memory of activations and attention, key-value cache."""
+    from omniformer.inspection.report import numbers, print_table
+
+    found = numbers(config)
+    print_table(config, found)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Seeing what a model costs and what it looks at."""

@@ -1,0 +1,122 @@
+"""The cost of a whole model as numbers by name, and as a table to read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from omniformer.config import build
+from omniformer.core.encoder_decoder import EncoderDecoder
+from omniformer.core.layout import Layout
+from omniformer.heads.head import Head
+from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
+from omniformer.inspection.whole import build_on_meta
+
+# float32 weights, gradients and the two moments of AdamW.
+_TRAINING_BYTES = 16
+
+
+def numbers(config: Mapping[str, Any]) -> dict[str, int]:
+    """Everything that the table shows, by name.
+
+    Args:
+        config: the keys of `Settings`, as plain values.
+
+    Raises:
+        BuildError: a part refused its values.
+    """
+    whole = build_on_meta(config)
+    dtype: torch.dtype = getattr(torch, config["dtype"])
+    whole.to(dtype)
+    core, rule = whole["core"], build(config["rule"], "rule")
+    samples, seq_len = config["batch_size"], config["seq_len"]
+    layout = Layout(lengths=torch.full((samples,), seq_len))
+    written = Layout(lengths=torch.full((samples,), config.get("target_len") or seq_len))
+    is_pair = isinstance(core, EncoderDecoder)
+    cost = forward_cost(core, layout, rule, **({"target": written} if is_pair else {}))
+    outside = sum(
+        _outside_flops(part, written if is_pair else layout) for name, part in whole.items() if name != "core"
+    )
+    kept = samples * (int(written.lengths[0]) if is_pair else seq_len)
+    return {
+        **{f"parameters/{name}": parameters(part) for name, part in whole.items()},
+        "parameters": parameters(whole),
+        "active_parameters": active_parameters(whole),
+        "tokens": layout.n_tokens + (written.n_tokens if is_pair else 0),
+        "flops/core": cost.flops,
+        "flops/outside": outside,
+        "flops": cost.flops + outside,
+        "training_flops": 3 * (cost.flops + outside),
+        "weight_bytes": parameters(whole) * dtype.itemsize,
+        "training_bytes": parameters(whole) * _TRAINING_BYTES,
+        "activation_bytes": cost.activation_bytes,
+        "attention_bytes": cost.attention_bytes,
+        "attention_layers": cost.attention_layers,
+        "cache_bytes_per_token": cache_bytes_per_token(core, dtype),
+        "cache_bytes": cache_bytes_per_token(core, dtype) * kept,
+    }
+
+
+def _outside_flops(part: nn.Module, layout: Layout) -> int:
+    """The linear maps of an embedder or a head: for each token, or for each sample where the head pools first."""
+    rows = layout.n_samples if isinstance(part, Head) and not part.per_token else layout.n_tokens
+    return sum(2 * each.weight.numel() * rows for each in part.modules() if isinstance(each, nn.Linear))
+
+
+def print_table(config: Mapping[str, Any], found: Mapping[str, int]) -> None:
+    """Prints the numbers with their units, beside the published number of weights where there is one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    batch = f"{config['batch_size']} x {config['seq_len']} tokens, {config['dtype']}"
+    table = Table(title=f"{config['core']['_target_'].rpartition('.')[2]}, {batch}", title_justify="left")
+    table.add_column("what")
+    table.add_column("exactly", justify="right")
+    table.add_column("about", justify="right")
+    for name, label, unit in _ROWS:
+        if name == "active_parameters" and found[name] == found["parameters"]:
+            continue
+        table.add_row(label, f"{found[name]:,}", _short(found[name], unit), end_section=name in _SECTION_ENDS)
+        if name == "parameters":
+            _add_weights(table, config, found)
+    Console().print(table)
+
+
+def _add_weights(table: Any, config: Mapping[str, Any], found: Mapping[str, int]) -> None:
+    """The weights part by part, and the published number."""
+    parts = {name.removeprefix("parameters/"): value for name, value in found.items() if name.startswith("parameters/")}
+    for name, value in parts.items() if len(parts) > 1 else ():
+        table.add_row(f"  of these in {name}", f"{value:,}", "")
+    if (published := config.get("published")) is not None:
+        gap = found["parameters"] - published
+        table.add_row("  published", f"{published:,}", "the same" if gap == 0 else f"{gap:+,} here")
+
+
+_ROWS = (
+    ("parameters", "weights", ""),
+    ("active_parameters", "weights that a token uses", ""),
+    ("weight_bytes", "weights, memory", "B"),
+    ("training_bytes", "  with gradients and AdamW, float32", "B"),
+    ("flops", "forward pass, operations", "FLOP"),
+    ("flops/core", "  of these in the core", "FLOP"),
+    ("training_flops", "forward and backward pass, operations", "FLOP"),
+    ("activation_bytes", "kept by the core for the backward pass", "B"),
+    ("attention_bytes", "attention weights, were they written out", "B"),
+    ("cache_bytes_per_token", "key-value cache of a token", "B"),
+    ("cache_bytes", "key-value cache of this batch", "B"),
+)
+_SECTION_ENDS = {"training_bytes", "training_flops", "attention_bytes"}
+
+
+def _short(value: float, unit: str) -> str:
+    """A number in thousands of thousands, for people.
+
+    Example:
+        >>> _short(124_439_808, ""), _short(33_554_432, "B")
+        ('124.4 M', '33.6 MB')
+    """
+    for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.1f} {prefix}{unit}"
+    return f"{value} {unit}".strip()

@@ -1,0 +1,35 @@
+"""The keys of `conf/inspect.yaml`, written as a class: their annotations are checked like any constructor's."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from omniformer.config.root import Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What `python -m omniformer.inspect` looks at.
+
+    Args:
+        core: the transformer.
+        parts: what else belongs to the whole model, by name; a family of `conf/family` fills it.
+        ties: weights that two parts share: the path of one, and that of the other whose place it takes.
+        rule: who may attend to whom.
+        seq_len: tokens of a sample.
+        target_len: tokens that an encoder-decoder writes for a sample; as many as it reads by default.
+        batch_size: samples of a batch.
+        dtype: of weights and activations.
+        published: the number of weights that the family's own publication or weights have.
+        allow_targets: packages of the user's own whose classes `_target_` may name.
+    """
+
+    core: Node
+    parts: dict[str, Node] = field(default_factory=dict)
+    ties: dict[str, str] = field(default_factory=dict)
+    rule: Node
+    seq_len: int
+    target_len: int | None = None
+    batch_size: int
+    dtype: Literal["float32", "bfloat16", "float16"]
+    published: int | None = None
+    allow_targets: list[str] = field(default_factory=list)

@@ -1,0 +1,52 @@
+"""A whole model, core and all that belongs to it, built on the meta device from plain values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from omniformer.config import BuildError, build
+from omniformer.core.encoder_decoder import EncoderDecoder
+
+
+def build_on_meta(config: Mapping[str, Any]) -> nn.ModuleDict:
+    """The core and the other parts of a model by name, without memory for any weight.
+
+    Args:
+        config: `core`, `parts` and `ties` as in `Settings`. A part whose description leaves out `d_model` gets the core's.
+
+    Raises:
+        BuildError: a part refused its values, or a tie names no weight, or two of different shapes.
+
+    Example:
+        >>> linear = {"_target_": "torch.nn.Linear", "in_features": 2}
+        >>> whole = build_on_meta({
+        ...     "core": {**linear, "out_features": 3},
+        ...     "parts": {"head": {**linear, "out_features": 3}},
+        ...     "ties": {"head.weight": "core.weight"},
+        ... })
+        >>> sum(weight.numel() for weight in whole.parameters())
+        12
+    """
+    with torch.device("meta"):
+        core = build(config["core"], "core")
+        reader = core.decoder if isinstance(core, EncoderDecoder) else core
+        facts = {"d_model": reader.d_model} if hasattr(reader, "d_model") else {}
+        parts = {name: build(node, f"parts.{name}", **facts) for name, node in (config.get("parts") or {}).items()}
+    whole = nn.ModuleDict({"core": core, **parts}).to("meta")
+    for taken, given in (config.get("ties") or {}).items():
+        _tie(whole, taken, given)
+    return whole
+
+
+def _tie(whole: nn.Module, taken: str, given: str) -> None:
+    """Puts one weight in the place of another."""
+    try:
+        old, new = whole.get_parameter(taken), whole.get_parameter(given)
+    except AttributeError as error:
+        raise BuildError(f"ties.{taken}: {error}") from None
+    if old.shape != new.shape:
+        raise BuildError(f"ties.{taken} has shape {list(old.shape)}, {given} has {list(new.shape)}; they must agree")
+    owner, _, name = taken.rpartition(".")
+    setattr(whole.get_submodule(owner), name, new)

@@ -1,0 +1,46 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from omniformer.core.attention.dense import Dense, grouped
+from omniformer.core.layout import Layout
+from omniformer.core.rules import Causal, Full, Window
+
+
+def test_equally_long_samples_are_views_that_copy_nothing():
+    layout = Layout.from_lengths(5, 5)
+    kernel = Dense(Causal(), layout, layout)
+    q = torch.randn(10, 2, 4)
+    (rows,) = kernel._rows(q, q, q)[0]
+    assert rows.data_ptr() == q.data_ptr() and kernel.takes_rows
+    rows_of_cache = q.view(2, 5, 2, 4)
+    assert torch.equal(kernel(q, rows_of_cache, rows_of_cache, scale=1.0), kernel(q, q, q, scale=1.0))
+
+
+def test_full_and_causal_build_no_mask():
+    layout = Layout.from_lengths(3, 3)
+    assert all(bucket.mask is None for rule in (Full(), Causal()) for bucket in Dense(rule, layout, layout).buckets)
+
+
+@pytest.mark.parametrize(
+    "lengths", [[1, 2, 3, 500, 510, 512], [7] * 40 + [900], list(range(1, 100)), [0, 5, 0, 300]], ids=["two sizes", "outlier", "even", "empty"]
+)
+def test_every_sample_with_tokens_is_in_one_bucket_and_few_buckets_suffice(lengths):
+    lengths = torch.tensor(lengths)
+    groups = grouped(lengths, lengths)
+    assert sorted(torch.cat(groups).tolist()) == lengths.nonzero().flatten().tolist()
+    assert len(groups) <= 6
+    area = sum(len(group) * int(lengths[group].max()) ** 2 for group in groups)
+    assert area <= len(lengths) * int(lengths.max()) ** 2
+
+
+def test_a_packed_batch_costs_the_sum_of_squares_and_not_the_longest_squared():
+    lengths = [64] * 60 + [1024]
+    layout = Layout.from_lengths(*lengths)
+    q = torch.randn(layout.n_tokens, 1, 8)
+    kernel = Dense(Window(left=2000), layout, layout)
+    with FlopCounterMode(display=False) as counter:
+        kernel(q, q, q, scale=1.0, score=torch.tanh)  # written out: fused kernels are not counted on a CPU
+    squares = sum(length**2 for length in lengths)
+    assert 4 * 8 * squares <= counter.get_total_flops() <= 1.05 * 4 * 8 * squares
+    assert counter.get_total_flops() < 0.05 * 4 * 8 * len(lengths) * max(lengths) ** 2

@@ -1,0 +1,31 @@
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omniformer.core.attention.rows import Gather
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 5), st.data())
+def test_rows_and_gradients_are_those_of_plain_indexing(n_rows, data):
+    wanted = data.draw(st.lists(st.integers(-1, n_rows - 1), max_size=12))
+    index = torch.tensor(wanted, dtype=torch.long)
+    x = torch.randn(n_rows, 2, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(len(wanted), 2, 3, dtype=torch.float64)
+    rows = Gather(index, n_rows)(x)
+    zero = torch.zeros(2, 3, dtype=torch.float64)
+    expected = torch.stack([zero, *(x[i] if i >= 0 else zero for i in wanted)])[1:]
+    assert torch.equal(rows, expected)
+    (grad,) = torch.autograd.grad(rows, x, weight)
+    by_hand = torch.zeros_like(x)
+    for place, i in enumerate(wanted):
+        if i >= 0:
+            by_hand[i] += weight[place]
+    torch.testing.assert_close(grad, by_hand)
+
+
+def test_a_row_of_zeros_is_zero_even_where_the_first_row_is_nan():
+    x = torch.tensor([[torch.nan], [1.0]], requires_grad=True)
+    rows = Gather(torch.tensor([-1, 1]), 2)(x)
+    rows.sum().backward()
+    assert rows.flatten().tolist() == [0.0, 1.0] and x.grad.flatten().tolist() == [0.0, 1.0]

@@ -1,0 +1,49 @@
+"""Feed-forward layers by their formulas; as convolutions they stand in test_against_torch.py."""
+
+import math
+
+import pytest
+import torch
+
+from omniformer.core.feedforward import FeedForward, GatedFeedForward
+
+FUNCTIONS = {
+    "relu": lambda x: max(x, 0.0),
+    "relu2": lambda x: max(x, 0.0) ** 2,
+    "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
+    "gelu_tanh": lambda x: x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "silu": lambda x: x / (1 + math.exp(-x)),
+    "tanh": math.tanh,
+}
+
+
+def apply(name, x):
+    return torch.tensor([[FUNCTIONS[name](value) for value in row] for row in x.tolist()])
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+def test_feedforward_is_down_of_activation_of_up(activation):
+    layer, x = FeedForward(4, d_ff=6, activation=activation), torch.randn(3, 4)
+    torch.testing.assert_close(layer(x), layer.down(apply(activation, layer.up(x))), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "activation"), [("SwiGLU", "silu"), ("GEGLU", "gelu")])
+def test_gated_feedforward_multiplies_up_by_the_activated_gate(name, activation):
+    layer, x = GatedFeedForward(4, d_ff=6, activation=activation), torch.randn(3, 4)
+    gate, up = x @ layer.gate_up.weight[:6].T, x @ layer.gate_up.weight[6:].T
+    torch.testing.assert_close(layer(x), layer.down(apply(activation, gate) * up), rtol=1e-5, atol=1e-6)
+
+
+def test_gated_layers_have_about_as_many_weights_as_ungated_ones():
+    plain, gated = (
+        sum(p.numel() for p in layer(384, bias=False).parameters()) for layer in (FeedForward, GatedFeedForward)
+    )
+    assert gated == pytest.approx(plain, rel=0.01)
+
+
+@pytest.mark.parametrize("layer", [FeedForward, GatedFeedForward])
+def test_tokens_do_not_see_each_other(layer):
+    layer, x = layer(4), torch.randn(3, 4)
+    changed = x.clone()
+    changed[1] = torch.nan
+    assert torch.equal(layer(x)[[0, 2]], layer(changed)[[0, 2]])

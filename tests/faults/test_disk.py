@@ -1,0 +1,74 @@
+"""A disk that is full or closed stops the run and leaves the last good checkpoint."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint, remove_leftovers
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+io = DurableCheckpointIO()
+
+SAVE = """
+import sys, torch
+from omniformer.training.checkpoint_io import DurableCheckpointIO
+DurableCheckpointIO().save_checkpoint({"w": torch.rand(int(sys.argv[2]))}, sys.argv[1])
+"""
+
+
+def save_elsewhere(path, size, **how):
+    return subprocess.run([sys.executable, "-c", SAVE, str(path), str(size)], capture_output=True, text=True, **how)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of four megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs rights that are missing here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_names_the_file_and_keeps_the_last_checkpoint(small_disk):
+    assert save_elsewhere(small_disk / "a.ckpt", 250_000).returncode == 0
+    for name in ("a.ckpt", "b.ckpt"):
+        done = save_elsewhere(small_disk / name, 2_000_000)
+        assert done.returncode != 0
+        assert f"cannot write checkpoint {small_disk / name}: No space left on device" in done.stderr
+    assert latest_checkpoint(small_disk).name == "a.ckpt"
+    assert len(io.load_checkpoint(small_disk / "a.ckpt")["w"]) == 250_000
+    assert remove_leftovers(small_disk) == []
+
+
+def test_limit_on_file_size_names_the_file_and_keeps_the_last_checkpoint(tmp_path):
+    import resource
+    import signal
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+
+    assert save_elsewhere(tmp_path / "a.ckpt", 250_000, preexec_fn=limit).returncode == 0
+    done = save_elsewhere(tmp_path / "a.ckpt", 2_000_000, preexec_fn=limit)
+    assert done.returncode != 0
+    assert f"cannot write checkpoint {tmp_path / 'a.ckpt'}: File too large" in done.stderr
+    assert len(io.load_checkpoint(tmp_path / "a.ckpt")["w"]) == 250_000
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives up root's rights")
+def test_closed_folder_stops_the_run(tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        parent.chmod(0o755)
+    done = save_elsewhere(
+        folder / "a.ckpt", 1000, user=65534, env=os.environ | {"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    )
+    assert done.returncode != 0
+    assert f"cannot write checkpoint {folder / 'a.ckpt'}: Permission denied" in done.stderr

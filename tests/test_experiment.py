@@ -1,0 +1,129 @@
+"""The main job, from the command line's own function to the folder it leaves behind."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import omniformer
+from omniformer.config import ConfigError
+from omniformer.evaluate import main as evaluate
+from omniformer.generate import main as generate
+from omniformer.predict import main as predict
+from omniformer.recipe import members
+from omniformer.train import main as train
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+TINY = ["core.d_model=32", "core.n_layers=1", "core.n_heads=2"]
+WATCHED = {"vision": "test/accuracy", "text": "test/bits_per_byte", "audio": "test/accuracy", "graph": "test/auroc"}
+
+
+def run(folder: Path, *arguments: str) -> Path:
+    train([*arguments, *TINY, f"paths.output_root={folder}"])
+    (output,) = (path for path in folder.glob("*/*") if path.is_dir())
+    return output
+
+
+def numbers(output: Path) -> dict[str, float]:
+    return json.loads((output / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    """One finished run of each modality, and of all together, on a few batches."""
+    return {
+        name: run(tmp_path_factory.mktemp(name), f"modality={name}", "debug=fast") for name in (*WATCHED, "all")
+    }
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_a_run_leaves_a_folder_that_explains_itself(runs, name):
+    output = runs[name]
+    assert {path.name for path in output.iterdir()} == {"config.yaml", "metrics.json", "metrics.csv", "checkpoints", "model"}
+    found = numbers(output)
+    assert math.isfinite(found[WATCHED[name]])
+    assert {"parameters", "train/seconds", "train/tokens_per_second", "seed"} <= found.keys()
+    assert found["parameters"] == sum(p.numel() for p in omniformer.load(output).model.parameters())
+
+
+def test_a_joint_run_reports_every_member_under_its_name(runs):
+    found = numbers(runs["all"])
+    assert {f"{name}/{metric}" for name, metric in WATCHED.items()} <= found.keys()
+
+
+def test_all_members_of_a_joint_run_share_one_core(runs):
+    model = omniformer.load(runs["all"]).model
+    assert set(model.heads) == set(WATCHED)
+    single = omniformer.load(runs["vision"]).model
+    assert {name for name, _ in model.core.named_parameters()} == {name for name, _ in single.core.named_parameters()}
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_evaluating_a_run_again_gives_its_numbers_again(runs, name, capsys):
+    before = numbers(runs[name])
+    evaluate([str(runs[name])])
+    after = numbers(runs[name])
+    assert after[WATCHED[name]] == pytest.approx(before[WATCHED[name]], rel=1e-5)
+    assert WATCHED[name] in capsys.readouterr().out
+
+
+def test_predict_names_classes_of_files_in_json(runs, tmp_path, capsys):
+    from PIL import Image
+
+    image, graph = tmp_path / "digit.png", tmp_path / "graph.json"
+    Image.fromarray(torch.randint(0, 256, (28, 28), dtype=torch.uint8).numpy()).save(image)
+    graph.write_text(json.dumps({"n_nodes": 3, "edges": [[0, 1], [1, 2]]}))
+    predict([str(runs["all"]), str(image), str(graph), "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["member"] for line in lines] == ["vision", "graph"]
+    assert sum(lines[0]["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+    assert set(lines[1]["probabilities"]) == {"connected", "bipartite", "planar", "eulerian", "triangle", "hamiltonian"}
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_predict_reads_every_sound_format(runs, tmp_path, capsys, suffix):
+    import soundfile
+
+    sound = tmp_path / f"a{suffix}"
+    soundfile.write(sound, torch.randn(8000).mul(0.1).numpy(), 8000)
+    predict([str(runs["audio"]), str(sound)])
+    assert "audio" in capsys.readouterr().out
+
+
+def test_generate_continues_the_prompt(runs, capsys):
+    generate([str(runs["text"]), "The statement", "--max-new-tokens", "5", "--temperature", "0"])
+    assert capsys.readouterr().out.startswith("The statement")
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path):
+    options = ["modality=vision", "debug=fast"]
+    first, second = (run(tmp_path / name, *options) for name in ("first", "second"))
+    exact = [name for name in numbers(first) if name.startswith(("test/", "val/", "train/loss"))]
+    assert [numbers(first)[name] for name in exact] == [numbers(second)[name] for name in exact]
+    weights = [omniformer.load(output).model.state_dict() for output in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("name", [*WATCHED, "all"])
+def test_one_batch_can_be_learnt_by_heart(tmp_path, name):
+    hasty = ["trainer.max_epochs=60", "optim.schedule=constant", "optim.lr=0.01", "optim.warmup_steps=10"]
+    output = run(tmp_path, f"modality={name}", "debug=overfit", *hasty)
+    losses = [float(line.split(",")[-1]) for line in (output / "metrics.csv").read_text().splitlines() if ",train/loss," in line]
+    floor = {"vision": 0.51, "audio": 0.51, "all": 1.03}.get(name, 0.0)  # what label smoothing leaves
+    assert losses[-1] - floor < 0.5 * (losses[0] - floor)
+
+
+def test_a_member_without_data_is_told_which_key_to_set():
+    config = {"name": "mine", "members": {"a": {"tokenizer": {}, "embedder": {"_target_": "x"}, "data": None, "task": None}}}
+    with pytest.raises(ConfigError, match=r"members\.a\.tokenizer is not set"):
+        members(config)
+
+
+def test_config_of_a_run_is_plain_yaml_that_composes_the_same(runs):
+    config = yaml.safe_load((runs["vision"] / "config.yaml").read_text())
+    assert config["core"]["d_model"] == 32
+    assert config["tokenizer"]["_target_"] == "omniformer_tokenizers.PatchTokenizer"

@@ -1,0 +1,132 @@
+import pytest
+import torch
+from omniformer_tokenizers import SpectrogramTokenizer
+
+
+def tone(hz: float, rate: int, seconds: float = 1.0) -> torch.Tensor:
+    return 0.5 * torch.sin(torch.arange(int(rate * seconds)) * (2 * torch.pi * hz / rate))
+
+
+def test_tokens_join_frames_in_order_and_fill_up_the_last():
+    tokenizer = SpectrogramTokenizer(n_mels=8, frames_per_token=4, normalize="none")
+    wave = torch.randn(1600)
+    frames = tokenizer.frames(wave)
+    tokens = tokenizer(wave)
+    assert len(frames) == 11
+    assert len(tokens) == 3
+    torch.testing.assert_close(tokens.values[1], frames[4:8].flatten(), rtol=0, atol=0)
+    assert (tokens.values[2].reshape(4, 8)[3] == frames.min()).all()
+
+
+def test_patches_overlap_in_time_and_frequency():
+    tokenizer = SpectrogramTokenizer(
+        n_mels=12, frames_per_token=4, frame_stride=2, bands_per_token=6, band_stride=3, normalize="none"
+    )
+    wave = torch.randn(1600)
+    frames, tokens = tokenizer.frames(wave), tokenizer(wave)
+    for value, (time, band) in zip(tokens.values, tokens.positions.long().tolist(), strict=True):
+        window = frames[2 * time : 2 * time + 4, 3 * band : 3 * band + 6]
+        torch.testing.assert_close(value.reshape(4, 6)[: len(window)], window, rtol=0, atol=0)
+    assert tokens.positions.max(0).values.tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("normalize", ["sample", "none"])
+@pytest.mark.parametrize("patches", [{}, {"bands_per_token": 8, "band_stride": 4, "frame_stride": 2}])
+def test_frames_come_back_from_tokens(normalize, patches):
+    tokenizer = SpectrogramTokenizer(n_mels=16, frames_per_token=3, normalize=normalize, **patches)
+    wave = torch.randn(3000)
+    torch.testing.assert_close(tokenizer.to_frames(tokenizer(wave)), tokenizer.frames(wave), rtol=1e-5, atol=1e-5)
+
+
+def test_normalised_sounds_do_not_tell_their_level():
+    tokenizer = SpectrogramTokenizer(n_mels=16)
+    wave = tone(440, 16000) + 0.1 * torch.randn(16000)
+    loud, quiet = tokenizer(wave), tokenizer(wave * 0.1)
+    torch.testing.assert_close(loud.values, quiet.values, rtol=1e-3, atol=1e-3)
+    assert abs(float(loud.values.mean())) < 1e-4
+    assert float(loud.values.std()) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("wave", [torch.zeros(4000), torch.full((4000,), 0.3), torch.full((9000,), 1e9)])
+def test_silence_constants_and_extremes_stay_finite(wave):
+    tokens = SpectrogramTokenizer(n_mels=16)(wave)
+    assert torch.isfinite(tokens.values).all()
+
+
+def test_the_loudest_band_is_that_of_the_tone():
+    tokenizer = SpectrogramTokenizer(n_mels=40, normalize="none")
+    bands = [int(tokenizer.frames(tone(hz, 16000)).mean(0).argmax()) for hz in (200, 800, 3000)]
+    assert bands[0] < bands[1] < bands[2]
+
+
+def test_another_rate_is_resampled():
+    tokenizer = SpectrogramTokenizer(n_mels=40, normalize="none")
+    same, other = tokenizer.frames(tone(800, 16000)), tokenizer.frames((tone(800, 44100), 44100))
+    assert abs(len(same) - len(other)) <= 1
+    assert int(same.mean(0).argmax()) == int(other.mean(0).argmax())
+
+
+def test_stereo_follows_the_stated_policy():
+    left, right = tone(300, 16000), tone(3000, 16000)
+    stereo = torch.stack([left, right])
+    first = SpectrogramTokenizer(downmix="first")
+    torch.testing.assert_close(first(stereo).values, first(left).values)
+    mean = SpectrogramTokenizer(downmix="mean")
+    torch.testing.assert_close(mean(stereo).values, mean((left + right) / 2).values)
+    with pytest.raises(ValueError, match="received 2 channels; expected one, or downmix='mean'"):
+        SpectrogramTokenizer(downmix="error")(stereo)
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "MP3"])
+def test_files_and_their_bytes_are_decoded(tmp_path, audio_bytes, format):
+    content = audio_bytes(format)
+    path = tmp_path / f"a.{format.lower()}"
+    path.write_bytes(content)
+    tokenizer = SpectrogramTokenizer(sample_rate=8000, n_mels=16, n_fft=200, hop_length=80)
+    values = tokenizer(path).values
+    assert values.shape[0] >= 50
+    torch.testing.assert_close(values, tokenizer(content).values, rtol=0, atol=0)
+
+
+def test_the_inverse_sounds_alike():
+    tokenizer = SpectrogramTokenizer(n_mels=80, normalize="sample")
+    wave = tone(500, 16000) + 0.3 * tone(1500, 16000) + 0.02 * torch.randn(16000)
+    back = tokenizer.decode(tokenizer(wave))
+    assert back.shape == wave.shape
+    error = (tokenizer.frames(back)[2:-2] - tokenizer.frames(wave)[2:-2]).abs().mean()
+    assert error < 0.6  # natural logarithms of energy: 2.6 dB
+    assert len(tokenizer.decode(tokenizer(torch.zeros(0)))) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_mels": 0}, "n_mels=0 is too small"),
+        ({"f_max": 9000.0}, r"f_max=9000.0: need 0 <= f_min < f_max <= sample_rate / 2 = 8000.0"),
+        ({"f_min": 9000.0}, "f_min=9000.0"),
+        ({"bands_per_token": 81}, "bands_per_token=81 exceeds n_mels=80"),
+        ({"frames_per_token": 2, "frame_stride": 3}, "frame_stride=3 exceeds the token's 2"),
+        ({"bands_per_token": 2, "band_stride": 3}, "band_stride=3 exceeds the token's 2"),
+        ({"normalize": "batch"}, "normalize='batch' is not known; choose one of 'sample', 'none'"),
+        ({"downmix": "left"}, "downmix='left' is not known"),
+    ],
+)
+def test_impossible_settings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SpectrogramTokenizer(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (torch.zeros(2, 3, 4), r"received torch.float32 \[2, 3, 4\]; expected floats \[time\]"),
+        (torch.zeros(4, dtype=torch.int16), "received torch.int16"),
+        (torch.tensor([0.0, torch.inf]), "the waveform reaches inf; expected finite numbers"),
+        (torch.tensor([torch.nan, 0.0]), "the waveform reaches nan"),
+        (torch.tensor([0.0, -1e30]), "the waveform reaches 1e\\+30.*at most 1e\\+09"),
+        ((torch.zeros(4), 0), "sample rate 0 Hz is not positive"),
+    ],
+)
+def test_sounds_of_another_kind_are_refused(raw, message):
+    with pytest.raises(ValueError, match=message):
+        SpectrogramTokenizer()(raw)
