@@ -31,7 +31,7 @@ _WHERE = {
     "Batch": "batch",
     "collate": "batch",
 }
-__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604
+__all__ = [*_WHERE, "__version__"]
 
 
 def __getattr__(name: str) -> object:

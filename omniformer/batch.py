@@ -32,7 +32,9 @@ class Sample:
     def __post_init__(self) -> None:
         for name, target in self.token_targets.items():
             if len(target) != len(self):
-                raise ValueError(f"sample {self.id!r}: {len(target)} rows of token target {name!r} for {len(self)} tokens")
+                raise ValueError(
+                    f"sample {self.id!r}: {len(target)} rows of token target {name!r} for {len(self)} tokens"
+                )
 
     def __len__(self) -> int:
         """The number of tokens."""

@@ -10,7 +10,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the saved model of a run folder and prints a table."""
     parser = argparse.ArgumentParser(prog="python -m omniformer.evaluate", description=main.__doc__)
     parser.add_argument("run", help="a run folder, for example outputs/vision/2026-11-22_10-00-00")
-    parser.add_argument("--split", choices=("test", "val"), default="test", help="which part of the data (default: test)")
+    parser.add_argument(
+        "--split", choices=("test", "val"), default="test", help="which part of the data (default: test)"
+    )
     given = parser.parse_args(arguments)
     with reported():
         from omniformer.experiment import evaluate

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import omniformer_tokenizers
 import torch
 import yaml
 from omniformer_tokenizers import Tokenizer
@@ -17,7 +16,7 @@ from omniformer.config import build
 from omniformer.data.module import OmniDataModule
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
-from omniformer.recipe import Node, build_model, by_modality, members, recipe
+from omniformer.recipe import Node, build_model, members, recipe
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import latest_checkpoint
@@ -60,7 +59,9 @@ def assemble(config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Token
     """
     data = build_data(config, tokenizers)
     data.setup()
-    facts = {name: {modality: data.facts(name, modality) for modality in data.tokenizers[name]} for name in data.streams}
+    facts = {
+        name: {modality: data.facts(name, modality) for modality in data.tokenizers[name]} for name in data.streams
+    }
     torch.manual_seed(config["seed"])
     made = recipe(config, facts)
     model = build_model(made)
@@ -73,7 +74,9 @@ def build_data(
 ) -> OmniDataModule:
     """The data of a run, not yet read."""
     described = members(config)
-    streams = {name: build(member["data"], f"{name}.data", data_root=config["data_root"]) for name, member in described.items()}
+    streams = {
+        name: build(member["data"], f"{name}.data", data_root=config["data_root"]) for name, member in described.items()
+    }
     made = tokenizers or {name: _tokenizers(member["tokenizer"], name) for name, member in described.items()}
     return OmniDataModule(
         streams=streams, tokenizers=dict(made), seed=config["seed"], steps_per_epoch=config.get("steps_per_epoch")
@@ -83,7 +86,8 @@ def build_data(
 def train(config: Mapping[str, Any]) -> float | None:
     """Trains, validates, tests and saves; prints the table of results.
 
-    Everything is written into `paths.output_dir`: `config.yaml`, `metrics.json`, `metrics.csv`, `checkpoints/`, `model/`.
+    Everything is written into `paths.output_dir`: `config.yaml`, `metrics.json`, `metrics.csv`, `checkpoints/` and
+    `model/`.
 
     Returns:
         The best value of the metric that `callbacks.best` watches, for sweeps; None without one.
@@ -154,7 +158,9 @@ def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
     output = Path(run)
     path = output / "config.yaml"
     if not path.is_file():
-        raise FileNotFoundError(f"{output} is not a run folder: config.yaml is missing; give a folder that omniformer.train wrote")
+        raise FileNotFoundError(
+            f"{output} is not a run folder: config.yaml is missing; give a folder that omniformer.train wrote"
+        )
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -177,7 +183,7 @@ def _task(node: Node, name: str, model: OmniFormer, facts: Mapping[str, Mapping[
 
 def _total_steps(trainer: Mapping[str, Any], batches: int) -> int | None:
     limit = trainer.get("limit_train_batches")
-    if (overfit := trainer.get("overfit_batches")):
+    if overfit := trainer.get("overfit_batches"):
         limit = overfit
     if limit is not None:
         batches = min(batches, limit) if isinstance(limit, int) else math.floor(batches * limit)

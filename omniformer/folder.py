@@ -48,8 +48,8 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
 
     Args:
         folder: a run folder, or the `model` folder in it.
-        allow_targets: packages of your own whose classes the folder may name, for example `["mypackage."]`. Without it a
-            folder can only build classes of this project and of PyTorch: files never run code.
+        allow_targets: packages of your own whose classes the folder may name, for example `["mypackage."]`. Without it
+            a folder can only build classes of this project and of PyTorch: files never run code.
 
     Raises:
         FileNotFoundError: the folder holds no saved model.
@@ -76,7 +76,8 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
     members = {
         name: Member(
             tokenizers={
-                modality: omniformer_tokenizers.load(folder / "tokenizers" / name / modality) for modality in member["modalities"]
+                modality: omniformer_tokenizers.load(folder / "tokenizers" / name / modality)
+                for modality in member["modalities"]
             },
             labels=tuple(member["labels"]),
             max_seq_len=member["max_seq_len"],

@@ -69,7 +69,7 @@ class OmniFormer(nn.Module):
                         f"head {name!r} is tied to the table of modality {head.modality!r}, which has no IdEmbedder; "
                         "set tied=False"
                     )
-                head.tie(embedder.table.weight)
+                head.tie(embedder.table)
         # Modalities as numbers, for rules between them.
         self.modalities = {name: number for number, name in enumerate(embedders)}
 
@@ -115,8 +115,9 @@ class OmniFormer(nn.Module):
         """
         for modality, part in batch.parts.items():
             if modality not in self.embedders:
+                named = ", ".join(map(repr, batch.ids[:3]))
                 raise ValueError(
-                    f"samples {', '.join(map(repr, batch.ids[:3]))} hold modality {modality!r} ({len(part.values)} tokens); "
+                    f"samples {named} hold modality {modality!r} ({len(part.values)} tokens); "
                     f"this model has embedders for {', '.join(self.embedders)}"
                 )
         pieces = {modality: self.embedders[modality](part) for modality, part in batch.parts.items()}

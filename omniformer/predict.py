@@ -17,12 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m omniformer.predict",
         description=main.__doc__,
-        epilog="A graph is a JSON file: {\"n_nodes\": 3, \"edges\": [[0, 1], [1, 2]]}.",
+        epilog='A graph is a JSON file: {"n_nodes": 3, "edges": [[0, 1], [1, 2]]}.',
     )
     parser.add_argument("run", help="a run folder, or the model folder in it")
-    parser.add_argument("inputs", nargs="+", help="files (.png .jpg .wav .flac .mp3 .ogg .txt .json), folders of them, or texts")
+    parser.add_argument(
+        "inputs", nargs="+", help="files (.png .jpg .wav .flac .mp3 .ogg .txt .json), folders of them, or texts"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
-    parser.add_argument("--top", type=int, default=3, help="how many classes to print, most probable first (default: 3)")
+    parser.add_argument(
+        "--top", type=int, default=3, help="how many classes to print, most probable first (default: 3)"
+    )
     parser.add_argument("--member", help="which task answers, in a model that has several for one modality")
     parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
     given = parser.parse_args(arguments)

@@ -87,8 +87,8 @@ class Predictor:
         """Predictions for raw inputs of any modality, in order.
 
         Args:
-            inputs: paths of files (`.png`, `.wav`, `.txt`, `.json`, ...), or raw samples as the tokenizers take them: image
-                tensors and Pillow images, waveforms, strings, graphs. A folder stands for the files in it.
+            inputs: paths of files (`.png`, `.wav`, `.txt`, `.json`, ...), or raw samples as the tokenizers take them:
+                image tensors and Pillow images, waveforms, strings, graphs. A folder stands for the files in it.
             member: which task answers; by default the one that fits each input's modality.
             batch_size: inputs in one pass; results do not depend on it.
 
@@ -149,7 +149,11 @@ class Predictor:
         if len(fitting) != 1:
             raise ValueError(
                 f"{name} looks like {modality or 'no known modality'}; "
-                + (f"several tasks take it: {fitting}; choose one with member=" if fitting else f"this model takes {self._takes()}")
+                + (
+                    f"several tasks take it: {fitting}; choose one with member="
+                    if fitting
+                    else f"this model takes {self._takes()}"
+                )
             )
         return fitting[0]
 
@@ -189,7 +193,9 @@ class Predictor:
         labels = self.members[task].labels
         if not labels:
             return Prediction(input=name, member=task, probabilities={}, values=tuple(row.tolist()), token=token)
-        return Prediction(input=name, member=task, probabilities=dict(zip(labels, row.tolist(), strict=True)), token=token)
+        return Prediction(
+            input=name, member=task, probabilities=dict(zip(labels, row.tolist(), strict=True)), token=token
+        )
 
     def _takes(self) -> str:
         return ", ".join(sorted({modality for member in self.members.values() for modality in member.tokenizers}))

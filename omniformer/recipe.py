@@ -31,7 +31,9 @@ def by_modality(node: Node, modalities: list[str]) -> dict[str, Node]:
     if "_target_" not in node:
         return node
     if len(modalities) != 1:
-        raise ConfigError([f"one description for modalities {modalities}; write one for each: {{{modalities[0]}: ...}}"])
+        raise ConfigError(
+            [f"one description for modalities {modalities}; write one for each: {{{modalities[0]}: ...}}"]
+        )
     return {modalities[0]: node}
 
 
@@ -52,9 +54,11 @@ def recipe(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[s
         for modality, node in by_modality(member["embedder"], modalities).items():
             embedder = {"node": node, "facts": _relevant(facts[name][modality]) | width}
             if (other := result["embedders"].setdefault(modality, embedder)) != embedder:
-                raise ConfigError(
-                    [f"members.{name}.embedder: modality {modality!r} already has another embedder: {other}; received {embedder}"]
+                mistake = (
+                    f"members.{name}.embedder: modality {modality!r} has another embedder already; "
+                    f"received {embedder}, already there {other}"
                 )
+                raise ConfigError([mistake])
         merged = {key: value for modality in modalities for key, value in _relevant(facts[name][modality]).items()}
         result["heads"][name] = {"node": member["task"]["head"], "facts": merged | width}
         if member["task"].get("rule") is not None:

@@ -26,6 +26,14 @@ assert "lightning" not in sys.modules and "hydra" not in sys.modules, "a noteboo
 print(prediction)
 """
 
+PLUGIN = """
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+names = [plugin.__name__ for plugin in Plugins.instance().discover(SearchPathPlugin)]
+assert "OmniFormerSearchPath" in names, names
+"""
+
 
 def main() -> None:
     """Builds, installs, asks for help, composes, trains for a moment, and predicts."""
@@ -42,6 +50,7 @@ def main() -> None:
         step(python, "-m", "omniformer.train", "--cfg", "job", cwd=work)
         step(python, "-m", "omniformer.train", "modality=vision", "debug=fast", cwd=work)
         step(python, "-c", USE, cwd=work)
+        step(python, "-c", PLUGIN, cwd=work)
     print("both wheels work outside the repository")
 
 

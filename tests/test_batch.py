@@ -30,7 +30,12 @@ def test_places_put_each_piece_where_its_sample_has_it():
 
 def test_targets_are_stacked_and_token_targets_joined():
     samples = [
-        Sample(id=str(n), pieces=[text(*range(n))], targets={"label": torch.tensor(n)}, token_targets={"mask": torch.ones(n)})
+        Sample(
+            id=str(n),
+            pieces=[text(*range(n))],
+            targets={"label": torch.tensor(n)},
+            token_targets={"mask": torch.ones(n)},
+        )
         for n in (1, 3)
     ]
     batch = collate(samples)

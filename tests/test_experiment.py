@@ -35,15 +35,19 @@ def numbers(output: Path) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
     """One finished run of each modality, and of all together, on a few batches."""
-    return {
-        name: run(tmp_path_factory.mktemp(name), f"modality={name}", "debug=fast") for name in (*WATCHED, "all")
-    }
+    return {name: run(tmp_path_factory.mktemp(name), f"modality={name}", "debug=fast") for name in (*WATCHED, "all")}
 
 
 @pytest.mark.parametrize("name", WATCHED)
 def test_a_run_leaves_a_folder_that_explains_itself(runs, name):
     output = runs[name]
-    assert {path.name for path in output.iterdir()} == {"config.yaml", "metrics.json", "metrics.csv", "checkpoints", "model"}
+    assert {path.name for path in output.iterdir()} == {
+        "config.yaml",
+        "metrics.json",
+        "metrics.csv",
+        "checkpoints",
+        "model",
+    }
     found = numbers(output)
     assert math.isfinite(found[WATCHED[name]])
     assert {"parameters", "train/seconds", "train/tokens_per_second", "seed"} <= found.keys()
@@ -112,13 +116,20 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
 def test_one_batch_can_be_learnt_by_heart(tmp_path, name):
     hasty = ["trainer.max_epochs=60", "optim.schedule=constant", "optim.lr=0.01", "optim.warmup_steps=10"]
     output = run(tmp_path, f"modality={name}", "debug=overfit", *hasty)
-    losses = [float(line.split(",")[-1]) for line in (output / "metrics.csv").read_text().splitlines() if ",train/loss," in line]
+    losses = [
+        float(line.split(",")[-1])
+        for line in (output / "metrics.csv").read_text().splitlines()
+        if ",train/loss," in line
+    ]
     floor = {"vision": 0.51, "audio": 0.51, "all": 1.03}.get(name, 0.0)  # what label smoothing leaves
     assert losses[-1] - floor < 0.5 * (losses[0] - floor)
 
 
 def test_a_member_without_data_is_told_which_key_to_set():
-    config = {"name": "mine", "members": {"a": {"tokenizer": {}, "embedder": {"_target_": "x"}, "data": None, "task": None}}}
+    config = {
+        "name": "mine",
+        "members": {"a": {"tokenizer": {}, "embedder": {"_target_": "x"}, "data": None, "task": None}},
+    }
     with pytest.raises(ConfigError, match=r"members\.a\.tokenizer is not set"):
         members(config)
 

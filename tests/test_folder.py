@@ -14,11 +14,17 @@ CORE = {"_target_": "omniformer.core.transformer.Transformer", "d_model": 16, "n
 RECIPE = {
     "core": CORE,
     "embedders": {
-        "vision": {"node": {"_target_": "omniformer.embedders.VectorEmbedder"}, "facts": {"d_model": 16, "features": 16, "axes": 2}},
+        "vision": {
+            "node": {"_target_": "omniformer.embedders.VectorEmbedder"},
+            "facts": {"d_model": 16, "features": 16, "axes": 2},
+        },
         "text": {"node": {"_target_": "omniformer.embedders.IdEmbedder"}, "facts": {"d_model": 16, "vocab_size": 300}},
     },
     "heads": {
-        "digits": {"node": {"_target_": "omniformer.heads.ClassificationHead"}, "facts": {"d_model": 16, "n_classes": 3}},
+        "digits": {
+            "node": {"_target_": "omniformer.heads.ClassificationHead"},
+            "facts": {"d_model": 16, "n_classes": 3},
+        },
         "prose": {"node": {"_target_": "omniformer.heads.NextTokenHead"}, "facts": {"d_model": 16, "vocab_size": 300}},
     },
     "rules": {"prose": {"_target_": "omniformer.core.rules.Causal"}},
@@ -30,11 +36,15 @@ def predictor() -> Predictor:
     torch.manual_seed(0)
     text = BPETokenizer(vocab_size=300).fit(["attention is all you need, say the authors of the paper " * 20])
     recipe = json.loads(json.dumps(RECIPE))
-    recipe["embedders"]["text"]["facts"]["vocab_size"] = recipe["heads"]["prose"]["facts"]["vocab_size"] = text.vocab_size
+    recipe["embedders"]["text"]["facts"]["vocab_size"] = recipe["heads"]["prose"]["facts"]["vocab_size"] = (
+        text.vocab_size
+    )
     model = build_model(recipe)
     torch.nn.init.normal_(model.heads["digits"].classes.weight)
     members = {
-        "digits": Member(tokenizers={"vision": PatchTokenizer(patch_size=4, channels=1, image_size=[8, 8])}, labels=("a", "b", "c")),
+        "digits": Member(
+            tokenizers={"vision": PatchTokenizer(patch_size=4, channels=1, image_size=[8, 8])}, labels=("a", "b", "c")
+        ),
         "prose": Member(tokenizers={"text": text}, max_seq_len=32),
     }
     predictor = Predictor(model, members)
@@ -66,7 +76,9 @@ def test_the_folder_holds_json_and_safetensors_only(saved):
 
 def test_predictions_do_not_depend_on_how_inputs_are_batched(predictor):
     pictures = [picture(i) for i in range(7)]
-    for one, other in zip(predictor.predict(pictures, batch_size=7), predictor.predict(pictures, batch_size=2), strict=True):
+    for one, other in zip(
+        predictor.predict(pictures, batch_size=7), predictor.predict(pictures, batch_size=2), strict=True
+    ):
         assert one.input == other.input
         assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-6)
 

@@ -37,7 +37,9 @@ def make_model() -> OmniFormer:
 
 
 def text(*ids: int) -> Tokens:
-    return Tokens(values=torch.tensor(ids, dtype=torch.long), positions=torch.arange(len(ids))[:, None].float(), modality="text")
+    return Tokens(
+        values=torch.tensor(ids, dtype=torch.long), positions=torch.arange(len(ids))[:, None].float(), modality="text"
+    )
 
 
 def image(rows: int, columns: int, seed: int) -> Tokens:
@@ -129,7 +131,9 @@ def test_every_parameter_gets_a_gradient_from_a_batch_that_lacks_a_modality():
 
 def test_an_unknown_modality_is_named_with_its_sample():
     smell = Tokens(values=torch.zeros(2, 4), positions=torch.zeros(2, 1), modality="smell")
-    with pytest.raises(ValueError, match="samples 'rose' hold modality 'smell' .2 tokens.; this model has embedders for text"):
+    with pytest.raises(
+        ValueError, match="samples 'rose' hold modality 'smell' .2 tokens.; this model has embedders for text"
+    ):
         make_model().encode(collate([Sample(id="rose", pieces=[smell])]))
 
 

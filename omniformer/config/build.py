@@ -1,6 +1,5 @@
 """Builds objects from their description in a configuration: a small, strict replacement of Hydra's `instantiate`."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -9,6 +8,7 @@ from typing import Any
 from omniformer.config.accepts import is_node
 from omniformer.config.allow import NotAllowedError, allowed
 from omniformer.config.errors import BuildError, choices, nearest
+from omniformer.config.signature import Signature, signature
 
 
 def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
@@ -69,10 +69,10 @@ def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> 
     except (LookupError, NotAllowedError) as error:
         raise BuildError(f"{key}._target_: {error.args[0]}") from None
     given = {str(name): value for name, value in node.items() if name not in ("_target_", "_partial_")}
-    parameters = inspect.signature(function).parameters
-    _refuse_unknown(given, parameters, key, target)
+    described = signature(target)
+    _refuse_unknown(given, described, key)
     arguments = {name: build(value, f"{key}.{name}", **facts) for name, value in given.items()}
-    filled = {name: value for name, value in facts.items() if name in parameters and name not in given}
+    filled = {name: value for name, value in facts.items() if name in described.parameters and name not in given}
     if node.get("_partial_", False):
         return partial(function, **filled, **arguments)
     try:
@@ -86,14 +86,11 @@ def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> 
         raise
 
 
-def _refuse_unknown(
-    given: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], key: str, target: str
-) -> None:
+def _refuse_unknown(given: Mapping[str, Any], described: Signature, key: str) -> None:
     """Refuses keywords that the constructor does not have, before any part inside is built."""
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
     for name in given:
-        if name not in parameters:
-            near = nearest(name, parameters)
+        if name not in described.parameters and not described.open:
+            near = nearest(name, described.parameters)
             hint = f"did you mean {near!r}? " if near else ""
-            raise BuildError(f"{key}.{name}: unknown key of {target}; {hint}accepted: {choices(name, parameters)}")
+            accepted = choices(name, described.parameters)
+            raise BuildError(f"{key}.{name}: unknown key of {described.target}; {hint}accepted: {accepted}")

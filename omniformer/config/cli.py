@@ -80,9 +80,10 @@ def _answer(
     options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
     defaults = default_groups(folder / f"{config_name}.yaml")
     if line.help:
-        own = {group: names for group, names in options.items() if group.split("/")[0] in defaults}
-        print(usage(_command(), (function.__doc__ or "").strip().split("\n")[0], own, examples))
+        print(usage(_command(), _summary(function), _within(options, defaults), examples))
         return None
+    if line.sweep:
+        raise ConfigError(["--multirun: this command looks at one configuration; leave it out"])
     composed = _composed(line, config_name, folder, repair(arguments, options, defaults), options)
     with _composition_errors(options):
         config = _plain(composed)
@@ -99,12 +100,12 @@ def _answer(
 def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str]) -> Any:
     line = read(arguments)
     options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
-    if line.help:
-        print(usage(_command(), (function.__doc__ or "").strip().split("\n")[0], options))
-        return None
-    os.environ[STAMP] = run_stamp(os.environ)
     primary = folder / f"{line.config_name or config_name}.yaml"
     defaults = default_groups(primary if primary.is_file() else folder / f"{config_name}.yaml")
+    if line.help:
+        print(usage(_command(), _summary(function), _within(options, defaults)))
+        return None
+    os.environ[STAMP] = run_stamp(os.environ)
     repaired = repair(arguments, options, defaults)
     if line.cfg == "job" and not line.sweep:
         _check_composed(line, config_name, folder, repaired, options)
@@ -114,8 +115,8 @@ def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str
 def run_stamp(environment: Mapping[str, str]) -> str:
     """The name of a run's folder: one for all processes of the run, new for each run.
 
-    A process that another one started as its helper (`LOCAL_RANK` is set) uses that one's stamp, and SLURM's tasks use
-    the number of their job.
+    A process that another one started as its helper (`LOCAL_RANK` is set) uses that one's stamp, or the name of
+    torchrun's launch; the tasks of one `srun` use the numbers of their job and step.
 
     Raises:
         ConfigError: the helper's starter left no stamp, so that each process would write a folder of its own.
@@ -124,8 +125,8 @@ def run_stamp(environment: Mapping[str, str]) -> str:
         >>> run_stamp({"LOCAL_RANK": "1", "OMNIFORMER_RUN_STAMP": "monday"})
         'monday'
     """
-    if "SLURM_PROCID" in environment and "SLURM_JOB_ID" in environment:
-        return f"slurm-{environment['SLURM_JOB_ID']}"
+    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return f"slurm-{environment['SLURM_JOB_ID']}-{environment['SLURM_STEP_ID']}"
     if "LOCAL_RANK" not in environment:
         return datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")[:-3]
     if environment.get(STAMP):
@@ -258,6 +259,15 @@ def _argv(arguments: Sequence[str]) -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _within(options: Mapping[str, Sequence[str]], defaults: set[str]) -> dict[str, Sequence[str]]:
+    """The groups, and the groups inside them, that a primary config chooses from."""
+    return {group: names for group, names in options.items() if group.split("/")[0] in defaults}
+
+
+def _summary(function: Main) -> str:
+    return (function.__doc__ or "").strip().split("\n")[0]
 
 
 def _command() -> str:

@@ -52,10 +52,9 @@ def group_options(folders: Iterable[Path]) -> dict[str, list[str]]:
     options: dict[str, set[str]] = {}
     for folder in folders:
         for path in folder.rglob("*.yaml"):
-            relative = path.relative_to(folder).with_suffix("")
-            for depth in range(1, len(relative.parts)):
-                group, option = relative.parts[:depth], relative.parts[depth:]
-                options.setdefault("/".join(group), set()).add("/".join(option))
+            relative = path.relative_to(folder)
+            if relative.parent.parts:
+                options.setdefault(relative.parent.as_posix(), set()).add(relative.stem)
     return {group: sorted(names) for group, names in sorted(options.items())}
 
 

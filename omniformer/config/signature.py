@@ -145,20 +145,31 @@ def _of_function(owner: Definition, node: Function, *, bound: bool) -> tuple[dic
 
 def _handed_on(owner: Definition, node: Function, kwargs: str) -> tuple[dict[str, Parameter], bool]:
     """What `**kwargs` may hold, by the one call in the body that receives it whole; else it may hold anything."""
-    calls = [
-        call
+    received = [
+        (call, fixed)
         for call in ast.walk(node)
-        if isinstance(call, ast.Call)
-        and any(keyword.arg is None and ast.unparse(keyword.value) == kwargs for keyword in call.keywords)
+        if isinstance(call, ast.Call) and (fixed := _fixed_beside(call, kwargs)) is not None
     ]
-    if len(calls) != 1:
-        return {}, True
-    callee = _callee(owner, calls[0])
+    callee = _callee(owner, received[0][0]) if len(received) == 1 else None
     if callee is None:
         return {}, True
+    call, fixed = received[0]
     parameters, is_open = _parameters(callee)
-    fixed = {keyword.arg for keyword in calls[0].keywords} | set(list(parameters)[: len(calls[0].args)])
+    fixed |= set(list(parameters)[: len(call.args)])
     return {name: parameter for name, parameter in parameters.items() if name not in fixed}, is_open
+
+
+def _fixed_beside(call: ast.Call, kwargs: str) -> set[str] | None:
+    """The keywords that a call sets beside `**kwargs` or in `**{**kwargs, ...}`; None if it does not pass them on."""
+    fixed = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+    for value in (keyword.value for keyword in call.keywords if keyword.arg is None):
+        if ast.unparse(value) == kwargs:
+            return fixed
+        if isinstance(value, ast.Dict) and any(
+            key is None and ast.unparse(inner) == kwargs for key, inner in zip(value.keys, value.values, strict=True)
+        ):
+            return fixed | {str(key.value) for key in value.keys if isinstance(key, ast.Constant)}
+    return None
 
 
 def _callee(owner: Definition, call: ast.Call) -> Definition | None:

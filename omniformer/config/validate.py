@@ -193,4 +193,4 @@ def _words(accepted: Kind, name: str) -> str:
 
 
 def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
+    return f"{key}.{name}" if key else str(name)

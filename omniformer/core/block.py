@@ -86,6 +86,10 @@ class ParallelBlock(nn.Module):
 
     Args:
         parts: what it is made from.
+
+    Example:
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=2, n_heads=2, block=ParallelBlock)
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -117,6 +121,11 @@ class CrossBlock(nn.Module):
     Args:
         parts: what it is made from.
         cross: makes cross-attention, called with `d_model`, `n_heads`, `n_kv_heads`.
+
+    Example:
+        >>> from omniformer.core.transformer import Transformer
+        >>> Transformer(d_model=8, n_layers=2, n_heads=2, block=CrossBlock).reads_memory
+        True
     """
 
     def __init__(self, parts: Parts, *, cross: Factory = CrossAttention) -> None:
@@ -145,6 +154,13 @@ class GatedCrossBlock(nn.Module):
 
     Raises:
         ValueError: `every` is below 1.
+
+    Example:
+        >>> from functools import partial
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=4, n_heads=2, block=partial(GatedCrossBlock, every=2))
+        >>> [block.reads for block in core.blocks]
+        [True, False, True, False]
     """
 
     def __init__(self, parts: Parts, *, cross: Factory = CrossAttention, every: int = 1) -> None:

@@ -195,6 +195,14 @@ class StaticCache(KVCache):
     Raises:
         ValueError: `capacity` is below 1; at `extend`, a sample would have more tokens than `capacity`. The cache is
             then as it was.
+
+    Example:
+        >>> cache = StaticCache(n_layers=1, n_samples=1, capacity=4)
+        >>> _ = cache.extend(torch.tensor([3]))
+        >>> cache.extend(torch.tensor([2]))
+        Traceback (most recent call last):
+            ...
+        ValueError: sample 0 would have 5 tokens; this cache has capacity=4
     """
 
     def __init__(self, *, n_layers: int, n_samples: int, capacity: int, device: torch.device | str = "cpu") -> None:
@@ -233,6 +241,13 @@ class SlidingCache(KVCache):
     Raises:
         ValueError: `window` is below 1 or `sinks` below 0; at `plan`, the rule looks further back than `window` or has
             more sinks.
+
+    Example:
+        >>> cache = SlidingCache(n_layers=1, n_samples=1, window=2, sinks=1)
+        >>> for _ in range(6):
+        ...     new, seen = cache.extend(torch.tensor([1]))
+        >>> sorted(seen.index.tolist())
+        [0, 4, 5]
     """
 
     def __init__(

@@ -21,6 +21,11 @@ class PreNorm(nn.Module):
         dropout: share of the branch's output set to zero in training.
         stochastic_depth: chance in training that a sample skips the branch
             ([Huang et al. 2016](https://arxiv.org/abs/1603.09382)).
+
+    Example:
+        >>> from omniformer.core.transformer import Transformer
+        >>> type(Transformer(d_model=8, n_layers=1, n_heads=2, connection=PreNorm).blocks[0].attention).__name__
+        'PreNorm'
     """
 
     def __init__(
@@ -160,6 +165,14 @@ class AdaptiveNorm(PreNorm):
 
     Raises:
         ValueError: at first use, when the core was called without `condition`, or with another width.
+
+    Example:
+        >>> from functools import partial
+        >>> from omniformer.core.layout import Layout
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=1, n_heads=2, connection=partial(AdaptiveNorm, d_condition=3))
+        >>> core(torch.randn(5, 8), Layout.from_lengths(2, 3), condition=torch.randn(2, 3)).shape
+        torch.Size([5, 8])
     """
 
     def __init__(

@@ -29,8 +29,9 @@ class EncoderDecoder(nn.Module):
         >>> encoder = Transformer(d_model=16, n_layers=1, n_heads=2)
         >>> decoder = Transformer(d_model=16, n_layers=1, n_heads=2, block=CrossBlock)
         >>> source, target = Layout.from_lengths(4, 2), Layout.from_lengths(3, 3)
-        >>> EncoderDecoder(encoder=encoder, decoder=decoder)(torch.randn(6, 16), source, torch.randn(6, 16),
-        target).shape torch.Size([6, 16])
+        >>> model = EncoderDecoder(encoder=encoder, decoder=decoder)
+        >>> model(torch.randn(6, 16), source, torch.randn(6, 16), target).shape
+        torch.Size([6, 16])
     """
 
     def __init__(self, *, encoder: Transformer, decoder: Transformer) -> None:

@@ -13,11 +13,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "relu2": lambda x: F.relu(x).square(),
     "silu": F.silu,
     "tanh": torch.tanh,
 }
-Activation = Literal["relu", "gelu", "gelu_tanh", "relu2", "silu", "tanh"]
+Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "relu2", "silu", "tanh"]
 
 
 class FeedForward(nn.Module):
@@ -27,7 +28,8 @@ class FeedForward(nn.Module):
         d_model: width of the residual stream.
         d_ff: width in between; four times `d_model` by default, as in the paper.
         activation: "relu" (2017), "gelu" ([Hendrycks and Gimpel 2016](https://arxiv.org/abs/1606.08415); "gelu_tanh" is
-            its approximation in GPT-2), "relu2" ([So et al. 2021](https://arxiv.org/abs/2109.08668)), "silu" or "tanh".
+            its approximation in GPT-2, "quick_gelu" that in CLIP), "relu2"
+            ([So et al. 2021](https://arxiv.org/abs/2109.08668)), "silu" or "tanh".
         dropout: share of the hidden features set to zero in training.
         bias: whether the linear maps have offsets.
 

@@ -1,4 +1,4 @@
-"""Angles by position that stay exact whatever the model's dtype."""
+"""Fixed numbers that stay exact whatever the model's dtype: angles by position, slopes by distance."""
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,16 @@ class Frequencies(nn.Module):
     numbers, held as integers, are left alone.
 
     Args:
-        frequency: angle that one position turns, by feature pair.
+        numbers: what one position adds to an angle or a score.
 
     Example:
         >>> Frequencies(torch.tensor([0.1])).to(torch.bfloat16)().item() == torch.tensor(0.1).item()
         True
     """
 
-    def __init__(self, frequency: Tensor) -> None:
+    def __init__(self, numbers: Tensor) -> None:
         super().__init__()
-        self.register_buffer("bits", frequency.float().view(torch.int32), persistent=False)
+        self.register_buffer("bits", numbers.float().view(torch.int32), persistent=False)
         self.bits: Tensor
 
     def forward(self) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from omniformer.core.biases import Bias
+from omniformer.core.biases import Bias, looked_up
 from omniformer.core.layout import Layout, View
 
 
@@ -25,6 +25,11 @@ class ShortestPath(Bias):
     Raises:
         ValueError: `max_distance` is below 1; at first use, the layout has neither distances nor edges, or queries and
             keys are not the same tokens.
+
+    Example:
+        >>> layout = Layout(lengths=torch.tensor([3]), edges=torch.tensor([[0, 1], [1, 2]]))
+        >>> ShortestPath(n_heads=2)(layout.view()[:, None], layout.view()[None, :]).shape
+        torch.Size([2, 3, 3])
     """
 
     no_weight_decay = ("table",)
@@ -53,7 +58,7 @@ class ShortestPath(Bias):
             return self.table.new_zeros(self.table.shape[1], *pair.shape)
         distance = distances[pair].long()
         none = torch.full_like(distance, self.max_distance + 2)
-        return self.table[torch.where(distance < 0, none, distance.clamp(max=self.max_distance + 1))].movedim(-1, 0)
+        return looked_up(self.table, torch.where(distance < 0, none, distance.clamp(max=self.max_distance + 1)))
 
     def reset_parameters(self) -> None:
         """Draws the numbers anew."""
@@ -74,6 +79,13 @@ class EdgeBias(Bias):
         ValueError: an edge has neither fields nor features; at first use, the layout has no edges or edge features,
             they have another number of columns, a category lies outside its vocabulary, or queries and keys are not the
             same tokens.
+
+    Example:
+        >>> edges, kinds = torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0], [3]])
+        >>> layout = Layout(lengths=torch.tensor([3]), edges=edges, edge_features=kinds)
+        >>> bias = EdgeBias(n_heads=2, edge_vocab_sizes=[4])
+        >>> (bias(layout.view()[:, None], layout.view()[None, :])[0] != 0).int().tolist()
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
     """
 
     no_weight_decay = ("table",)
@@ -110,7 +122,7 @@ class EdgeBias(Bias):
             else torch.zeros_like(place, dtype=torch.bool)
         )
         # The last row stands for "no edge" and stays zero.
-        return by_pair[torch.where(found, place, len(pairs))].movedim(-1, 0)
+        return looked_up(by_pair, torch.where(found, place, len(pairs)))
 
     def _scores(self, layout: Layout) -> Tensor:
         """A number for each edge and head."""

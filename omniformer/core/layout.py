@@ -23,8 +23,8 @@ class Layout:
         places: index of each token in its sample, where it is not the order in which they lie: keys of a cache that has
             forgotten some.
         positions: coordinates of the tokens, for rotary positions.
-        edges: directed edges over the whole pack, from `edges[0]` (source) to `edges[1]` (target): the target attends to
-            the source, PyTorch Geometric's direction of messages.
+        edges: directed edges over the whole pack, from `edges[0]` (source) to `edges[1]` (target): the target attends
+            to the source, PyTorch Geometric's direction of messages.
         edge_features: what the edges are, in the order of `edges`.
         prefix: how many leading tokens of each sample `Prefix` lets everybody see.
         modality: which modality each token comes from, as a number, for rules between modalities.
@@ -35,8 +35,8 @@ class Layout:
 
     Shapes:
         lengths, start, prefix int64 `[samples]`; places, modality int64 `[tokens]`; positions `[tokens, axes]`; edges
-        int64 `[2, edges]`; each of pairs `[sum of squared lengths, ...]`. Made from them: offsets int64 `[samples + 1]`, sample
-        and index int64 `[tokens]` (which sample a token belongs to, and its place in it).
+        int64 `[2, edges]`; each of pairs `[sum of squared lengths, ...]`. Made from them: offsets int64 `[samples +
+        1]`, sample and index int64 `[tokens]` (which sample a token belongs to, and its place in it).
 
     Raises:
         ValueError: a length is negative, another field does not fit the lengths, or an edge joins two samples.
@@ -67,7 +67,8 @@ class Layout:
     def __post_init__(self) -> None:
         lengths = self.lengths.cpu().long()
         if lengths.ndim != 1 or (lengths < 0).any():
-            raise ValueError(f"lengths must be one non-negative number for each sample; received {self.lengths.tolist()}")
+            received = self.lengths.tolist()
+            raise ValueError(f"lengths must be one non-negative number for each sample; received {received}")
         n_tokens, n_samples = int(lengths.sum()), len(lengths)
         for name, value, expected in (
             ("positions", self.positions, n_tokens),
@@ -80,9 +81,7 @@ class Layout:
             *((f"pairs[{name!r}]", value, int((lengths**2).sum())) for name, value in self.pairs.items()),
         ):
             if value is not None and len(value) != expected:
-                raise ValueError(
-                    f"{name} has {len(value)} rows; lengths {_brief(lengths)} need {expected}"
-                )
+                raise ValueError(f"{name} has {len(value)} rows; lengths {_brief(lengths)} need {expected}")
         if self.edges is not None:
             _check_edges(self.edges, lengths)
         device = torch.device(self.device) if self.device is not None else self._device_of_fields()
@@ -128,7 +127,9 @@ class Layout:
         expected = torch.arange(valid.shape[1], device=valid.device) < lengths[:, None]
         if not torch.equal(valid, expected):
             row = int((valid != expected).any(1).nonzero()[0])
-            raise ValueError(f"valid must be True first and then False in each row; row {row} is not: {valid[row].tolist()}")
+            raise ValueError(
+                f"valid must be True first and then False in each row; row {row} is not: {valid[row].tolist()}"
+            )
         return cls(lengths=lengths, device=valid.device)
 
     @property
@@ -225,7 +226,9 @@ class View:
 
 def _required(value: Tensor | None, name: str) -> Tensor:
     if value is None:
-        raise ValueError(f"this rule or bias reads the layout's {name}, and the layout has none; pass Layout({name}=...)")
+        raise ValueError(
+            f"this rule or bias reads the layout's {name}, and the layout has none; give Layout its {name}"
+        )
     return value
 
 
@@ -243,8 +246,8 @@ def _check_edges(edges: Tensor, lengths: Tensor) -> None:
     if len(crossing):
         i = int(crossing[0])
         raise ValueError(
-            f"edge {i} joins token {int(edges[0, i])} of sample {int(sample[0, i])} to token {int(edges[1, i])} of sample "
-            f"{int(sample[1, i])}; samples cannot attend to each other. Add each sample's offset to its own edges"
+            f"edge {i} joins token {int(edges[0, i])} of sample {int(sample[0, i])} to token {int(edges[1, i])} "
+            f"of sample {int(sample[1, i])}; samples cannot attend to each other. Add each sample's offset to its own edges"
         )
 
 

@@ -65,8 +65,9 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Maps each token `[tokens, d_model]` by the experts of its choice."""
-        # Softmax and losses in float32: a router decides on small differences of logits.
-        logits = F.linear(x.float(), self.router.weight.float())
+        # Logits, softmax and losses in float32, also under autocast: a router decides on small differences.
+        with torch.autocast(x.device.type, enabled=False):
+            logits = F.linear(x.float(), self.router.weight.float())
         weights, experts = logits.topk(self.top_k, dim=-1)
         if context is not None:
             self._report(logits, experts, context)

@@ -49,7 +49,12 @@ class Position(nn.Module):
 
 
 class NoPositions(Position):
-    """Adds nothing: for tokens in no order, or where rotary positions or biases say what is needed."""
+    """Adds nothing: for tokens in no order, or where rotary positions or biases say what is needed.
+
+    Example:
+        >>> NoPositions(d_model=2)(torch.ones(1, 1)).tolist()
+        [[0.0, 0.0]]
+    """
 
     def forward(self, positions: Tensor) -> Tensor:
         """Zeros for any positions."""
@@ -97,6 +102,10 @@ class SinusoidalSum(Position):
 
     Raises:
         ValueError: `d_model` is below 2.
+
+    Example:
+        >>> SinusoidalSum(d_model=4, n_axes=2)(torch.zeros(1, 2)).tolist()
+        [[0.0, 2.0, 0.0, 2.0]]
     """
 
     def __init__(self, *, d_model: int, n_axes: int = 1, base: float = 10_000.0) -> None:
@@ -120,6 +129,10 @@ class Fourier(Position):
         n_frequencies: random projections.
         scale: deviation of the frequencies, in turns for one unit of position. Large values tell near tokens apart,
             small ones make near tokens alike; it should be about one over the distance that matters.
+
+    Example:
+        >>> Fourier(d_model=8, n_axes=2)(torch.rand(5, 2)).shape
+        torch.Size([5, 8])
     """
 
     def __init__(self, *, d_model: int, n_axes: int = 1, n_frequencies: int = 64, scale: float = 1.0) -> None:
@@ -152,6 +165,10 @@ class Projected(Position):
         n_axes: number of coordinates of a token.
         encoding: makes the encoding, called with `d_model=d_encoding` and `n_axes`.
         d_encoding: width of the encoding.
+
+    Example:
+        >>> Projected(d_model=8, n_axes=2, encoding=Fourier)(torch.rand(5, 2)).shape
+        torch.Size([5, 8])
     """
 
     def __init__(

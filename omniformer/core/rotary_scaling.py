@@ -35,6 +35,10 @@ class LinearScaling(Scaling):
 
     Raises:
         ValueError: `factor` is below 1.
+
+    Example:
+        >>> LinearScaling(factor=4.0)(torch.tensor([1.0, 0.5]), base=4.0).tolist()
+        [0.25, 0.125]
     """
 
     def __init__(self, *, factor: float) -> None:
@@ -55,6 +59,10 @@ class NTKScaling(Scaling):
 
     Raises:
         ValueError: `factor` is below 1.
+
+    Example:
+        >>> NTKScaling(factor=4.0)(torch.tensor([1.0, 0.5]), base=4.0).tolist()
+        [1.0, 0.125]
     """
 
     def __init__(self, *, factor: float) -> None:
@@ -81,6 +89,10 @@ class YaRN(Scaling):
 
     Raises:
         ValueError: `factor` or `original_seq_len` is below 1.
+
+    Example:
+        >>> YaRN(factor=4.0, original_seq_len=2048)(torch.tensor([1.0, 1e-4]), base=1e8)[0].item()
+        1.0
     """
 
     def __init__(
@@ -119,6 +131,10 @@ class Llama3Scaling(Scaling):
 
     Raises:
         ValueError: `factor` or `original_seq_len` is below 1, or `high` does not exceed `low`.
+
+    Example:
+        >>> Llama3Scaling()(torch.tensor([1.0, 2**-16]), base=5e5).tolist() == [1.0, 2**-19]
+        True
     """
 
     def __init__(

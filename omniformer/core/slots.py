@@ -44,13 +44,9 @@ class Slots:
     @cached_property
     def seen(self) -> Layout:
         """The tokens that the step reads."""
-        if self.reads_first:
-            lengths = self._held(self.start) + self.new.lengths
-            places = torch.cat([self._places(self._before, self.start), self.new.index])[self.order]
-            return Layout(lengths=lengths, places=places, device=self.new.device)
-        layout = Layout(lengths=self.held, device=self.new.device)
-        places = None if self.window is None else self._places(layout, self.length)
-        return Layout(lengths=self.held, places=places, device=self.new.device)
+        lengths = self._held(self.start) + self.new.lengths if self.reads_first else self.held
+        forgotten = lengths != (self.start + self.new.lengths if self.reads_first else self.length)
+        return Layout(lengths=lengths, places=self._places() if forgotten.any() else None, device=self.new.device)
 
     @cached_property
     def order(self) -> Tensor:
@@ -101,7 +97,13 @@ class Slots:
     def _held(self, lengths: Tensor) -> Tensor:
         return lengths if self.window is None else lengths.clamp(max=self.sinks + self.window)
 
-    def _places(self, columns: Layout, lengths: Tensor) -> Tensor:
+    def _places(self) -> Tensor:
+        """The place in its sample of each token that the step reads."""
+        if self.reads_first:
+            return torch.cat([self._in_columns(self._before, self.start), self.new.index])[self.order]
+        return self._in_columns(Layout(lengths=self.held, device=self.new.device), self.length)
+
+    def _in_columns(self, columns: Layout, lengths: Tensor) -> Tensor:
         """The place in its sample of the token in each column, the last that was written there."""
         column, last = columns.index, lengths.to(columns.device)[columns.sample] - 1
         window = self.window or 1

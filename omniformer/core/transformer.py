@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import Context, SelfAttention, head_dim_of
 from omniformer.core.attention.plan import Plan, lower
+from omniformer.core.biases import Remembered
 from omniformer.core.block import Block, Factory, Parts
 from omniformer.core.cache import KVCache
 from omniformer.core.connection import PreNorm
@@ -167,11 +168,13 @@ class Transformer(nn.Module):
             contexts: what each block reads.
             stages: filled, when given, with the output of every block.
         """
+        recompute = self.checkpoint_blocks and self.training
+        if self.pair_bias is not None and not recompute:
+            shared: Any = Remembered(self.pair_bias)  # pyright: ignore[reportArgumentType]
+            contexts = [replace(context, bias=shared) for context in contexts]
         for i, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
-            if self.checkpoint_blocks and self.training:
-                x = checkpoint(block, x, context, use_reentrant=False)  # pyright: ignore[reportAssignmentType]
-            else:
-                x = block(x, context)
+            out: Any = checkpoint(block, x, context, use_reentrant=False) if recompute else block(x, context)
+            x = out
             if stages is not None:
                 stages[f"blocks.{i}"] = x
         return x

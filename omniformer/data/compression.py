@@ -3,6 +3,8 @@
 import bz2
 from collections.abc import Iterable
 
+from omniformer.data.source import Source
+
 
 def conditional_bz2_bits_per_byte(train: str | bytes, test: str | bytes) -> float:
     """How many bits bz2 needs for each byte of `test` once it has seen `train`.
@@ -26,3 +28,9 @@ def conditional_bz2_bits_per_byte(train: str | bytes, test: str | bytes) -> floa
 def joined(texts: Iterable[str]) -> str:
     """Documents as one text, separated by blank lines, as input for the function above."""
     return "\n\n".join(texts)
+
+
+def bz2_baseline(source: Source) -> dict[str, float]:
+    """What bz2 makes of a text source's test split after its training split, as `Source.baselines` reports it."""
+    train, test = (joined(raw.contents["text"] for raw in source.split(part)) for part in ("train", "test"))
+    return {"bz2_bits_per_byte": conditional_bz2_bits_per_byte(train, test)}

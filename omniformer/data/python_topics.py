@@ -1,8 +1,9 @@
 """The English language reference that ships with CPython."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from omniformer.data.compression import bz2_baseline
 from omniformer.data.source import Raw, Source, Split
 from omniformer.data.splitting import hashed_split
 
@@ -23,6 +24,10 @@ class PythonTopics(Source):
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in a fixed order."""
         return self._splits[name]
+
+    def baselines(self) -> Mapping[str, float]:
+        """What the compressor bz2 makes of the test split once it has seen the training split."""
+        return bz2_baseline(self)
 
     @cached_property
     def _splits(self) -> dict[Split, list[Raw]]:

@@ -54,7 +54,9 @@ class NodeEmbedder(nn.Module):
         widths = {"continuous": features, "laplacian": laplacian, "random_walk": random_walk}
         self.maps = nn.ModuleDict({name: nn.Linear(width, d_model) for name, width in widths.items() if width})
         if not (self.fields or self.degree or self.maps):
-            raise ValueError("a node must have at least one of vocab_sizes, features, max_degree, laplacian, random_walk")
+            raise ValueError(
+                "a node must have at least one of vocab_sizes, features, max_degree, laplacian, random_walk"
+            )
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
 
@@ -65,7 +67,7 @@ class NodeEmbedder(nn.Module):
             terms.append(self.degree(packed.features["degree"]))
         for name, linear in self.maps.items():
             values = packed.values if name == "continuous" and not self.fields else packed.features[name]
-            terms.append(linear(values.to(linear.weight.dtype)))
+            terms.append(linear(values.float()))
         return self.dropout(torch.stack(terms).sum(0))
 
     def reset_parameters(self) -> None:

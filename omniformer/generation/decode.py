@@ -29,8 +29,8 @@ def continue_ids(
         prompt: at least one id.
         choose: picks an id for each row of logits, for example a `Sampler`.
         max_new_tokens: when to end at the latest.
-        max_seq_len: the longest context that the model reads, usually what it was trained on. Once it is full, the later
-            half of it is read anew and the rest forgotten. No limit by default.
+        max_seq_len: the longest context that the model reads, usually what it was trained on. Once it is full, the
+            later half of it is read anew and the rest forgotten. No limit by default.
         stop: ids that end the text; they are not yielded.
 
     Shapes:

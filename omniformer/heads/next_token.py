@@ -32,18 +32,19 @@ class NextTokenHead(Head):
         self.ids = nn.Linear(d_model, vocab_size, bias=False)
         self.reset_parameters()
 
-    def tie(self, table: nn.Parameter) -> None:
-        """Takes the embedder's table as its own.
+    def tie(self, embedding: nn.Embedding) -> None:
+        """Takes an embedder's table as its own.
 
         Raises:
             ValueError: the tables have different shapes.
         """
-        if table.shape != self.ids.weight.shape:
+        ours, theirs = list(self.ids.weight.shape), list(embedding.weight.shape)
+        if ours != theirs:
             raise ValueError(
-                f"cannot tie an output table {list(self.ids.weight.shape)} to an input table {list(table.shape)}; "
+                f"cannot tie an output table {ours} to an input table {theirs}; "
                 "vocab_size and d_model must agree, or set tied=False"
             )
-        self.ids.weight = table
+        self.ids.weight = embedding.weight
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Logits of the next id after each token."""
@@ -70,4 +71,3 @@ class NextTokenHead(Head):
     def reset_parameters(self) -> None:
         """Draws the table anew; a tied one is then replaced by the embedder's."""
         linear_(self.ids, 0.02)
-

@@ -28,8 +28,8 @@ class MeanPool(nn.Module):
 
 
 class FirstToken(nn.Module):
-    """A sample's first token, where data puts a class token ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805)); zero
-    for a sample without tokens.
+    """A sample's first token, where data puts a class token ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805));
+    zero for a sample without tokens.
 
     Shapes:
         x `[tokens, d_model]` → `[samples, d_model]`.
@@ -46,8 +46,8 @@ class FirstToken(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """A mean weighted by a learned query ([Hassani et al. 2021](https://arxiv.org/abs/2104.05704), sequence pooling); zero for a
-    sample without tokens.
+    """A mean weighted by a learned query ([Hassani et al. 2021](https://arxiv.org/abs/2104.05704), sequence pooling);
+    zero for a sample without tokens.
 
     Shapes:
         x `[tokens, d_model]` → `[samples, d_model]`.

@@ -44,7 +44,10 @@ class RegressionHead(Head):
         mean = torch.tensor(target_mean or [0.0] * n_outputs)
         std = torch.tensor(target_std or [1.0] * n_outputs)
         if len(mean) != n_outputs or len(std) != n_outputs or not (std > 0).all():
-            raise ValueError(f"n_outputs={n_outputs} needs as many target_mean {mean.tolist()} and positive target_std {std.tolist()}")
+            raise ValueError(
+                f"n_outputs={n_outputs} needs as many target_mean {mean.tolist()} and as many target_std above 0 "
+                f"{std.tolist()}"
+            )
         self.register_buffer("target_mean", mean)
         self.register_buffer("target_std", std)
         self.pool = pool(d_model=d_model)

@@ -84,8 +84,9 @@ def cache_bytes_per_token(model: nn.Module, dtype: torch.dtype = torch.bfloat16)
         >>> cache_bytes_per_token(Transformer(d_model=16, n_layers=2, n_heads=2), torch.float32)
         256
     """
+    writer = model.decoder if isinstance(model, EncoderDecoder) else model
     layers = [
-        part for part in model.modules() if isinstance(part, SelfAttention) and not isinstance(part, _CACHE_NO_TOKENS)
+        part for part in writer.modules() if isinstance(part, SelfAttention) and not isinstance(part, _CACHE_NO_TOKENS)
     ]
     return sum(2 * part.n_kv_heads * part.head_dim for part in layers) * dtype.itemsize
 

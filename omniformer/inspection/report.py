@@ -9,6 +9,7 @@ from torch import nn
 from omniformer.config import build
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.layout import Layout
+from omniformer.core.transformer import Transformer
 from omniformer.heads.head import Head
 from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
 from omniformer.inspection.whole import build_on_meta
@@ -31,35 +32,49 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
     whole.to(dtype)
     core, rule = whole["core"], build(config["rule"], "rule")
     samples, seq_len = config["batch_size"], config["seq_len"]
-    layout = Layout(lengths=torch.full((samples,), seq_len))
-    written = Layout(lengths=torch.full((samples,), config.get("target_len") or seq_len))
-    is_pair = isinstance(core, EncoderDecoder)
-    cost = forward_cost(core, layout, rule, **({"target": written} if is_pair else {}))
-    outside = sum(
-        _outside_flops(part, written if is_pair else layout) for name, part in whole.items() if name != "core"
-    )
-    kept = samples * (int(written.lengths[0]) if is_pair else seq_len)
-    return {
-        **{f"parameters/{name}": parameters(part) for name, part in whole.items()},
+    layout = written = Layout(lengths=torch.full((samples,), seq_len))
+    if is_pair := isinstance(core, EncoderDecoder):
+        written = Layout(lengths=torch.full((samples,), config.get("target_len") or seq_len))
+    cost = forward_cost(core, layout, rule, target=written if is_pair else None)
+    outside = sum(_outside_flops(part, written) for name, part in whole.items() if name != "core")
+    found = {f"parameters/{name}": own for name, own in _own_parameters(whole).items()} | {
         "parameters": parameters(whole),
         "active_parameters": active_parameters(whole),
-        "tokens": layout.n_tokens + (written.n_tokens if is_pair else 0),
-        "flops/core": cost.flops,
-        "flops/outside": outside,
-        "flops": cost.flops + outside,
-        "training_flops": 3 * (cost.flops + outside),
         "weight_bytes": parameters(whole) * dtype.itemsize,
         "training_bytes": parameters(whole) * _TRAINING_BYTES,
+        "flops": cost.flops + outside,
+        "flops/core": cost.flops,
+        "training_flops": 3 * (cost.flops + outside),
         "activation_bytes": cost.activation_bytes,
         "attention_bytes": cost.attention_bytes,
         "attention_layers": cost.attention_layers,
-        "cache_bytes_per_token": cache_bytes_per_token(core, dtype),
-        "cache_bytes": cache_bytes_per_token(core, dtype) * kept,
     }
+    reach = rule.reach()
+    if reach.right == 0:
+        held = min(int(written.lengths[0]), reach.left + 1 + reach.sinks)
+        per_token = cache_bytes_per_token(core, dtype)
+        found |= {"cache_bytes_per_token": per_token, "cache_bytes": per_token * held * samples}
+    return found
+
+
+def _own_parameters(whole: nn.ModuleDict) -> dict[str, int]:
+    """The weights of each part that no part before it has."""
+    seen: set[int] = set()
+    own = {}
+    for name, part in whole.items():
+        new = {id(weight): weight for weight in part.parameters() if id(weight) not in seen}
+        own[name] = sum(weight.numel() for weight in new.values())
+        seen |= set(new)
+    return own
 
 
 def _outside_flops(part: nn.Module, layout: Layout) -> int:
-    """The linear maps of an embedder or a head: for each token, or for each sample where the head pools first."""
+    """The linear maps of an embedder or a head: for each token, or for each sample where the head pools first.
+
+    A second transformer among the parts reads other tokens than the batch's, and is left out.
+    """
+    if any(isinstance(each, Transformer) for each in part.modules()):
+        return 0
     rows = layout.n_samples if isinstance(part, Head) and not part.per_token else layout.n_tokens
     return sum(2 * each.weight.numel() * rows for each in part.modules() if isinstance(each, nn.Linear))
 
@@ -75,7 +90,7 @@ def print_table(config: Mapping[str, Any], found: Mapping[str, int]) -> None:
     table.add_column("exactly", justify="right")
     table.add_column("about", justify="right")
     for name, label, unit in _ROWS:
-        if name == "active_parameters" and found[name] == found["parameters"]:
+        if name not in found or (name == "active_parameters" and found[name] == found["parameters"]):
             continue
         table.add_row(label, f"{found[name]:,}", _short(found[name], unit), end_section=name in _SECTION_ENDS)
         if name == "parameters":
@@ -110,13 +125,14 @@ _SECTION_ENDS = {"training_bytes", "training_flops", "attention_bytes"}
 
 
 def _short(value: float, unit: str) -> str:
-    """A number in thousands of thousands, for people.
+    """A number for people: bytes and operations with prefixes, weights in millions.
 
     Example:
         >>> _short(124_439_808, ""), _short(33_554_432, "B")
-        ('124.4 M', '33.6 MB')
+        ('124.4 million', '33.6 MB')
     """
-    for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    prefixes = ("P", "T", "G", "M", "k") if unit else ("quadrillion", "trillion", "billion", "million", "thousand")
+    for size, prefix in zip((1e15, 1e12, 1e9, 1e6, 1e3), prefixes, strict=True):
         if value >= size:
             return f"{value / size:.1f} {prefix}{unit}"
     return f"{value} {unit}".strip()

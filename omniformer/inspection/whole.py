@@ -14,7 +14,7 @@ def build_on_meta(config: Mapping[str, Any]) -> nn.ModuleDict:
     """The core and the other parts of a model by name, without memory for any weight.
 
     Args:
-        config: `core`, `parts` and `ties` as in `Settings`. A part whose description leaves out `d_model` gets the core's.
+        config: `core`, `parts` and `ties` as in `Settings`. A part that leaves out `d_model` gets the core's.
 
     Raises:
         BuildError: a part refused its values, or a tie names no weight, or two of different shapes.
@@ -33,7 +33,10 @@ def build_on_meta(config: Mapping[str, Any]) -> nn.ModuleDict:
         core = build(config["core"], "core")
         reader = core.decoder if isinstance(core, EncoderDecoder) else core
         facts = {"d_model": reader.d_model} if hasattr(reader, "d_model") else {}
-        parts = {name: build(node, f"parts.{name}", **facts) for name, node in (config.get("parts") or {}).items()}
+        parts = {
+            name: build(node, f"parts.{name}", **({} if "d_model" in node else facts))
+            for name, node in (config.get("parts") or {}).items()
+        }
     whole = nn.ModuleDict({"core": core, **parts}).to("meta")
     for taken, given in (config.get("ties") or {}).items():
         _tie(whole, taken, given)

@@ -18,8 +18,9 @@ class CausalLM(Task):
     """Next-token prediction for one modality of ids ([Radford et al. 2018](https://openai.com/research/language-unsupervised)).
 
     Every token but the first of a sample is predicted from all before it, tokens of other modalities included. Where
-    samples have the token target `mask`, only its tokens are predicted. Where they carry the target `bytes`, the number of bytes that their predicted tokens stand for, the loss is also
-    reported in bits for each byte, which does not depend on the vocabulary.
+    samples have the token target `mask`, only its tokens are predicted. Where they carry the target `bytes`, the number
+    of bytes that their predicted tokens stand for, the loss is also reported in bits for each byte, which does not
+    depend on the vocabulary.
 
     Args:
         head: scores the next id.

@@ -42,7 +42,9 @@ class TrainingModule(LightningModule):
         self.total_steps = total_steps
         self._metrics = nn.ModuleDict(
             {
-                stage: nn.ModuleDict({name: nn.ModuleDict({"loss": MeanMetric(), "of": task.metrics()}) for name, task in tasks.items()})
+                stage: nn.ModuleDict(
+                    {name: nn.ModuleDict({"loss": MeanMetric(), "of": task.metrics()}) for name, task in tasks.items()}
+                )
                 for stage in ("val", "test")
             }
         )

@@ -23,7 +23,12 @@ class Regression(Task):
     """
 
     def __init__(
-        self, *, head: Head, rule: Rule | None = None, loss: Literal["l1", "l2", "huber"] = "l2", loss_weight: float = 1.0
+        self,
+        *,
+        head: Head,
+        rule: Rule | None = None,
+        loss: Literal["l1", "l2", "huber"] = "l2",
+        loss_weight: float = 1.0,
     ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         self.loss = {"l1": F.l1_loss, "l2": F.mse_loss, "huber": F.huber_loss}[loss]

@@ -32,8 +32,8 @@ class Step:
 class Task(ABC):
     """A loss and metrics for one head of a model.
 
-    A task is no module: the head belongs to the model and the metrics to whoever trains, so that several tasks share one
-    model without sharing state.
+    A task is no module: the head belongs to the model and the metrics to whoever trains, so that several tasks share
+    one model without sharing state.
 
     Args:
         head: reads the core's output.
@@ -73,6 +73,7 @@ def target(batch: Batch, name: str, *, per_token: bool = False) -> Tensor:
     if name not in targets:
         kind = "token target" if per_token else "target"
         raise ValueError(
-            f"sample {batch.ids[0]!r} has no {kind} {name!r}, only {sorted(targets)}; this task and this data do not fit"
+            f"sample {batch.ids[0]!r} has no {kind} {name!r}, only {sorted(targets)}; "
+            "this task and this data do not fit"
         )
     return targets[name]

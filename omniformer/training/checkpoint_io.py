@@ -114,12 +114,16 @@ def verify(path: str | Path) -> None:
 def latest_checkpoint(folder: str | Path) -> Path:
     """The newest checkpoint that verifies, in a `checkpoints` folder or in the run folder above it.
 
-    Warns about each newer one that does not.
+    Warns about each newer one that does not. Given a checkpoint instead of a folder, it is that one.
 
     Raises:
         FileNotFoundError: the folder is missing, or holds no checkpoint that verifies.
+        CorruptCheckpointError: the checkpoint that was given is damaged.
     """
     folder = Path(folder)
+    if folder.is_file():
+        verify(folder)
+        return folder
     if (folder / "checkpoints").is_dir():
         folder = folder / "checkpoints"
     if not folder.is_dir():

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+_TABLES = ("table", "tokens")  # what bare parameters are called that are looked up or added, not multiplied
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks|layers)\.(\d+)\.")
 
 
@@ -33,7 +35,8 @@ class Described:
 def describe(model: nn.Module, *, outside: Sequence[str] = ()) -> list[Described]:
     """All trainable parameters of a model, each once, also when modules share it.
 
-    A module with a table that is a bare `nn.Parameter` names it in a class attribute `no_weight_decay`.
+    Tables that are bare `nn.Parameter`s are known by their names, `table` and `tokens`; a module with one of another
+    name lists it in a class attribute `no_weight_decay`.
 
     Args:
         model: the model.
@@ -70,7 +73,7 @@ def describe(model: nn.Module, *, outside: Sequence[str] = ()) -> list[Described
 
 def groups(
     described: Sequence[Described], *, lr: float, weight_decay: float, layer_decay: float, top: int | None = None
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Parameter groups for a torch optimizer: one for each rate and decay that occurs.
 
     Args:
@@ -96,7 +99,7 @@ def _is_matrix(parameter: Tensor) -> bool:
 
 def _is_table(module: nn.Module, name: str) -> bool:
     norm = isinstance(module, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm)
-    return isinstance(module, _EMBEDDINGS) or norm or name in getattr(module, "no_weight_decay", ())
+    return isinstance(module, _EMBEDDINGS) or norm or name in (*_TABLES, *getattr(module, "no_weight_decay", ()))
 
 
 def _depth(name: str, n_blocks: int) -> int:

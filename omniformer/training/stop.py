@@ -122,6 +122,9 @@ class Stop(SavePoint):
         if is_trial(trainer):
             raise Stopped(self._signum or signal.SIGTERM, None)
         save(trainer, self.path, before_validation=before_validation)
+        if not before_validation and trainer.training:
+            # Lightning logs a step after this hook, which is not left in the usual way.
+            trainer._logger_connector.update_train_step_metrics()
         seen = [signum for signum in self._agreement.gather(self._signum) if isinstance(signum, int)]
         signum = max(seen, default=int(signal.SIGTERM))
         if trainer.is_global_zero:

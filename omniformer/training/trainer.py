@@ -27,6 +27,7 @@ _NOTICES = (
     "HPU available",
     "💡 Tip",
     "`Trainer.fit` stopped",
+    "`Trainer(val_check_interval=1.0)` was configured",
     "Restoring states from the checkpoint",
     "Restored all states from the checkpoint",
     "Loaded model weights from the checkpoint",

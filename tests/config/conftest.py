@@ -83,7 +83,7 @@ def conf(tmp_path, toybox, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    for name in ("LOCAL_RANK", "SLURM_PROCID", "OMNIFORMER_RUN_STAMP", "OMNIFORMER_TRACEBACK"):
+    for name in ("LOCAL_RANK", "SLURM_STEP_NUM_TASKS", "OMNIFORMER_RUN_STAMP", "OMNIFORMER_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
     yield folder
     os.environ.pop("OMNIFORMER_RUN_STAMP", None)

@@ -33,6 +33,16 @@ def test_facts_may_be_objects():
     assert build(CORE, part=part).part is part
 
 
+def test_facts_reach_through_keywords_that_a_class_hands_on(toybox):
+    (toybox / "handing.py").write_text(
+        "import toybox\nclass Mine(toybox.Core):\n    def __init__(self, **more):\n        super().__init__(**more)\n"
+    )
+    with allowing(["handing"]):
+        assert build({"_target_": "handing.Mine"}, "core", d_model=24).d_model == 24
+        with pytest.raises(BuildError, match=r"core\.d_modle: unknown key of handing\.Mine; did you mean 'd_model'"):
+            build({"_target_": "handing.Mine", "d_modle": 24}, "core")
+
+
 def test_plain_values_mappings_and_lists_come_back_as_they_are():
     plain = {"a": [1, "x", None, {"b": 2.5}], "c": (1, 2)}
     assert build(plain) == plain

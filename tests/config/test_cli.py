@@ -236,7 +236,9 @@ def test_a_stamp_left_over_from_another_run_is_not_used():
 
 
 def test_cluster_launchers_name_the_run():
-    assert run_stamp({"SLURM_PROCID": "3", "SLURM_JOB_ID": "77", "LOCAL_RANK": "3"}) == "slurm-77"
+    task = {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "2", "SLURM_PROCID": "3"}
+    assert run_stamp({**task, "SLURM_STEP_NUM_TASKS": "4"}) == "slurm-77-2"
+    assert not run_stamp({**task, "SLURM_STEP_NUM_TASKS": "1"}).startswith("slurm")
     assert run_stamp({"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "big"}) == "run-big"
     with pytest.raises(ConfigError, match="--rdzv-id"):
         run_stamp({"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "none"})

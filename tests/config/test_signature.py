@@ -54,6 +54,15 @@ def test_keywords_handed_on_are_those_of_the_class_that_receives_them(written):
     assert not signature(f"{module}.make").open
 
 
+def test_keywords_handed_on_in_a_new_mapping_are_found_too(written):
+    module = written(
+        "class Base:\n    def __init__(self, *, a: int, b: int = 2): ...\n"
+        "class Child(Base):\n    def __init__(self, **more):\n        super().__init__(**{**more, 'b': 3})\n"
+    )
+    assert list(signature(f"{module}.Child").parameters) == ["a"]
+    assert not signature(f"{module}.Child").open
+
+
 def test_keywords_of_unknown_use_leave_the_signature_open(written):
     module = written("class Loose:\n    def __init__(self, a, **kwargs):\n        self.rest = kwargs\n")
     assert signature(f"{module}.Loose").open

@@ -10,7 +10,8 @@ import torch
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.biases import ALiBi, T5Buckets
-from omniformer.core.block import Block, CrossBlock
+from omniformer.core.block import Block, CrossBlock, ParallelBlock
+from omniformer.core.connection import SandwichNorm
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.feedforward import FeedForward, GatedFeedForward
 from omniformer.core.layout import Layout
@@ -20,6 +21,7 @@ from omniformer.core.positions import Learned
 from omniformer.core.rotary import Rotary
 from omniformer.core.rotary_scaling import LinearScaling, Llama3Scaling, YaRN
 from omniformer.core.rules import Causal, Window
+from omniformer.core.scores import SoftCap
 from omniformer.core.transformer import Transformer
 
 transformers = pytest.importorskip("transformers")
@@ -77,9 +79,13 @@ def llama_family(theirs, **parts):
         n_layers=LAYERS,
         n_heads=HEADS,
         n_kv_heads=KV_HEADS,
-        attention=partial(SelfAttention, bias=False),
         norm=RMSNorm,
-        **{"feedforward": partial(GatedFeedForward, d_ff=FF), "rotary": Rotary, **parts},
+        **{
+            "attention": partial(SelfAttention, bias=False),
+            "feedforward": partial(GatedFeedForward, d_ff=FF),
+            "rotary": Rotary,
+            **parts,
+        },
     )
     for block, their in zip(core.blocks, theirs.layers, strict=True):
         attention = their.self_attn
@@ -348,3 +354,78 @@ def test_resized_positions_equal_vit():
         position.table.copy_(theirs.position_embeddings[0, 1:].view(4, 4, 8))
     expected = theirs.interpolate_pos_encoding(torch.zeros(1, 36, 8), 18, 15)[0, 1:]
     torch.testing.assert_close(position.resized(6, 5).table.view(-1, 8), expected)
+
+
+def test_qwen3_with_normalised_queries_and_keys():
+    config = transformers.Qwen3Config(**sizes(head_dim=12))
+    theirs = shake(transformers.Qwen3Model(config))
+    attention = partial(SelfAttention, bias=False, head_dim=12, qk_norm=RMSNorm)
+    core = llama_family(theirs, attention=attention)
+    for block, their in zip(core.blocks, theirs.layers, strict=True):
+        block.attention.branch.q_norm.load_state_dict(their.self_attn.q_norm.state_dict())
+        block.attention.branch.k_norm.load_state_dict(their.self_attn.k_norm.state_dict())
+    layout, x = tokens()
+    expected, y = run(theirs, layout, x)
+    gain = (core.blocks[0].attention.branch.q_norm.weight, theirs.layers[0].self_attn.q_norm.weight)
+    compare(core(x, layout, Causal()), expected, [(x, y), gain])
+
+
+def test_gemma2_with_soft_cap_sandwich_norm_and_scale():
+    options = {"query_pre_attn_scalar": 5, "attn_logit_softcapping": 2.0, "layer_types": ["full_attention"] * LAYERS}
+    config = transformers.Gemma2Config(**sizes(head_dim=WIDTH // HEADS, attn_implementation="eager", **options))
+    theirs = shake(transformers.Gemma2Model(config))
+    attention = partial(SelfAttention, bias=False, score=SoftCap(cap=2.0), scale=5**-0.5)
+    feedforward = partial(GatedFeedForward, d_ff=FF, activation="gelu_tanh")
+    core = llama_family(theirs, attention=attention, feedforward=feedforward, connection=SandwichNorm)
+    for block, their in zip(core.blocks, theirs.layers, strict=True):
+        block.attention.norm_out.load_state_dict(their.post_attention_layernorm.state_dict())
+        block.feedforward.norm.load_state_dict(their.pre_feedforward_layernorm.state_dict())
+        block.feedforward.norm_out.load_state_dict(their.post_feedforward_layernorm.state_dict())
+    # Their gain is one plus the weight.
+    with torch.no_grad():
+        for module in core.modules():
+            if isinstance(module, RMSNorm):
+                module.weight += 1
+    layout, x = tokens()
+    expected, y = run(theirs, layout, x)
+    compare(core(x, layout, Causal()), expected, [(x, y)])
+
+
+def test_gptj_with_parallel_blocks_and_rotary_on_a_part_of_each_head():
+    rotated = 4
+    config = transformers.GPTJConfig(
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        n_positions=16,
+        vocab_size=11,
+        rotary_dim=rotated,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+    )
+    theirs = shake(transformers.GPTJModel(config))
+    core = Transformer(
+        d_model=WIDTH,
+        n_layers=LAYERS,
+        n_heads=HEADS,
+        block=ParallelBlock,
+        attention=partial(SelfAttention, bias=False),
+        feedforward=partial(FeedForward, activation="gelu_tanh"),
+        rotary=partial(Rotary, rotated=rotated),
+    )
+    # Theirs turns features 2i and 2i + 1 together, ours i and i + rotated / 2.
+    order = torch.cat([torch.arange(0, rotated, 2), torch.arange(1, rotated, 2), torch.arange(rotated, WIDTH // HEADS)])
+    for block, their in zip(core.blocks, theirs.h, strict=True):
+        both, heads = block.both.branch, (HEADS, WIDTH // HEADS, WIDTH)
+        q, k = (linear.weight.view(heads)[:, order].flatten(0, 1) for linear in (their.attn.q_proj, their.attn.k_proj))
+        with torch.no_grad():
+            both.attention.qkv.weight.copy_(torch.cat([q, k, their.attn.v_proj.weight]))
+        put(both.attention.out, their.attn.out_proj)
+        put(both.feedforward.up, their.mlp.fc_in)
+        put(both.feedforward.down, their.mlp.fc_out)
+        block.both.norm.load_state_dict(their.ln_1.state_dict())
+    core.norm.load_state_dict(theirs.ln_f.state_dict())
+    layout, x = tokens()
+    expected, y = run(theirs, layout, x)
+    compare(core(x, layout, Causal()), expected, [(x, y)])

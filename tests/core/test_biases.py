@@ -34,7 +34,7 @@ def test_alibi_counts_places_within_each_sample():
     layout = Layout.from_lengths(2, 3)
     view = layout.view()
     bias = ALiBi(n_heads=1)(view, layout.view(torch.tensor([0, 0, 2, 2, 2])))
-    assert (bias[0] / ALiBi(n_heads=1).slopes).tolist() == [0, -1, 0, -1, -2]
+    assert (bias[0] / ALiBi(n_heads=1).slopes()).tolist() == [0, -1, 0, -1, -2]
 
 
 def test_relative_table_holds_a_number_for_each_clipped_difference():

@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 
-from omniformer.core.feedforward import FeedForward, GatedFeedForward
+from omniformer.core.feedforward import ACTIVATIONS, FeedForward, GatedFeedForward
 
 FUNCTIONS = {
     "relu": lambda x: max(x, 0.0),
     "relu2": lambda x: max(x, 0.0) ** 2,
     "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "gelu_tanh": lambda x: x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "quick_gelu": lambda x: x / (1 + math.exp(-1.702 * x)),
     "silu": lambda x: x / (1 + math.exp(-x)),
     "tanh": math.tanh,
 }
@@ -21,7 +22,7 @@ def apply(name, x):
     return torch.tensor([[FUNCTIONS[name](value) for value in row] for row in x.tolist()])
 
 
-@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_feedforward_is_down_of_activation_of_up(activation):
     layer, x = FeedForward(4, d_ff=6, activation=activation), torch.randn(3, 4)
     torch.testing.assert_close(layer(x), layer.down(apply(activation, layer.up(x))), rtol=1e-5, atol=1e-6)

@@ -67,7 +67,11 @@ def test_fields_that_do_not_fit_are_refused_with_both_numbers(fields, message):
 
 def test_a_missing_fact_is_named_when_it_is_asked_for():
     view = Layout.from_lengths(2).view()
-    for ask, name in ((lambda: view.prefix, "prefix"), (lambda: view.modality, "modality"), (lambda: view.feature("x"), "x")):
+    for ask, name in (
+        (lambda: view.prefix, "prefix"),
+        (lambda: view.modality, "modality"),
+        (lambda: view.feature("x"), "x"),
+    ):
         with pytest.raises(ValueError, match=name):
             ask()
 

@@ -133,3 +133,13 @@ def test_impossible_numbers_are_told():
     for top_k in (0, 5):
         with pytest.raises(ValueError, match=f"top_k={top_k} must be between 1 and n_experts=4"):
             build(top_k=top_k)
+
+
+def test_the_router_decides_in_float32_also_under_autocast():
+    moe, x = build(), torch.randn(40, 6)
+    context = Context(plan=lower(Full(), Layout.from_lengths(40)))
+    moe(x, context)
+    mixed = Context(plan=context.plan)
+    with torch.autocast("cpu", torch.bfloat16):
+        moe(x, mixed)
+    assert torch.equal(mixed.losses["router_z"][0], context.losses["router_z"][0])

@@ -108,11 +108,11 @@ def test_the_repeated_loader_gives_the_same_first_steps_each_time(mixture):
     assert ids(repeated) == ids(repeated) == ids(mixture({"a": (20, 1)}))[:2]
 
 
-def test_evaluation_takes_one_member_at_a_time(lists, ints):
+def test_evaluation_takes_one_member_a_step_in_turn(lists, ints):
     def evaluation(n):
         stream = Stream(source=lists(val=n), batch_size=4)
         return Evaluation(stream.samples("val", {"text": ints}, name="x", seed=0), stream, name="x", seed=0)
 
     loader = EvaluationLoader({"a": evaluation(8), "b": evaluation(3)})
-    assert [list(step) for step in loader] == [["a"], ["a"], ["b"]]
+    assert [list(step) for step in loader] == [["a"], ["b"], ["a"]]
     assert len(loader) == 3

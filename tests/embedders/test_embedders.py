@@ -18,7 +18,11 @@ class Doubling(torch.nn.Module):
 
 
 def ids(*values: int) -> Tokens:
-    return Tokens(values=torch.tensor(values, dtype=torch.long), positions=torch.arange(len(values))[:, None].float(), modality="text")
+    return Tokens(
+        values=torch.tensor(values, dtype=torch.long),
+        positions=torch.arange(len(values))[:, None].float(),
+        modality="text",
+    )
 
 
 def test_ids_are_rows_of_the_table_scaled_and_moved_by_their_position():

@@ -32,7 +32,9 @@ def model(tokenizer) -> OmniFormer:
 def greedy_without_cache(model: OmniFormer, ids: list[int], n: int) -> list[int]:
     for _ in range(n):
         positions = torch.arange(len(ids))[:, None].float()
-        batch = collate([Sample(id="a", pieces=[Tokens(values=torch.tensor(ids), positions=positions, modality="text")])])
+        batch = collate(
+            [Sample(id="a", pieces=[Tokens(values=torch.tensor(ids), positions=positions, modality="text")])]
+        )
         ids = [*ids, int(model(batch, "lm")[-1].argmax())]
     return ids
 
@@ -46,7 +48,9 @@ def test_cached_greedy_decoding_equals_recomputing_everything(model):
 def test_a_full_context_goes_on_from_its_later_half(model):
     prompt, limit = [5, 17, 3, 40], 8
     found = list(
-        continue_ids(model, "lm", torch.tensor(prompt), choose=Sampler(temperature=0), max_new_tokens=9, max_seq_len=limit)
+        continue_ids(
+            model, "lm", torch.tensor(prompt), choose=Sampler(temperature=0), max_new_tokens=9, max_seq_len=limit
+        )
     )
     context, expected = list(prompt), []
     for _ in range(9):
@@ -69,7 +73,14 @@ def test_streamed_pieces_are_whole_characters(model, tokenizer):
     assert len(cup) > 1  # several tokens, so no piece may be half a cup
     chosen = iter([*cup, *tokenizer("é").values.tolist()])
     pieces = list(
-        continue_text(model, "lm", tokenizer, "the", choose=lambda logits: torch.tensor([next(chosen)]), max_new_tokens=len(cup) + 1)
+        continue_text(
+            model,
+            "lm",
+            tokenizer,
+            "the",
+            choose=lambda logits: torch.tensor([next(chosen)]),
+            max_new_tokens=len(cup) + 1,
+        )
     )
     assert "".join(pieces).startswith("☕")
     assert "\ufffd" not in pieces[0]

@@ -48,7 +48,12 @@ def test_the_same_seed_draws_the_same():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"temperature": -1.0}, "temperature=-1.0"), ({"top_k": 0}, "top_k=0"), ({"top_p": 1.5}, "top_p=1.5"), ({"min_p": 0.0}, "min_p=0.0")],
+    [
+        ({"temperature": -1.0}, "temperature=-1.0"),
+        ({"top_k": 0}, "top_k=0"),
+        ({"top_p": 1.5}, "top_p=1.5"),
+        ({"min_p": 0.0}, "min_p=0.0"),
+    ],
 )
 def test_numbers_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=message):

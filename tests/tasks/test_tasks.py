@@ -29,7 +29,12 @@ def ids(*values: int) -> Tokens:
 
 
 def labelled(**targets) -> Batch:
-    return collate([Sample(id=str(n), pieces=[frames(n)], targets={k: v[i] for k, v in targets.items()}) for i, n in enumerate((2, 3))])
+    return collate(
+        [
+            Sample(id=str(n), pieces=[frames(n)], targets={k: v[i] for k, v in targets.items()})
+            for i, n in enumerate((2, 3))
+        ]
+    )
 
 
 def randomised(head):
@@ -92,7 +97,13 @@ def lm_loss_by_hand(model: OmniFormer, batch: Batch) -> torch.Tensor:
 def test_language_model_predicts_each_token_from_the_one_before_it_even_across_modalities():
     head = NextTokenHead(d_model=16, vocab_size=11)
     model = model_with(head, Causal())
-    batch = collate([Sample(id="a", pieces=[frames(2), ids(4, 5)]), Sample(id="b", pieces=[ids(1, 2, 3)]), Sample(id="c", pieces=[ids(9)])])
+    batch = collate(
+        [
+            Sample(id="a", pieces=[frames(2), ids(4, 5)]),
+            Sample(id="b", pieces=[ids(1, 2, 3)]),
+            Sample(id="c", pieces=[ids(9)]),
+        ]
+    )
     step = CausalLM(head=head).step(model, batch, "it")
     torch.testing.assert_close(step.outputs, lm_loss_by_hand(model, batch))
     assert step.count == 4
@@ -101,7 +112,9 @@ def test_language_model_predicts_each_token_from_the_one_before_it_even_across_m
 def test_language_model_skips_tokens_that_are_context():
     head = NextTokenHead(d_model=16, vocab_size=11)
     model = model_with(head, Causal())
-    batch = collate([Sample(id="a", pieces=[ids(1, 2, 3, 4)], token_targets={"mask": torch.tensor([False, False, True, True])})])
+    batch = collate(
+        [Sample(id="a", pieces=[ids(1, 2, 3, 4)], token_targets={"mask": torch.tensor([False, False, True, True])})]
+    )
     step = CausalLM(head=head).step(model, batch, "it")
     torch.testing.assert_close(step.outputs, lm_loss_by_hand(model, batch)[1:])
 
@@ -128,6 +141,9 @@ def test_data_without_the_tasks_target_is_told_apart():
 
 def test_auroc_is_the_mean_over_questions_that_have_both_answers():
     metrics = MultiLabelClassification(head=MultiLabelHead(d_model=16, n_classes=3), n_classes=3).metrics()
-    metrics["auroc"].update(torch.tensor([[0.9, 0.1, 0.3], [0.2, 0.8, 0.4], [0.6, 0.5, 0.5]]), torch.tensor([[1, 0, 1], [0, 0, 1], [0, 1, 1]]))
+    metrics["auroc"].update(
+        torch.tensor([[0.9, 0.1, 0.3], [0.2, 0.8, 0.4], [0.6, 0.5, 0.5]]),
+        torch.tensor([[1, 0, 1], [0, 0, 1], [0, 1, 1]]),
+    )
     # Question 0 ranks both no below the yes; question 1 ranks one of two; question 2 has no "no".
     assert metrics["auroc"].compute().item() == pytest.approx((1.0 + 0.5) / 2)

@@ -86,6 +86,15 @@ def test_newest_is_the_one_saved_last_also_after_a_copy_of_the_folder(tmp_path):
     assert latest_checkpoint(tmp_path / "copy").name == "a.ckpt"
 
 
+def test_checkpoint_that_is_named_is_taken_if_it_verifies(tmp_path):
+    for name in ("old", "new"):
+        io.save_checkpoint(checkpoint(), tmp_path / f"{name}.ckpt")
+    assert latest_checkpoint(tmp_path / "old.ckpt").name == "old.ckpt"
+    (tmp_path / "old.ckpt").write_bytes(b"x")
+    with pytest.raises(CorruptCheckpointError, match=r"old\.ckpt is damaged"):
+        latest_checkpoint(tmp_path / "old.ckpt")
+
+
 def test_folder_without_a_usable_checkpoint_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
         latest_checkpoint(tmp_path / "nowhere")

@@ -8,17 +8,18 @@ from omniformer.training.parameter_groups import describe, groups
 
 
 class Positions(nn.Module):
-    no_weight_decay = ("table",)
+    no_weight_decay = ("waves",)
 
     def __init__(self):
         super().__init__()
         self.table = nn.Parameter(torch.zeros(7, 4))
+        self.waves = nn.Parameter(torch.zeros(7, 4))
 
 
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
-        self.norm = nn.LayerNorm((2, 4))
+        self.norm = nn.LayerNorm([2, 4])
         self.mix = nn.Linear(4, 4)
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from omniformer.training.checkpoint_io import latest_checkpoint
+from omniformer.training.csv_log import CSVLog
 from omniformer.training.ema import EMA
 from omniformer.training.stop import Stop, Stopped, requeue
 
@@ -77,6 +78,21 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(regressor, make_loader, 
     torch.testing.assert_close(rest.state_dict(), full.state_dict(), rtol=0, atol=0)
     if "validation" in place and "without" not in place:
         assert validated[0] == (1 if "last" not in place else 2)
+
+
+@pytest.mark.parametrize("place", ["in a step", "in the last step of an epoch", "in a validation"])
+def test_log_of_a_stopped_run_has_every_step_once(regressor, make_loader, make_trainer, tmp_path, place):
+    when, _ = PLACES[place]
+
+    def log():
+        return {"csv": CSVLog(path=str(tmp_path / "metrics.csv"))}
+
+    _, stopped = interrupted(regressor, make_loader, make_trainer, tmp_path, when, loggers=log())
+    trainer = make_trainer(Stop(dirpath=str(tmp_path)), loggers=log())
+    trainer.fit(regressor(), make_loader(), make_loader(shuffle=False), ckpt_path=stopped.checkpoint)
+    rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()]
+    assert [int(row[0]) for row in rows if row[2] == "train/loss"] == list(range(9))
+    assert [int(row[0]) for row in rows if row[2] == "val/loss"] == [2, 5, 8]
 
 
 def test_run_stops_after_the_step_that_was_told(regressor, make_loader, make_trainer, tmp_path):

@@ -70,7 +70,7 @@ _WHERE = {
     "encode_corpus": "corpus",
     "pack_lengths": "packing",
 }
-__all__ = list(_WHERE)
+__all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:

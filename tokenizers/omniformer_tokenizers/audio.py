@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, need, one_of
-from omniformer_tokenizers.media import read_audio
+from omniformer_tokenizers.media import naming, read_audio
 from omniformer_tokenizers.mel import FLOOR, filter_bank, mel_frames
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
@@ -216,27 +216,32 @@ def mono(raw: Any, *, sample_rate: int, downmix: str = "mean") -> Tensor:
     Shapes:
         raw float `[time]` or `[channels, time]`; returns float32 `[time]`.
     """
-    rate = sample_rate
-    if isinstance(raw, str | Path | bytes):
-        raw, rate = read_audio(raw)
-    elif isinstance(raw, tuple):
-        raw, rate = raw
-    if hasattr(raw, "__array__") and not isinstance(raw, Tensor):
-        raw = torch.as_tensor(raw)
-    if not isinstance(raw, Tensor):
+    wave, rate = raw, sample_rate
+    with naming(raw):
+        if isinstance(raw, str | Path | bytes):
+            wave, rate = read_audio(raw)
+        elif isinstance(raw, tuple) and len(raw) == 2:
+            wave, rate = raw
+        if hasattr(wave, "__array__") and not isinstance(wave, Tensor):
+            wave = torch.as_tensor(wave)
+        return resampled(_one_channel(wave, downmix), int(rate), sample_rate)
+
+
+def _one_channel(wave: Any, downmix: str) -> Tensor:
+    if not isinstance(wave, Tensor):
         raise TypeError(
-            f"received {type(raw).__name__}; expected a waveform, a pair (waveform, sample rate), a path or bytes"
+            f"received {type(wave).__name__}; expected a waveform, a pair (waveform, sample rate), a path or bytes"
         )
-    if raw.ndim not in (1, 2) or not raw.is_floating_point():
-        raise ValueError(f"received {raw.dtype} {list(raw.shape)}; expected floats [time] or [channels, time]")
+    if wave.ndim not in (1, 2) or not wave.is_floating_point():
+        raise ValueError(f"received {wave.dtype} {list(wave.shape)}; expected floats [time] or [channels, time]")
     # A file of floats may hold anything; energies of samples up to this size are still finite in single precision.
-    if raw.numel() and not (peak := float(raw.abs().max())) <= MAX_SAMPLE:
-        raise ValueError(f"the waveform reaches {peak}; expected finite numbers around -1..1, at most {MAX_SAMPLE:g}")
-    if raw.ndim == 2:
-        if downmix == "error" and len(raw) != 1:
-            raise ValueError(f"received {len(raw)} channels; expected one, or downmix='mean' or 'first'")
-        raw = raw[0] if downmix == "first" else raw.mean(0)
-    return resampled(raw.float(), int(rate), sample_rate)
+    if wave.numel() and not (peak := float(wave.abs().max())) <= MAX_SAMPLE:
+        raise ValueError(f"the waveform reaches {peak:g}; expected finite numbers around -1..1, at most {MAX_SAMPLE:g}")
+    if wave.ndim == 2:
+        if downmix == "error" and len(wave) != 1:
+            raise ValueError(f"received {len(wave)} channels; expected one, or downmix='mean' or 'first'")
+        wave = wave[0] if downmix == "first" else wave.mean(0)
+    return wave.float()
 
 
 def resampled(wave: Tensor, rate: int, target: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
-from omniformer_tokenizers.vision import read_pixels
+from omniformer_tokenizers.vision import read_pixels, unit_range
 
 CODEBOOK_FILE = "codebook.safetensors"
 
@@ -115,7 +115,7 @@ class ColourTokenizer(Tokenizer):
         return {n: getattr(self, n) for n in names} | {"image_size": self.image_size and list(self.image_size)}
 
     def _pixels(self, raw: Any) -> Tensor:
-        return _resized(read_pixels(raw, self.channels), self.image_size)
+        return _resized(unit_range(read_pixels(raw, self.channels)), self.image_size)
 
     def _save_files(self, folder: Path) -> None:
         save_file({"colours": self.colours}, folder / CODEBOOK_FILE)
@@ -164,7 +164,7 @@ class PixelTokenizer(Tokenizer):
             values int64 `[height * width * channels]`, positions `[.., 3]` (row, column, channel), fact `size` int64
             `[2]`.
         """
-        image = _resized(read_pixels(raw, self.channels), self.image_size)
+        image = _resized(unit_range(read_pixels(raw, self.channels)), self.image_size)
         ids = (image.permute(1, 2, 0).flatten() * (self.levels - 1)).round().long()
         return _grid(ids, (*image.shape[1:], self.channels), self.modality)
 

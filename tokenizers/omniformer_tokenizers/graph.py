@@ -12,7 +12,7 @@ from torch import Tensor
 from omniformer_tokenizers import encodings, structure
 from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.encoding_cache import cached
-from omniformer_tokenizers.media import MediaError
+from omniformer_tokenizers.media import MediaError, naming
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
@@ -27,13 +27,15 @@ class Graph:
     """A graph in plain tensors, whatever library it came from.
 
     Shapes:
-        edges int64 `[2, edges]`, as given; node_features `[nodes, ...]`; edge_features `[edges, ...]`.
+        edges int64 `[2, edges]`; node_features `[nodes, ...]`; edge_features `[edges, ...]`; continuous `[nodes, ...]`,
+        once the node features have been split into categories and numbers.
     """
 
     n_nodes: int
     edges: Tensor
     node_features: Tensor | None = None
     edge_features: Tensor | None = None
+    continuous: Tensor | None = None
 
 
 class GraphTokenizer(Tokenizer):
@@ -173,12 +175,13 @@ class GraphTokenizer(Tokenizer):
 
     def _read(self, raw: Any) -> Graph:
         """A raw graph with the edges and the edge features as the tokens will have them."""
-        graph = read_graph(raw)
-        edge_features = self._edge_features(graph)
-        edges = graph.edges
+        with naming(raw):
+            graph = read_graph(raw)
+            edges, edge_features = graph.edges, self._edge_features(graph)
+            categories, numbers = self._node_features(graph)
         if not self.directed:
             edges, edge_features = both_directions(edges, edge_features)
-        return replace(graph, edges=edges, edge_features=edge_features)
+        return replace(graph, edges=edges, edge_features=edge_features, node_features=categories, continuous=numbers)
 
     def _encodings(self, graphs: Sequence[Graph]) -> list[dict[str, Tensor]]:
         """The structural features of each graph's nodes."""
@@ -198,8 +201,10 @@ class GraphTokenizer(Tokenizer):
         return columns
 
     def _tokens(self, graph: Graph, columns: dict[str, Tensor]) -> Tokens:
-        values, continuous = self._node_features(graph)
-        features = continuous | columns
+        assert graph.node_features is not None
+        values, features = graph.node_features, dict(columns)
+        if graph.continuous is not None:
+            features["continuous"] = graph.continuous
         edges, edge_features = graph.edges, graph.edge_features
         if self.edge_tokens:
             values, features, edges, edge_features = structure.with_edge_tokens(
@@ -218,14 +223,15 @@ class GraphTokenizer(Tokenizer):
             modality=self.modality,
         )
 
-    def _node_features(self, graph: Graph) -> tuple[Tensor, dict[str, Tensor]]:
+    def _node_features(self, graph: Graph) -> tuple[Tensor, Tensor | None]:
+        """The values of the nodes, and their continuous features where the values are categories."""
         fields, width = self.node_vocab_sizes, self.node_features
         if not fields and not width:
-            return torch.zeros(graph.n_nodes, 1, dtype=torch.int64), {}
+            return torch.zeros(graph.n_nodes, 1, dtype=torch.int64), None
         categories, numbers = _split(graph.node_features, graph.n_nodes, fields, width, "node")
         if not fields:
-            return numbers, {}
-        return categories, {"continuous": numbers} if width else {}
+            return numbers, None
+        return categories, numbers if width else None
 
     def _edge_features(self, graph: Graph) -> Tensor | None:
         fields, width = self.edge_vocab_sizes, self.edge_features

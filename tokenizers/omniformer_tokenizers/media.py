@@ -24,6 +24,19 @@ class MediaError(ValueError):
     """A media file that cannot be used; the message names the file and the cause."""
 
 
+@contextmanager
+def naming(raw: Any) -> Iterator[None]:
+    """Where `raw` is the path of a file, turns what is found wrong with its content into a `MediaError` naming it."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except ValueError as error:
+        if isinstance(raw, str | Path):
+            raise MediaError(f"{raw}: {error}") from error
+        raise
+
+
 def read_image(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: int = MAX_PIXELS) -> Tensor:
     """The picture in a file or in the bytes of one, upright, in the wanted colour mode; decoded by Pillow.
 
@@ -173,7 +186,8 @@ def read_audio_windows(
 def _samples(block: np.ndarray, name: str) -> Tensor:
     if not np.isfinite(block).all():
         raise MediaError(f"{name}: holds samples that are not finite numbers")
-    return torch.from_numpy(np.ascontiguousarray(block.T))
+    # A copy: where a header announced more than there was, the block is a corner of a much larger array.
+    return torch.from_numpy(block.T.copy())
 
 
 def _deep_grey(image: Any) -> Any:

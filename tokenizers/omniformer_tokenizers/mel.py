@@ -1,4 +1,4 @@
-"""Log-mel features in plain torch: one batched Fourier transform, one matrix product, one logarithm."""
+"""Log-mel features in plain torch: a Fourier transform of a few hundred frames at a time, and one matrix product."""
 
 from functools import lru_cache
 from typing import Literal
@@ -9,6 +9,9 @@ from torch.nn import functional
 
 # Energies below this are silence; ten decades under the loudest 16-bit sound.
 FLOOR = 1e-10
+
+# So many frames stay in a core's own cache; all at once are several times slower.
+_FRAMES_AT_ONCE = 512
 
 
 def mel_frames(
@@ -40,17 +43,22 @@ def mel_frames(
     Shapes:
         waves `[batch, time]`; returns `[batch, 1 + time // hop_length, n_mels]`, no frame for an empty wave.
     """
-    if not waves.shape[-1]:
-        return waves.new_zeros(len(waves), 0, n_mels)
-    n_frames = 1 + waves.shape[-1] // hop_length
-    if waves.shape[-1] <= n_fft // 2:
-        waves = functional.pad(waves, (0, n_fft // 2 + 1 - waves.shape[-1]))
-    spectrum = torch.stft(
-        waves, n_fft, hop_length, window=_hann(n_fft), center=True, pad_mode="reflect", return_complex=True
-    )
-    power = torch.view_as_real(spectrum).square().sum(-1)[..., :n_frames]
-    bank = filter_bank(n_fft // 2 + 1, n_mels, sample_rate, f_min, f_max or sample_rate / 2, scale)
-    return power.transpose(1, 2) @ bank
+    n_frames = 1 + waves.shape[-1] // hop_length if waves.shape[-1] else 0
+    energies = waves.new_empty(len(waves), n_frames, n_mels)
+    if not energies.numel():
+        return energies
+    half = n_fft // 2
+    short = max(half + 1 - waves.shape[-1], 0)
+    waves = functional.pad(functional.pad(waves, (0, short))[:, None], (half, half), mode="reflect")[:, 0]
+    bank = filter_bank(half + 1, n_mels, sample_rate, f_min, f_max or sample_rate / 2, scale)
+    # The squares of real and imaginary parts meet in the product with the filters, each filter standing there twice.
+    bank = bank.repeat_interleave(2, dim=0)
+    for frames, out in zip(waves.unfold(1, n_fft, hop_length), energies, strict=True):
+        for start in range(0, n_frames, _FRAMES_AT_ONCE):
+            stop = min(start + _FRAMES_AT_ONCE, n_frames)
+            spectrum = torch.view_as_real(torch.fft.rfft(frames[start:stop] * _hann(n_fft)))
+            torch.mm(spectrum.square_().flatten(1), bank, out=out[start:stop])
+    return energies
 
 
 def kaldi_frames(wave: Tensor, *, sample_rate: int, n_mels: int, window: Literal["povey", "hanning"]) -> Tensor:

@@ -273,7 +273,8 @@ class BPETokenizer(Tokenizer):
         return self.__dict__ | {"_model": self._model.to_str() if self.fitted else None, "_words": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        for name, value in state.items():
+            setattr(self, name, value)
         if state["_model"] is not None:
             self._use(_read_model(state["_model"], "a pickled tokenizer"))
 

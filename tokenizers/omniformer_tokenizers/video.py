@@ -13,7 +13,7 @@ from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.media import read_frames
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
-from omniformer_tokenizers.vision import check_colours, colour_mode, scaled
+from omniformer_tokenizers.vision import check_colours, checked, colour_mode, unit_range
 
 
 class TubeletTokenizer(Tokenizer):
@@ -78,7 +78,7 @@ class TubeletTokenizer(Tokenizer):
         """
         if isinstance(raw, str | Path | bytes):
             raw = read_frames(raw, mode=colour_mode(self.channels))
-        video = scaled(raw, ("time", f"channels={self.channels}", "height", "width"))
+        video = unit_range(checked(raw, ("time", f"channels={self.channels}", "height", "width")))
         time, _, height, width = video.shape
         video = (video - self._column(self.mean)) / self._column(self.std)
         if video.numel():

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, one_of
-from omniformer_tokenizers.media import image_tensor, read_image
+from omniformer_tokenizers.media import image_tensor, naming, read_image
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
@@ -101,10 +101,19 @@ class PatchTokenizer(Tokenizer):
             `[tokens, channels * patch_size * patch_size]`, positions `[tokens, 2]` (row, column), and the fact `size`
             int64 `[2]`, height and width in pixels.
         """
-        image = self._sized(read_pixels(raw, self.channels))
-        height, width = image.shape[1:]
-        image = self._fitted_to_grid((image - self._column(self.mean)) / self._column(self.std))
-        values, rows, columns = self._cut(image)
+        with naming(raw):
+            image = read_pixels(raw, self.channels)
+            if self.image_size is not None or self.max_tokens is not None:
+                image = self._sized(unit_range(image))
+            height, width = image.shape[1:]
+            target = self._target(height, width)
+        if target[0] > height or target[1] > width:
+            # Padding is of the mean colour, which is zero once pixels are normalised.
+            image = functional.pad(self._normalized(image, 1), (0, target[1] - width, 0, target[0] - height))
+            values, rows, columns = self._cut(image)
+        else:
+            values, rows, columns = self._cut(image[:, : target[0], : target[1]])
+            values = self._normalized(values, self.patch_size**2)
         return Tokens(
             values=values,
             positions=self._positions(rows, columns, longer_side=max(height, width)),
@@ -168,22 +177,19 @@ class PatchTokenizer(Tokenizer):
             return max(0, (size - self.patch_size) // step + 1)
         return 0 if size == 0 else max(0, -(-(size - self.patch_size) // step)) + 1
 
-    def _fitted_to_grid(self, image: Tensor) -> Tensor:
-        """The normalised image padded or cut to whole patches."""
-        height, width = image.shape[1:]
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        """The size that whole patches cover; nothing where not one fits or the image is empty."""
         step, p = self.stride or self.patch_size, self.patch_size
         rows, columns = self._grid(height), self._grid(width)
         if not rows * columns:
-            return image[:, :0, :0]
+            return 0, 0
         target = ((rows - 1) * step + p, (columns - 1) * step + p)
         if self.remainder == "error" and target != (height, width):
             raise ValueError(
                 f"patch_size={p} (stride {step}) does not fit height={height}, width={width}; resize the image or set "
                 "remainder='pad'"
             )
-        if self.remainder == "crop":
-            return image[:, : target[0], : target[1]]
-        return functional.pad(image, (0, target[1] - width, 0, target[0] - height))
+        return target
 
     def _cut(self, image: Tensor) -> tuple[Tensor, int, int]:
         """The patches of an image that fits the grid, with the numbers of rows and columns."""
@@ -193,6 +199,19 @@ class PatchTokenizer(Tokenizer):
         windows = image.unfold(1, p, step).unfold(2, p, step)
         values = rearrange(windows, "c rows columns h w -> (rows columns) (c h w)")
         return values.contiguous(), windows.shape[1], windows.shape[2]
+
+    def _normalized(self, pixels: Tensor, repeats: int) -> Tensor:
+        """Pixels less the mean, by the deviation; channels are the first axis, or `repeats` columns of a patch each."""
+        top = 255.0 if pixels.dtype == torch.uint8 else 1.0
+        mean, std = torch.tensor(self.mean) * top, torch.tensor(self.std) * top
+        if len(mean) == len(std) == 1:
+            return pixels.float().sub_(mean).div_(std) if pixels.dtype == torch.uint8 else (pixels - mean) / std
+        mean, std = (numbers.expand(self.channels) for numbers in (mean, std))
+        if repeats > 1 or pixels.ndim == 2:
+            mean, std = mean.repeat_interleave(repeats), std.repeat_interleave(repeats)
+        else:
+            mean, std = mean[:, None, None], std[:, None, None]
+        return (pixels.float() - mean).div_(std)
 
     def _positions(self, rows: int, columns: int, *, longer_side: int) -> Tensor:
         cells = torch.cartesian_prod(torch.arange(float(rows)), torch.arange(float(columns))).reshape(-1, 2)
@@ -205,7 +224,7 @@ class PatchTokenizer(Tokenizer):
 
 
 def read_pixels(raw: Any, channels: int) -> Tensor:
-    """Any accepted raw image as float 0..1 `[channels, height, width]`.
+    """Any accepted raw image as uint8 0..255 or float32 0..1 `[channels, height, width]`.
 
     Raises:
         TypeError: not a tensor, a Pillow image, a path or bytes.
@@ -218,11 +237,16 @@ def read_pixels(raw: Any, channels: int) -> Tensor:
         raw = image_tensor(raw, mode=colour_mode(channels))
     if isinstance(raw, Tensor) and raw.ndim == 2 and channels == 1:
         raw = raw[None]
-    return scaled(raw, (f"channels={channels}", "height", "width"))
+    return checked(raw, (f"channels={channels}", "height", "width"))
 
 
-def scaled(raw: Any, axes: tuple[str, ...]) -> Tensor:
-    """Pixels as float32 0..1, once it is sure that they have these axes.
+def unit_range(pixels: Tensor) -> Tensor:
+    """Pixels as float32 0..1."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+
+
+def checked(raw: Any, axes: tuple[str, ...]) -> Tensor:
+    """Pixels as they are (floats as float32), once it is sure that they have these axes.
 
     Raises:
         TypeError: not a tensor.
@@ -234,7 +258,7 @@ def scaled(raw: Any, axes: tuple[str, ...]) -> Tensor:
     if raw.ndim != len(axes) or any(size not in (None, n) for size, n in zip(sizes, raw.shape, strict=True)):
         raise ValueError(f"received shape {list(raw.shape)}; expected [{', '.join(axes)}]")
     if raw.dtype == torch.uint8:
-        return raw.float() / 255
+        return raw
     if not raw.is_floating_point():
         raise ValueError(f"received {raw.dtype}; expected uint8 (0..255) or floats (0..1)")
     if not torch.isfinite(raw).all():

@@ -73,7 +73,9 @@ def _image(make: Callable[[], ot.Tokenizer], tolerance: float | None = 0.0, **si
 
 
 def _sound(make: Callable[[], ot.Tokenizer], tolerance: float | None) -> Case:
-    return Case(make=make, raws=[tone(), tone(1700), tone(1)], empty=torch.zeros(0), wrong={"a": 1}, tolerance=tolerance)
+    return Case(
+        make=make, raws=[tone(), tone(1700), tone(1)], empty=torch.zeros(0), wrong={"a": 1}, tolerance=tolerance
+    )
 
 
 def _graph(make: Callable[[], ot.Tokenizer], tolerance: float | None = 0.0) -> Case:

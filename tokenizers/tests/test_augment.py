@@ -71,7 +71,13 @@ def test_signs_flip_whole_columns():
         flip_signs(GraphTokenizer()({"n_nodes": 2, "edges": []}), generator(0))
 
 
-@pytest.mark.parametrize("change", [lambda g: time_shift(torch.arange(9.0), g, max_shift=5), lambda g: mask_spectrogram(torch.randn(30, 9, generator=generator(0)), g)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g: time_shift(torch.arange(9.0), g, max_shift=5),
+        lambda g: mask_spectrogram(torch.randn(30, 9, generator=generator(0)), g),
+    ],
+)
 def test_the_generator_alone_decides(change):
     torch.testing.assert_close(change(generator(5)), change(generator(5)), rtol=0, atol=0)
     state = torch.get_rng_state()

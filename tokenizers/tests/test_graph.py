@@ -81,9 +81,7 @@ def test_permuting_nodes_permutes_tokens():
     torch.testing.assert_close(moved.values, tokens.values[order])
     torch.testing.assert_close(moved.features["degree"], tokens.features["degree"][order])
     torch.testing.assert_close(moved.features["random_walk"], tokens.features["random_walk"][order])
-    torch.testing.assert_close(
-        moved.features["laplacian"], tokens.features["laplacian"][order], rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(moved.features["laplacian"], tokens.features["laplacian"][order], rtol=1e-4, atol=1e-5)
 
 
 def test_features_of_every_kind_go_where_they_belong(pyg):
@@ -181,7 +179,9 @@ def test_features_that_were_not_announced_are_refused(rows, message):
         GraphTokenizer(node_vocab_sizes=(3,), node_features=1)(graph)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"n_nodes": 2}', '{"n_nodes": 2, "edges": [[0, 5]]}', "[" * 9000])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "3", '{"n_nodes": 2}', '{"n_nodes": 2, "edges": [[0, 5]]}', "[" * 9000]
+)
 def test_a_file_that_is_no_graph_is_named(tmp_path, content):
     path = tmp_path / "bad.json"
     path.write_text(content)

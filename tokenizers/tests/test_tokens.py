@@ -7,9 +7,7 @@ from omniformer_tokenizers import Tokens, pack, unpack
 
 def graph(n: int, edges: list[list[int]], **more) -> Tokens:
     index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).T
-    return Tokens(
-        values=torch.arange(n), positions=torch.zeros(n, 0), edges=index, modality="graph", **more
-    )
+    return Tokens(values=torch.arange(n), positions=torch.zeros(n, 0), edges=index, modality="graph", **more)
 
 
 def word(n: int, modality: str = "text") -> Tokens:

@@ -27,6 +27,10 @@ class AdditiveAttention(SelfAttention):
 
     Raises:
         ValueError: as for `SelfAttention`.
+
+    Example:
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=1, n_heads=2, attention=AdditiveAttention)
     """
 
     def __init__(

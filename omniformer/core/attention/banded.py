@@ -19,9 +19,9 @@ class Banded(Blocks):
 
     Each block attends to the keys that its queries can reach: a stretch of the sample (the band), and besides it the
     sinks, the columns of global tokens and the chosen blocks ([Beltagy et al. 2020](https://arxiv.org/abs/2004.05150),
-    appendix A; [Zaheer et al. 2020](https://arxiv.org/abs/2007.14062), appendix D). Within these the rule itself decides
-    each pair. Global queries, which look at everything, form blocks of their own. Samples shorter than a band are whole
-    blocks, as in `Dense`.
+    appendix A; [Zaheer et al. 2020](https://arxiv.org/abs/2007.14062), appendix D). Within these the rule itself
+    decides each pair. Global queries, which look at everything, form blocks of their own. Samples shorter than a band
+    are whole blocks, as in `Dense`.
 
     Raises:
         ValueError: the rule's reach is unbounded, or the keys do not lie in the order of their index.
@@ -32,9 +32,10 @@ class Banded(Blocks):
     def __init__(self, rule: Rule, layout: Layout, key_layout: Layout) -> None:
         reach = rule.reach()
         if not reach.bounded:
+            left, right = _side(reach.left), _side(reach.right)
             raise ValueError(
-                f"kernel 'banded' needs a rule that reaches a bounded distance to both sides; {rule} reaches "
-                f"{_side(reach.left)} to the left and {_side(reach.right)} to the right. Add & Window(left=..., right=...)"
+                f"kernel 'banded' needs a rule that reaches a bounded distance to both sides; {rule} reaches {left} to "
+                f"the left and {right} to the right; add & Window(left=..., right=...)"
             )
         if layout.places is not None or key_layout.places is not None:
             raise ValueError(

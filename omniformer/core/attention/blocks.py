@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from omniformer.core.attention.reference import Score, dense_attention, no_tokens
 from omniformer.core.attention.rows import Gather
@@ -21,13 +21,13 @@ _PAIRS_AT_A_TIME = 1 << 18
 class Bucket:
     """Blocks of equal size, as rows of token numbers.
 
-    A row that is short repeats a token of its own sample, never of another: what stands in one sample, even a NaN, cannot
-    reach the next through a weight of zero.
+    A row that is short repeats a token of its own sample, never of another: what stands in one sample, even a NaN,
+    cannot reach the next through a weight of zero.
 
     Args:
         query: token numbers of the queries.
         key: token numbers of the keys.
-        owned: False where the output is not taken from this place, because it only fills the row or another bucket has it.
+        owned: False where the output is not taken from this place: it only fills the row, or another bucket has it.
         mask: who attends to whom; None for everybody, or causal.
         causal: whether query i attends to keys 0 to i, for kernels that know it without a mask.
         dead: queries that may attend to nothing; their mask allows everything, and their output is set to zero.
@@ -139,7 +139,7 @@ def attend(
     else:
         if bias is not None:
             mask = (bias if mask is None else bias.masked_fill(~mask, -torch.inf)).to(q.dtype)
-        out = F.scaled_dot_product_attention(
+        out = functional.scaled_dot_product_attention(
             q,
             k,
             v,

@@ -32,6 +32,17 @@ class CrossAttention(MultiHead):
     Raises:
         ValueError: `n_heads` does not divide `d_model` (and no `head_dim` is given), or `n_kv_heads` does not divide
             `n_heads`; at first use, there is no memory or it has another width than `d_memory`.
+
+    Example:
+        >>> import torch
+        >>> from omniformer.core.block import CrossBlock
+        >>> from omniformer.core.layout import Layout
+        >>> from omniformer.core.memory import Memory
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=1, n_heads=2, block=CrossBlock)
+        >>> memory = Memory(x=torch.randn(4, 8), layout=Layout.from_lengths(4, 0))
+        >>> core(torch.randn(5, 8), Layout.from_lengths(2, 3), memory=memory).shape
+        torch.Size([5, 8])
     """
 
     def __init__(

@@ -16,9 +16,9 @@ _MAX_BUCKETS = 6
 class Dense(Blocks):
     """Scaled-dot-product attention on blocks of samples of similar length.
 
-    Equal lengths are a free view. Else samples are sorted into a few buckets, chosen so that the padded area plus a cost
-    for each bucket is smallest; only attention ever sees padding. Every rule and bias; no (query, key) block is built for
-    `Full` and `Causal`, which PyTorch's fused kernels know.
+    Equal lengths are a free view. Else samples are sorted into a few buckets, chosen so that the padded area plus a
+    cost for each bucket is smallest; only attention ever sees padding. Every rule and bias; no (query, key) block is
+    built for `Full` and `Causal`, which PyTorch's fused kernels know.
     """
 
     name = "dense"

@@ -1,4 +1,4 @@
-"""Which kernel is fastest for a rule on a batch: a small table of measured costs, and the areas to multiply them with."""
+"""Which kernel is fastest for a rule on a batch: a table of measured costs, and the areas to multiply them with."""
 
 from dataclasses import dataclass
 
@@ -30,16 +30,16 @@ class Costs:
 
 
 # Measured by `python scripts/benchmark_attention.py costs`; see docs/attention.md.
-MEASURED = {"cpu": Costs(causal=0.6, banded=1.2, banded_block=64, edge=20.0)}
+MEASURED = {"cpu": Costs(causal=0.7, banded=1.0, banded_block=64, edge=8.0)}
 # Not measured yet on a GPU: gathering costs less there, and everything is launched in pieces.
 UNMEASURED = Costs(causal=0.5, banded=1.5, banded_block=64, edge=40.0)
 
 
 def choose(rule: Rule, layout: Layout, key_layout: Layout) -> tuple[str, str]:
     """The name of the kernel to run, and why it is the one."""
-    device = layout.device.type
-    costs = MEASURED.get(device, UNMEASURED)
-    if device == "cuda" and _has_fused_varlen(layout.device) and window_of(rule, layout, key_layout) is not None:
+    device = layout.offsets.device
+    costs = MEASURED.get(device.type, UNMEASURED)
+    if device.type == "cuda" and _has_fused_varlen(device) and window_of(rule, layout, key_layout) is not None:
         return "varlen", "plain window on CUDA, ragged samples need no padding"
     area = _dense_area(layout, key_layout)
     options = {"dense": area * (costs.causal if isinstance(rule, Causal) else 1.0)}

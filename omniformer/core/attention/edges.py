@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+from torch.nn import functional
 
 from omniformer.core.attention.reference import Score
 from omniformer.core.biases import Bias
@@ -20,8 +20,8 @@ class _Order:
     """Every (pair, head) as one number of a flat list, in the two orders that the sums run over.
 
     A graph of n nodes and h heads is handled as one of n·h nodes without heads, so that one sparse product serves all
-    heads. Forward, the list is sorted by (query, head); backward, for the sums over a key, by (key, key head). Query heads
-    that share a key head simply point at the same row: grouped keys are never copied.
+    heads. Forward, the list is sorted by (query, head); backward, for the sums over a key, by (key, key head). Query
+    heads that share a key head simply point at the same row: grouped keys are never copied.
 
     Shapes:
         row, col, by_key, query_of_key int64 `[pairs · heads]`; query_ends `[queries · heads + 1]`, key_ends
@@ -40,9 +40,9 @@ class _Order:
 class Edges:
     """Softmax attention over a list of (query, key) pairs, sorted by query.
 
-    Any rule that can name its pairs (`Rule.pairs`), any bias and score. The backward pass is written by hand: between the
-    passes only the weights are kept, one number for each pair and head, and every sum over pairs runs in a fixed order,
-    so results are the same bit for bit from run to run.
+    Any rule that can name its pairs (`Rule.pairs`), any bias and score. The backward pass is written by hand: between
+    the passes only the weights are kept, one number for each pair and head, and every sum over pairs runs in a fixed
+    order, so results are the same bit for bit from run to run. A score function takes a slower route, left to autograd.
 
     Raises:
         ValueError: the rule cannot name its pairs.
@@ -54,8 +54,8 @@ class Edges:
         pairs = rule.pairs(layout) if layout is key_layout else None
         if pairs is None:
             raise ValueError(
-                f"kernel 'edges' needs a rule that names its pairs, such as Neighbours, and queries and keys from the same "
-                f"tokens; received {rule}"
+                f"kernel 'edges' needs a rule that names its pairs, such as Neighbours, and queries and keys from "
+                f"the same tokens; received {rule}"
             )
         query, key = pairs
         kept = rule.attend(View(layout, query), View(layout, key)).expand_as(query)
@@ -95,7 +95,7 @@ class Edges:
         scores = score((q.index_select(0, self.query) * k.index_select(0, self.key)).sum(-1) * scale)
         if added is not None:
             scores = scores + added.transpose(0, 1)
-        weights = F.dropout(_segment_softmax(scores, self.query, len(q)), dropout)
+        weights = functional.dropout(_segment_softmax(scores, self.query, len(q)), dropout)
         return torch.zeros_like(q).index_add(0, self.query, weights[..., None] * v.index_select(0, self.key))
 
     def _order(self, n_heads: int, n_kv_heads: int) -> _Order:
@@ -105,10 +105,11 @@ class Edges:
 
 
 class _EdgeAttention(torch.autograd.Function):
-    """softmax over each query's pairs and the weighted sum of their values, with the derivatives written out.
+    """Softmax over each query's pairs and the weighted sum of their values, with the derivatives written out.
 
-    With weights p, kept share d (dropout) and output gradient g: dv = Σ d p g, dp = d (g·v), and, since Σ p dp over a query's
-    pairs equals g·out, the scores' gradient is p (dp − g·out).
+    With e = exp(score − highest score), Z = Σ e over a query's pairs, kept share d (dropout) and output gradient g, and
+    with G = g / Z: dv = Σ d e G; and, since Σ e d (G·v) over a query's pairs equals g·out, the gradient of a score is
+    e (d (G·v) − G·out). So neither pass divides pair by pair, and e is all that is kept of them.
     """
 
     @staticmethod
@@ -116,42 +117,39 @@ class _EdgeAttention(torch.autograd.Function):
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, added: Tensor | None, order: _Order, scale: float, dropout: float
     ) -> Tensor:
         dtype = torch.promote_types(q.dtype, torch.float32)
-        scores = _pair_products(_rows(q, dtype), _rows(k, dtype), order).mul_(scale)
+        scores = _pair_products(_rows(q, dtype), _rows(k, dtype), order, scale)
         if added is not None:
-            scores.index_add_(0, order.place.flatten(), added.detach().to(dtype).t().flatten())
-        weights = _softmax_(scores, order)
-        kept = None
-        if dropout > 0.0:
-            kept = torch.empty_like(weights).bernoulli_(1 - dropout).div_(1 - dropout)
-        shown = weights if kept is None else weights * kept
-        out = _weighted_sums(_rows(v, dtype), order.col, order.query_ends, shown).view(*q.shape[:2], v.shape[-1])
-        ctx.save_for_backward(q, k, v, weights, kept, out)
+            scores.index_add_(0, order.place.flatten(), added.to(dtype).t().flatten())
+        top = torch.segment_reduce(scores, "max", offsets=order.query_ends)
+        exp = scores.sub_(top.index_select(0, order.row)).exp_()
+        # The highest score of a query that has keys adds one: only a sum over nothing is less.
+        total = torch.segment_reduce(exp, "sum", offsets=order.query_ends).clamp_(min=1.0)
+        kept = None if dropout == 0.0 else torch.empty_like(exp).bernoulli_(1 - dropout).div_(1 - dropout)
+        weights = exp if kept is None else exp * kept
+        out = _weighted_sums(_rows(v, dtype), order.col, order.query_ends, weights).div_(total[:, None])
+        ctx.save_for_backward(q, k, v, exp, total, kept, out)
         ctx.order, ctx.scale, ctx.added_dtype = order, scale, None if added is None else added.dtype
-        return out.to(q.dtype)
+        return out.to(q.dtype).view(*q.shape[:2], v.shape[-1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        q, k, v, weights, kept, out = ctx.saved_tensors
+        q, k, v, exp, total, kept, out = ctx.saved_tensors
         order: _Order = ctx.order
-        g = _rows(grad, weights.dtype)
-        shown = weights if kept is None else weights * kept
-        grad_v = _weighted_sums(g, order.query_of_key, order.key_ends, shown.index_select(0, order.by_key))
-        grad_scores = _pair_products(g, _rows(v, weights.dtype), order)
+        g = _rows(grad, exp.dtype) / total[:, None]
+        weights = exp if kept is None else exp * kept
+        grad_v = _weighted_sums(g, order.query_of_key, order.key_ends, weights.index_select(0, order.by_key))
+        grad_scores = _pair_products(g, _rows(v, exp.dtype), order, 1.0)
         if kept is not None:
             grad_scores.mul_(kept)
-        mean = (g * out.view(g.shape)).sum(-1)
-        grad_scores.sub_(mean.index_select(0, order.row)).mul_(weights)
+        grad_scores.sub_((g * out).sum(-1).index_select(0, order.row)).mul_(exp)
         grad_added = None
         if ctx.added_dtype is not None:
-            grad_added = (
-                grad_scores.index_select(0, order.place.flatten()).view(order.place.shape).t().to(ctx.added_dtype)
-            )
-        grad_scores.mul_(ctx.scale)
-        grad_q = _weighted_sums(_rows(k, g.dtype), order.col, order.query_ends, grad_scores)
-        grad_k = _weighted_sums(
-            _rows(q, g.dtype), order.query_of_key, order.key_ends, grad_scores.index_select(0, order.by_key)
-        )
+            grad_added = grad_scores.index_select(0, order.place.flatten()).view(order.place.shape)
+            grad_added = grad_added.t().to(ctx.added_dtype)
+        grad_q = _weighted_sums(_rows(k, g.dtype), order.col, order.query_ends, grad_scores).mul_(ctx.scale)
+        turned = grad_scores.index_select(0, order.by_key)
+        grad_k = _weighted_sums(_rows(q, g.dtype), order.query_of_key, order.key_ends, turned).mul_(ctx.scale)
         grads = (x.view(like.shape).to(like.dtype) for x, like in ((grad_q, q), (grad_k, k), (grad_v, v)))
         return *grads, grad_added, None, None, None
 
@@ -161,23 +159,22 @@ def _rows(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.detach().to(dtype).contiguous().view(-1, x.shape[-1])
 
 
-def _pair_products(q: Tensor, k: Tensor, order: _Order) -> Tensor:
-    """The inner product of each pair's rows.
+def _pair_products(q: Tensor, k: Tensor, order: _Order, scale: float) -> Tensor:
+    """The scaled inner product of each pair's rows.
 
     Shapes:
         q `[queries · heads, head_dim]`, k `[keys · kv_heads, head_dim]` → `[pairs · heads]`.
     """
     if q.device.type != "cpu" or not len(order.col):
-        return (q.index_select(0, order.row) * k.index_select(0, order.col)).sum(-1)
+        return (q.index_select(0, order.row) * k.index_select(0, order.col)).sum(-1).mul_(scale)
     # Reads the rows in place: 3 ms where gathering them into cache-sized pieces takes 8 and gathering all takes 46
     # (2 CPU cores, 200,000 pairs, 4 heads of 16).
     products = q.new_zeros(len(order.col))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse (CSR tensor support is in beta|invariant checks)", UserWarning)
-        pattern = torch.sparse_csr_tensor(
-            order.query_ends, order.col, products, (len(q), len(k)), check_invariants=False
-        )
-        torch.sparse.sampled_addmm(pattern, q, k.t(), beta=0.0, out=pattern)
+        size = (len(q), len(k))
+        pattern = torch.sparse_csr_tensor(order.query_ends, order.col, products, size, check_invariants=False)
+        torch.sparse.sampled_addmm(pattern, q, k.t(), beta=0.0, alpha=scale, out=pattern)
     return products
 
 
@@ -189,46 +186,38 @@ def _weighted_sums(rows: Tensor, index: Tensor, ends: Tensor, weights: Tensor) -
     """
     if not len(index):
         return rows.new_zeros(len(ends) - 1, rows.shape[1])
-    return F.embedding_bag(index, rows, ends, mode="sum", per_sample_weights=weights, include_last_offset=True)
-
-
-def _softmax_(scores: Tensor, order: _Order) -> Tensor:
-    """Softmax between consecutive `query_ends`, in place."""
-    top = torch.segment_reduce(scores, "max", offsets=order.query_ends)
-    scores.sub_(top.index_select(0, order.row)).exp_()
-    total = torch.segment_reduce(scores, "sum", offsets=order.query_ends)
-    return scores.div_(total.index_select(0, order.row))
+    return functional.embedding_bag(index, rows, ends, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 def _order(query: Tensor, key: Tensor, n_tokens: int, n_heads: int, n_kv_heads: int) -> _Order:
-    pair, head = torch.arange(len(query), device=query.device)[:, None], torch.arange(n_heads, device=query.device)
-    group = n_heads // n_kv_heads
+    device, group = query.device, n_heads // n_kv_heads
+    pair, head = torch.arange(len(query), device=device), torch.arange(n_heads, device=device)
     start, degree = _starts(query, n_tokens)
-    place = n_heads * start[query][:, None] + head * degree[query][:, None] + pair - start[query][:, None]
-    row, col = torch.empty_like(place).flatten(), torch.empty_like(place).flatten()
-    row[place] = query[:, None] * n_heads + head
-    col[place] = key[:, None] * n_kv_heads + head // group
+    place = (pair + (n_heads - 1) * start[query])[:, None] + head * degree[query][:, None]
+    ends = degree.repeat_interleave(n_heads)
+    row = torch.arange(len(ends), device=device).repeat_interleave(ends, output_size=place.numel())
+    col = _scattered(place, key[:, None] * n_kv_heads + head // group)
 
     turned = torch.argsort(key, stable=True)
-    key = key[turned]
+    key = key.index_select(0, turned)
     key_start, key_degree = _starts(key, n_tokens)
-    key_place = (
-        n_heads * key_start[key][:, None]
-        + (head // group) * group * key_degree[key][:, None]
-        + (pair - key_start[key][:, None]) * group
-        + head % group
-    )
-    by_key = torch.empty_like(row)
-    by_key[key_place] = place[turned]
+    first = group * pair + (n_heads - group) * key_start[key]
+    key_place = first[:, None] + head // group * group * key_degree[key][:, None] + head % group
+    by_key = _scattered(key_place, place.index_select(0, turned))
     return _Order(
         row=row,
         col=col,
-        query_ends=_ends(degree.repeat_interleave(n_heads)),
+        query_ends=_ends(ends),
         by_key=by_key,
-        query_of_key=row[by_key],
+        query_of_key=row.index_select(0, by_key),
         key_ends=_ends((key_degree * group).repeat_interleave(n_kv_heads)),
         place=place,
     )
+
+
+def _scattered(place: Tensor, values: Tensor) -> Tensor:
+    """A flat list with each value at its place."""
+    return torch.empty_like(place).view(-1).scatter_(0, place.view(-1), values.reshape(-1))
 
 
 def _starts(sorted_tokens: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:

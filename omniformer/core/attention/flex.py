@@ -25,8 +25,9 @@ class Flex:
     """The whole packed batch as one sequence, with a block mask made from layout and rule
     ([Dong et al. 2024](https://arxiv.org/abs/2412.05496)).
 
-    A score function is compiled into the kernel. Biases and dropout, which FlexAttention does not know in our form, run by
-    `Banded` or `Dense` instead. On a CPU there is only a forward pass, uncompiled: enough to test the mask, too slow to use.
+    A score function is compiled into the kernel. Biases and dropout, which FlexAttention does not know in our form, run
+    by `Banded` or `Dense` instead. On a CPU there is only a forward pass, uncompiled: enough to test the mask, too slow
+    to use. Chosen by name only, until it has been measured on a GPU.
 
     Samples meet inside a block at their borders, with weights of exactly zero; unlike in the other kernels a NaN in one
     sample can there reach its neighbours.
@@ -76,7 +77,7 @@ class Flex:
     def _block_mask(self) -> BlockMask:
         # Once outside the compiler: rules check the layout at first use, and may compute what they remember of it.
         self.rule.attend(self.layout.view()[:1, None], self.key_layout.view()[None, :1])
-        create = create_block_mask if self.layout.device.type == "cpu" else torch.compile(create_block_mask)
+        create = create_block_mask if self.layout.offsets.device.type == "cpu" else torch.compile(create_block_mask)
         mod = mask_mod(self.rule, self.layout, self.key_layout)
         return create(mod, None, None, self.layout.n_tokens, self.key_layout.n_tokens, device=str(self.layout.device))
 

@@ -143,6 +143,15 @@ class SelfAttention(MultiHead):
     Raises:
         ValueError: `n_heads` does not divide `d_model` (and no `head_dim` is given), or `n_kv_heads` does not divide
             `n_heads`.
+
+    Example:
+        >>> import torch
+        >>> from omniformer.core.attention.plan import lower
+        >>> from omniformer.core.layout import Layout
+        >>> from omniformer.core.rules import Causal
+        >>> attention = SelfAttention(d_model=16, n_heads=4, n_kv_heads=2)
+        >>> attention(torch.randn(5, 16), Context(plan=lower(Causal(), Layout.from_lengths(2, 3)))).shape
+        torch.Size([5, 16])
     """
 
     def __init__(
@@ -214,6 +223,10 @@ def head_dim_of(d_model: int, n_heads: int) -> int:
 
     Raises:
         ValueError: `n_heads` does not divide `d_model`.
+
+    Example:
+        >>> head_dim_of(768, 12)
+        64
     """
     if n_heads < 1 or d_model % n_heads:
         raise ValueError(f"n_heads={n_heads} does not divide d_model={d_model}; choose a divisor or give head_dim")

@@ -70,7 +70,12 @@ class PaddedBlock:
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the allowed keys; zeros, with zero gradient, where there are none."""
+    """Softmax over the allowed keys; zeros, with zero gradient, where there are none.
+
+    Example:
+        >>> masked_softmax(torch.zeros(2, 2), torch.tensor([[True, True], [False, False]])).tolist()
+        [[0.5, 0.5], [0.0, 0.0]]
+    """
     alive = mask.any(-1, keepdim=True)
     return scores.masked_fill(~mask & alive, -torch.inf).softmax(-1) * alive
 

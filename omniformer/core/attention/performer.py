@@ -69,11 +69,11 @@ class FavorFeatures(FeatureMap):
 
     def _exponent(self, x: Tensor) -> Tensor:
         x = x.float() * self.head_dim**-0.25
-        return x @ self.directions.T - x.square().sum(-1, keepdim=True) / 2
+        return x @ self.directions.float().T - x.square().sum(-1, keepdim=True) / 2
 
     def _shift(self) -> Tensor:
         # w k - |k|^2 / 2 is at most |w|^2 / 2, where k = w.
-        return (self.directions.square().sum(-1).max() / 2 - _LARGEST).clamp_min(0.0)
+        return (self.directions.float().square().sum(-1).max() / 2 - _LARGEST).clamp_min(0.0)
 
 
 class PerformerAttention(LinearAttention):

@@ -112,7 +112,9 @@ def lower(rule: Rule, layout: Layout, key_layout: Layout | None = None, *, kerne
     """
     key_layout = layout if key_layout is None else key_layout
     if layout.n_samples != key_layout.n_samples:
-        raise ValueError(f"queries come from {layout.n_samples} samples, keys from {key_layout.n_samples}; they must pair up")
+        raise ValueError(
+            f"queries come from {layout.n_samples} samples, keys from {key_layout.n_samples}; they must pair up"
+        )
     if layout.device == torch.device("meta"):
         kernel, reason = "meta", "nothing is computed on the meta device"
     elif kernel == "auto":
@@ -121,7 +123,8 @@ def lower(rule: Rule, layout: Layout, key_layout: Layout | None = None, *, kerne
         raise ValueError(f"kernel={kernel!r} is unknown; choose 'auto' or one of {', '.join(map(repr, KERNELS))}")
     else:
         reason = "asked for by name"
-    return Plan(rule=rule, layout=layout, key_layout=key_layout, kernel=KERNELS[kernel](rule, layout, key_layout), reason=reason)
+    lowered = KERNELS[kernel](rule, layout, key_layout)
+    return Plan(rule=rule, layout=layout, key_layout=key_layout, kernel=lowered, reason=reason)
 
 
 def _scale(scale: float | None, q: Tensor) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
@@ -20,8 +20,8 @@ def attention_weights(
     """`softmax(q k^T scale)` over the allowed keys; all zeros for a query that may attend to nothing.
 
     Shapes:
-        q `[..., kv_heads, group, queries, head_dim]`, k `[..., kv_heads, 1, keys, head_dim]`; mask and bias broadcast to
-        the result `[..., kv_heads, group, queries, keys]`.
+        q `[..., kv_heads, group, queries, head_dim]`, k `[..., kv_heads, 1, keys, head_dim]`; mask and bias broadcast
+        to the result `[..., kv_heads, group, queries, keys]`.
     """
     scores = q @ k.transpose(-1, -2) * scale
     if score is not None:
@@ -49,8 +49,8 @@ def dense_attention(
     """Attention of padded or equally long samples, written out; groups of query heads share their key head.
 
     Shapes:
-        q `[batch, heads, queries, head_dim]`, k and v `[batch, kv_heads, keys, head_dim]`; mask `[batch or 1, 1, queries
-        or 1, keys]`; bias `[batch or 1, heads, queries, keys]` → `[batch, heads, queries, head_dim]`.
+        q `[batch, heads, queries, head_dim]`, k and v `[batch, kv_heads, keys, head_dim]`; mask `[batch or 1, 1,
+        queries or 1, keys]`; bias `[batch or 1, heads, queries, keys]` → `[batch, heads, queries, head_dim]`.
     """
     kv_heads = k.shape[1]
     grouped = rearrange(
@@ -63,7 +63,7 @@ def dense_attention(
     if mask is not None:
         mask = mask[:, :, None]
     weights = attention_weights(grouped, k[:, :, None], scale=scale, mask=mask, bias=bias, score=score)
-    out = F.dropout(weights, dropout) @ v[:, :, None]
+    out = functional.dropout(weights, dropout) @ v[:, :, None]
     return rearrange(out, "batch kv_heads group queries head_dim -> batch (kv_heads group) queries head_dim")
 
 
@@ -108,7 +108,7 @@ class Reference:
     ) -> Tensor:
         """Attends; see `Plan.attend` for arguments and shapes."""
         outs = [
-            F.dropout(weights, dropout) @ v_sample
+            functional.dropout(weights, dropout) @ v_sample
             for weights, v_sample in zip(
                 self.weights(q, k, scale=scale, bias=bias, score=score),
                 self._keys_of_samples(v, q.shape[1]),

@@ -36,6 +36,7 @@ class ReformerAttention(MultiHead):
         n_kv_heads: as many as heads, because keys are the queries.
         head_dim: features of a head; `d_model / n_heads` by default.
         bias: whether the projections have offsets.
+        qk_norm: makes a norm for the queries, which are the keys, of each head; none by default.
         n_rounds: rounds of hashing; 4, where the paper's quality comes close to exact attention.
         n_buckets: buckets of a round; about `seq_len / chunk_size` suits. Even, because directions come in pairs.
         chunk_size: how far a token looks in the sorted order, to either side; 64 as in the paper.
@@ -62,6 +63,7 @@ class ReformerAttention(MultiHead):
         n_kv_heads: int | None = None,
         head_dim: int | None = None,
         bias: bool = True,
+        qk_norm: Callable[[int], nn.Module] | None = None,
         n_rounds: int = 4,
         n_buckets: int = 16,
         chunk_size: int = 64,
@@ -81,6 +83,7 @@ class ReformerAttention(MultiHead):
                 f"n_buckets={n_buckets} must be even and at least 2, "
                 f"n_rounds={n_rounds} and chunk_size={chunk_size} at least 1"
             )
+        self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
         self.chunk_size = chunk_size
         self.qk_v = nn.Linear(d_model, 2 * n_heads * self.head_dim, bias=bias)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
@@ -93,6 +96,7 @@ class ReformerAttention(MultiHead):
         refuse("Reformer attention", context.plan)
         heads = rearrange(self.qk_v(x), "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim)
         qk, v = heads.chunk(2, dim=1)
+        qk = self.q_norm(qk)
         if context.rotation is not None:
             qk = context.rotation(qk)
         return self.join(self.attend(qk, qk, v, context.plan, context.bias))
@@ -123,7 +127,7 @@ class ReformerAttention(MultiHead):
         """
         along = einsum(
             qk.float(),
-            self.directions,
+            self.directions.float(),
             "heads tokens head_dim, rounds heads head_dim directions -> rounds heads tokens directions",
         )
         return torch.cat([along, -along], dim=-1).argmax(-1)

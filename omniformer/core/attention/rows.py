@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 class Gather:
@@ -62,7 +62,7 @@ class _GatherRows(torch.autograd.Function):
         if not len(gather.order):
             return grad.new_zeros(gather.n_rows, *grad.shape[1:]), None
         table = grad.contiguous().view(len(grad), -1)
-        sums = F.embedding_bag(gather.order, table, gather.ends, mode="sum", include_last_offset=True)
+        sums = functional.embedding_bag(gather.order, table, gather.ends, mode="sum", include_last_offset=True)
         return sums.view(gather.n_rows, *grad.shape[1:]), None
 
 

@@ -29,6 +29,11 @@ class TopKAttention(SelfAttention):
 
     Raises:
         ValueError: `top_k` is below 1; and as for `SelfAttention`.
+
+    Example:
+        >>> from functools import partial
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=1, n_heads=2, attention=partial(TopKAttention, top_k=4))
     """
 
     def __init__(

@@ -14,6 +14,10 @@ class ValueResidualAttention(SelfAttention):
     layer.
 
     Arguments and errors as for `SelfAttention`. The learned share begins at one half, as in the paper.
+
+    Example:
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=2, n_heads=2, attention=ValueResidualAttention)
     """
 
     def __init__(

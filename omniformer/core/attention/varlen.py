@@ -19,8 +19,7 @@ class Varlen:
     ([Dao 2023](https://arxiv.org/abs/2307.08691)).
 
     For `Full`, `Causal`, `Window` and what `&` makes of them. Biases, scores, dropout and dtypes other than float16 and
-    bfloat16, which the fused kernel does not know, run by `Banded` or
-    `Dense` instead.
+    bfloat16, which the fused kernel does not know, run by `Banded` or `Dense` instead.
 
     Raises:
         ValueError: the rule is no plain window, the tokens do not lie where the kernel supposes them, or the device is
@@ -30,7 +29,7 @@ class Varlen:
     name = "varlen"
 
     def __init__(self, rule: Rule, layout: Layout, key_layout: Layout) -> None:
-        if layout.device.type != "cuda":
+        if layout.offsets.device.type != "cuda":
             raise ValueError(f"kernel 'varlen' runs on CUDA only; the layout lies on {str(layout.device)!r}")
         window = window_of(rule, layout, key_layout)
         if window is None:

@@ -35,7 +35,10 @@ class Reach:
 class KeyBlocks(Protocol):
     """Blocks of keys that a block of queries may attend to, wherever they lie."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """Tokens of a block."""
+        ...
 
     def chosen(self, query_block: Tensor, n_blocks: Tensor) -> Tensor:
         """The key blocks of each query block in a sample of `n_blocks`; repeats are harmless.
@@ -49,8 +52,8 @@ class KeyBlocks(Protocol):
 class Rule:
     """Decides which key tokens a query token may attend to. True always means "takes part".
 
-    A subclass implements `attend`. It may also narrow `reach` (so that windows cost linear time) or give `pairs` (so that
-    graphs do): these are upper bounds, `attend` stays the truth.
+    A subclass implements `attend`. It may also narrow `reach` (so that windows cost linear time) or give `pairs` (so
+    that graphs do): these are upper bounds, `attend` stays the truth.
     """
 
     def attend(self, query: View, key: View) -> Tensor:

@@ -20,8 +20,8 @@ class Modalities(Rule):
         reads: for each modality, by its number in the layout, the numbers of those it may read.
 
     Raises:
-        ValueError: a number in the table is not one of its rows; or, at first use, the layout states no modality, or one
-            that the table has no row for.
+        ValueError: a number in the table is not one of its rows; or, at first use, the layout states no modality, or
+            one that the table has no row for.
 
     Example:
         >>> from omniformer.core.layout import Layout

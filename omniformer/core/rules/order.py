@@ -22,7 +22,9 @@ class Full(Rule):
 
 @dataclass(frozen=True)
 class Causal(Rule):
-    """A token attends to itself and to those before it ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.2.3)."""
+    """A token attends to itself and to those before it
+    ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), 3.2.3).
+    """
 
     def attend(self, query: View, key: View) -> Tensor:
         return key.index <= query.index

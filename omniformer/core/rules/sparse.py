@@ -67,9 +67,10 @@ class RandomBlocks(Rule):
     """Tokens lie in blocks of `size`; each block attends to `n` blocks drawn at random from its sample
     ([Zaheer et al. 2020](https://arxiv.org/abs/2007.14062), 2).
 
-    The draw depends on the seed, the block and the sample's number of blocks, and on nothing else: the same sample meets
-    the same pattern in every batch, epoch and process. Blocks are drawn with replacement, so a block may get fewer than
-    `n`. As the pattern changes with a sample's length, the rule is one for encoders, not for step-by-step decoding.
+    The draw depends on the seed, the block and the sample's number of blocks, and on nothing else: the same sample
+    meets the same pattern in every batch, epoch and process. Blocks are drawn with replacement, so a block may get
+    fewer than `n`. As the pattern changes with a sample's length, the rule is one for encoders, not for step-by-step
+    decoding.
 
     Raises:
         ValueError: `size` is less than 1, or `n` is negative.

@@ -17,7 +17,10 @@ def test_work_grows_with_the_length_and_not_with_its_square(rule):
         layout = Layout(lengths=torch.tensor([n_tokens]), prefix=torch.tensor([5]))
         x = torch.randn(n_tokens, 2, 8, requires_grad=True)
         kernel, saved = Banded(rule, layout, layout), []
-        with FlopCounterMode(display=False) as counter, saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
+        with (
+            FlopCounterMode(display=False) as counter,
+            saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t),
+        ):
             out = kernel(x, x, x, scale=1.0, score=torch.tanh)  # written out: fused kernels are not counted on a CPU
         with counter:
             out.sum().backward()

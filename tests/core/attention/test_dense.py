@@ -23,7 +23,9 @@ def test_full_and_causal_build_no_mask():
 
 
 @pytest.mark.parametrize(
-    "lengths", [[1, 2, 3, 500, 510, 512], [7] * 40 + [900], list(range(1, 100)), [0, 5, 0, 300]], ids=["two sizes", "outlier", "even", "empty"]
+    "lengths",
+    [[1, 2, 3, 500, 510, 512], [7] * 40 + [900], list(range(1, 100)), [0, 5, 0, 300]],
+    ids=["two sizes", "outlier", "even", "empty"],
 )
 def test_every_sample_with_tokens_is_in_one_bucket_and_few_buckets_suffice(lengths):
     lengths = torch.tensor(lengths)

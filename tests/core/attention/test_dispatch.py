@@ -26,8 +26,9 @@ def ring(n_tokens):
         # Most tokens are global: every pair counts.
         (Window(4, 4) | Global(first=3000), [4000], "dense"),
         (Neighbours() | Self(), [5000], "edges"),
-        # Molecules: small blocks beat lists.
-        (Neighbours() | Self(), [23] * 40, "dense"),
+        (Neighbours() | Self(), [23] * 40, "edges"),
+        # Every second pair is an edge: small blocks beat lists.
+        (Neighbours() | Self(), [4] * 40, "dense"),
         (Neighbours(), [], "dense"),
     ],
     ids=str,
@@ -36,7 +37,9 @@ def test_the_cheapest_kernel_is_chosen(rule, lengths, kernel):
     layout = Layout(
         lengths=torch.tensor(lengths, dtype=torch.long),
         prefix=torch.zeros(len(lengths), dtype=torch.long),
-        edges=torch.cat([torch.zeros(2, 0, dtype=torch.long), *(ring(n) + sum(lengths[:i]) for i, n in enumerate(lengths))], dim=1),
+        edges=torch.cat(
+            [torch.zeros(2, 0, dtype=torch.long), *(ring(n) + sum(lengths[:i]) for i, n in enumerate(lengths))], dim=1
+        ),
     )
     name, reason = choose(rule, layout, layout)
     assert name == kernel and reason

@@ -58,13 +58,16 @@ def test_against_pyg_transformer_conv_with_its_weights():
     layout = graph(20, 60)
     x = torch.randn(20, 8, requires_grad=True)
     q, k, v = (
-        torch.nn.functional.linear(x, lin.weight, lin.bias).view(20, 3, 4) for lin in (conv.lin_query, conv.lin_key, conv.lin_value)
+        torch.nn.functional.linear(x, lin.weight, lin.bias).view(20, 3, 4)
+        for lin in (conv.lin_query, conv.lin_key, conv.lin_value)
     )
     ours = Edges(Neighbours(), layout, layout)(q, k, v, scale=4**-0.5).flatten(1)
     theirs = conv(x, layout.edges)
     torch.testing.assert_close(ours, theirs)
     weight, leaves = torch.randn_like(theirs), [x, *(p for n, p in conv.named_parameters() if "skip" not in n)]
-    for a, b in zip(torch.autograd.grad(ours, leaves, weight), torch.autograd.grad(theirs, leaves, weight), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(ours, leaves, weight), torch.autograd.grad(theirs, leaves, weight), strict=True
+    ):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -79,7 +82,8 @@ def test_between_the_passes_only_one_number_for_each_pair_and_head_is_kept():
 
     with saved_tensors_hooks(count, lambda tensor: tensor):
         Edges(Neighbours(), layout, layout)(q, k, v, scale=0.25)
-    assert sum(saved.values()) <= 4 * q.numel() + 1000 * 4
+    one_a_query = 50 * 4
+    assert sum(saved.values()) <= 4 * q.numel() + 1000 * 4 + one_a_query
 
 
 def test_the_order_of_the_edges_does_not_matter():

@@ -49,17 +49,23 @@ ATOMS = [
 RULES = st.recursive(
     st.sampled_from(ATOMS),
     lambda rules: st.one_of(
-        st.builds(lambda a, b: a & b, rules, rules), st.builds(lambda a, b: a | b, rules, rules), st.builds(lambda a: ~a, rules)
+        st.builds(lambda a, b: a & b, rules, rules),
+        st.builds(lambda a, b: a | b, rules, rules),
+        st.builds(lambda a: ~a, rules),
     ),
     max_leaves=3,
 )
 # Rules that at least one of the special kernels can do.
 SPECIAL = st.one_of(
-    st.builds(lambda near, rule: near & rule, st.sampled_from([Window(3, 2), Window(1, 0), Neighbours() | Self()]), RULES),
+    st.builds(
+        lambda near, rule: near & rule, st.sampled_from([Window(3, 2), Window(1, 0), Neighbours() | Self()]), RULES
+    ),
     st.builds(
         lambda near, far: near | far,
         st.sampled_from([Window(3, 2), Causal() & Window(left=4), BlockWindow(8)]),
-        st.sampled_from([Sinks(3), Global(first=2), Global(feature="star"), Prefix(), RandomBlocks(8, 2), RandomBlocks(5, 1)]),
+        st.sampled_from(
+            [Sinks(3), Global(first=2), Global(feature="star"), Prefix(), RandomBlocks(8, 2), RandomBlocks(5, 1)]
+        ),
     ),
 )
 
@@ -126,14 +132,18 @@ def run(kernel, layout, q, k, v, grad, bias=None, score=None):
     with_score=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_every_kernel_equals_the_reference_in_output_and_all_gradients(rule, lengths, heads, with_bias, with_score, seed):
+def test_every_kernel_equals_the_reference_in_output_and_all_gradients(
+    rule, lengths, heads, with_bias, with_score, seed
+):
     layout = make_layout(lengths, seed)
     bias = Distance(heads[0], torch.float64) if with_bias else None
     arguments = (layout, *draws(layout, heads, torch.float64, seed), bias, cap if with_score else None)
     expected = run(Reference(rule, layout, layout), *arguments)
     for kernel in kernels(rule, layout):
         for ours, theirs in zip(run(kernel, *arguments), expected, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, kernel=kernel: f"{kernel.name}: {m}")
+            torch.testing.assert_close(
+                ours, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, kernel=kernel: f"{kernel.name}: {m}"
+            )
 
 
 EVERY = [
@@ -181,7 +191,12 @@ def test_a_change_in_one_sample_changes_no_bit_of_another(rule, kernel, poison, 
 
 @pytest.mark.parametrize(
     ("rule", "kernel"),
-    [(Causal(), Dense), (Causal() & Window(left=9), Dense), (Causal() & (Window(left=9) | Sinks(2)), Banded), (Causal(), Reference)],
+    [
+        (Causal(), Dense),
+        (Causal() & Window(left=9), Dense),
+        (Causal() & (Window(left=9) | Sinks(2)), Banded),
+        (Causal(), Reference),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("lengths", [[80], [80, 80], [80, 7, 120]], ids=str)

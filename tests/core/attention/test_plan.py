@@ -27,7 +27,8 @@ def test_weights_are_those_that_attend_used():
     q, k, v = torch.randn(9, 4, 8), torch.randn(9, 2, 8), torch.randn(9, 2, 8)
     weights = plan.weights(q, k)
     outs = [
-        torch.einsum("hqk,khd->qhd", weight, part.repeat_interleave(2, 1)) for weight, part in zip(weights, v.split([3, 6]), strict=True)
+        torch.einsum("hqk,khd->qhd", weight, part.repeat_interleave(2, 1))
+        for weight, part in zip(weights, v.split([3, 6]), strict=True)
     ]
     torch.testing.assert_close(plan.attend(q, k, v), torch.cat(outs))
 
@@ -43,7 +44,10 @@ def test_keys_may_come_as_rows_of_a_cache_whatever_the_kernel():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: lower(Full(), Layout.from_lengths(2), kernel="fast"), "kernel='fast' is unknown; choose 'auto' or one of 'reference'"),
+        (
+            lambda: lower(Full(), Layout.from_lengths(2), kernel="fast"),
+            "kernel='fast' is unknown; choose 'auto' or one of 'reference'",
+        ),
         (lambda: lower(Full(), Layout.from_lengths(2), Layout.from_lengths(2, 2)), "from 1 samples, keys from 2"),
         (lambda: lower(Full(), Layout.from_lengths(2), kernel="banded"), "bounded distance"),
         (lambda: lower(Neighbours(), Layout.from_lengths(2)), "needs edges"),

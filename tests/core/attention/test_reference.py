@@ -47,7 +47,9 @@ def test_against_pytorch_attention():
     layout = Layout.from_lengths(6)
     q, k, v = (torch.randn(6, 2, 4) for _ in range(3))
     out = Reference(Causal(), layout, layout)(q, k, v, scale=0.5)
-    expected = functional.scaled_dot_product_attention(*(x.transpose(0, 1) for x in (q, k, v)), is_causal=True, scale=0.5)
+    expected = functional.scaled_dot_product_attention(
+        *(x.transpose(0, 1) for x in (q, k, v)), is_causal=True, scale=0.5
+    )
     torch.testing.assert_close(out, expected.transpose(0, 1))
 
 

@@ -22,7 +22,9 @@ def fused_mask(window, layout, key_layout):
 
 
 @pytest.mark.parametrize(
-    "rule", [Full(), Causal(), Self(), Window(3, 2), Window(left=1), Window(right=2), Causal() & Window(left=4)], ids=str
+    "rule",
+    [Full(), Causal(), Self(), Window(3, 2), Window(left=1), Window(right=2), Causal() & Window(left=4)],
+    ids=str,
 )
 @pytest.mark.parametrize(
     ("layout", "keys"),

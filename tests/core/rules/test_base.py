@@ -41,7 +41,9 @@ ATOMS = [
 RULES = st.recursive(
     st.sampled_from(ATOMS),
     lambda rules: st.one_of(
-        st.builds(lambda a, b: a & b, rules, rules), st.builds(lambda a, b: a | b, rules, rules), st.builds(lambda a: ~a, rules)
+        st.builds(lambda a, b: a & b, rules, rules),
+        st.builds(lambda a, b: a | b, rules, rules),
+        st.builds(lambda a: ~a, rules),
     ),
     max_leaves=4,
 )

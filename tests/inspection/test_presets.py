@@ -1,0 +1,95 @@
+"""Published families, composed from `conf/` as `python -m omniformer.inspect core=<name>` does."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from omniformer._confpath import conf_dir
+from omniformer.inspect import main
+from omniformer.inspection.cost import parameters
+from omniformer.inspection.whole import build_on_meta
+
+# capabilities.md, section D; the two of 2017 and GPT-3 are rounded in their papers.
+EXACT = {
+    "gpt2_small": 124_439_808,
+    "bert_base": 109_482_240,
+    "vit_b16": 86_567_656,
+    "vit_l16": 304_326_632,
+    "t5_small": 60_506_624,
+    "bart_base": 139_420_416,
+    "whisper_tiny": 37_760_640,
+    "clip_vit_b32": 151_277_313,
+    "llama2_7b": 6_738_415_616,
+    "mistral_7b": 7_241_732_096,
+}
+ROUNDED = {"transformer_base": 65e6, "transformer_big": 213e6, "gpt3_175b": 175e9}
+
+
+def counted(name, capsys):
+    """The weights of a whole family, from the description that `--cfg job` prints."""
+    main([f"core={name}", "--cfg", "job"])
+    return parameters(build_on_meta(yaml.safe_load(capsys.readouterr().out)))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_count_of_a_published_model_is_exact(name, capsys):
+    assert counted(name, capsys) == EXACT[name]
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_the_count_of_a_model_whose_paper_rounds_is_near(name, capsys):
+    assert counted(name, capsys) == pytest.approx(ROUNDED[name], rel=0.03)
+
+
+def test_every_family_has_its_core_and_is_tested_here():
+    families = {path.stem for path in (conf_dir() / "family").glob("*.yaml")}
+    assert families == {*EXACT, *ROUNDED}
+    for name in families:
+        assert (conf_dir() / "core" / f"{name}.yaml").is_file()
+        family = yaml.safe_load((conf_dir() / "family" / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert family["published"] == {**EXACT, **ROUNDED}[name]
+
+
+def test_a_core_without_a_family_is_counted_alone(capsys):
+    found = main(["core=tiny", "core.n_layers=1", "seq_len=8"])
+    assert found["parameters"] == found["parameters/core"]
+    assert "published" not in capsys.readouterr().out
+
+
+def test_known_costs_of_gpt2(capsys):
+    found = main(["core=gpt2_small"])
+    assert "the same" in capsys.readouterr().out
+    # 12 layers of 12 heads, a float32 for each of 1,024 x 1,024 pairs.
+    assert found["attention_bytes"] == 12 * 12 * 1024 * 1024 * 4
+    assert found["cache_bytes_per_token"] == 12 * 2 * 768 * 4
+    matrices = 12 * 12 * 768**2 + 50257 * 768
+    assert found["flops"] == 2 * 1024 * matrices + 12 * 4 * 768 * 1024 * 1025 // 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("core=gpt5", r"core=gpt5: there is no such option .*gpt2_small"),
+        ("seq_leng=3", "did you mean seq_len"),
+        ("dtype=int8", "received 'int8', accepted: 'float32' or 'bfloat16' or 'float16'"),
+        ("core.n_heads=7", r"core.n_heads=7 does not divide core.d_model=128"),
+        ("--multirun", "looks at one configuration"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(argument, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([argument])
+    assert stop.value.code == 2
+    printed = capsys.readouterr().err
+    assert re.search(message, printed), printed
+
+
+def test_help_and_cfg_stay_light():
+    for arguments in ("['--help']", "['core=gpt2_small', '--cfg', 'job']"):
+        code = f"import sys; from omniformer.inspect import main; main({arguments}); assert 'torch' not in sys.modules"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        assert "gpt2_small" in run.stdout or "d_model: 768" in run.stdout

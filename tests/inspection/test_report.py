@@ -1,0 +1,80 @@
+import pytest
+
+from omniformer.inspection.report import numbers, print_table
+
+CORE = {"_target_": "omniformer.core.transformer.Transformer", "d_model": 8, "n_layers": 2, "n_heads": 2}
+PARTS = {
+    "text": {"_target_": "omniformer.embedders.IdEmbedder", "vocab_size": 11},
+    "head": {"_target_": "omniformer.heads.NextTokenHead", "vocab_size": 11},
+    "classes": {"_target_": "omniformer.heads.ClassificationHead", "n_classes": 3},
+}
+CAUSAL = {"_target_": "omniformer.core.rules.Causal"}
+CONFIG = {
+    "core": CORE,
+    "parts": PARTS,
+    "ties": {"head.ids.weight": "text.table.weight"},
+    "rule": CAUSAL,
+    "seq_len": 10,
+    "batch_size": 3,
+    "dtype": "bfloat16",
+}
+
+
+def test_numbers_of_a_small_model_are_those_of_pencil_and_paper():
+    found = numbers(CONFIG)
+    layer = 3 * (8 * 8 + 8) + (8 * 8 + 8) + (8 * 32 + 32) + (32 * 8 + 8) + 2 * 16
+    assert found["parameters/core"] == 2 * layer + 16
+    assert found["parameters/text"] == 88
+    assert found["parameters/head"] == 0  # its table is the embedder's
+    assert found["parameters"] == 2 * layer + 16 + 88 + 27
+    assert found["weight_bytes"] == 2 * found["parameters"]
+    assert found["training_bytes"] == 16 * found["parameters"]
+    linear = 2 * 30 * 2 * 12 * 8 * 8
+    attention = 2 * 4 * 8 * 3 * (10 * 11 // 2)
+    assert found["flops/core"] == linear + attention
+    assert found["flops"] == found["flops/core"] + 2 * 30 * 88 + 2 * 3 * 24  # logits of tokens, classes of samples
+    assert found["training_flops"] == 3 * found["flops"]
+    assert found["attention_bytes"] == 2 * 2 * 3 * 10 * 10 * 2
+    assert found["cache_bytes_per_token"] == 2 * 2 * 8 * 2
+    assert found["cache_bytes"] == 30 * 64
+
+
+def test_a_window_bounds_the_cache_and_a_rule_both_ways_has_none():
+    window = {"_target_": "omniformer.core.rules.Window", "left": 3, "right": 0}
+    assert numbers(CONFIG | {"rule": window})["cache_bytes"] == 3 * 4 * 64
+    assert "cache_bytes" not in numbers(CONFIG | {"rule": {"_target_": "omniformer.core.rules.Full"}})
+
+
+def test_an_encoder_decoder_is_counted_over_what_it_reads_and_what_it_writes():
+    side = {**CORE, "n_layers": 1}
+    cross = {"_target_": "omniformer.core.block.CrossBlock", "_partial_": True}
+    pair = {
+        "_target_": "omniformer.core.encoder_decoder.EncoderDecoder",
+        "encoder": side,
+        "decoder": {**side, "block": cross},
+    }
+    found = numbers(CONFIG | {"core": pair, "target_len": 4})
+    d, read, written = 8, 30, 12
+    linear = 2 * read * 12 * d * d + 2 * (written * 14 * d * d + read * 2 * d * d)
+    attention = 4 * d * 3 * (10 * 10 + 4 * 5 // 2 + 4 * 10)
+    assert found["flops/core"] == linear + attention
+    assert found["flops"] == found["flops/core"] + 2 * written * 88 + 2 * 3 * 24
+    assert found["cache_bytes"] == written * 2 * d * 2
+
+
+def test_the_table_shows_the_published_number_and_the_gap(capsys):
+    found = numbers(CONFIG)
+    print_table(CONFIG | {"published": found["parameters"]}, found)
+    assert "the same" in capsys.readouterr().out
+    print_table(CONFIG | {"published": found["parameters"] + 5}, found)
+    shown = capsys.readouterr().out
+    assert "-5 here" in shown
+    assert f"{found['flops']:,}" in shown
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_idle_experts_are_told_apart(active, capsys):
+    experts = {"_target_": "omniformer.core.moe.MixtureOfExperts", "_partial_": True, "n_experts": 4}
+    config = CONFIG | {"core": {**CORE, "feedforward": experts}} if active else CONFIG
+    print_table(config, numbers(config))
+    assert ("weights that a token uses" in capsys.readouterr().out) == active

@@ -1,0 +1,175 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from omniformer_tokenizers import GraphTokenizer, MediaError, PatchTokenizer, SpectrogramTokenizer
+from omniformer_tokenizers.media import read_audio, read_audio_windows, read_frames, read_image
+from PIL import Image
+
+
+def encoded(image: Image.Image, format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=format, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "PPM", "TIFF", "WEBP"])
+def test_lossless_formats_come_back_exactly(format):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    options = {"lossless": True} if format == "WEBP" else {}
+    image = read_image(encoded(Image.fromarray(pixels), format, **options))
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), pixels)
+
+
+def test_a_photograph_is_turned_upright():
+    pixels = np.zeros((2, 4, 3), np.uint8)
+    pixels[0, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the picture is at the right of the stored one
+    image = read_image(encoded(Image.fromarray(pixels), "PNG", exif=exif))
+    assert image.shape == (3, 4, 2)
+    assert image[:, 0, 1].tolist() == [255, 255, 255]
+    assert image.sum() == 3 * 255
+
+
+def test_transparency_is_laid_over_white_unless_kept():
+    pixels = np.array([[[255, 0, 0, 0], [255, 0, 0, 255], [0, 0, 0, 128]]], np.uint8)
+    content = encoded(Image.fromarray(pixels), "PNG")
+    assert read_image(content)[:, 0].T.tolist() == [[255, 255, 255], [255, 0, 0], [127, 127, 127]]
+    assert read_image(content, mode="RGBA")[:, 0].T.tolist() == pixels[0].tolist()
+
+
+def test_palettes_with_a_transparent_colour_are_resolved():
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    image.putdata([0, 1])
+    content = encoded(image, "PNG", transparency=1)
+    assert read_image(content)[:, 0].T.tolist() == [[255, 0, 0], [255, 255, 255]]
+
+
+def test_sixteen_bit_grey_is_scaled_not_cut():
+    pixels = np.array([[0, 257 * 100, 65535]], np.uint16)
+    image = read_image(encoded(Image.fromarray(pixels), "PNG"), mode="L")
+    assert image.flatten().tolist() == [0, 100, 255]
+
+
+def test_colour_separations_are_converted():
+    image = read_image(encoded(Image.new("CMYK", (2, 2), (0, 0, 0, 0)), "JPEG", quality=100))
+    assert (image >= 250).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+@pytest.mark.parametrize("wanted", ["L", "RGB", "RGBA"])
+def test_every_kind_of_pixel_is_brought_to_the_wanted_one(mode, wanted):
+    image = Image.new(mode, (3, 2))
+    from omniformer_tokenizers.media import image_tensor
+
+    tensor = image_tensor(image, mode=wanted)
+    assert tensor.shape == (len(wanted), 2, 3)
+    assert tensor.dtype == torch.uint8
+
+
+def test_too_many_pixels_are_refused_before_decoding():
+    content = encoded(Image.new("L", (8000, 8000)), "PNG")
+    with pytest.raises(MediaError, match=r"8000 x 8000 pixels; at most 50000000 are accepted"):
+        read_image(content)
+    with pytest.raises(MediaError, match="3 x 2 pixels; at most 5"):
+        read_image(encoded(Image.new("RGB", (3, 2)), "PNG"), max_pixels=5)
+
+
+def test_animations_are_limited_over_all_frames():
+    frames = [Image.new("RGB", (10, 10), (i, 0, 0)) for i in range(9)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert read_frames(content).shape == (9, 3, 10, 10)
+    with pytest.raises(MediaError, match="9 frames of 10 x 10; at most 800 pixels"):
+        read_frames(content, max_pixels=800)
+
+
+def test_a_still_picture_is_one_frame(image_bytes):
+    assert read_frames(image_bytes("JPEG")).shape == (1, 3, 12, 10)
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"<svg/>", b"%PDF-1.4", b"\xff\xd8\xff"])
+def test_what_is_no_picture_is_refused(tmp_path, content):
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match=r"x\.png: cannot be read as an image"):
+        read_image(path)
+    with pytest.raises(MediaError, match="bytes in memory"):
+        read_image(content)
+
+
+def test_a_truncated_picture_is_refused(image_bytes):
+    content = image_bytes("PNG", 100, 100)
+    with pytest.raises(MediaError):
+        read_image(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC"])
+def test_lossless_sound_comes_back_to_16_bits(audio_bytes, format):
+    wave, rate = read_audio(audio_bytes(format, channels=2))
+    assert rate == 8000
+    assert wave.shape == (2, 4000)
+    expected = 0.5 * torch.sin(torch.arange(4000) * 0.3) * torch.linspace(0.1, 1, 4000)
+    torch.testing.assert_close(wave[0], expected, rtol=0, atol=1 / 32768)
+
+
+def test_a_long_sound_is_refused_by_its_header(audio_bytes):
+    with pytest.raises(MediaError, match="4000 frames of 2; at most 5000"):
+        read_audio(audio_bytes("WAV", channels=2), max_frames=5000)
+
+
+def test_a_header_that_lies_is_refused_quickly(audio_bytes):
+    content = bytearray(audio_bytes("FLAC"))
+    place = content.index(b"fLaC") + 8 + 13  # the 36-bit number of samples in the stream info
+    content[place : place + 5] = bytes([content[place] | 0x0F, 255, 255, 255, 255])
+    with pytest.raises(MediaError, match="at most"):
+        read_audio(bytes(content))
+
+
+def test_samples_that_are_not_finite_are_refused():
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.array([0.0, np.nan, 1.0]), 8000, format="WAV", subtype="FLOAT")
+    with pytest.raises(MediaError, match="not finite"):
+        read_audio(buffer.getvalue())
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"fLaC", b"OggS", b"plain text"])
+def test_what_is_no_sound_is_refused(tmp_path, content):
+    path = tmp_path / "x.wav"
+    path.write_bytes(content)
+    with pytest.raises(MediaError, match=r"x\.wav: cannot be read as sound"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize(("seconds", "overlap"), [(0.1, 0.0), (0.1, 0.05), (0.3, 0.0), (9.0, 0.0)])
+def test_windows_cover_a_long_sound(audio_bytes, seconds, overlap):
+    content = audio_bytes("WAV")
+    whole, _ = read_audio(content)
+    shared = round(overlap * 8000)
+    windows = [wave for wave, rate in read_audio_windows(content, seconds=seconds, overlap=overlap)]
+    joined = torch.cat([windows[0], *(window[:, shared:] for window in windows[1:])], dim=1)
+    torch.testing.assert_close(joined, whole, rtol=0, atol=0)
+    assert all(window.shape[1] <= seconds * 8000 for window in windows)
+
+
+def test_windows_of_what_is_no_sound_are_refused(tmp_path):
+    with pytest.raises(MediaError, match="cannot be read as sound"):
+        list(read_audio_windows(b"plain text", seconds=1))
+    with pytest.raises(ValueError, match="overlap=2: need 0 <= overlap < seconds=1"):
+        list(read_audio_windows(b"", seconds=1, overlap=2))
+
+
+def test_what_a_tokenizer_finds_wrong_with_a_file_names_the_file(tmp_path, image_bytes, audio_bytes):
+    (tmp_path / "odd.png").write_bytes(image_bytes("PNG"))
+    (tmp_path / "stereo.wav").write_bytes(audio_bytes("WAV", channels=2))
+    (tmp_path / "graph.json").write_text('{"n_nodes": 1, "edges": []}')
+    with pytest.raises(MediaError, match=r"odd\.png: patch_size=16"):
+        PatchTokenizer(remainder="error")(tmp_path / "odd.png")
+    with pytest.raises(MediaError, match=r"stereo\.wav: received 2 channels"):
+        SpectrogramTokenizer(downmix="error")(tmp_path / "stereo.wav")
+    with pytest.raises(MediaError, match=r"graph\.json: the graph has no node features"):
+        GraphTokenizer(node_features=1)(tmp_path / "graph.json")

@@ -1,0 +1,104 @@
+"""The package as a whole: what importing it costs, what a missing library says, how its parts depend on each other."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import omniformer_tokenizers as ot
+import pytest
+
+HEAVY = (
+    "torch",
+    "numpy",
+    "tokenizers",
+    "PIL",
+    "soundfile",
+    "torchaudio",
+    "torchvision",
+    "torch_geometric",
+    "scipy",
+    "networkx",
+    "sklearn",
+    "rdkit",
+)
+SOURCES = sorted(Path(ot.__file__).parent.glob("*.py"))
+
+
+def run(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_the_package_loads_no_library():
+    loaded = run("import sys, omniformer_tokenizers; print(*sys.modules)").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_using_one_tokenizer_loads_no_library_of_another():
+    code = """
+import sys, torch, omniformer_tokenizers as ot
+before = set(sys.modules)
+ot.PatchTokenizer()(torch.zeros(3, 16, 16))
+ot.SpectrogramTokenizer()(torch.zeros(16000))
+ot.GraphTokenizer(laplacian=2)({"n_nodes": 2, "edges": [[0, 1]]})
+ot.ByteTokenizer()("text")
+ot.SeriesTokenizer()(torch.zeros(1, 4))
+print(*(name for name in sys.modules if name not in before))
+"""
+    loaded = {name.partition(".")[0] for name in run(code).split()}
+    assert not loaded & {"torchvision", "torchaudio", "torch_geometric", "PIL", "soundfile", "tokenizers", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "use"),
+    [
+        ("tokenizers", "text", "ot.BPETokenizer()"),
+        ("PIL", "vision", "ot.PatchTokenizer()(b'')"),
+        ("soundfile", "audio", "ot.SpectrogramTokenizer()(b'')"),
+        ("torchaudio", "audio", "ot.SpectrogramTokenizer()((torch.zeros(9), 8000))"),
+        ("scipy", "graph", "encodings.shortest_paths(torch.zeros(2, 0, dtype=torch.int64), 1, longest=2)"),
+        ("rdkit", "mol", "ot.MoleculeTokenizer()"),
+    ],
+)
+def test_a_missing_library_is_told_in_one_sentence_with_the_install_line(module, extra, use):
+    code = f"""
+import sys
+sys.modules[{module!r}] = None
+import torch, omniformer_tokenizers as ot
+from omniformer_tokenizers import encodings
+try:
+    {use}
+except ImportError as error:
+    print(error)
+"""
+    sentence = run(code).strip()
+    assert sentence.endswith(f"needs {module}, which is not installed: pip install 'omniformer-tokenizers[{extra}]'")
+    assert "\n" not in sentence
+
+
+def test_every_public_name_loads_and_an_unknown_one_is_told():
+    for name in ot.__all__:
+        assert getattr(ot, name).__name__ == name
+    assert set(ot.__all__) <= set(dir(ot))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'; it has Tokens"):
+        _ = ot.Nothing
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_sources_import_no_framework_and_use_nothing_unsafe(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    roots = {name.partition(".")[0] for name in imported}
+    assert not roots & {"omniformer", "lightning", "hydra", "omegaconf", "transformers", "pickle", "marshal", "shelve"}
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not called & {"eval", "exec", "torch.load", "torch.save", "np.load", "os.system"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_every_public_function_and_class_is_documented(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path.name}: {node.name}"
