@@ -13,11 +13,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--split", choices=("test", "val"), default="test", help="which part of the data (default: test)"
     )
+    parser.add_argument(
+        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own whose classes the run names"
+    )
     given = parser.parse_args(arguments)
     with reported():
         from omniformer.experiment import evaluate
 
-        evaluate(given.run, split=given.split)
+        evaluate(given.run, split=given.split, allow_targets=given.allow_targets)
 
 
 if __name__ == "__main__":

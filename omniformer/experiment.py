@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import yaml
 from omniformer_tokenizers import Tokenizer
 
 from omniformer import folder
-from omniformer.config import build
+from omniformer.config import allowing, build, validate
 from omniformer.data.module import OmniDataModule
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
@@ -23,7 +23,7 @@ from omniformer.training.checkpoint_io import latest_checkpoint
 from omniformer.training.memory import keep_memory
 from omniformer.training.metrics_file import MetricsFile, print_results
 from omniformer.training.schedules import total_steps
-from omniformer.training.trainer import build_trainer
+from omniformer.training.trainer import build_trainer, quiet
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def train(config: Mapping[str, Any]) -> float | None:
         The best value of the metric that `callbacks.best` watches, for sweeps; None without one.
     """
     keep_memory()
+    quiet()
     output = Path(config["paths"]["output_dir"])
     output.mkdir(parents=True, exist_ok=True)
     (output / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
@@ -120,12 +121,13 @@ def train(config: Mapping[str, Any]) -> float | None:
     return None if best is None else float(trainer.checkpoint_callback.best_model_score)  # pyright: ignore[reportOptionalMemberAccess,reportAttributeAccessIssue]
 
 
-def evaluate(run: str | Path, *, split: str = "test") -> dict[str, float]:
+def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[str] = ()) -> dict[str, float]:
     """Measures the saved model of a finished run on its own data, with the settings of that run.
 
     Args:
         run: the run folder.
         split: "test" or "val".
+        allow_targets: packages of your own whose classes the run may name; the folder itself cannot allow any.
 
     Returns:
         The metrics by name; they also go into the run's `metrics.json`.
@@ -134,10 +136,13 @@ def evaluate(run: str | Path, *, split: str = "test") -> dict[str, float]:
         FileNotFoundError: the folder is not a finished run.
     """
     keep_memory()
+    quiet()
     output, config = read_run(run)
-    saved = folder.load(output, allow_targets=config["allow_targets"])
+    saved = folder.load(output, allow_targets=allow_targets)
     tokenizers = {name: dict(member.tokenizers) for name, member in saved.members.items()}
-    experiment = assemble(config, tokenizers)
+    with allowing(allow_targets):
+        validate(config)
+        experiment = assemble(config, tokenizers)
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
     trainer = build_trainer(config["trainer"], callbacks={"metrics": metrics}, loggers={}, output_dir=str(output))

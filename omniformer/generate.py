@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (default: 0)")
     parser.add_argument("--member", help="which language model, in a model that has several")
     parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
+    parser.add_argument(
+        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own whose classes the run names"
+    )
     given = parser.parse_args(arguments)
     with reported():
         from omniformer.folder import load
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choose = Sampler(
             temperature=given.temperature, top_k=given.top_k, top_p=given.top_p, min_p=given.min_p, seed=given.seed
         )
-        predictor = load(given.run)
+        predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(given.device)
         sys.stdout.write(given.prompt)
         for piece in predictor.generate(

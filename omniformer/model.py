@@ -73,21 +73,30 @@ class OmniFormer(nn.Module):
         # Modalities as numbers, for rules between them.
         self.modalities = {name: number for number, name in enumerate(embedders)}
 
-    def forward(self, batch: Batch, head: str) -> Tensor:
+    def forward(self, batch: Batch, head: str, *, losses: dict[str, Tensor] | None = None) -> Tensor:
         """The raw outputs of one head for a batch.
+
+        Args:
+            losses: filled, when given, with the core's own losses by name, for example the load balance of experts.
 
         Shapes:
             `[samples, outputs]`, or `[tokens, outputs]` for a head that reads every token.
         """
-        x, layout = self.encode(batch, head)
+        x, layout = self.encode(batch, head, losses=losses)
         return self.heads[head](x, layout)
 
     def encode(
-        self, batch: Batch, head: str | None = None, *, stages: dict[str, Tensor] | None = None
+        self,
+        batch: Batch,
+        head: str | None = None,
+        *,
+        losses: dict[str, Tensor] | None = None,
+        stages: dict[str, Tensor] | None = None,
     ) -> tuple[Tensor, Layout]:
         """The core's output for every token, under the rule of a head; everybody attends to everybody without one.
 
         Args:
+            losses: filled, when given, with the core's own losses by name.
             stages: filled, when given, with named intermediate outputs, for probing.
 
         Shapes:
@@ -96,7 +105,7 @@ class OmniFormer(nn.Module):
         x, layout = self.embed(batch)
         if stages is not None:
             stages["embedded"] = x
-        return self.core(x, layout, self.rule(head), stages=stages), layout
+        return self.core(x, layout, self.rule(head), losses=losses, stages=stages), layout
 
     def rule(self, head: str | None) -> Rule:
         """Who may attend to whom under a head."""

@@ -29,13 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--member", help="which task answers, in a model that has several for one modality")
     parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
+    parser.add_argument(
+        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own whose classes the run names"
+    )
     given = parser.parse_args(arguments)
     if given.top < 1:
         parser.error(f"--top is {given.top}; give at least 1")
     with reported():
         from omniformer.folder import load
 
-        predictor = load(given.run)
+        predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(given.device)
         predictions = predictor.predict(given.inputs, member=given.member)
         if given.json:

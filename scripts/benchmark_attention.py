@@ -207,9 +207,8 @@ def _padded(layout: Layout, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def _singly(layout: Layout, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     attend, lengths = torch.nn.functional.scaled_dot_product_attention, layout.lengths.tolist()
     samples = zip(*(x.transpose(0, 1).split(lengths, 1) for x in (q, k, v)), strict=True)
-    return torch.cat([attend(q_one, k_one, v_one, is_causal=True) for q_one, k_one, v_one in samples], 1).transpose(
-        0, 1
-    )
+    outs = [attend(q_one, k_one, v_one, is_causal=True) for q_one, k_one, v_one in samples]
+    return torch.cat(outs, 1).transpose(0, 1)
 
 
 def costs(repeats: int, flags: list[str]) -> None:
@@ -251,9 +250,8 @@ def main() -> None:
     if options.what == "peak":
         return peak(options.rest[0], [int(size) for size in options.rest[1:]])
     flags = ["--threads", str(options.threads), *(["--default-allocator"] if options.default_allocator else [])]
-    print(
-        f"torch {torch.__version__}, {options.threads} threads, {'default' if options.default_allocator else 'kept'} memory"
-    )
+    memory = "default" if options.default_allocator else "kept"
+    print(f"torch {torch.__version__}, {options.threads} threads, {memory} memory")
     return {"edges": edges, "growth": growth, "packed": packed, "costs": costs}[options.what](options.repeats, flags)
 
 

@@ -2,8 +2,8 @@
 
     python scripts/measure_approximations.py
 
-Prints the tables of docs/approximations.md. Costs are CPU seconds of one thread, forward and backward, the least of three
-passes, so that other programs on the machine matter little.
+Prints the tables of docs/approximations.md. Costs are CPU seconds of one thread, forward and backward, the least of
+three passes, so that other programs on the machine matter little; memory is kept, as in training. Takes some minutes.
 """
 
 import math
@@ -23,6 +23,7 @@ from omniformer.core.attention.plan import lower
 from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Rule
+from omniformer.training.memory import keep_memory
 
 _DRAWS = 5
 _LENGTHS = (1024, 2048, 4096, 8192)
@@ -98,9 +99,9 @@ def print_errors(name: str, sizes: tuple[int, ...], error: Callable[[int], float
     """One row a size."""
     print(f"\n| {name} | relative error | against the one before |\n|---|---|---|")
     errors = [error(size) for size in sizes]
-    print(f"| {sizes[0]} | {errors[0]:.4f} | |")
+    print(f"| {sizes[0]} | {errors[0]:.2g} | |")
     for size, (before, now) in zip(sizes[1:], pairwise(errors), strict=True):
-        print(f"| {size} | {now:.4f} | {now / before:.2f} |")
+        print(f"| {size} | {now:.2g} | {now / before:.2f} |")
 
 
 @torch.no_grad()
@@ -114,24 +115,26 @@ def print_all_errors() -> None:
 
 def print_costs() -> None:
     """Seconds by length, and the exponent."""
-    size = {"d_model": 128, "n_heads": 4}
-    layers: dict[str, tuple[nn.Module, Rule]] = {
-        "exact, causal": (SelfAttention(**size), Causal()),
-        "linear, full": (LinearAttention(**size), Full()),
-        "linear, causal": (LinearAttention(**size), Causal()),
-        "Performer 256, causal": (PerformerAttention(**size, n_features=256), Causal()),
-        "Linformer 256, full": (LinformerAttention(**size, max_seq_len=max(_LENGTHS), rank=256), Full()),
-        "Reformer, 2 rounds, causal": (ReformerAttention(**size, n_rounds=2, n_buckets=64), Causal()),
+    linformer = partial(LinformerAttention, max_seq_len=max(_LENGTHS), rank=256)
+    reformer = partial(ReformerAttention, n_rounds=2, n_buckets=64)
+    layers: dict[str, tuple[Callable[..., nn.Module], Rule]] = {
+        "exact, causal": (SelfAttention, Causal()),
+        "linear, full": (LinearAttention, Full()),
+        "linear, causal": (LinearAttention, Causal()),
+        "Performer, 256 features, causal": (partial(PerformerAttention, n_features=256), Causal()),
+        "Linformer, rank 256, full": (linformer, Full()),
+        "Reformer, 2 rounds, causal": (reformer, Causal()),
     }
-    print(
-        f"\n| CPU ms, 4 heads of 32 | {' | '.join(map(str, _LENGTHS))} | exponent |\n|---|{'---|' * (len(_LENGTHS) + 1)}"
-    )
-    for name, (layer, rule) in layers.items():
+    lengths = " | ".join(map(str, _LENGTHS))
+    print(f"\n| CPU ms, 4 heads of 32 | {lengths} | exponent |\n|---|{'---|' * (len(_LENGTHS) + 1)}")
+    for name, (make, rule) in layers.items():
+        layer = make(d_model=128, n_heads=4)
         times = [cpu_seconds(layer, rule, length) for length in _LENGTHS]
         print(f"| {name} | {' | '.join(f'{1000 * t:.0f}' for t in times)} | {slope(times):.2f} |")
 
 
 if __name__ == "__main__":
+    keep_memory()
     torch.set_num_threads(1)
     print_all_errors()
     print_costs()

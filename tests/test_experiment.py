@@ -112,6 +112,21 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_a_stopped_run_goes_on_in_its_folder_as_if_nothing_had_happened(tmp_path):
+    def weights(output: Path) -> dict[str, torch.Tensor]:
+        return omniformer.load(output).model.state_dict()
+
+    options = ["modality=vision", "core.dropout=0.1", "trainer.limit_train_batches=3", "trainer.max_epochs=4"]
+    constant = ["optim.schedule=constant", "callbacks.recent.every_minutes=0.0001", "callbacks.best=null"]
+    whole = run(tmp_path / "whole", *options, *constant)
+    half = run(tmp_path / "half", *options[:-1], "trainer.max_epochs=2", *constant)
+    again = run(tmp_path / "half", *options, *constant, f"resume={half}")
+    assert again == half
+    assert numbers(again)["steps"] == numbers(whole)["steps"] == 12
+    resumed, uninterrupted = weights(again), weights(whole)
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
+
+
 @pytest.mark.parametrize("name", [*WATCHED, "all"])
 def test_one_batch_can_be_learnt_by_heart(tmp_path, name):
     hasty = ["trainer.max_epochs=60", "optim.schedule=constant", "optim.lr=0.01", "optim.warmup_steps=10"]

@@ -189,8 +189,19 @@ def _job(function: Main, composed: Any, options: Mapping[str, Sequence[str]]) ->
     except ConfigError:
         _remove_empty(Path(run_folder))
         raise
+    if config["paths"]["output_dir"] != run_folder:
+        _remove_empty(Path(run_folder))  # a resumed run goes on in the folder it had
     with allowing(config["allow_targets"]):
         return function(config)
+
+
+def resumed_folder(resume: str) -> Path | None:
+    """The run folder that `resume=` names, by itself or by a checkpoint in it; None where that is no run folder.
+
+    A checkpoint that was copied elsewhere belongs to no run: training goes on from it in a new folder.
+    """
+    place = Path(resume)
+    return next((folder for folder in (place, *list(place.parents)[:2]) if (folder / "config.yaml").is_file()), None)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -202,7 +213,9 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
-    """The configuration as plain values, with the folder that Hydra made for this run, which a sweep numbers."""
+    """The configuration as plain values, with the folder of the run: the one that it resumes, or the one that Hydra made
+    for it, which a sweep numbers.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import open_dict
@@ -210,8 +223,9 @@ def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
     typed = HydraConfig.get().overrides.task
     if HydraConfig.get().mode == RunMode.MULTIRUN and any("paths.output_dir=" in each for each in typed):
         raise ConfigError(["paths.output_dir: each run of a sweep has a folder of its own; set paths.sweep_dir"])
+    resumed = resumed_folder(composed.resume) if composed.get("resume") else None
     with open_dict(composed):
-        composed.paths.output_dir = run_folder
+        composed.paths.output_dir = str(resumed or run_folder)
     return _plain(composed)
 
 

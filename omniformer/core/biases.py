@@ -48,6 +48,9 @@ class Remembered:
 
     def __call__(self, query: View, key: View) -> Tensor:
         """The scores to add, `[heads, *pairs]`."""
+        if torch.compiler.is_compiling():
+            # A traced tensor has no address; the compiler finds what layers have in common by itself.
+            return self.bias(query, key)
         pairs = (*_same(query), *_same(key))
         if pairs not in self._known:
             # The views are kept too: memory that somebody else reused would look like the same pairs.
@@ -224,4 +227,4 @@ def looked_up(table: Tensor, row: Tensor) -> Tensor:
         table `[rows, heads]`, row int64 `[*pairs]` → `[heads, *pairs]`.
     """
     # Half the time of `table[row]` on a CPU, forward and backward, and no copy to bring the heads to the front.
-    return table.T.index_select(1, row.flatten()).view(-1, *row.shape)
+    return table.T.index_select(1, row.flatten()).view(table.shape[1], *row.shape)

@@ -247,7 +247,7 @@ def _check_edges(edges: Tensor, lengths: Tensor) -> None:
         i = int(crossing[0])
         raise ValueError(
             f"edge {i} joins token {int(edges[0, i])} of sample {int(sample[0, i])} to token {int(edges[1, i])} "
-            f"of sample {int(sample[1, i])}; samples cannot attend to each other. Add each sample's offset to its own edges"
+            f"of sample {int(sample[1, i])}; samples cannot attend to each other: add each sample's offset to its edges"
         )
 
 

@@ -1,10 +1,10 @@
 """One data set as batches: drawn in workers, shared between ranks, and resumable after any batch."""
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
-from itertools import islice
 from typing import Any
 
 import torch
@@ -12,17 +12,19 @@ from omniformer_tokenizers import Packed
 from torch import Tensor
 
 from omniformer.batch import Batch, Sample, collate
-from omniformer.data.plan import eval_batches, share, train_batches
+from omniformer.data.plan import Key, TrainPlan, eval_batches, share
 from omniformer.data.random import generator
 from omniformer.data.samples import SampleError, Samples
 from omniformer.data.stream import Stream
 
-Key = tuple[int, int]  # epoch and index of a sample: all that decides what it looks like
 Drawn = tuple[Batch, tuple[str, ...]]  # a batch, and the ids of samples that could not be read
 _TRIES = 10
 
 
-def _single_threaded(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    # What the main process left to its garbage collector is not this process's to clean up: dead loaders among it
+    # would wait for workers that are not their children.
+    gc.freeze()
     # The tokenizers library warns, and may dead-lock, when it uses threads after a fork.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -31,6 +33,8 @@ def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> It
     """The one place where torch's data workers are started: batches for the given keys, in that order."""
     from torchdata.stateful_dataloader import StatefulDataLoader
 
+    if stream.num_workers:
+        gc.collect()  # ends the workers of loaders that nobody uses any more, before they are inherited by a fork
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'set_vital' is deprecated", category=UserWarning)
         loader = StatefulDataLoader(
@@ -40,7 +44,7 @@ def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> It
             num_workers=stream.num_workers,
             timeout=stream.worker_timeout if stream.num_workers else 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_single_threaded,
+            worker_init_fn=_start_worker,
             # Keys are all the state there is and Feed counts them; torchdata's snapshots would cost time at every step.
             snapshot_every_n_steps=2**31,
         )
@@ -164,21 +168,18 @@ class Feed:
         self.bad = Bad(name, len(samples), stream.max_bad_fraction)
         self.epoch = 0
         self.batch = 0
-        self._plans: dict[int, list[list[int]]] = {}
+        self.plan = TrainPlan(len(samples), self.lengths, stream.limits, seed=seed, name=name)
         self._iterator: Iterator[Drawn] | None = None
 
     @property
     def n_batches(self) -> int:
         """Batches in the first epoch; with a token budget, later epochs may differ by a few."""
-        return len(self._plan(0))
+        return len(self.plan.batches(0))
 
     def __next__(self) -> Batch:
-        if self._iterator is None:
-            batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=True)
-            self._iterator = engine(batches, self._keys(), self.stream)
-        batch, bad = guarded(self._iterator, self.name, self._ids)
+        batch, bad = guarded(self._draw, self.name, self._ids)
         self.batch += 1
-        if self.batch == len(self._plan(self.epoch)):
+        if self.batch == len(self.plan.batches(self.epoch)):
             self.epoch, self.batch = self.epoch + 1, 0
         self.bad.add(bad)
         return batch
@@ -214,25 +215,16 @@ class Feed:
             "seed": self.seed,
         }
 
-    def _plan(self, epoch: int) -> list[list[int]]:
-        if epoch not in self._plans:
-            self._plans = {e: plan for e, plan in self._plans.items() if e in (0, self.epoch)}
-            self._plans[epoch] = train_batches(
-                len(self.samples), self.lengths, self.stream.limits, seed=self.seed, epoch=epoch, name=self.name
-            )
-        return self._plans[epoch]
-
-    def _keys(self) -> Iterator[list[Key]]:
-        epoch, first = self.epoch, self.batch
-        while True:
-            for batch in islice(self._plan(epoch), first, None):
-                yield [(epoch, index) for index in share(batch, self.rank, self.world_size, fill=True)]
-            epoch, first = epoch + 1, 0
+    def _draw(self) -> Drawn:
+        if self._iterator is None:
+            batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=True)
+            keys = self.plan.keys(self.epoch, self.batch, rank=self.rank, world_size=self.world_size)
+            self._iterator = engine(batches, keys, self.stream)
+        return next(self._iterator)
 
     def _ids(self) -> list[str]:
-        return [
-            self.samples.id(i) for i in share(self._plan(self.epoch)[self.batch], self.rank, self.world_size, fill=True)
-        ]
+        mine = share(self.plan.batches(self.epoch)[self.batch], self.rank, self.world_size, fill=True)
+        return [self.samples.id(i) for i in mine]
 
 
 class Evaluation:
@@ -259,17 +251,27 @@ class Evaluation:
 
     def __iter__(self) -> Iterator[Batch]:
         batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=False)
-        iterator = engine(batches, iter(self.keys), self.stream) if self.keys else iter(())
+        iterator = None
+
+        def draw() -> Drawn:
+            nonlocal iterator
+            iterator = iterator or engine(batches, iter(self.keys), self.stream)
+            return next(iterator)
+
         for keys in self.keys:
-            batch, bad = guarded(iterator, self.name, lambda keys=keys: [self.samples.id(i) for _, i in keys])
+
+            def ids(keys: list[Key] = keys) -> list[str]:
+                return [self.samples.id(index) for _, index in keys]
+
+            batch, bad = guarded(draw, self.name, ids)
             self.bad.add(bad)
             yield batch
 
 
-def guarded(iterator: Iterator[Drawn], name: str, ids: Callable[[], list[str]]) -> Drawn:
+def guarded(draw: Callable[[], Drawn], name: str, ids: Callable[[], list[str]]) -> Drawn:
     """The next batch; when a worker died or is stuck, says which samples it was to make."""
     try:
-        return next(iterator)
+        return draw()
     except RuntimeError as error:
         if "DataLoader" not in str(error):
             raise

@@ -1,11 +1,13 @@
 """Which samples make which batch: a pure function of seed, epoch and lengths, the same on every rank and worker."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from omniformer.data.random import generator, permutation
+
+Key = tuple[int, int]  # epoch and index of a sample: all that decides what it looks like
 
 # Sorting by length within a pool of this many batches makes batches of similar length, while samples still meet
 # others than those next to them in the data set.
@@ -57,6 +59,37 @@ def train_batches(
         size = limits.batch_size or length
         return [order[i : i + size] for i in range(0, length, size)]
     return _budget_batches(order, lengths, limits, generator(seed, epoch, name, "batch order"))
+
+
+class TrainPlan:
+    """The batches of all training epochs of one data set, and the keys by which workers make them.
+
+    It refers to nothing else, so that the workers that walk along it end with the one who started them.
+    """
+
+    def __init__(self, length: int, lengths: Sequence[int] | None, limits: Limits, *, seed: int, name: str) -> None:
+        self.length = length
+        self.lengths = lengths
+        self.limits = limits
+        self.seed = seed
+        self.name = name
+        self._epochs: dict[int, list[list[int]]] = {}
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """The batches of one epoch; the first and the last few epochs asked for are kept."""
+        if epoch not in self._epochs:
+            self._epochs = {e: kept for e, kept in self._epochs.items() if e in (0, epoch - 1, epoch + 1)}
+            self._epochs[epoch] = train_batches(
+                self.length, self.lengths, self.limits, seed=self.seed, epoch=epoch, name=self.name
+            )
+        return self._epochs[epoch]
+
+    def keys(self, epoch: int, batch: int, *, rank: int, world_size: int) -> Iterator[list[Key]]:
+        """For one rank, the (epoch, index) of the samples of each batch from the given place on, without end."""
+        while True:
+            for whole in self.batches(epoch)[batch:]:
+                yield [(epoch, index) for index in share(whole, rank, world_size, fill=True)]
+            epoch, batch = epoch + 1, 0
 
 
 def eval_batches(length: int, lengths: Sequence[int] | None, limits: Limits) -> list[list[int]]:

@@ -32,8 +32,8 @@ class CausalLM(Task):
         super().__init__(head=head, rule=Causal() if rule is None else rule, loss_weight=loss_weight)
         self.modality = head.modality
 
-    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
-        x, layout = model.encode(batch, name)
+    def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
+        x, layout = model.encode(batch, name, losses=losses)
         places, ids = batch.places[self.modality], batch.parts[self.modality].values
         predicted = layout.index[places] > 0
         if "mask" in batch.token_targets:

@@ -39,9 +39,9 @@ class Classification(Task):
         self.n_classes = n_classes
         self.label_smoothing = label_smoothing
 
-    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
+    def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels = target(batch, "label")
-        return self._compare(model(batch, name), labels)
+        return self._compare(model(batch, name, losses=losses), labels)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection(
@@ -63,9 +63,9 @@ class TokenClassification(Classification):
     Arguments as for `Classification`; the head gives logits `[tokens, n_classes]`.
     """
 
-    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
+    def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)
-        return self._compare(model(batch, name)[mask], labels[mask])
+        return self._compare(model(batch, name, losses=losses)[mask], labels[mask])
 
 
 class MultiLabelClassification(Task):
@@ -82,9 +82,9 @@ class MultiLabelClassification(Task):
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         self.n_classes = n_classes
 
-    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
+    def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels = target(batch, "labels")
-        logits = model(batch, name)
+        logits = model(batch, name, losses=losses)
         loss = F.binary_cross_entropy_with_logits(logits.float(), labels.float())
         return Step(loss=loss, count=len(labels), outputs=logits, targets=labels.long())
 

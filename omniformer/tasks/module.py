@@ -17,7 +17,7 @@ class TrainingModule(LightningModule):
     """Trains one model on a mixture of tasks; a single task is a mixture of one.
 
     A batch is a mapping from the names of tasks to their batches; the loss is the sum of the tasks' losses, each times
-    its weight. A single task reports `val/accuracy`, several report `vision/val/accuracy`.
+    its weight, plus what the core itself wants to lose (the load balance of experts). A single task reports `val/accuracy`, several report `vision/val/accuracy`.
 
     Args:
         model: embedders, core and heads.
@@ -40,6 +40,8 @@ class TrainingModule(LightningModule):
         self.tasks = dict(tasks)
         self.optimizer = optimizer
         self.total_steps = total_steps
+        # The losses of the step at hand, so that whoever finds a bad one can say whose it is.
+        self.member_losses: dict[str, Tensor] = {}
         self._metrics = nn.ModuleDict(
             {
                 stage: nn.ModuleDict(
@@ -56,12 +58,16 @@ class TrainingModule(LightningModule):
     def training_step(self, batches: dict[str, Batch], batch_idx: int) -> Tensor:
         """The weighted sum of the losses of the tasks that take part in this step."""
         total = torch.zeros((), device=self.device)
+        self.member_losses = {}
         for name, batch in batches.items():
-            task = self.tasks[name]
-            loss = task.step(self.model, batch, name).loss
-            total = total + task.loss_weight * loss
+            task, losses = self.tasks[name], {}
+            loss = task.step(self.model, batch, name, losses).loss
+            self.member_losses[name] = loss.detach()
+            total = total + task.loss_weight * loss + sum(losses.values())
             if len(self.tasks) > 1:
                 self.log(f"{name}/train/loss", loss.detach(), batch_size=len(batch))
+            for kind, value in losses.items():
+                self.log(self.label(name, f"train/{kind}"), value.detach(), batch_size=len(batch))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=1)
         return total
 

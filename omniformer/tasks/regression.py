@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
@@ -33,8 +34,8 @@ class Regression(Task):
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         self.loss = {"l1": F.l1_loss, "l2": F.mse_loss, "huber": F.huber_loss}[loss]
 
-    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
-        predicted = model(batch, name)
+    def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
+        predicted = model(batch, name, losses=losses)
         values = target(batch, "value").to(predicted.dtype).reshape(len(predicted), -1)
         if values.shape != predicted.shape:
             raise ValueError(

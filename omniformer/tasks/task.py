@@ -47,8 +47,14 @@ class Task(ABC):
         self.loss_weight = loss_weight
 
     @abstractmethod
-    def step(self, model: OmniFormer, batch: Batch, name: str) -> Step:
-        """Predicts and compares; `name` is that of this task's head in the model.
+    def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
+        """Predicts and compares.
+
+        Args:
+            model: which has this task's head.
+            batch: samples with this task's targets.
+            name: the name of the head.
+            losses: filled, when given, with the core's own losses, which training adds.
 
         Raises:
             ValueError: the batch lacks this task's targets; names them and a sample.

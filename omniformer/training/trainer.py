@@ -32,6 +32,7 @@ _NOTICES = (
     "Restored all states from the checkpoint",
     "Loaded model weights from the checkpoint",
     "Using default `ModelCheckpoint`",
+    "`Trainer(val_check_interval=",
     "Found current_model_state in the checkpoint",
 )
 # Warnings that our own settings answer: the loaders' workers are the user's choice, a resumed run's folder is not

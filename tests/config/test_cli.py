@@ -66,6 +66,23 @@ def test_the_folder_of_a_run_can_be_chosen(run):
     assert run("hydra.run.dir=there").received[0]["paths"]["output_dir"] == str(Path.cwd() / "there")
 
 
+def test_a_resumed_run_goes_on_in_its_folder(run):
+    first = Path(run().received[0]["paths"]["output_dir"])
+    (first / "config.yaml").write_text("name: vision")
+    (first / "checkpoints").mkdir()
+    (first / "checkpoints" / "last.ckpt").write_bytes(b"")
+    for resume in (first, first / "checkpoints", first / "checkpoints" / "last.ckpt"):
+        config = run(f"resume={resume}").received[0]
+        assert config["paths"]["output_dir"] == str(first)
+        assert config["callbacks"]["save"]["dirpath"] == f"{first}/checkpoints"
+    assert list(first.parent.iterdir()) == [first]
+
+
+def test_a_checkpoint_that_belongs_to_no_run_starts_a_new_folder(run, tmp_path):
+    (tmp_path / "copied.ckpt").write_bytes(b"")
+    assert "outputs" in run(f"resume={tmp_path / 'copied.ckpt'}").received[0]["paths"]["output_dir"]
+
+
 @pytest.mark.parametrize("spelling", ["trainer.log_every_n_steps=7", "+trainer.log_every_n_steps=7"])
 def test_a_parameter_that_no_file_mentions_can_be_set(run, spelling):
     assert run(spelling).received[0]["trainer"]["log_every_n_steps"] == 7

@@ -336,3 +336,13 @@ def test_other_dtypes_come_out_as_they_went_in(dtype):
     out = core.to(dtype)(x.to(dtype), layout, Causal())
     assert out.dtype == dtype
     torch.testing.assert_close(out.float(), expected, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["llama", "parallel", "alibi", "shared bias"])
+def test_the_core_compiles_as_one_graph(kind):
+    core, layout, x = build(**KINDS[kind]), Layout.from_lengths(4, 4), torch.randn(8, 16)
+    plan = lower(Causal(), layout)
+    torch._dynamo.reset()
+    compiled = torch.compile(core, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x, layout, plan=plan), core(x, layout, plan=plan))

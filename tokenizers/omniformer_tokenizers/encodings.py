@@ -182,4 +182,4 @@ def _sparse_counts(edges: Tensor, n: int) -> np.ndarray:
 
 def _signed(vectors: np.ndarray) -> np.ndarray:
     """The eigenvectors with a positive sum of cubes; `[graphs, nodes, k]`."""
-    return vectors * np.where((vectors**3).sum(1, keepdims=True) < -1e-9, -1.0, 1.0)
+    return vectors * np.where((vectors * vectors * vectors).sum(1, keepdims=True) < -1e-9, -1.0, 1.0)

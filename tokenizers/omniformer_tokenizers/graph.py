@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -252,17 +253,19 @@ def both_directions(edges: Tensor, features: Tensor | None = None) -> tuple[Tens
     Shapes:
         edges int64 `[2, edges]`; features `[edges, ...]` or None.
     """
-    if not edges.numel():
+    # In numpy, whose calls cost a tenth of torch's on graphs as small as molecules.
+    source, target = edges.numpy()
+    n = int(edges.max()) + 1 if edges.numel() else 0
+    forward, backward = source * n + target, target * n + source
+    ordered = np.sort(forward)
+    if np.array_equal(ordered, np.sort(backward)):
         return edges, features
-    n = int(edges.max()) + 1
-    forward, backward = edges[0] * n + edges[1], edges[1] * n + edges[0]
-    order = forward.argsort(stable=True)
-    ordered = forward[order]
     # The k-th edge from a to b is the opposite of the k-th from b to a: it lacks one where there are no more than k.
-    nth = torch.empty_like(order)
-    nth[order] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
-    opposites = torch.searchsorted(ordered, backward, right=True) - torch.searchsorted(ordered, backward)
-    lacking = (nth >= opposites) & (edges[0] != edges[1])
+    order = forward.argsort(kind="stable")
+    nth = np.empty_like(order)
+    nth[order] = np.arange(len(order)) - ordered.searchsorted(ordered)
+    opposites = ordered.searchsorted(backward, side="right") - ordered.searchsorted(backward)
+    lacking = torch.from_numpy((nth >= opposites) & (source != target))
     edges = torch.cat([edges, edges[:, lacking].flip(0)], dim=1)
     return edges, None if features is None else torch.cat([features, features[lacking]])
 

@@ -109,11 +109,13 @@ class PatchTokenizer(Tokenizer):
             target = self._target(height, width)
         if target[0] > height or target[1] > width:
             # Padding is of the mean colour, which is zero once pixels are normalised.
-            image = functional.pad(self._normalized(image, 1), (0, target[1] - width, 0, target[0] - height))
+            image = functional.pad(
+                self._normalized(image, patches=False), (0, target[1] - width, 0, target[0] - height)
+            )
             values, rows, columns = self._cut(image)
         else:
             values, rows, columns = self._cut(image[:, : target[0], : target[1]])
-            values = self._normalized(values, self.patch_size**2)
+            values = self._normalized(values, patches=True)
         return Tokens(
             values=values,
             positions=self._positions(rows, columns, longer_side=max(height, width)),
@@ -200,18 +202,15 @@ class PatchTokenizer(Tokenizer):
         values = rearrange(windows, "c rows columns h w -> (rows columns) (c h w)")
         return values.contiguous(), windows.shape[1], windows.shape[2]
 
-    def _normalized(self, pixels: Tensor, repeats: int) -> Tensor:
-        """Pixels less the mean, by the deviation; channels are the first axis, or `repeats` columns of a patch each."""
+    def _normalized(self, pixels: Tensor, *, patches: bool) -> Tensor:
+        """Images `[channels, ...]`, or patches `[tokens, features]`, less the mean and by the deviation."""
         top = 255.0 if pixels.dtype == torch.uint8 else 1.0
         mean, std = torch.tensor(self.mean) * top, torch.tensor(self.std) * top
-        if len(mean) == len(std) == 1:
-            return pixels.float().sub_(mean).div_(std) if pixels.dtype == torch.uint8 else (pixels - mean) / std
-        mean, std = (numbers.expand(self.channels) for numbers in (mean, std))
-        if repeats > 1 or pixels.ndim == 2:
-            mean, std = mean.repeat_interleave(repeats), std.repeat_interleave(repeats)
-        else:
-            mean, std = mean[:, None, None], std[:, None, None]
-        return (pixels.float() - mean).div_(std)
+        if len(mean) > 1 or len(std) > 1:
+            n = self.patch_size**2
+            columns = [numbers.expand(self.channels) for numbers in (mean, std)]
+            mean, std = (c.repeat_interleave(n) if patches else c[:, None, None] for c in columns)
+        return (pixels - mean).div_(std)
 
     def _positions(self, rows: int, columns: int, *, longer_side: int) -> Tensor:
         cells = torch.cartesian_prod(torch.arange(float(rows)), torch.arange(float(columns))).reshape(-1, 2)

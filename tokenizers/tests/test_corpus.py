@@ -40,6 +40,7 @@ def test_without_end_ids_only_text_is_stored(sources, tokenizer, tmp_path):
     assert corpus.lengths.tolist() == [len(tokenizer(text)) for text in DOCUMENTS]
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_corpus(sources, tokenizer, tmp_path):
     for processes in (1, 2):
         encode_corpus(sources, tmp_path / str(processes), tokenizer=tokenizer, processes=processes)

@@ -51,31 +51,25 @@ print(*(name for name in sys.modules if name not in before))
     assert not loaded & {"torchvision", "torchaudio", "torch_geometric", "PIL", "soundfile", "tokenizers", "scipy"}
 
 
-@pytest.mark.parametrize(
-    ("module", "extra", "use"),
-    [
-        ("tokenizers", "text", "ot.BPETokenizer()"),
-        ("PIL", "vision", "ot.PatchTokenizer()(b'')"),
-        ("soundfile", "audio", "ot.SpectrogramTokenizer()(b'')"),
-        ("torchaudio", "audio", "ot.SpectrogramTokenizer()((torch.zeros(9), 8000))"),
-        ("scipy", "graph", "encodings.shortest_paths(torch.zeros(2, 0, dtype=torch.int64), 1, longest=2)"),
-        ("rdkit", "mol", "ot.MoleculeTokenizer()"),
-    ],
-)
-def test_a_missing_library_is_told_in_one_sentence_with_the_install_line(module, extra, use):
-    code = f"""
-import sys
-sys.modules[{module!r}] = None
-import torch, omniformer_tokenizers as ot
-from omniformer_tokenizers import encodings
-try:
-    {use}
-except ImportError as error:
-    print(error)
-"""
-    sentence = run(code).strip()
-    assert sentence.endswith(f"needs {module}, which is not installed: pip install 'omniformer-tokenizers[{extra}]'")
-    assert "\n" not in sentence
+USES = {
+    ("tokenizers", "text"): "ot.BPETokenizer()",
+    ("PIL", "vision"): "ot.PatchTokenizer()(b'')",
+    ("soundfile", "audio"): "ot.SpectrogramTokenizer()(b'')",
+    ("torchaudio", "audio"): "ot.SpectrogramTokenizer()((torch.zeros(9), 8000))",
+    ("scipy", "graph"): "encodings.shortest_paths(torch.zeros(2, 0, dtype=torch.int64), 1, longest=2)",
+    ("rdkit", "mol"): "ot.MoleculeTokenizer()",
+}
+
+
+def test_a_missing_library_is_told_in_one_sentence_with_the_install_line():
+    code = ["import sys", *(f"sys.modules[{module!r}] = None" for module, _ in USES)]
+    code += ["import torch, omniformer_tokenizers as ot", "from omniformer_tokenizers import encodings"]
+    for use in USES.values():
+        code += ["try:", f"    {use}", "except ImportError as error:", "    print(error)"]
+    sentences = run("\n".join(code)).splitlines()
+    for (module, extra), sentence in zip(USES, sentences, strict=True):
+        line = f"needs {module}, which is not installed: pip install 'omniformer-tokenizers[{extra}]'"
+        assert sentence.endswith(line)
 
 
 def test_every_public_name_loads_and_an_unknown_one_is_told():

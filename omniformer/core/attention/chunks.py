@@ -65,14 +65,15 @@ class Chunks:
         """
         if not self.waves:
             return rows
-        # Longest sample first: the samples that still have rows are always the leading ones.
+        order, sums = torch.cat(self.waves), []
         total = torch.zeros_like(rows[: len(self.waves[0])])
-        sums = []
-        for wave in self.waves:
-            total = total[: len(wave)]
+        # One gather and one split: a gather for each wave would cost its backward pass all rows each time.
+        for now in rows.index_select(0, order).split([len(wave) for wave in self.waves]):
+            # Longest sample first: the samples that still have rows are always the leading ones.
+            total = total[: len(now)]
             sums.append(total)
-            total = total + rows.index_select(0, wave)
-        return torch.zeros_like(rows).index_copy(0, torch.cat(self.waves), torch.cat(sums))
+            total = total + now
+        return torch.zeros_like(rows).index_copy(0, order, torch.cat(sums))
 
 
 def chunks_of(layout: Layout, size: int) -> Chunks:

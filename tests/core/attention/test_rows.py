@@ -29,3 +29,9 @@ def test_a_row_of_zeros_is_zero_even_where_the_first_row_is_nan():
     rows = Gather(torch.tensor([-1, 1]), 2)(x)
     rows.sum().backward()
     assert rows.flatten().tolist() == [0.0, 1.0] and x.grad.flatten().tolist() == [0.0, 1.0]
+
+
+def test_gradients_have_gradients():
+    gather = Gather(torch.tensor([2, -1, 0, 2]), 3)
+    x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: gather(x).pow(3), x)
