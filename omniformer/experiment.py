@@ -117,7 +117,7 @@ def train(config: Mapping[str, Any]) -> float | None:
         folder.save(
             output / "model", experiment.predictor(), recipe=experiment.recipe, allow_targets=config["allow_targets"]
         )
-        _report(trainer, config, experiment)
+        _report(trainer, config, experiment, output)
     return None if best is None else float(trainer.checkpoint_callback.best_model_score)  # pyright: ignore[reportOptionalMemberAccess,reportAttributeAccessIssue]
 
 
@@ -206,7 +206,12 @@ def _best_checkpoint(trainer: Any) -> str | None:
     return (callback.best_model_path or None) if callback is not None and callback.monitor else None
 
 
-def _report(trainer: Any, config: Mapping[str, Any], experiment: Experiment) -> None:
+def _short(path: Path) -> Path:
+    """The path as people would type it from where they are."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _report(trainer: Any, config: Mapping[str, Any], experiment: Experiment, output: Path) -> None:
     metrics = next((callback for callback in trainer.callbacks if isinstance(callback, MetricsFile)), None)
     if metrics is None:
         return
@@ -214,4 +219,5 @@ def _report(trainer: Any, config: Mapping[str, Any], experiment: Experiment) -> 
         prefix = f"{name}/" if len(experiment.tasks) > 1 else ""
         metrics.add({f"{prefix}baseline/{key}": value for key, value in stream.source.baselines().items()})
     metrics.write()
-    print_results(metrics.numbers, title=f"{config['name']}: results in {config['paths']['output_dir']}")
+    print_results(metrics.numbers, title=f"{config['name']}: results")
+    print(f"everything is in {_short(output)}")

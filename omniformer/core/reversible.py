@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import get_device_states, set_device_states
 
 from omniformer.core.attention.multihead import Context
-from omniformer.core.block import Parts
+from omniformer.core.block import Factory, Parts
 from omniformer.core.connection import PreNorm
 from omniformer.core.transformer import Transformer
 
@@ -35,12 +35,13 @@ class ReversibleTransformer(Transformer):
     Probing by `stages` and caches take the plain route, which keeps activations.
 
     Args:
-        **options: those of `Transformer`; `connection` must be `PreNorm`, since the layers bring their own residual,
-            and `block` and `checkpoint_blocks` are taken.
+        block: `ReversibleBlock`.
+        **options: the others of `Transformer`. `connection` must be `PreNorm`, since the layers bring their own
+            residual, and `checkpoint_blocks` off.
 
     Raises:
-        ValueError: an option that is taken is given; at first use, a part leaves auxiliary losses or values for later
-            layers, whose gradients would be lost, or the layout or rotation itself requires gradients.
+        ValueError: an option has another value than those named; at first use, a part leaves auxiliary losses or values
+            for later layers, whose gradients would be lost, or the layout or rotation itself requires gradients.
 
     Example:
         >>> from omniformer.core.layout import Layout
@@ -49,12 +50,14 @@ class ReversibleTransformer(Transformer):
         torch.Size([5, 16])
     """
 
-    def __init__(self, **options: Any) -> None:
-        if options.get("block") or options.get("checkpoint_blocks"):
+    def __init__(self, *, block: Factory | None = None, **options: Any) -> None:
+        block = ReversibleBlock if block is None else block
+        if getattr(block, "func", block) is not ReversibleBlock or options.get("checkpoint_blocks"):
             raise ValueError(
-                "a reversible transformer has its own blocks and keeps nothing: leave out block, checkpoint_blocks"
+                f"a reversible transformer keeps nothing: block must be ReversibleBlock, not {block}, "
+                f"and checkpoint_blocks={options.get('checkpoint_blocks', False)} be False"
             )
-        super().__init__(**{**options, "block": ReversibleBlock})
+        super().__init__(block=block, **options)
 
     def through(self, x: Tensor, contexts: list[Context], stages: dict[str, Tensor] | None) -> Tensor:
         """Passes the tokens through all blocks as two streams."""

@@ -19,6 +19,7 @@ from omniformer.data.stream import Stream
 
 Drawn = tuple[Batch, tuple[str, ...]]  # a batch, and the ids of samples that could not be read
 _TRIES = 10
+_WAIT = 5.0  # seconds between two looks at whether the workers are alive
 
 
 def _start_worker(worker: int) -> None:
@@ -42,7 +43,7 @@ def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> It
             batch_size=None,
             sampler=keys,
             num_workers=stream.num_workers,
-            timeout=stream.worker_timeout if stream.num_workers else 0,
+            timeout=min(_WAIT, stream.worker_timeout) if stream.num_workers else 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_start_worker,
             # Keys are all the state there is and Feed counts them; torchdata's snapshots would cost time at every step.
@@ -177,7 +178,7 @@ class Feed:
         return len(self.plan.batches(0))
 
     def __next__(self) -> Batch:
-        batch, bad = guarded(self._draw, self.name, self._ids)
+        batch, bad = guarded(self._draw, self.name, self._ids, self.stream.worker_timeout)
         self.batch += 1
         if self.batch == len(self.plan.batches(self.epoch)):
             self.epoch, self.batch = self.epoch + 1, 0
@@ -255,7 +256,8 @@ class Evaluation:
 
         def draw() -> Drawn:
             nonlocal iterator
-            iterator = iterator or engine(batches, iter(self.keys), self.stream)
+            if iterator is None:
+                iterator = engine(batches, iter(self.keys), self.stream)
             return next(iterator)
 
         for keys in self.keys:
@@ -263,21 +265,37 @@ class Evaluation:
             def ids(keys: list[Key] = keys) -> list[str]:
                 return [self.samples.id(index) for _, index in keys]
 
-            batch, bad = guarded(draw, self.name, ids)
+            batch, bad = guarded(draw, self.name, ids, self.stream.worker_timeout)
             self.bad.add(bad)
             yield batch
 
 
-def guarded(draw: Callable[[], Drawn], name: str, ids: Callable[[], list[str]]) -> Drawn:
-    """The next batch; when a worker died or is stuck, says which samples it was to make."""
-    try:
-        return draw()
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
-            raise
-        shown = ids()
-        more = ", ..." if len(shown) > 8 else ""
-        raise RuntimeError(f"data of {name}: {error}; the batch waited for: {', '.join(shown[:8])}{more}") from error
+def guarded(draw: Callable[[], Drawn], name: str, ids: Callable[[], list[str]], patience: float) -> Drawn:
+    """The next batch; when a worker died, or none is ready within `patience` seconds, names the samples waited for.
+
+    torch notices a dead worker by a signal, whose handler others may have replaced (Lightning puts old ones back), or
+    when its own wait ends: so it waits a few seconds at a time.
+    """
+    waited = 0.0
+    while True:
+        try:
+            return draw()
+        except (RuntimeError, OSError, EOFError) as error:
+            timed_out = str(error).startswith("DataLoader timed out")
+            waited += min(_WAIT, patience)
+            if timed_out and waited < patience:
+                continue
+            if isinstance(error, RuntimeError) and "DataLoader" not in str(error):
+                raise
+            cause = f"no worker had a batch ready within worker_timeout={patience:g} seconds"
+            if not timed_out:
+                # A worker that dies while it hands a batch over shows as a broken connection.
+                cause = str(error) if isinstance(error, RuntimeError) else f"a worker ended unexpectedly ({error!r})"
+            shown = ids()
+            more = ", ..." if len(shown) > 8 else ""
+            raise RuntimeError(
+                f"data of {name}: {cause}; the batch waited for: {', '.join(shown[:8])}{more}"
+            ) from error
 
 
 def check_ranks(stream: Stream, name: str, world_size: int) -> None:

@@ -53,7 +53,7 @@ class VectorEmbedder(nn.Module):
         """The vectors of all tokens."""
         x = self.norm(self.map(packed.values.to(self.map.weight.dtype)))
         if self.position is not None:
-            x = x + self.position(packed.positions)
+            x = x + self.position(packed.positions).to(x.dtype)
         return self.dropout(x)
 
     def reset_parameters(self) -> None:

@@ -25,6 +25,9 @@ DEFAULTS = {
     "pair_bias": "none",
 }
 
+# Options that need a core of their own kind.
+CORES = {"reversible": "omniformer.core.reversible.ReversibleTransformer"}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -77,7 +80,8 @@ def test_every_option_builds_and_runs(option, default):
     group, name = option.parts[0], option.stem
     if group not in DEFAULTS:
         pytest.skip("a group of another owner")
-    core = build({**default, **chosen(option)}, "core", edge_features=2)
+    target = CORES.get(name, default["_target_"])
+    core = build({**default, **chosen(option), "_target_": target}, "core", edge_features=2)
     assert isinstance(core, Transformer)
     axes = 1 if name == "relative" or group == "rotary" else 2
     out = run(core, torch.rand(5, axes) * 5, torch.randn(2, 12) if name == "adaptive" else None)

@@ -5,6 +5,7 @@ import torch
 
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
+from omniformer.core.block import ParallelBlock
 from omniformer.core.connection import PostNorm, PreNorm
 from omniformer.core.layout import Layout
 from omniformer.core.reversible import ReversibleTransformer
@@ -149,5 +150,7 @@ def test_what_would_lose_a_gradient_is_refused():
 def test_options_it_cannot_keep_are_refused():
     with pytest.raises(ValueError, match="connection must be PreNorm"):
         core(connection=PostNorm)
-    with pytest.raises(ValueError, match="leave out block, checkpoint_blocks"):
+    with pytest.raises(ValueError, match="checkpoint_blocks=True be False"):
         core(checkpoint_blocks=True)
+    with pytest.raises(ValueError, match="block must be ReversibleBlock, not .*ParallelBlock"):
+        core(block=ParallelBlock)

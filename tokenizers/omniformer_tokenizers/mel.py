@@ -1,7 +1,7 @@
 """Log-mel features in plain torch: a Fourier transform of a few hundred frames at a time, and one matrix product."""
 
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -50,9 +50,7 @@ def mel_frames(
     half = n_fft // 2
     short = max(half + 1 - waves.shape[-1], 0)
     waves = functional.pad(functional.pad(waves, (0, short))[:, None], (half, half), mode="reflect")[:, 0]
-    bank = filter_bank(half + 1, n_mels, sample_rate, f_min, f_max or sample_rate / 2, scale)
-    # The squares of real and imaginary parts meet in the product with the filters, each filter standing there twice.
-    bank = bank.repeat_interleave(2, dim=0)
+    bank = _bank_of_parts(half + 1, n_mels, sample_rate, f_min, f_max or sample_rate / 2, scale)
     for frames, out in zip(waves.unfold(1, n_fft, hop_length), energies, strict=True):
         for start in range(0, n_frames, _FRAMES_AT_ONCE):
             stop = min(start + _FRAMES_AT_ONCE, n_frames)
@@ -116,6 +114,12 @@ def filter_bank(n_bins: int, n_mels: int, sample_rate: int, f_min: float, f_max:
     if scale == "slaney":
         bank = bank * (2 / (edges[2:] - edges[:-2]))
     return bank.float()
+
+
+@lru_cache(maxsize=16)
+def _bank_of_parts(*settings: Any) -> Tensor:
+    """The filters for squares of real and imaginary parts side by side, which thus need not be added up first."""
+    return filter_bank(*settings).repeat_interleave(2, dim=0)
 
 
 @lru_cache(maxsize=16)

@@ -3,8 +3,7 @@
 from typing import Any
 
 from omniformer_tokenizers._checks import need
-from omniformer_tokenizers.graph import GraphTokenizer
-from omniformer_tokenizers.tokens import Tokens
+from omniformer_tokenizers.graph import Graph, GraphTokenizer
 
 # Atomic number (0: unknown), degree, charge -8..8, hydrogens, radical electrons, hybridisation, aromatic, in a ring.
 ATOM_VOCAB_SIZES = (119, 12, 17, 9, 5, 9, 2, 2)
@@ -13,7 +12,7 @@ BOND_VOCAB_SIZES = (22, 8, 2)
 
 
 class MoleculeTokenizer(GraphTokenizer):
-    """A molecule as a graph: atoms are nodes, bonds are edges, hydrogens are counted at their atoms.
+    """A molecule, given as SMILES, as a graph: atoms are nodes, bonds edges, hydrogens are counted at their atoms.
 
     Args:
         max_degree: see `GraphTokenizer`.
@@ -35,13 +34,8 @@ class MoleculeTokenizer(GraphTokenizer):
             random_walk=random_walk,
         )
 
-    def __call__(self, raw: str) -> Tokens:
-        """The tokens of a molecule given as SMILES."""
-        return super().__call__(read_smiles(raw))
-
-    def encode_batch(self, raws: Any) -> list[Tokens]:
-        """The tokens of many molecules, their encodings computed together."""
-        return super().encode_batch([read_smiles(raw) for raw in raws])
+    def _read(self, raw: str) -> Graph:
+        return super()._read(read_smiles(raw))
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""

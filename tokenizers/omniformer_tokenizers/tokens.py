@@ -168,7 +168,8 @@ def pack(samples: Sequence[Tokens]) -> Packed:
             raise ValueError(
                 "cannot pack: "
                 + "; ".join(
-                    f"{key} is {signature.get(key)} in sample {i} but {first.get(key)} in sample 0" for key in wrong
+                    f"{key} is {_worded(signature.get(key))} in sample {i} but {_worded(first.get(key))} in sample 0"
+                    for key in wrong
                 )
             )
     lengths = torch.tensor([len(sample) for sample in samples])
@@ -226,10 +227,15 @@ def _signature(sample: Tokens) -> dict[str, object]:
     tensors = {"values": sample.values, "positions": sample.positions, "edge_features": sample.edge_features}
     tensors |= {f"features[{name!r}]": feature for name, feature in sample.features.items()}
     for name, tensor in tensors.items():
-        signature[name] = (
-            None if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} [.., {list(tensor.shape[1:])}]"
-        )
+        signature[name] = None if tensor is None else (tensor.dtype, tensor.shape[1:])
     signature["edges"] = "present" if sample.edges is not None else "absent"
     for name, fact in sample.facts.items():
-        signature[f"facts[{name!r}]"] = f"{str(fact.dtype).removeprefix('torch.')} {list(fact.shape)}"
+        signature[f"facts[{name!r}]"] = (fact.dtype, fact.shape)
     return signature
+
+
+def _worded(part: object) -> str:
+    if not isinstance(part, tuple):
+        return str(part)
+    dtype, shape = part
+    return f"{str(dtype).removeprefix('torch.')} {list(shape)} a row"

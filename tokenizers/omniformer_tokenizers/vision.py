@@ -1,6 +1,7 @@
 """Images to patches at any resolution and aspect ratio, and back without loss."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,15 +206,15 @@ class PatchTokenizer(Tokenizer):
     def _normalized(self, pixels: Tensor, *, patches: bool) -> Tensor:
         """Images `[channels, ...]`, or patches `[tokens, features]`, less the mean and by the deviation."""
         top = 255.0 if pixels.dtype == torch.uint8 else 1.0
-        mean, std = torch.tensor(self.mean) * top, torch.tensor(self.std) * top
-        if len(mean) > 1 or len(std) > 1:
-            n = self.patch_size**2
-            columns = [numbers.expand(self.channels) for numbers in (mean, std)]
-            mean, std = (c.repeat_interleave(n) if patches else c[:, None, None] for c in columns)
+        if len(self.mean) == len(self.std) == 1:
+            return (pixels - self.mean[0] * top).div_(self.std[0] * top)
+        columns = [torch.tensor(numbers).expand(self.channels) * top for numbers in (self.mean, self.std)]
+        n = self.patch_size**2
+        mean, std = (c.repeat_interleave(n) if patches else c[:, None, None] for c in columns)
         return (pixels - mean).div_(std)
 
     def _positions(self, rows: int, columns: int, *, longer_side: int) -> Tensor:
-        cells = torch.cartesian_prod(torch.arange(float(rows)), torch.arange(float(columns))).reshape(-1, 2)
+        cells = _cells(rows, columns).clone()
         if self.coordinates == "patches":
             return cells
         return (cells * (self.stride or self.patch_size) + self.patch_size / 2) / max(longer_side, 1)
@@ -283,6 +284,12 @@ def check_colours(channels: int, mean: Sequence[float], std: Sequence[float]) ->
             raise ValueError(f"{name} has {len(numbers)} numbers; give 1 or one for each of {channels} channels")
     if min(std) <= 0:
         raise ValueError(f"std={tuple(std)} must be positive")
+
+
+@lru_cache(maxsize=256)
+def _cells(rows: int, columns: int) -> Tensor:
+    """Row and column of each cell of a grid."""
+    return torch.cartesian_prod(torch.arange(float(rows)), torch.arange(float(columns))).reshape(-1, 2)
 
 
 def _resized(image: Tensor, size: tuple[int, ...], how: str) -> Tensor:

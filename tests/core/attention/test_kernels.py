@@ -280,3 +280,18 @@ def test_decoding_steps_see_what_the_full_pass_sees(kernel):
     expected = Reference(rule, full, full)(q, k, v, scale=0.5)
     chosen = torch.tensor([88, 89, 94])
     torch.testing.assert_close(kernel(rule, new, full)(q[chosen], k, v, scale=0.5), expected[chosen])
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # PyTorch's own compiler does it
+@pytest.mark.parametrize(("rule", "kernel"), [EVERY[0], EVERY[3], EVERY[5]], ids=["dense", "banded", "edges"])
+def test_kernels_compile_without_a_break(rule, kernel):
+    layout = make_layout([60, 3])
+    drawn, lowered = draws(layout, (4, 2), torch.float32), kernel(rule, layout, layout)
+    expected = run(lowered, layout, *drawn)
+
+    def attend(q, k, v, **options):
+        return compiled(q, k, v)
+
+    compiled = torch.compile(lambda q, k, v: lowered(q, k, v, scale=0.5), fullgraph=True, backend="aot_eager")
+    for ours, theirs in zip(run(attend, layout, *drawn), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
