@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--split", choices=("test", "val"), default="test", help="which part of the data (default: test)"
     )
     parser.add_argument(
-        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own whose classes the run names"
+        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own that the run names"
     )
     given = parser.parse_args(arguments)
     with reported():

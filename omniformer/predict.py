@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--member", help="which task answers, in a model that has several for one modality")
     parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
     parser.add_argument(
-        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own whose classes the run names"
+        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own that the run names"
     )
     given = parser.parse_args(arguments)
     if given.top < 1:

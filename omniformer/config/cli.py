@@ -213,8 +213,8 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
-    """The configuration as plain values, with the folder of the run: the one that it resumes, or the one that Hydra made
-    for it, which a sweep numbers.
+    """The configuration as plain values, with the folder of the run: the one that it resumes, or the one that Hydra
+    made for it, which a sweep numbers.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode

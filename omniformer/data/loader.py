@@ -4,6 +4,7 @@ import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from typing import Any
 
@@ -23,19 +24,25 @@ _WAIT = 5.0  # seconds between two looks at whether the workers are alive
 
 
 def _start_worker(worker: int) -> None:
-    # What the main process left to its garbage collector is not this process's to clean up: dead loaders among it
-    # would wait for workers that are not their children.
-    gc.freeze()
     # The tokenizers library warns, and may dead-lock, when it uses threads after a fork.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@contextmanager
+def _tidy_fork() -> Iterator[None]:
+    """Leaves forked workers nothing to clean up: a dead loader among it would wait for workers that are not theirs."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> Iterator[Drawn]:
     """The one place where torch's data workers are started: batches for the given keys, in that order."""
     from torchdata.stateful_dataloader import StatefulDataLoader
 
-    if stream.num_workers:
-        gc.collect()  # ends the workers of loaders that nobody uses any more, before they are inherited by a fork
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="'set_vital' is deprecated", category=UserWarning)
         loader = StatefulDataLoader(
@@ -49,7 +56,8 @@ def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> It
             # Keys are all the state there is and Feed counts them; torchdata's snapshots would cost time at every step.
             snapshot_every_n_steps=2**31,
         )
-    return iter(loader)
+    with _tidy_fork() if stream.num_workers else nullcontext():
+        return iter(loader)
 
 
 class BatchSet(torch.utils.data.Dataset[Drawn]):

@@ -41,8 +41,8 @@ class CausalLM(Task):
         head = model.heads[name]
         assert isinstance(head, NextTokenHead)
         targets = ids[predicted]
-        losses = head.losses(x[places[predicted] - 1], targets)
-        return Step(loss=losses.mean(), count=len(targets), outputs=losses, targets=targets)
+        nats = head.losses(x[places[predicted] - 1], targets)
+        return Step(loss=nats.mean(), count=len(targets), outputs=nats, targets=targets)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"perplexity": Perplexity(), "bits_per_byte": BitsPerByte()})

@@ -17,7 +17,8 @@ class TrainingModule(LightningModule):
     """Trains one model on a mixture of tasks; a single task is a mixture of one.
 
     A batch is a mapping from the names of tasks to their batches; the loss is the sum of the tasks' losses, each times
-    its weight, plus what the core itself wants to lose (the load balance of experts). A single task reports `val/accuracy`, several report `vision/val/accuracy`.
+    its weight, plus what the core itself wants to lose (the load balance of experts). A single task reports
+    `val/accuracy`, several report `vision/val/accuracy`.
 
     Args:
         model: embedders, core and heads.

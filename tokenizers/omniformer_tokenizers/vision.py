@@ -108,15 +108,10 @@ class PatchTokenizer(Tokenizer):
                 image = self._sized(unit_range(image))
             height, width = image.shape[1:]
             target = self._target(height, width)
-        if target[0] > height or target[1] > width:
-            # Padding is of the mean colour, which is zero once pixels are normalised.
-            image = functional.pad(
-                self._normalized(image, patches=False), (0, target[1] - width, 0, target[0] - height)
-            )
-            values, rows, columns = self._cut(image)
-        else:
-            values, rows, columns = self._cut(image[:, : target[0], : target[1]])
-            values = self._normalized(values, patches=True)
+        # Padding is of the mean colour, which is zero once pixels are normalised.
+        image = self._normalized(image[:, : target[0], : target[1]])
+        below, right = target[0] - image.shape[1], target[1] - image.shape[2]
+        values, rows, columns = self._cut(functional.pad(image, (0, right, 0, below)) if below or right else image)
         return Tokens(
             values=values,
             positions=self._positions(rows, columns, longer_side=max(height, width)),
@@ -203,15 +198,12 @@ class PatchTokenizer(Tokenizer):
         values = rearrange(windows, "c rows columns h w -> (rows columns) (c h w)")
         return values.contiguous(), windows.shape[1], windows.shape[2]
 
-    def _normalized(self, pixels: Tensor, *, patches: bool) -> Tensor:
-        """Images `[channels, ...]`, or patches `[tokens, features]`, less the mean and by the deviation."""
+    def _normalized(self, pixels: Tensor) -> Tensor:
+        """An image as float32, less the mean and by the deviation."""
         top = 255.0 if pixels.dtype == torch.uint8 else 1.0
         if len(self.mean) == len(self.std) == 1:
             return (pixels - self.mean[0] * top).div_(self.std[0] * top)
-        columns = [torch.tensor(numbers).expand(self.channels) * top for numbers in (self.mean, self.std)]
-        n = self.patch_size**2
-        mean, std = (c.repeat_interleave(n) if patches else c[:, None, None] for c in columns)
-        return (pixels - mean).div_(std)
+        return (pixels - self._column(self.mean) * top).div_(self._column(self.std) * top)
 
     def _positions(self, rows: int, columns: int, *, longer_side: int) -> Tensor:
         cells = _cells(rows, columns).clone()
