@@ -87,6 +87,7 @@ _MODEL = {
     "n_kv_heads": COUNT,
     "head_dim": COUNT,
     "seq_len": COUNT,
+    "target_len": COUNT,
     "max_seq_len": COUNT,
     "vocab_size": COUNT,
     "n_classes": COUNT,

@@ -7,12 +7,11 @@ from typing import Any, Literal, Self
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least
+from omniformer_tokenizers.pixels import read_pixels, resized, unit_range
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
-from omniformer_tokenizers.vision import read_pixels, unit_range
 
 CODEBOOK_FILE = "codebook.safetensors"
 
@@ -115,7 +114,7 @@ class ColourTokenizer(Tokenizer):
         return {n: getattr(self, n) for n in names} | {"image_size": self.image_size and list(self.image_size)}
 
     def _pixels(self, raw: Any) -> Tensor:
-        return _resized(unit_range(read_pixels(raw, self.channels)), self.image_size)
+        return _sized(raw, self.channels, self.image_size)
 
     def _save_files(self, folder: Path) -> None:
         save_file({"colours": self.colours}, folder / CODEBOOK_FILE)
@@ -164,7 +163,7 @@ class PixelTokenizer(Tokenizer):
             values int64 `[height * width * channels]`, positions `[.., 3]` (row, column, channel), fact `size` int64
             `[2]`.
         """
-        image = _resized(unit_range(read_pixels(raw, self.channels)), self.image_size)
+        image = _sized(raw, self.channels, self.image_size)
         ids = (image.permute(1, 2, 0).flatten() * (self.levels - 1)).round().long()
         return _grid(ids, (*image.shape[1:], self.channels), self.modality)
 
@@ -180,10 +179,10 @@ class PixelTokenizer(Tokenizer):
         return {"channels": self.channels, "levels": self.levels, "image_size": size}
 
 
-def _resized(image: Tensor, size: tuple[int, ...] | None) -> Tensor:
-    if size is None or tuple(image.shape[1:]) == size:
-        return image
-    return functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
+def _sized(raw: Any, channels: int, size: tuple[int, ...] | None) -> Tensor:
+    """Any accepted raw image as float 0..1, at the size asked for."""
+    image = unit_range(read_pixels(raw, channels))
+    return image if size is None or tuple(image.shape[1:]) == size else resized(image, size)
 
 
 def _grid(ids: Tensor, shape: Iterable[int], modality: str) -> Tokens:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from omniformer_tokenizers._checks import need
-from omniformer_tokenizers.graph import Graph, GraphTokenizer
+from omniformer_tokenizers.graph import GraphTokenizer
+from omniformer_tokenizers.graph_input import Graph
 
 # Atomic number (0: unknown), degree, charge -8..8, hydrogens, radical electrons, hybridisation, aromatic, in a ring.
 ATOM_VOCAB_SIZES = (119, 12, 17, 9, 5, 9, 2, 2)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from omniformer_tokenizers._checks import need
+from omniformer_tokenizers.byte_level import byte_table, read_model
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Packed, Tokens, pack
 from omniformer_tokenizers.word_cache import WordCache
@@ -193,7 +194,7 @@ class BPETokenizer(Tokenizer):
     def token_bytes(self) -> tuple[bytes, ...]:
         """The bytes of text that each id stands for; none for a special token."""
         if self._bytes is None:
-            self._bytes = _byte_table(self._trained())
+            self._bytes = byte_table(self._trained())
         return self._bytes
 
     @property
@@ -215,7 +216,7 @@ class BPETokenizer(Tokenizer):
         Raises:
             ValueError: the file is not such a tokenizer, or is not byte-level, so that text would be lost.
         """
-        return cls.from_model(_read_model(Path(path).read_text(encoding="utf-8"), str(path)))
+        return cls.from_model(read_model(Path(path).read_text(encoding="utf-8"), str(path)))
 
     @classmethod
     def from_model(cls, model: Any) -> Self:
@@ -266,7 +267,7 @@ class BPETokenizer(Tokenizer):
 
     def _load_files(self, folder: Path) -> None:
         path = folder / VOCABULARY_FILE
-        self._use(_read_model(path.read_text(encoding="utf-8"), str(path)))
+        self._use(read_model(path.read_text(encoding="utf-8"), str(path)))
 
     def __getstate__(self) -> dict[str, Any]:
         # The library forgets encode_special_tokens when it is pickled, so its own text form travels instead.
@@ -276,38 +277,4 @@ class BPETokenizer(Tokenizer):
         for name, value in state.items():
             setattr(self, name, value)
         if state["_model"] is not None:
-            self._use(_read_model(state["_model"], "a pickled tokenizer"))
-
-
-def character_of_byte() -> dict[int, str]:
-    """GPT-2's printable stand-ins for bytes: printable Latin-1 stands for itself, the rest from U+0100 on."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    rest = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(rest)}
-
-
-def _byte_table(model: Any) -> tuple[bytes, ...]:
-    byte_of = {character: byte for byte, character in character_of_byte().items()}
-    added = model.get_added_tokens_decoder()
-    table = [b""] * model.get_vocab_size()
-    for token, i in model.get_vocab().items():
-        if i not in added:
-            table[i] = bytes([byte_of[character] for character in token])
-        elif not added[i].special:
-            table[i] = token.encode()
-    return tuple(table)
-
-
-def _read_model(text: str, source: str) -> Any:
-    from tokenizers import Tokenizer as Model
-
-    try:
-        model = Model.from_str(text)
-        table = _byte_table(model)
-    except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"{source} is not a byte-level tokenizer.json: {error!r}") from error
-    if missing := {bytes([b]) for b in range(256)} - set(table):
-        raise ValueError(f"{source} has no token for {len(missing)} of the 256 bytes, so it would lose text")
-    if getattr(model.model, "dropout", None):
-        raise ValueError(f"{source} drops merges at random (dropout={model.model.dropout}); ids must be deterministic")
-    return model
+            self._use(read_model(state["_model"], "a pickled tokenizer"))

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.media import read_frames
+from omniformer_tokenizers.pixels import check_colours, checked, colour_mode, unit_range
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
-from omniformer_tokenizers.vision import check_colours, checked, colour_mode, unit_range
 
 
 class TubeletTokenizer(Tokenizer):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,11 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, one_of
-from omniformer_tokenizers.media import image_tensor, naming, read_image
+from omniformer_tokenizers.media import naming
+from omniformer_tokenizers.pixels import check_colours, interpolated, read_pixels, resized, unit_range
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
-
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class PatchTokenizer(Tokenizer):
@@ -80,7 +78,7 @@ class PatchTokenizer(Tokenizer):
         self.std = tuple(std)
         self.remainder = remainder
         self.image_size = tuple(image_size) if image_size is not None else None
-        self.resize = resize
+        self.resize: Literal["stretch", "contain", "cover"] = resize
         self.max_tokens = max_tokens
         self.coordinates = coordinates
 
@@ -159,14 +157,14 @@ class PatchTokenizer(Tokenizer):
     def _sized(self, image: Tensor) -> Tensor:
         height, width = image.shape[1:]
         if self.image_size is not None and height and width:
-            image = _resized(image, self.image_size, self.resize)
+            image = resized(image, self.image_size, self.resize)
             height, width = image.shape[1:]
         while self.max_tokens is not None and (tokens := self._grid(height) * self._grid(width)) > self.max_tokens:
             scale = min((self.max_tokens / tokens) ** 0.5, 0.99)
             height, width = max(1, int(height * scale)), max(1, int(width * scale))
             if height * width == 1:
                 break
-        return _interpolate(image, height, width) if (height, width) != tuple(image.shape[1:]) else image
+        return interpolated(image, height, width) if (height, width) != tuple(image.shape[1:]) else image
 
     def _grid(self, size: int) -> int:
         """How many patches lie along `size` pixels."""
@@ -215,88 +213,7 @@ class PatchTokenizer(Tokenizer):
         return torch.tensor(numbers, dtype=torch.float32)[:, None, None]
 
 
-def read_pixels(raw: Any, channels: int) -> Tensor:
-    """Any accepted raw image as uint8 0..255 or float32 0..1 `[channels, height, width]`.
-
-    Raises:
-        TypeError: not a tensor, a Pillow image, a path or bytes.
-        ValueError: a tensor of another shape or dtype.
-        MediaError: a file that cannot be decoded.
-    """
-    if isinstance(raw, str | Path | bytes):
-        raw = read_image(raw, mode=colour_mode(channels))
-    elif hasattr(raw, "getbands"):
-        raw = image_tensor(raw, mode=colour_mode(channels))
-    if isinstance(raw, Tensor) and raw.ndim == 2 and channels == 1:
-        raw = raw[None]
-    return checked(raw, (f"channels={channels}", "height", "width"))
-
-
-def unit_range(pixels: Tensor) -> Tensor:
-    """Pixels as float32 0..1."""
-    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-
-
-def checked(raw: Any, axes: tuple[str, ...]) -> Tensor:
-    """Pixels as they are (floats as float32), once it is sure that they have these axes.
-
-    Raises:
-        TypeError: not a tensor.
-        ValueError: another shape, a dtype that is neither uint8 nor float, or numbers that are not finite.
-    """
-    if not isinstance(raw, Tensor):
-        raise TypeError(f"received {type(raw).__name__}; expected a tensor, a Pillow image, a path or bytes")
-    sizes = [int(axis.partition("=")[2]) if "=" in axis else None for axis in axes]
-    if raw.ndim != len(axes) or any(size not in (None, n) for size, n in zip(sizes, raw.shape, strict=True)):
-        raise ValueError(f"received shape {list(raw.shape)}; expected [{', '.join(axes)}]")
-    if raw.dtype == torch.uint8:
-        return raw
-    if not raw.is_floating_point():
-        raise ValueError(f"received {raw.dtype}; expected uint8 (0..255) or floats (0..1)")
-    if not torch.isfinite(raw).all():
-        raise ValueError("the picture holds numbers that are not finite")
-    return raw.float()
-
-
-def colour_mode(channels: int) -> str:
-    """Pillow's name for pixels of so many channels."""
-    return _MODES[channels]
-
-
-def check_colours(channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Refuses numbers of channels that no picture has, and mean or std that do not fit them.
-
-    Raises:
-        ValueError: as said.
-    """
-    if channels not in _MODES:
-        raise ValueError(f"channels={channels} is not known; choose 1 (grey), 3 (colour) or 4 (with transparency)")
-    for name, numbers in {"mean": mean, "std": std}.items():
-        if len(numbers) not in (1, channels):
-            raise ValueError(f"{name} has {len(numbers)} numbers; give 1 or one for each of {channels} channels")
-    if min(std) <= 0:
-        raise ValueError(f"std={tuple(std)} must be positive")
-
-
 @lru_cache(maxsize=256)
 def _cells(rows: int, columns: int) -> Tensor:
     """Row and column of each cell of a grid."""
     return torch.cartesian_prod(torch.arange(float(rows)), torch.arange(float(columns))).reshape(-1, 2)
-
-
-def _resized(image: Tensor, size: tuple[int, ...], how: str) -> Tensor:
-    height, width = image.shape[1:]
-    if how == "stretch":
-        return _interpolate(image, *size)
-    ratios = size[0] / height, size[1] / width
-    scale = min(ratios) if how == "contain" else max(ratios)
-    target = max(1, round(height * scale)), max(1, round(width * scale))
-    if how == "contain":
-        return _interpolate(image, *target)
-    target = max(target[0], size[0]), max(target[1], size[1])
-    top, left = (target[0] - size[0]) // 2, (target[1] - size[1]) // 2
-    return _interpolate(image, *target)[:, top : top + size[0], left : left + size[1]]
-
-
-def _interpolate(image: Tensor, height: int, width: int) -> Tensor:
-    return functional.interpolate(image[None], (height, width), mode="bilinear", antialias=True)[0].clamp(0, 1)

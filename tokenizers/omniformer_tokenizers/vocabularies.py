@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from omniformer_tokenizers._checks import need
-from omniformer_tokenizers.text import END_OF_TEXT, BPETokenizer, character_of_byte
+from omniformer_tokenizers.byte_level import character_of_byte
+from omniformer_tokenizers.text import END_OF_TEXT, BPETokenizer
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from omniformer_tokenizers import GraphTokenizer, MediaError
-from omniformer_tokenizers.graph import both_directions
+from omniformer_tokenizers.graph_input import both_directions
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12)
 
@@ -194,6 +194,13 @@ def test_a_file_of_lies_costs_nothing(tmp_path):
     path.write_text('{"n_nodes": 1000000000, "edges": [[0, 999999999]]}')
     with pytest.raises(MediaError, match=r"huge\.json.*n_nodes=1000000000; at most"):
         GraphTokenizer()(path)
+
+
+def test_tokens_that_are_not_nodes_have_no_inverse():
+    for arguments in ({"virtual_node": True}, {"edge_tokens": True}):
+        tokenizer = GraphTokenizer(**arguments)
+        with pytest.raises(TypeError, match="no inverse with virtual_node or edge_tokens"):
+            tokenizer.decode(tokenizer(nx.path_graph(3)))
 
 
 def test_impossible_settings_are_refused():

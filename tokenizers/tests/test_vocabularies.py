@@ -3,7 +3,7 @@ import json
 
 import pytest
 from omniformer_tokenizers import BPETokenizer
-from omniformer_tokenizers.text import character_of_byte
+from omniformer_tokenizers.byte_level import character_of_byte
 from omniformer_tokenizers.vocabularies import from_gpt2, from_tiktoken
 
 TEXTS = ["the cat and the dog and the bird", "def f(x):\n    return x\n", "naïve café"] * 3

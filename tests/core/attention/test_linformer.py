@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -63,7 +65,7 @@ def test_the_error_falls_to_zero_as_the_rank_grows():
         attention = LinformerAttention(d_model=8, n_heads=2, max_seq_len=64, rank=rank)
         set_squeeze(attention, torch.eye(rank).repeat_interleave(64 // rank, dim=0) * rank / 64)
         errors.append((run(attention, x, [64]) - exact(attention, x, [64])).norm().item())
-    assert all(b < a for a, b in zip(errors, errors[1:], strict=False))
+    assert all(b < a for a, b in pairwise(errors))
     assert errors[-1] < 1e-4
 
 

@@ -1,4 +1,5 @@
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def test_the_error_falls_with_the_square_root_of_the_features(rule):
             exact = attention.out(exact_of.attend(*attention.project(x, context)).flatten(1))
             total += (attention(x, context) - exact).norm().item() / exact.norm().item()
         errors.append(total / 4)
-    steps = torch.tensor([b / a for a, b in zip(errors, errors[1:], strict=False)])
+    steps = torch.tensor([b / a for a, b in pairwise(errors)])
     assert (steps < 0.75).all()  # four times the features: half the error, give or take the luck of four draws
     assert errors[-1] < 0.05
     slope = torch.tensor(errors[-1] / errors[0]).log() / torch.tensor(4096 / 16).log()

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -72,7 +74,7 @@ def test_attention_approaches_the_exact_one_as_rounds_grow():
             exact = softmax_over(attention, x, Causal().mask(layout).expand(2, 50, 50))
             total += (run(attention, x, layout, Causal()) - exact).norm().item() / exact.norm().item()
         errors.append(total / 3)
-    assert all(b < a for a, b in zip(errors, errors[1:], strict=False))
+    assert all(b < a for a, b in pairwise(errors))
     assert errors[0] > 0.1
     assert errors[-1] < 1e-4
 

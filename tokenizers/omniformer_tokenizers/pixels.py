@@ -1,0 +1,96 @@
+"""Pixels of any raw image as one kind of tensor, checked; and images of other sizes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from omniformer_tokenizers.media import image_tensor, read_image
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def read_pixels(raw: Any, channels: int) -> Tensor:
+    """Any accepted raw image as uint8 0..255 or float32 0..1 `[channels, height, width]`.
+
+    Raises:
+        TypeError: not a tensor, a Pillow image, a path or bytes.
+        ValueError: a tensor of another shape or dtype.
+        MediaError: a file that cannot be decoded.
+    """
+    if isinstance(raw, str | Path | bytes):
+        raw = read_image(raw, mode=colour_mode(channels))
+    elif hasattr(raw, "getbands"):
+        raw = image_tensor(raw, mode=colour_mode(channels))
+    if isinstance(raw, Tensor) and raw.ndim == 2 and channels == 1:
+        raw = raw[None]
+    return checked(raw, (f"channels={channels}", "height", "width"))
+
+
+def unit_range(pixels: Tensor) -> Tensor:
+    """Pixels as float32 0..1."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+
+
+def checked(raw: Any, axes: tuple[str, ...]) -> Tensor:
+    """Pixels as they are (floats as float32), once it is sure that they have these axes.
+
+    Raises:
+        TypeError: not a tensor.
+        ValueError: another shape, a dtype that is neither uint8 nor float, or numbers that are not finite.
+    """
+    if not isinstance(raw, Tensor):
+        raise TypeError(f"received {type(raw).__name__}; expected a tensor, a Pillow image, a path or bytes")
+    sizes = [int(axis.partition("=")[2]) if "=" in axis else None for axis in axes]
+    if raw.ndim != len(axes) or any(size not in (None, n) for size, n in zip(sizes, raw.shape, strict=True)):
+        raise ValueError(f"received shape {list(raw.shape)}; expected [{', '.join(axes)}]")
+    if raw.dtype == torch.uint8:
+        return raw
+    if not raw.is_floating_point():
+        raise ValueError(f"received {raw.dtype}; expected uint8 (0..255) or floats (0..1)")
+    if not torch.isfinite(raw).all():
+        raise ValueError("the picture holds numbers that are not finite")
+    return raw.float()
+
+
+def colour_mode(channels: int) -> str:
+    """Pillow's name for pixels of so many channels."""
+    return _MODES[channels]
+
+
+def check_colours(channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuses numbers of channels that no picture has, and mean or std that do not fit them.
+
+    Raises:
+        ValueError: as said.
+    """
+    if channels not in _MODES:
+        raise ValueError(f"channels={channels} is not known; choose 1 (grey), 3 (colour) or 4 (with transparency)")
+    for name, numbers in {"mean": mean, "std": std}.items():
+        if len(numbers) not in (1, channels):
+            raise ValueError(f"{name} has {len(numbers)} numbers; give 1 or one for each of {channels} channels")
+    if min(std) <= 0:
+        raise ValueError(f"std={tuple(std)} must be positive")
+
+
+def resized(image: Tensor, size: tuple[int, ...], how: Literal["stretch", "contain", "cover"] = "stretch") -> Tensor:
+    """An image 0..1 brought to `size`: without regard to its aspect ratio, within it, or filling it and cut to it."""
+    height, width = image.shape[1:]
+    if how == "stretch":
+        return interpolated(image, *size)
+    ratios = size[0] / height, size[1] / width
+    scale = min(ratios) if how == "contain" else max(ratios)
+    target = max(1, round(height * scale)), max(1, round(width * scale))
+    if how == "contain":
+        return interpolated(image, *target)
+    target = max(target[0], size[0]), max(target[1], size[1])
+    top, left = (target[0] - size[0]) // 2, (target[1] - size[1]) // 2
+    return interpolated(image, *target)[:, top : top + size[0], left : left + size[1]]
+
+
+def interpolated(image: Tensor, height: int, width: int) -> Tensor:
+    """An image 0..1 of another size, bilinear, averaging where it shrinks."""
+    return functional.interpolate(image[None], (height, width), mode="bilinear", antialias=True)[0].clamp(0, 1)
