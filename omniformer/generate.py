@@ -37,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(given.device)
-        sys.stdout.write(given.prompt)
-        for piece in predictor.generate(
+        pieces = predictor.generate(
             given.prompt, choose=choose, max_new_tokens=given.max_new_tokens, member=given.member
-        ):
+        )
+        sys.stdout.write(given.prompt)
+        for piece in pieces:
             sys.stdout.write(piece)
             sys.stdout.flush()
         sys.stdout.write("\n")

@@ -123,8 +123,12 @@ class Predictor:
         able = [name for name in self.members if isinstance(self.model.heads[name], NextTokenHead)]
         if member is None and len(able) == 1:
             member = able[0]
-        if member not in able:
-            raise ValueError(f"asked to continue text with {member!r}; the language models in this folder are: {able}")
+        if not able:
+            raise ValueError(
+                f"this model has no language model, only {', '.join(self.members)}; train one with modality=text"
+            )
+        if member is None or member not in able:
+            raise ValueError(f"member={member!r} is no language model of this folder; choose one of {', '.join(able)}")
         tokenizer = self.members[member].tokenizers["text"]
         if not isinstance(tokenizer, BPETokenizer):
             raise ValueError(f"{member!r} reads {type(tokenizer).__name__}; text is continued with a BPETokenizer")

@@ -199,8 +199,8 @@ def packed(repeats: int, flags: list[str]) -> None:
 
 
 def _padded(layout: Layout, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    rows = [layout.pad(x).transpose(1, 2) for x in (q, k, v)]
-    out = torch.nn.functional.scaled_dot_product_attention(*rows, is_causal=True)
+    q, k, v = (layout.pad(x).transpose(1, 2) for x in (q, k, v))
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     return out.transpose(1, 2)[layout.sample, layout.index]
 
 

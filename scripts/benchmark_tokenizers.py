@@ -122,7 +122,7 @@ def mel(n_clips: int = 200, seconds: float = 3.0) -> tuple[str, Contenders]:
 WHISPER = WhisperTokenizer()
 
 
-def patches(n_images: int = 200, side: int = 224) -> tuple[str, Contenders]:
+def patches(n_images: int = 50, side: int = 224) -> tuple[str, Contenders]:
     """Images to normalised patches, against the shortest plain code for it."""
     images = torch.randint(0, 256, (n_images, 3, side, side), dtype=torch.uint8)
     tokenizer = PatchTokenizer(patch_size=16)

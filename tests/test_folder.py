@@ -143,6 +143,14 @@ def test_a_language_model_says_that_it_generates(predictor):
         predictor.predict(["some words"])
 
 
+def test_a_model_without_language_says_how_to_get_one(predictor):
+    classifier = Predictor(predictor.model, {"digits": predictor.members["digits"]})
+    with pytest.raises(ValueError, match="no language model, only digits; train one with modality=text"):
+        classifier.generate("hello", choose=Sampler())
+    with pytest.raises(ValueError, match="member='digits' is no language model of this folder; choose one of prose"):
+        predictor.generate("hello", choose=Sampler(), member="digits")
+
+
 def test_a_file_that_is_no_picture_is_named(predictor, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"not a picture")

@@ -174,8 +174,8 @@ def _pair_products(q: Tensor, k: Tensor, order: _Order, scale: float) -> Tensor:
 def _sampled_products(q: Tensor, k: Tensor, ends: Tensor, col: Tensor, scale: float) -> Tensor:
     """The same on a CPU, reading the rows in place.
 
-    That takes 3 ms where gathering them into cache-sized pieces takes 8 and gathering all takes 46 (2 CPU cores, 200,000
-    pairs, 4 heads of 16). An operator of its own, because the compiler cannot look into sparse tensors.
+    That takes 3 ms where gathering them into cache-sized pieces takes 8 and gathering all takes 46 (2 CPU cores,
+    200,000 pairs, 4 heads of 16). An operator of its own, because the compiler cannot look into sparse tensors.
     """
     products = q.new_zeros(len(col))
     with warnings.catch_warnings():

@@ -1,6 +1,8 @@
 """Linear attention: a kernel in place of the softmax, so that time grows with the length and not with its square."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from einops import einsum, rearrange
@@ -120,8 +122,9 @@ class LinearAttention(SelfAttention):
         refuse("linear attention", plan, bias=bias)
         if not isinstance(plan.rule, Full | Causal):
             raise ValueError(f"linear attention can do Full() and Causal(); received {plan.rule}")
-        q, k = self.features.query(q), self.features.key(k)
-        return linear_attention(q, k, v, chunks_of(plan.layout, _SIZE), causal=isinstance(plan.rule, Causal))[0]
+        with in_float32(q):
+            q, k = self.features.query(q), self.features.key(k)
+            return linear_attention(q, k, v, chunks_of(plan.layout, _SIZE), causal=isinstance(plan.rule, Causal))[0]
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Mixes tokens `[tokens, d_model]`; with a cache, carries on from the sums that earlier tokens left there."""
@@ -132,8 +135,9 @@ class LinearAttention(SelfAttention):
             raise ValueError(f"linear attention can decode under Causal(); received {context.plan.rule}")
         q, k, v = self.project(x, context)
         state, chunks = context.cache.state, chunks_of(context.plan.layout, _SIZE)
-        q, k = self.features.query(q), self.features.key(k)
-        mixed, after = linear_attention(q, k, v, chunks, causal=True, before=state.get("sums"))
+        with in_float32(q):
+            q, k = self.features.query(q), self.features.key(k)
+            mixed, after = linear_attention(q, k, v, chunks, causal=True, before=state.get("sums"))
         state["sums"] = after.detach()
         return self.join(mixed)
 
@@ -181,6 +185,11 @@ def _inside(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, "rows queries heads group features, rows keys heads features -> rows heads group queries keys"
     ).tril()
     return einsum(scores, v, "rows heads group queries keys, rows keys heads out -> rows queries heads group out")
+
+
+def in_float32(x: Tensor) -> AbstractContextManager[Any]:
+    """Switches autocast off for what is computed inside on x's device: long sums in bfloat16 would stall."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def refuse(name: str, plan: Plan, *, bias: Bias | None = None, cached: bool = False) -> None:

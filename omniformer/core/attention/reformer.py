@@ -7,7 +7,7 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 
 from omniformer.core.attention.chunks import chunks_of
-from omniformer.core.attention.linear import refuse
+from omniformer.core.attention.linear import in_float32, refuse
 from omniformer.core.attention.multihead import Context, MultiHead
 from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
@@ -108,15 +108,24 @@ class ReformerAttention(MultiHead):
             `[tokens, heads, head_dim]` → the same.
         """
         qk, v = (rearrange(heads, "tokens heads head_dim -> heads tokens head_dim") for heads in (q, v))
+        with in_float32(q):
+            mixed = self._all_rounds(qk, v, plan, self.biases(bias)).to(v.dtype)
+        return rearrange(mixed, "heads tokens head_dim -> tokens heads head_dim")
+
+    def _all_rounds(self, qk: Tensor, v: Tensor, plan: Plan, bias: Bias | None) -> Tensor:
+        """One softmax over the pairs of all rounds.
+
+        Shapes:
+            `[heads, tokens, head_dim]` → the same.
+        """
         sides = (self.chunk_size, 0 if plan.rule.reach().right == 0 else self.chunk_size)
         rounds = [_Round(bucket, plan.layout, sides) for bucket in self.buckets(qk)]
-        parts = [self._softmax(qk, v, here, rounds, plan, self.biases(bias)) for here in rounds]
+        parts = [self._softmax(qk, v, here, rounds, plan, bias) for here in rounds]
         outs, totals = torch.stack([out for out, _ in parts]), torch.stack([total for _, total in parts])
         # Each round's softmax is weighted by its share of the joint denominator.
         alive = (totals > -torch.inf).any(0)
         share = torch.where(alive, totals, 0.0).softmax(0) * alive
-        mixed = (share[..., None] * outs).sum(0).to(v.dtype)
-        return rearrange(mixed, "heads tokens head_dim -> tokens heads head_dim")
+        return (share[..., None] * outs).sum(0)
 
     @torch.no_grad()
     def buckets(self, qk: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.attention.linformer import LinformerAttention
 from omniformer.core.attention.performer import PerformerAttention
+from omniformer.core.attention.plan import lower
 from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.biases import ALiBi
 from omniformer.core.cache import KVCache
@@ -61,6 +62,18 @@ def test_bfloat16_follows_float32(kind, rule):
     rough = model.bfloat16()(x.bfloat16(), LAYOUT, rule)
     assert rough.dtype == torch.bfloat16
     torch.testing.assert_close(rough.double(), exact, rtol=5e-2, atol=5e-2)
+
+
+@pytest.mark.parametrize("kind", ["linear", "performer"])
+def test_autocast_leaves_long_sums_in_float32(kind):
+    attention = KINDS[kind](d_model=16, n_heads=2)
+    layout = Layout.from_lengths(4000)
+    q, k = torch.randn(4000, 2, 8), torch.randn(4000, 2, 8)
+    v = torch.ones(4000, 2, 8) * torch.linspace(0, 1, 4000)[:, None, None]
+    plan = lower(Causal(), layout)
+    exact = attention.attend(q, k, v, plan, None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(attention.attend(q, k, v, plan, None), exact)
 
 
 @pytest.mark.parametrize("kind", ["linear", "performer", "linformer"])

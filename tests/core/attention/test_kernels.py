@@ -123,8 +123,7 @@ def run(kernel, layout, q, k, v, grad, bias=None, score=None):
     return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
+CASES = given(
     rule=st.one_of(RULES, SPECIAL),
     lengths=st.lists(st.sampled_from([0, 1, 2, 7, 33, 90]), min_size=0, max_size=4),
     heads=st.sampled_from([(1, 1), (4, 4), (4, 2), (2, 1)]),
@@ -132,9 +131,9 @@ def run(kernel, layout, q, k, v, grad, bias=None, score=None):
     with_score=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_every_kernel_equals_the_reference_in_output_and_all_gradients(
-    rule, lengths, heads, with_bias, with_score, seed
-):
+
+
+def equals_the_reference(rule, lengths, heads, with_bias, with_score, seed):
     layout = make_layout(lengths, seed)
     bias = Distance(heads[0], torch.float64) if with_bias else None
     arguments = (layout, *draws(layout, heads, torch.float64, seed), bias, cap if with_score else None)
@@ -144,6 +143,20 @@ def test_every_kernel_equals_the_reference_in_output_and_all_gradients(
             torch.testing.assert_close(
                 ours, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, kernel=kernel: f"{kernel.name}: {m}"
             )
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@CASES
+def test_every_kernel_equals_the_reference_in_output_and_all_gradients(**case):
+    equals_the_reference(**case)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@settings(max_examples=4000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@CASES
+def test_every_kernel_equals_the_reference_in_thousands_of_cases(**case):
+    equals_the_reference(**case)
 
 
 EVERY = [

@@ -1,4 +1,4 @@
-"""Longformer's attention with the global projections set to the local ones, which makes it plain attention by a rule."""
+"""Longformer's attention, its global projections set to the local ones: plain attention by a rule."""
 
 import pytest
 import torch
