@@ -3,12 +3,14 @@
 import contextlib
 import copy
 import functools
+import itertools
 import os
 from collections.abc import Iterator
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -51,9 +53,10 @@ def composed(choice) -> dict:
     if "/" not in group:
         return OmegaConf.to_container(compose("part", [choice]), resolve=True)
     outer = group.split("/")[0]
-    for name in ("tiny", *GROUPS[outer]):
-        with contextlib.suppress(OmegaConfBaseException):
-            config = OmegaConf.to_container(compose("part", [f"{outer}={name}", f"+{choice}"]), resolve=True)
+    # A core that lists the inner group has it overridden, one that does not gets it added.
+    for name, spelling in itertools.product(("tiny", *GROUPS[outer]), (choice, f"+{choice}")):
+        with contextlib.suppress(OmegaConfBaseException, HydraException):
+            config = OmegaConf.to_container(compose("part", [f"{outer}={name}", spelling]), resolve=True)
             if not mistakes(config):
                 return config
     raise AssertionError(f"{choice} suits no {outer}")

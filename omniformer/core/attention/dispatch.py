@@ -9,7 +9,7 @@ from omniformer.core.attention.banded import block_size
 from omniformer.core.attention.dense import grouped
 from omniformer.core.attention.varlen import window_of
 from omniformer.core.layout import Layout
-from omniformer.core.rules import Causal, Full, Rule
+from omniformer.core.rules import Causal, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,30 +41,29 @@ def choose(rule: Rule, layout: Layout, key_layout: Layout) -> tuple[str, str]:
     costs = MEASURED.get(device.type, UNMEASURED)
     if device.type == "cuda" and _has_fused_varlen(device) and window_of(rule, layout, key_layout) is not None:
         return "varlen", "plain window on CUDA, ragged samples need no padding"
-    area = _dense_area(layout, key_layout)
-    options = {"dense": area * (costs.causal if isinstance(rule, Causal) else 1.0)}
-    reasons = {"dense": "every pair of a sample may count"}
-    if (pairs := rule.pairs(layout) if layout is key_layout else None) is not None:
-        options["edges"] = pairs.shape[1] * costs.edge
-        reasons["edges"] = f"{pairs.shape[1]} pairs of a possible {area}"
-        reasons["dense"] = f"{pairs.shape[1]} pairs of a possible {area}: small blocks beat lists"
+    pairs = rule.pairs(layout) if layout is key_layout else None
     in_order = layout.places is None and key_layout.places is None
-    if rule.reach().bounded and in_order and not isinstance(rule, Full):
+    banded = rule.reach().bounded and in_order
+    if pairs is None and not banded:
+        return "dense", "every pair of a sample may count"
+    area = _padded_area(layout.lengths, key_layout.lengths)
+    options = {"dense": area * (costs.causal if isinstance(rule, Causal) else 1.0)}
+    reasons = {}
+    if banded:
         band = _banded_area(rule, layout, key_layout)
         options["banded"] = band * costs.banded * (1 + costs.banded_block / block_size(rule))
         reasons["banded"] = f"{band} pairs in blocks along the band instead of {area}"
-        if "edges" not in options:
-            reasons["dense"] = f"{area} pairs, of which a band would compute {band}: too few samples are long"
+        reasons["dense"] = f"{area} pairs, of which a band would compute {band}: too few samples are long"
+    if pairs is not None:
+        options["edges"] = pairs.shape[1] * costs.edge
+        reasons["edges"] = f"{pairs.shape[1]} pairs of a possible {area}"
+        reasons["dense"] = f"{pairs.shape[1]} pairs of a possible {area}: small blocks beat lists"
     best = min(options, key=lambda name: options[name])
     return best, reasons[best]
 
 
-def _dense_area(layout: Layout, key_layout: Layout) -> int:
-    """Pairs that `Dense` computes, padding included."""
-    return _padded_area(layout.lengths, key_layout.lengths)
-
-
 def _padded_area(lengths: Tensor, key_lengths: Tensor) -> int:
+    """Pairs that `Dense` computes, padding included."""
     groups = grouped(lengths, key_lengths)
     return sum(len(group) * int(lengths[group].max()) * int(key_lengths[group].max()) for group in groups)
 
