@@ -42,7 +42,9 @@ def read_model(text: str, source: str) -> Any:
     try:
         model = Model.from_str(text)
         table = byte_table(model)
-    except Exception as error:  # the library raises bare Exception
+    except BaseException as error:  # the library raises bare Exception, and panics as a BaseException
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ValueError(f"{source} is not a byte-level tokenizer.json: {error!r}") from error
     if missing := {bytes([b]) for b in range(256)} - set(table):
         raise ValueError(f"{source} has no token for {len(missing)} of the 256 bytes, so it would lose text")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -120,7 +121,16 @@ class ColourTokenizer(Tokenizer):
         save_file({"colours": self.colours}, folder / CODEBOOK_FILE)
 
     def _load_files(self, folder: Path) -> None:
-        self._colours = load_file(folder / CODEBOOK_FILE)["colours"]
+        path = folder / CODEBOOK_FILE
+        try:
+            colours = load_file(path)["colours"]
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"{path} does not hold colours: {error}") from error
+        if colours.shape != (self.n_colours, self.channels) or colours.dtype != torch.float32:
+            raise ValueError(
+                f"{path} holds {colours.dtype} {list(colours.shape)}; expected the {self.n_colours} colours"
+            )
+        self._colours = colours
 
 
 class PixelTokenizer(Tokenizer):

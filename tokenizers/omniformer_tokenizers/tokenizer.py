@@ -75,8 +75,8 @@ class Tokenizer(ABC):
         """The tokenizer that `save_pretrained` wrote into `folder`.
 
         Raises:
-            FileNotFoundError: the folder holds no saved tokenizer.
-            ValueError: it holds a tokenizer of another class.
+            FileNotFoundError: the folder holds no saved tokenizer, or one of its files is missing.
+            ValueError: it holds a tokenizer of another class, or a file is damaged.
         """
         config = _read_config(Path(folder))
         name = config.pop("tokenizer")
@@ -84,7 +84,10 @@ class Tokenizer(ABC):
             raise ValueError(
                 f"{folder} holds a {name}, not a {cls.__name__}; use omniformer_tokenizers.load({str(folder)!r})"
             )
-        tokenizer = cls(**config)
+        try:
+            tokenizer = cls(**config)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{Path(folder) / CONFIG_FILE} does not describe a {name}: {error}") from error
         tokenizer._load_files(Path(folder))
         return tokenizer
 
@@ -118,7 +121,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} holds no saved tokenizer: {CONFIG_FILE} is missing")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or "tokenizer" not in config:
         raise ValueError(f"{path} does not name its tokenizer; expected a JSON object with the key 'tokenizer'")

@@ -143,7 +143,7 @@ class SymbolTokenizer(Tokenizer):
         path = folder / SYMBOLS_FILE
         try:
             symbols = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not valid JSON: {error}") from error
         if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
             raise ValueError(f"{path} does not hold a list of symbols")

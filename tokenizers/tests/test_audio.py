@@ -1,5 +1,7 @@
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given
 from omniformer_tokenizers import SpectrogramTokenizer
 
 
@@ -28,6 +30,21 @@ def test_patches_overlap_in_time_and_frequency():
         window = frames[2 * time : 2 * time + 4, 3 * band : 3 * band + 6]
         torch.testing.assert_close(value.reshape(4, 6)[: len(window)], window, rtol=0, atol=0)
     assert tokens.positions.max(0).values.tolist() == [4, 2]
+
+
+@given(
+    n_frames=st.integers(0, 30),
+    time=st.integers(1, 6).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))),
+    normalize=st.sampled_from(["sample", "none"]),
+)
+def test_every_number_of_frames_comes_back(n_frames, time, normalize):
+    tokenizer = SpectrogramTokenizer(
+        n_mels=4, frames_per_token=time[0], frame_stride=time[1], normalize=normalize, n_fft=64, hop_length=32
+    )
+    frames = torch.randn(n_frames, 4, generator=torch.Generator().manual_seed(n_frames))
+    tokens = tokenizer.from_frames(frames)
+    torch.testing.assert_close(tokenizer.to_frames(tokens), frames, rtol=1e-4, atol=1e-5)
+    assert torch.isfinite(tokens.values).all()
 
 
 @pytest.mark.parametrize("normalize", ["sample", "none"])

@@ -1,5 +1,7 @@
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given
 from omniformer_tokenizers import PatchTokenizer
 from torch.nn import functional
 
@@ -21,6 +23,21 @@ def test_a_linear_layer_on_patches_equals_a_convolution(stride, height, width):
     )
     expected = functional.conv2d(padded[None], kernel, stride=step)[0].flatten(1).T
     torch.testing.assert_close(tokens.values @ kernel.flatten(1).T, expected, rtol=1e-5, atol=1e-5)
+
+
+@given(
+    size=st.tuples(st.integers(0, 20), st.integers(0, 20)),
+    patch=st.integers(1, 7).flatmap(lambda p: st.tuples(st.just(p), st.integers(1, p))),
+    coordinates=st.sampled_from(["patches", "unit"]),
+)
+def test_every_size_comes_back_exactly(size, patch, coordinates):
+    tokenizer = PatchTokenizer(patch_size=patch[0], stride=patch[1], coordinates=coordinates)
+    image = picture(3, *size)
+    decoded = tokenizer.decode(tokenizer(image))
+    if image.numel():
+        assert torch.equal(decoded, image)
+    else:
+        assert not decoded.numel()
 
 
 def test_patches_go_row_by_row():

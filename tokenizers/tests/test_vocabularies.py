@@ -1,5 +1,6 @@
 import base64
 import json
+import unicodedata
 
 import pytest
 from omniformer_tokenizers import BPETokenizer
@@ -112,3 +113,26 @@ def test_a_damaged_tiktoken_file_is_named(tmp_path):
     path.write_text("YQ== 0\n!!! 1\n")
     with pytest.raises(ValueError, match=r"x\.tiktoken, line 2"):
         from_tiktoken(path)
+
+
+def test_a_file_with_rules_of_its_own_gives_the_ids_of_the_library(trained, tmp_path):
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+
+    from tokenizers import AddedToken, Regex, Tokenizer, normalizers, processors
+
+    library = Tokenizer.from_str(trained._model.to_str())
+    pattern = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    library.pre_tokenizer = Sequence([Split(Regex(pattern), "isolated"), ByteLevel(False, use_regex=False)])
+    library.normalizer = normalizers.NFC()
+    library.add_tokens([AddedToken("\t\t", normalized=False)])
+    library.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", trained.end_of_text)]
+    )
+    library.enable_truncation(4)
+    library.save(str(tmp_path / "tokenizer.json"))
+    ours = BPETokenizer.from_file(tmp_path / "tokenizer.json")
+    library.no_truncation()
+    for text in ("the cat's 12345!\n\n  \t\tx", "cafe\u0301 and the dog", "(the)\n"):
+        ids = ours(text).values.tolist()
+        assert ids == library.encode(text, add_special_tokens=False).ids
+        assert ours.decode(ids) == unicodedata.normalize("NFC", text)

@@ -1,0 +1,1 @@
+"""Attention: one kernel a file behind one plan, and the layers that use them."""
