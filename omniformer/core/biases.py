@@ -1,6 +1,7 @@
 """Additive attention scores: how much more or less a query attends to a key, apart from what the tokens say."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -10,20 +11,20 @@ from omniformer.core.frequencies import Frequencies
 from omniformer.core.layout import View
 
 
-class Bias(nn.Module):
+class Bias(nn.Module, ABC):
     """A fixed or learned number for each head and pair of tokens, added to the scaled scores before the softmax.
 
     A subclass implements `forward`. Views broadcast against each other, as in `Rule.attend`, so one bias serves dense
     blocks, bands and lists of edges.
     """
 
+    @abstractmethod
     def forward(self, query: View, key: View) -> Tensor:
         """The scores to add.
 
         Shapes:
             `[heads or 1, *pairs]`, where pairs is the broadcast shape of the two views.
         """
-        raise NotImplementedError
 
 
 class Remembered:

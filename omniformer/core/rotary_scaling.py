@@ -1,12 +1,13 @@
 """Rotary frequencies for contexts longer than those of the training."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 
-class Scaling:
+class Scaling(ABC):
     """Changes the frequencies of rotary positions.
 
     A subclass implements `__call__`; `amplitude` multiplies the rotated queries and keys.
@@ -14,6 +15,7 @@ class Scaling:
 
     amplitude: float = 1.0
 
+    @abstractmethod
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
         """The new frequencies.
 
@@ -24,7 +26,6 @@ class Scaling:
         Shapes:
             float64 `[frequencies]` → the same.
         """
-        raise NotImplementedError
 
 
 class LinearScaling(Scaling):

@@ -1,5 +1,6 @@
 """The contract every head keeps."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from omniformer.core.layout import Layout
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Turns the core's output into predictions.
 
     `forward` gives raw outputs (logits), which a task's loss reads; `predict` turns them into what people read.
@@ -16,14 +17,14 @@ class Head(nn.Module):
     per_token: ClassVar[bool] = False
     """Whether the outputs have one row for each token; else one for each sample."""
 
+    @abstractmethod
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Raw outputs.
 
         Shapes:
             x `[tokens, d_model]` → `[samples or tokens, outputs]`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
         """Outputs as people read them: probabilities, or values in the units of the target."""
-        raise NotImplementedError

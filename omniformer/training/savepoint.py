@@ -1,5 +1,6 @@
 """The moments of a run at which a checkpoint continues it exactly, and the base of callbacks that save then."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loops.progress import _BatchProgress
 
 
-class SavePoint(Checkpoint):
+class SavePoint(Checkpoint, ABC):
     """Calls `reached` wherever a checkpoint written now continues the run as if it had never stopped.
 
     These are: the end of a training batch after which the next training batch follows, with no gradients half
@@ -20,9 +21,9 @@ class SavePoint(Checkpoint):
 
     monitor: str | None = None  # Lightning asks every checkpoint callback what it watches
 
+    @abstractmethod
     def reached(self, trainer: Trainer, *, before_validation: bool) -> None:
         """Saves with `save(trainer, path, before_validation=before_validation)`, or lets the moment pass."""
-        raise NotImplementedError
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

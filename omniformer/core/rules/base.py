@@ -1,5 +1,6 @@
 """What a rule is, and how rules combine."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -49,20 +50,20 @@ class KeyBlocks(Protocol):
         ...
 
 
-class Rule:
+class Rule(ABC):
     """Decides which key tokens a query token may attend to. True always means "takes part".
 
     A subclass implements `attend`. It may also narrow `reach` (so that windows cost linear time) or give `pairs` (so
     that graphs do): these are upper bounds, `attend` stays the truth.
     """
 
+    @abstractmethod
     def attend(self, query: View, key: View) -> Tensor:
         """Whether `query` may attend to `key`, for views that broadcast against each other.
 
         Shapes:
             bool, the broadcast shape of the two views or one that broadcasts to it.
         """
-        raise NotImplementedError
 
     def reach(self) -> Reach:
         """How far from a query its keys can lie."""
