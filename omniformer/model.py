@@ -164,6 +164,7 @@ class OmniFormer(nn.Module):
             prefix=batch.prefix,
             edges=torch.cat(edges, dim=1) if edges else None,
             edge_features=torch.cat(edge_features) if edge_features else None,
+            pairs=_pairs(batch),
             device=device,
         )
 
@@ -183,3 +184,36 @@ class OmniFormer(nn.Module):
     def _no_tokens(self) -> Tensor:
         parameter = next(self.parameters())
         return parameter.new_zeros(0, self.core.d_model)  # pyright: ignore[reportCallIssue,reportArgumentType]
+
+
+def _pairs(batch: Batch) -> dict[str, Tensor]:
+    """The values of pairs of tokens over whole samples, -1 for pairs that have none.
+
+    Shapes:
+        each `[sum of squared sample lengths, ...]`.
+    """
+    found: dict[str, Tensor] = {}
+    for modality, part in batch.parts.items():
+        if not part.pairs:
+            continue
+        if len(batch.parts) == 1 and torch.equal(part.lengths, batch.lengths):
+            return dict(part.pairs)
+        index = _pair_index(batch, modality)
+        for name, values in part.pairs.items():
+            n_pairs = int((batch.lengths**2).sum())
+            whole = found.get(name, values.new_full((n_pairs, *values.shape[1:]), -1))
+            found[name] = whole.index_copy(0, index, values)
+    return found
+
+
+def _pair_index(batch: Batch, modality: str) -> Tensor:
+    """Where each pair of tokens of a modality's pieces stands in the flat list of all pairs of all samples."""
+    lengths = batch.lengths.to(batch.places[modality].device)
+    first_token, first_pair = lengths.cumsum(0) - lengths, (lengths**2).cumsum(0) - lengths**2
+    index = []
+    for places in batch.places[modality].split(batch.parts[modality].lengths.tolist()):
+        sample = torch.searchsorted(first_token, places[:1], right=True) - 1
+        # Samples without tokens share their first token with the next one; the last of them owns it.
+        local = places - first_token[sample]
+        index.append((first_pair[sample] + local[:, None] * lengths[sample] + local).flatten())
+    return torch.cat(index)

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -92,6 +94,23 @@ def test_edges_of_a_graph_behind_other_pieces_join_its_own_nodes():
     graph = GRAPHS({"n_nodes": 3, "edges": [[0, 1], [1, 2]]})
     layout = model.layout(collate([Sample(id="a", pieces=[text(1, 2)]), Sample(id="b", pieces=[text(5), graph])]))
     assert {tuple(edge) for edge in layout.edges.T.tolist()} == {(3, 4), (4, 3), (4, 5), (5, 4)}
+
+
+def test_distances_between_nodes_follow_them_into_a_mixed_sample():
+    model, tokenizer = make_model(), GraphTokenizer(random_walk=3, shortest_path=5)
+    graph = tokenizer({"n_nodes": 3, "edges": [[0, 1], [1, 2]]})
+    samples = [
+        Sample(id="a", pieces=[]),
+        Sample(id="b", pieces=[text(1), graph]),
+        Sample(id="c", pieces=[graph]),
+        Sample(id="d", pieces=[text(2, 3)]),
+    ]
+    flat = model.layout(collate(samples)).pairs["shortest_path"].tolist()
+    between = [[0, 1, 2], [1, 0, 1], [2, 1, 0]]
+    second = [[-1, -1, -1, -1], *([-1, *row] for row in between)]
+    assert flat == [*chain(*second), *chain(*between), *[-1] * 4]
+    alone = model.layout(collate(samples[2:3])).pairs["shortest_path"]
+    assert alone.tolist() == [*chain(*between)]
 
 
 def test_a_prefix_is_read_both_ways_and_the_rest_causally():

@@ -157,6 +157,7 @@ _DATA = {
     "node_features": COUNT_OR_NONE,
     "edge_features": COUNT_OR_NONE,
     "max_bytes": COUNT,
+    "shortest_path": COUNT_OR_NONE,
     "laplacian": COUNT_OR_NONE,
     "random_walk": COUNT_OR_NONE,
     "shift": NOT_NEGATIVE,

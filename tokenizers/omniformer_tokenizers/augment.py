@@ -39,6 +39,7 @@ def drop_tokens(tokens: Tokens, generator: Generator, *, keep: float) -> Tokens:
         values=tokens.values[stay],
         positions=tokens.positions[stay],
         features={name: feature[stay] for name, feature in tokens.features.items()},
+        pairs={name: pair[stay][:, stay] for name, pair in tokens.pairs.items()},
     )
 
 

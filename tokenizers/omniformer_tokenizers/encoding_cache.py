@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -21,6 +20,7 @@ def cached(
     *,
     name: str,
     folder: str | Path | None,
+    square: bool = False,
 ) -> list[Tensor]:
     """`compute(graphs, k)`, where graphs of more than 128 nodes are looked up in `folder` first and stored there.
 
@@ -32,12 +32,13 @@ def cached(
         k: its width.
         name: tells the kinds of encodings apart.
         folder: made when missing; None keeps nothing.
+        square: whether `compute` gives a number for each pair of nodes instead of `k` for each node.
     """
     if folder is None:
         return compute(graphs, k)
     Path(folder).mkdir(parents=True, exist_ok=True)
     paths = [_path(Path(folder), edges, n, k, name) if n >= SMALLEST else None for edges, n in graphs]
-    found = [_load(path, n, k) for path, (_, n) in zip(paths, graphs, strict=True)]
+    found = [_load(path, (n, n if square else k)) for path, (_, n) in zip(paths, graphs, strict=True)]
     missing = [i for i, rows in enumerate(found) if rows is None]
     for i, rows in zip(missing, compute([graphs[i] for i in missing], k), strict=True):
         found[i] = rows
@@ -53,11 +54,11 @@ def _path(folder: Path, edges: Tensor, n: int, k: int, name: str) -> Path:
     return folder / f"{name}-{digest.hexdigest()[:40]}.safetensors"
 
 
-def _load(path: Path | None, n: int, k: int) -> Tensor | None:
+def _load(path: Path | None, shape: tuple[int, int]) -> Tensor | None:
     if path is None or not path.is_file():
         return None
     try:
         rows = load_file(path)["rows"]
     except (SafetensorError, KeyError):
         return None
-    return rows if rows.shape == (n, k) and rows.dtype == torch.float32 else None
+    return rows if rows.shape == shape else None

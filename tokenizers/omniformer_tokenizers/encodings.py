@@ -70,17 +70,23 @@ def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
     Args:
         edges: directed edges; give both directions of undirected ones.
         n_nodes: number of nodes.
-        longest: longer paths count as `longest`; `longest + 1` says that there is none.
+        longest: longer paths count as `longest`.
 
     Shapes:
-        edges int64 `[2, edges]`; returns int64 `[n_nodes, n_nodes]`.
+        edges int64 `[2, edges]`; returns int16 `[n_nodes, n_nodes]`, from the row's node to the column's, -1 where
+        there is no path.
     """
     if not n_nodes:
-        return torch.zeros(0, 0, dtype=torch.int64)
+        return torch.zeros(0, 0, dtype=torch.int16)
     graph = need("scipy.sparse.csgraph", "graph", "shortest paths")
     lengths = graph.shortest_path(_sparse_counts(edges, n_nodes), unweighted=True)
-    capped = np.where(np.isinf(lengths), longest + 1, np.minimum(lengths, longest))
-    return torch.from_numpy(capped.astype(np.int64))
+    capped = np.where(np.isinf(lengths), -1, np.minimum(lengths, longest))
+    return torch.from_numpy(capped.astype(np.int16))
+
+
+def pair_distances(graphs: Sequence[tuple[Tensor, int]], longest: int) -> list[Tensor]:
+    """`shortest_paths` of many graphs as attention reads them: from the column's node to the row's, along the edges."""
+    return [shortest_paths(edges, n_nodes, longest=longest).T.contiguous() for edges, n_nodes in graphs]
 
 
 def _by_size(

@@ -31,6 +31,9 @@ class GraphTokenizer(Tokenizer):
         max_degree: gives the feature `degree`, edges ending at a node, counted up to this number; 0 leaves it out.
         laplacian: number of Laplacian eigenvectors, the feature `laplacian`; see `encodings`.
         random_walk: number of random-walk return probabilities, the feature `random_walk`.
+        shortest_path: gives the pairs `shortest_path`, edges on the shortest path from the column's node to the row's,
+            counted up to this number, -1 where there is none; 0 leaves it out
+            ([Ying et al. 2021](https://arxiv.org/abs/2106.05234), Graphormer). Tokens that are no nodes have no path.
         virtual_node: add a last token that is joined to every node in both directions.
         edge_tokens: make every edge a token too, joined to its two ends (TokenGT, Kim et al. 2022); an undirected edge
             is one token. See `structure` for how features are laid out then.
@@ -59,12 +62,13 @@ class GraphTokenizer(Tokenizer):
         max_degree: int = 63,
         laplacian: int = 0,
         random_walk: int = 0,
+        shortest_path: int = 0,
         virtual_node: bool = False,
         edge_tokens: bool = False,
         cache_folder: str | None = None,
     ) -> None:
         at_least(0, node_features=node_features, edge_features=edge_features, max_degree=max_degree)
-        at_least(0, laplacian=laplacian, random_walk=random_walk)
+        at_least(0, laplacian=laplacian, random_walk=random_walk, shortest_path=shortest_path)
         for name, sizes in {"node_vocab_sizes": node_vocab_sizes, "edge_vocab_sizes": edge_vocab_sizes}.items():
             if any(size < 1 for size in sizes):
                 raise ValueError(f"{name}={tuple(sizes)}: each field needs at least one category")
@@ -76,6 +80,7 @@ class GraphTokenizer(Tokenizer):
         self.max_degree = max_degree
         self.laplacian = laplacian
         self.random_walk = random_walk
+        self.shortest_path = shortest_path
         self.virtual_node = virtual_node
         self.edge_tokens = edge_tokens
         self.cache_folder = cache_folder
@@ -116,15 +121,15 @@ class GraphTokenizer(Tokenizer):
             values int64 `[nodes, fields]` or, all continuous, float32 `[nodes, features]`; positions `[nodes, 0]`;
             edges int64 `[2, edges]`; edge_features int64 `[edges, fields]` or float32 `[edges, fields + features]`,
             the categories first; features: `continuous` float32 where nodes have both kinds, `degree` int64 `[nodes]`,
-            `laplacian` and `random_walk` float32 `[nodes, k]`.
+            `laplacian` and `random_walk` float32 `[nodes, k]`; pairs: `shortest_path` int16 `[nodes, nodes]`.
         """
         return self.encode_batch([raw])[0]
 
     def encode_batch(self, raws: Iterable[Any]) -> list[Tokens]:
         """The tokens of many graphs, the encodings of those of equal size computed together."""
         graphs = [self._read(raw) for raw in raws]
-        encoded = self._encodings(graphs)
-        return [self._tokens(graph, columns) for graph, columns in zip(graphs, encoded, strict=True)]
+        encoded, distances = self._encodings(graphs), self._distances(graphs)
+        return [self._tokens(*parts) for parts in zip(graphs, encoded, distances, strict=True)]
 
     def decode(self, tokens: Tokens) -> dict[str, Any]:
         """The graph as a dict that tokenizes to the same tokens; undirected edges appear in both directions.
@@ -151,7 +156,15 @@ class GraphTokenizer(Tokenizer):
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("node_features", "edge_features", "directed", "max_degree", "laplacian", "random_walk")
+        names = (
+            "node_features",
+            "edge_features",
+            "directed",
+            "max_degree",
+            "laplacian",
+            "random_walk",
+            "shortest_path",
+        )
         names += ("virtual_node", "edge_tokens")
         sizes = {name: list(getattr(self, name)) for name in ("node_vocab_sizes", "edge_vocab_sizes")}
         return {name: getattr(self, name) for name in names} | sizes
@@ -183,7 +196,15 @@ class GraphTokenizer(Tokenizer):
                 column["degree"] = encodings.degrees(graph.edges, graph.n_nodes).clamp(max=self.max_degree)
         return columns
 
-    def _tokens(self, graph: Graph, columns: dict[str, Tensor]) -> Tokens:
+    def _distances(self, graphs: Sequence[Graph]) -> list[Tensor | None]:
+        """The distances between the nodes of each graph, where they are asked for."""
+        if not self.shortest_path:
+            return [None] * len(graphs)
+        edges = [(graph.edges, graph.n_nodes) for graph in graphs]
+        compute, longest = encodings.pair_distances, self.shortest_path
+        return [*cached(edges, compute, longest, name="shortest_path", folder=self.cache_folder, square=True)]
+
+    def _tokens(self, graph: Graph, columns: dict[str, Tensor], distances: Tensor | None) -> Tokens:
         assert graph.node_features is not None
         values, features = graph.node_features, dict(columns)
         if graph.continuous is not None:
@@ -203,6 +224,7 @@ class GraphTokenizer(Tokenizer):
             edges=edges,
             edge_features=edge_features,
             features=features,
+            pairs={} if distances is None else {"shortest_path": structure.with_others(distances, len(values))},
             modality=self.modality,
         )
 

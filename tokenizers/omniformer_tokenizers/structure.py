@@ -74,6 +74,12 @@ def with_kinds(features: dict[str, Tensor], n_nodes: int, n_tokens: int, *, virt
     return {**features, "kind": kind}
 
 
+def with_others(distances: Tensor, n_tokens: int) -> Tensor:
+    """Distances between nodes, with rows and columns of -1 (no path) for tokens that are no nodes."""
+    others = n_tokens - len(distances)
+    return functional.pad(distances, (0, others, 0, others), value=-1)
+
+
 def _first_directions(edges: Tensor) -> Tensor:
     """Which edges to keep so that of each pair of opposite edges one is left: the one from the lower node."""
     return (edges[0] <= edges[1]).nonzero()[:, 0]

@@ -50,13 +50,15 @@ class Tokens(Movable):
         edges: directed edges from `edges[0]` (source) to `edges[1]` (target), as indices of this sample's tokens.
         edge_features: what the edges are: categories or feature vectors, in the order of `edges`.
         features: further named features of each token, for example Laplacian eigenvectors.
+        pairs: named values for each pair of tokens, for example shortest-path distances: the row is the token that
+            attends, the column the one it attends to.
         facts: named tensors that belong to the sample as a whole, for example the size of the original image.
         modality: the name under which a model finds the embedder for these tokens.
 
     Shapes:
         values int64 `[tokens]` or float32 `[tokens, features]` (a graph's categorical node features: int64
         `[tokens, fields]`); positions float32 `[tokens, axes]`; edges int64 `[2, edges]`; edge_features `[edges, ...]`;
-        each of features `[tokens, ...]`.
+        each of features `[tokens, ...]`, of pairs `[tokens, tokens, ...]`.
 
     Raises:
         ValueError: lengths of the fields disagree, an edge points at a token that is not there, or edge_features come
@@ -74,6 +76,7 @@ class Tokens(Movable):
     edges: Tensor | None = None
     edge_features: Tensor | None = None
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    pairs: Mapping[str, Tensor] = field(default_factory=dict)
     facts: Mapping[str, Tensor] = field(default_factory=dict)
     modality: str
 
@@ -87,6 +90,11 @@ class Tokens(Movable):
         for name, feature in self.features.items():
             if len(feature) != n:
                 raise ValueError(f"{self.modality}: feature {name!r} has {len(feature)} rows for {n} tokens")
+        for name, pair in self.pairs.items():
+            if pair.shape[:2] != (n, n):
+                raise ValueError(
+                    f"{self.modality}: pairs {name!r} have shape {list(pair.shape)} for {n} tokens; expected [{n}, {n}]"
+                )
         if self.edges is None:
             if self.edge_features is not None:
                 raise ValueError(f"{self.modality}: edge_features given without edges")
@@ -113,11 +121,12 @@ class Packed(Movable):
     """Many samples of one modality, their tokens end to end: the convention of PyTorch Geometric, for every modality.
 
     `pack` makes it and `unpack` takes it apart again, exactly. The fields are those of `Tokens`, with `edges` counted
-    over the whole pack and `facts` stacked over samples, plus the lengths that say where a sample ends.
+    over the whole pack, each of `pairs` as the square matrices of all samples one after the other, flat, and `facts`
+    stacked over samples, plus the lengths that say where a sample ends.
 
     Shapes:
         lengths int64 `[samples]` tokens of each sample; edge_lengths int64 `[samples]` edges of each sample. Both stay
-        on the host when the rest moves to a device.
+        on the host when the rest moves to a device. Each of pairs `[sum of squared lengths, ...]`.
 
     Example:
         >>> import torch
@@ -131,6 +140,7 @@ class Packed(Movable):
     edges: Tensor | None = None
     edge_features: Tensor | None = None
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    pairs: Mapping[str, Tensor] = field(default_factory=dict)
     facts: Mapping[str, Tensor] = field(default_factory=dict)
     modality: str
     lengths: Tensor
@@ -187,6 +197,7 @@ def pack(samples: Sequence[Tokens]) -> Packed:
         edges=edges,
         edge_features=edge_features,
         features={name: torch.cat([sample.features[name] for sample in samples]) for name in samples[0].features},
+        pairs={name: torch.cat([sample.pairs[name].flatten(0, 1) for sample in samples]) for name in samples[0].pairs},
         facts={name: torch.stack([sample.facts[name] for sample in samples]) for name in samples[0].facts},
         modality=samples[0].modality,
         lengths=lengths,
@@ -199,6 +210,7 @@ def unpack(packed: Packed) -> list[Tokens]:
     lengths = packed.lengths.tolist()
     values, positions = packed.values.split(lengths), packed.positions.split(lengths)
     features = {name: feature.split(lengths) for name, feature in packed.features.items()}
+    pairs = {name: pair.split([n * n for n in lengths]) for name, pair in packed.pairs.items()}
     edges: Sequence[Tensor | None] = [None] * len(lengths)
     edge_features: Sequence[Tensor | None] = [None] * len(lengths)
     if packed.edges is not None and packed.edge_lengths is not None:
@@ -214,10 +226,11 @@ def unpack(packed: Packed) -> list[Tokens]:
             edges=edges[i],
             edge_features=edge_features[i],
             features={name: feature[i] for name, feature in features.items()},
+            pairs={name: pair[i].unflatten(0, (n, n)) for name, pair in pairs.items()},
             facts={name: fact[i] for name, fact in packed.facts.items()},
             modality=packed.modality,
         )
-        for i in range(len(lengths))
+        for i, n in enumerate(lengths)
     ]
 
 
@@ -226,6 +239,8 @@ def _signature(sample: Tokens) -> dict[str, object]:
     signature: dict[str, object] = {"modality": sample.modality}
     tensors = {"values": sample.values, "positions": sample.positions, "edge_features": sample.edge_features}
     tensors |= {f"features[{name!r}]": feature for name, feature in sample.features.items()}
+    for name, pair in sample.pairs.items():
+        signature[f"pairs[{name!r}]"] = (pair.dtype, pair.shape[2:])
     for name, tensor in tensors.items():
         signature[name] = None if tensor is None else (tensor.dtype, tensor.shape[1:])
     signature["edges"] = "present" if sample.edges is not None else "absent"

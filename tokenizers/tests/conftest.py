@@ -123,9 +123,9 @@ CASES: dict[str, Case] = {
     "scales": _sound(lambda: ot.MultiScaleTokenizer(scales=(1, 4)), None),
     "waveform": _sound(lambda: ot.WaveformTokenizer(frame_length=400, stride=160), 1e-7),
     "mu-law": _sound(ot.MuLawTokenizer, 1 / 64),
-    "graph": _graph(lambda: ot.GraphTokenizer(laplacian=3, random_walk=4)),
+    "graph": _graph(lambda: ot.GraphTokenizer(laplacian=3, random_walk=4, shortest_path=5)),
     "graph directed": _graph(lambda: ot.GraphTokenizer(directed=True)),
-    "graph virtual node": _graph(lambda: ot.GraphTokenizer(laplacian=3, virtual_node=True), tolerance=None),
+    "graph virtual node": _graph(lambda: ot.GraphTokenizer(shortest_path=2, virtual_node=True), tolerance=None),
     "graph edge tokens": _graph(lambda: ot.GraphTokenizer(laplacian=3, edge_tokens=True), tolerance=None),
     "graph mixed": Case(
         make=lambda: ot.GraphTokenizer(node_vocab_sizes=(3,), node_features=1, edge_vocab_sizes=(2,)),

@@ -20,6 +20,13 @@ def test_large_graphs_are_computed_once(graph, tmp_path, monkeypatch):
         torch.testing.assert_close(again.features[name], feature, rtol=0, atol=0)
 
 
+def test_distances_are_kept_too(graph, tmp_path, monkeypatch):
+    tokenizer = GraphTokenizer(shortest_path=9, cache_folder=str(tmp_path))
+    first = tokenizer(graph).pairs["shortest_path"]
+    monkeypatch.setattr(encodings, "shortest_paths", None)  # any further computation would fail
+    assert torch.equal(tokenizer(graph).pairs["shortest_path"], first)
+
+
 def test_another_graph_or_width_is_another_entry(graph, tmp_path):
     GraphTokenizer(laplacian=2, cache_folder=str(tmp_path))(graph)
     GraphTokenizer(laplacian=3, cache_folder=str(tmp_path))(graph)

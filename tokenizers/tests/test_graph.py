@@ -122,6 +122,19 @@ def test_networkx_attributes_are_read():
         GraphTokenizer(node_features=1)(graph)
 
 
+def test_distances_go_from_the_column_to_the_row_along_edges():
+    one_way = {"n_nodes": 4, "edges": [[0, 1], [1, 2]]}
+    directed = GraphTokenizer(directed=True, shortest_path=5)(one_way).pairs["shortest_path"]
+    assert directed.tolist() == [[0, -1, -1, -1], [1, 0, -1, -1], [2, 1, 0, -1], [-1, -1, -1, 0]]
+    capped = GraphTokenizer(shortest_path=2)(nx.path_graph(5)).pairs["shortest_path"]
+    assert capped[0].tolist() == [0, 1, 2, 2, 2]
+
+
+def test_tokens_that_are_no_nodes_have_no_distances():
+    pairs = GraphTokenizer(shortest_path=3, virtual_node=True)(nx.path_graph(2)).pairs["shortest_path"]
+    assert pairs.tolist() == [[0, 1, -1], [1, 0, -1], [-1, -1, -1]]
+
+
 def test_degrees_are_counted_up_to_the_limit():
     tokenizer = GraphTokenizer(max_degree=3)
     assert tokenizer(nx.star_graph(5)).features["degree"].tolist() == [3, 1, 1, 1, 1, 1]

@@ -54,6 +54,7 @@ def test_packing_nothing_is_refused():
     [
         ({"positions": torch.zeros(3, 1)}, r"positions have shape \[3, 1\]; expected \[2, axes\]"),
         ({"features": {"degree": torch.zeros(1)}}, "feature 'degree' has 1 rows for 2 tokens"),
+        ({"pairs": {"distance": torch.zeros(2, 1)}}, r"pairs 'distance' have shape \[2, 1\] for 2 tokens"),
         ({"edges": torch.tensor([[0], [2]])}, r"edges point at tokens 0..2; the sample has tokens 0..1"),
         ({"edges": torch.tensor([[-1], [0]])}, r"edges point at tokens -1..0"),
         ({"edges": torch.zeros(3, 1, dtype=torch.int64)}, r"expected \[2, edges\]"),
