@@ -137,6 +137,8 @@ def test_second_ctrl_c_aborts_at_once_without_saving(regressor, make_loader, mak
 def test_signals_are_given_back_after_training(regressor, make_loader, make_trainer, tmp_path, fails):
     heard = []
     before = signal.signal(signal.SIGUSR1, lambda *_: heard.append("ours"))
+    # Shells start background jobs with SIGINT ignored, and a suite may be one.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         module = regressor()
         if fails:
@@ -150,6 +152,7 @@ def test_signals_are_given_back_after_training(regressor, make_loader, make_trai
             send(signal.SIGINT)
     finally:
         signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGINT, interrupt)
     assert heard == ["ours"]
 
 
