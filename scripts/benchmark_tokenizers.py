@@ -43,7 +43,7 @@ def standard_library() -> list[str]:
         try:
             texts.append(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
-            continue
+            print(f"left out, not UTF-8: {path.name}", file=sys.stderr)
     return texts
 
 

@@ -1,6 +1,7 @@
 """Coordinates of tokens as vectors to add to the tokens."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -13,7 +14,7 @@ from omniformer.core.frequencies import Frequencies
 from omniformer.core.init import linear_
 
 
-class Position(nn.Module):
+class Position(nn.Module, ABC):
     """Turns coordinates into vectors that an embedder adds to its tokens.
 
     A subclass implements `encode`.
@@ -43,9 +44,9 @@ class Position(nn.Module):
             )
         return self.encode(positions)
 
+    @abstractmethod
     def encode(self, positions: Tensor) -> Tensor:
         """The vectors, once it is sure that the number of axes is right."""
-        raise NotImplementedError
 
 
 class NoPositions(Position):
@@ -57,7 +58,11 @@ class NoPositions(Position):
     """
 
     def forward(self, positions: Tensor) -> Tensor:
-        """Zeros for any positions."""
+        """Zeros for any positions, whatever their number of axes."""
+        return self.encode(positions)
+
+    def encode(self, positions: Tensor) -> Tensor:
+        """Zeros."""
         return torch.zeros(len(positions), self.d_model, device=positions.device)
 
 
