@@ -1,7 +1,7 @@
 """What travels from the data to the model: one sample, and many samples as one batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from omniformer_tokenizers import Movable, Packed, Tokens, pack
@@ -18,6 +18,7 @@ class Sample:
         targets: what to predict of the sample as a whole, by name.
         token_targets: what to predict of each token, by name; one row for each token of all pieces together.
         prefix: how many leading tokens the rule `Prefix` lets the whole sample read.
+        answer: pieces of what a model is to write of its own, given the others: a translation, a caption, an image.
 
     Raises:
         ValueError: a token target has another number of rows than the pieces have tokens.
@@ -25,6 +26,7 @@ class Sample:
 
     id: str
     pieces: Sequence[Tokens]
+    answer: Sequence[Tokens] = ()
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     token_targets: Mapping[str, Tensor] = field(default_factory=dict)
     prefix: int = 0
@@ -37,8 +39,13 @@ class Sample:
                 )
 
     def __len__(self) -> int:
-        """The number of tokens."""
+        """The number of tokens of its pieces."""
         return sum(len(piece) for piece in self.pieces)
+
+    @property
+    def n_tokens(self) -> int:
+        """The number of tokens of its pieces and its answer: what it costs."""
+        return len(self) + sum(len(piece) for piece in self.answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,22 +54,25 @@ class Batch(Movable):
 
     A sample's sequence is its pieces one after the other; the batch's sequence is its samples one after the other. The
     tokens of one modality lie together in `parts`, so that one embedder call serves them all, and `places` interleaves
-    the results. `Batch` is made by `collate`.
+    the results. What the samples are to answer is a batch of its own, `answer`. `Batch` is made by `collate`.
 
     Shapes:
-        lengths int64 `[samples]`, on the host: tokens of each sample, all modalities together; `places[modality]` int64
-        `[tokens of that modality]`; targets `[samples, ...]`; token_targets `[tokens, ...]`.
+        lengths int64 `[samples]`, on the host: tokens of each sample, all modalities together; `counts[modality]` the
+        same for one modality; `places[modality]` int64 `[tokens of that modality]`; targets `[samples, ...]`;
+        token_targets `[tokens, ...]`.
     """
 
     parts: Mapping[str, Packed]
     places: Mapping[str, Tensor]
     lengths: Tensor
+    counts: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
     token_targets: Mapping[str, Tensor]
     ids: tuple[str, ...]
     prefix: Tensor
+    answer: "Batch | None" = None
 
-    _host_only = ("lengths", "ids")
+    _host_only = ("lengths", "counts", "ids")
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -70,15 +80,46 @@ class Batch(Movable):
 
     @property
     def n_tokens(self) -> int:
-        """The number of tokens, all samples and modalities together."""
-        return int(self.lengths.sum())
+        """The number of tokens, all samples and modalities together, those of the answers included: what it costs."""
+        return int(self.lengths.sum()) + (self.answer.n_tokens if self.answer is not None else 0)
+
+    def select(self, *modalities: str) -> "Batch":
+        """The same samples with their tokens of some modalities only, as if they had no others.
+
+        Samples without any stay, with zero tokens; answers are left out.
+
+        Example:
+            >>> import torch
+            >>> word = Tokens(values=torch.tensor([7, 9]), positions=torch.zeros(2, 1), modality="text")
+            >>> frame = Tokens(values=torch.zeros(3, 4), positions=torch.zeros(3, 1), modality="audio")
+            >>> batch = collate([Sample(id="a", pieces=[word, frame]), Sample(id="b", pieces=[frame])])
+            >>> batch.select("text").lengths.tolist(), batch.select("audio").places["audio"].tolist()
+            ([2, 0], [0, 1, 2, 3, 4, 5])
+        """
+        chosen = [name for name in self.parts if name in modalities]
+        lengths = sum((self.counts[name] for name in chosen), start=torch.zeros_like(self.lengths))
+        kept = self.prefix.new_zeros(int(self.lengths.sum()), dtype=torch.bool)
+        for name in chosen:
+            kept[self.places[name]] = True
+        place = kept.cumsum(0) - 1
+        return replace(
+            self,
+            parts={name: self.parts[name] for name in chosen},
+            places={name: place[self.places[name]] for name in chosen},
+            lengths=lengths,
+            counts={name: self.counts[name] for name in chosen},
+            token_targets={name: rows[kept] for name, rows in self.token_targets.items()},
+            prefix=torch.minimum(self.prefix, lengths.to(self.prefix.device)),
+            answer=None,
+        )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Packs samples into a `Batch`.
 
     Raises:
-        ValueError: there is no sample, or samples differ in the names or shapes of their targets; names the sample.
+        ValueError: there is no sample, samples differ in the names or shapes of their targets, or only some have an
+            answer; names the sample.
 
     Example:
         >>> import torch
@@ -91,21 +132,38 @@ def collate(samples: Sequence[Sample]) -> Batch:
         raise ValueError("collate() received no samples")
     by_modality: dict[str, list[Tokens]] = {}
     places: dict[str, list[Tensor]] = {}
+    counts: dict[str, list[int]] = {}
     start = 0
-    for sample in samples:
+    for i, sample in enumerate(samples):
         for piece in sample.pieces:
             by_modality.setdefault(piece.modality, []).append(piece)
             places.setdefault(piece.modality, []).append(torch.arange(start, start + len(piece)))
+            counts.setdefault(piece.modality, [0] * len(samples))[i] += len(piece)
             start += len(piece)
     return Batch(
         parts={modality: pack(pieces) for modality, pieces in by_modality.items()},
         places={modality: torch.cat(chunks) for modality, chunks in places.items()},
         lengths=torch.tensor([len(sample) for sample in samples]),
+        counts={modality: torch.tensor(rows) for modality, rows in counts.items()},
         targets={name: torch.stack(rows) for name, rows in _aligned(samples, "targets").items()},
         token_targets={name: torch.cat(rows) for name, rows in _aligned(samples, "token_targets").items()},
         ids=tuple(sample.id for sample in samples),
         prefix=torch.tensor([sample.prefix for sample in samples]),
+        answer=_answers(samples),
     )
+
+
+def _answers(samples: Sequence[Sample]) -> Batch | None:
+    """The answers as a batch, where every sample has one."""
+    answered = [bool(sample.answer) for sample in samples]
+    if not any(answered):
+        return None
+    if not all(answered):
+        with_one, without = samples[answered.index(True)], samples[answered.index(False)]
+        raise ValueError(
+            f"sample {without.id!r} has no answer, sample {with_one.id!r} has one; samples of one batch need the same"
+        )
+    return collate([Sample(id=sample.id, pieces=sample.answer) for sample in samples])
 
 
 def _aligned(samples: Sequence[Sample], which: str) -> dict[str, list[Tensor]]:

@@ -1,6 +1,7 @@
 """Embedders, one shared core, heads: one class, one forward."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from omniformer_tokenizers import Packed
@@ -8,7 +9,9 @@ from torch import Tensor, nn
 
 from omniformer.batch import Batch
 from omniformer.core.cache import KVCache
+from omniformer.core.joining import join
 from omniformer.core.layout import Layout
+from omniformer.core.memory import Memory
 from omniformer.core.rules import Full, Rule
 from omniformer.embedders.ids import IdEmbedder
 from omniformer.heads.head import Head
@@ -18,10 +21,12 @@ from omniformer.heads.next_token import NextTokenHead
 class OmniFormer(nn.Module):
     """One transformer core that reads any mixture of modalities and serves any number of heads.
 
-    Every modality has an embedder, every task a head and a rule; all of them share the core's weights.
+    Every modality has an embedder, every task a head and a rule; all of them share the core's weights. `encode` reads
+    what samples are given, `decode` also what they answer.
 
     Args:
-        core: the shared transformer, called with tokens, layout and rule; has `d_model`.
+        core: the shared transformer, called with tokens, layout and rule; has `d_model`. An `EncoderDecoder` reads with
+            its encoder and writes with its decoder.
         embedders: by modality.
         heads: by name of task.
         rules: by name of task, who may attend to whom; everybody where none is given.
@@ -105,7 +110,91 @@ class OmniFormer(nn.Module):
         x, layout = self.embed(batch)
         if stages is not None:
             stages["embedded"] = x
-        return self.core(x, layout, self.rule(head), losses=losses, stages=stages), layout
+        return self.reader(x, layout, self.rule(head), losses=losses, stages=stages), layout
+
+    def decode(
+        self,
+        batch: Batch,
+        head: str,
+        *,
+        memory: Memory | None = None,
+        condition: Tensor | None = None,
+        cache: KVCache | None = None,
+        losses: dict[str, Tensor] | None = None,
+        stages: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Layout]:
+        """The core's output for every token of the answers, which read what their samples are given.
+
+        A core with cross-attention (`CrossBlock`, `GatedCrossBlock`, `RecurrentDecoder`) reads the given pieces as a
+        memory; any other core reads one sequence a sample, the given pieces first: they are what the rule `Prefix`
+        lets everybody see ([Raffel et al. 2020](https://arxiv.org/abs/1910.10683), 3.2.1).
+
+        Args:
+            memory: what the answers read, where the caller has it; else `memory(batch)`.
+            condition: one vector for each sample, for a core with `AdaptiveNorm`.
+            cache: filled with keys and values, so that `advance` can go on.
+            losses: filled, when given, with the core's own losses by name.
+            stages: filled, when given, with named intermediate outputs, for probing.
+
+        Shapes:
+            condition `[samples, d_condition]` → `[answer tokens, d_model]`, and the layout that says which token is
+            whose.
+
+        Raises:
+            ValueError: the samples have no answer.
+        """
+        if batch.answer is None:
+            raise ValueError(f"samples {', '.join(map(repr, batch.ids[:3]))} have no answer to predict")
+        shared = {"condition": condition, "cache": cache, "losses": losses, "stages": stages}
+        shared = {name: value for name, value in shared.items() if value is not None}
+        if self.writer.reads_memory:
+            memory = self.memory(batch) if memory is None else memory
+            x, layout = self.embed(batch.answer)
+            new = layout if cache is None else _announced(layout, cache)
+            return self.writer(x, new, self.rule(head), memory=memory, **shared), layout
+        given, first = self.embed(batch)
+        written, second = self.embed(_behind(batch, batch.answer))
+        joined = join(first, second)
+        new = joined.layout if cache is None else _announced(joined.layout, cache)
+        x = self.writer(joined.tokens(given, written), new, self.rule(head), **shared)
+        return x[joined.second], second
+
+    def memory(self, batch: Batch) -> Memory:
+        """What samples are given, for cross-attention to read: through the encoder where the core has one, else as the
+        embedders make it ([Alayrac et al. 2022](https://arxiv.org/abs/2204.14198) freeze what comes after them).
+        """
+        x, layout = self.embed(batch)
+        return Memory(x=self.reader(x, layout) if self.reader is not self.writer else x, layout=layout)
+
+    def advance(self, ids: Tensor, positions: Tensor, cache: KVCache, head: str) -> Tensor:
+        """Scores of the next id after one more token of each sample: a step of decoding behind `decode(cache=...)`.
+
+        Shapes:
+            ids int64 `[samples]`, positions `[samples, axes]` → `[samples, vocab_size]`.
+        """
+        reader = self.heads[head]
+        assert isinstance(reader, NextTokenHead)
+        lengths = torch.ones(len(ids), dtype=torch.long)
+        packed = Packed(values=ids, positions=positions, modality=reader.modality, lengths=lengths)
+        x = self.embedders[reader.modality](packed)
+        known = cache.seen.positions
+        axes = positions.shape[1] if known is None else known.shape[1]
+        new, _ = cache.extend(
+            lengths,
+            positions=nn.functional.pad(positions, (0, axes - positions.shape[1])),
+            modality=torch.full_like(ids, self.modalities[reader.modality]),
+        )
+        return reader(self.writer(x, new, self.rule(head), cache=cache), new)
+
+    @property
+    def reader(self) -> nn.Module:
+        """The transformer that reads what samples are given: the core, or the encoder of a pair."""
+        return getattr(self.core, "encoder", self.core)
+
+    @property
+    def writer(self) -> nn.Module:
+        """The transformer that writes answers: the core, or the decoder of a pair."""
+        return getattr(self.core, "decoder", self.core)
 
     def rule(self, head: str | None) -> Rule:
         """Who may attend to whom under a head."""
@@ -144,7 +233,7 @@ class OmniFormer(nn.Module):
         """Lengths, coordinates and edges of a batch, in sequence order."""
         device = next(self.parameters()).device
         axes = max((part.positions.shape[1] for part in batch.parts.values()), default=1)
-        n_tokens = batch.n_tokens
+        n_tokens = int(batch.lengths.sum())
         positions = torch.zeros(n_tokens, max(axes, 1), device=device)
         modality = torch.zeros(n_tokens, dtype=torch.long, device=device)
         edges, edge_features = [], []
@@ -168,22 +257,27 @@ class OmniFormer(nn.Module):
             device=device,
         )
 
-    def continue_with(self, ids: Tensor, lengths: Tensor, cache: KVCache, head: str) -> Tensor:
-        """Logits of the next id after each sample's new tokens, given the earlier ones in a cache: one decoding step.
-
-        Shapes:
-            ids int64 `[new tokens]`, lengths int64 `[samples]` new tokens of each → `[samples, vocab_size]`.
-        """
-        reader = self.heads[head]
-        assert isinstance(reader, NextTokenHead)
-        new, _ = cache.extend(lengths)
-        packed = Packed(values=ids, positions=new.index[:, None].float(), modality=reader.modality, lengths=lengths)
-        x = self.core(self.embedders[reader.modality](packed), new, self.rule(head), cache=cache)
-        return reader(x[new.offsets[1:] - 1], new)
-
     def _no_tokens(self) -> Tensor:
         parameter = next(self.parameters())
-        return parameter.new_zeros(0, self.core.d_model)  # pyright: ignore[reportCallIssue,reportArgumentType]
+        return parameter.new_zeros(0, self.reader.d_model)  # pyright: ignore[reportCallIssue,reportArgumentType]
+
+
+def _announced(layout: Layout, cache: KVCache) -> Layout:
+    """The same tokens as new ones of a cache."""
+    new, _ = cache.extend(layout.lengths, positions=layout.positions, prefix=layout.prefix, modality=layout.modality)
+    return new
+
+
+def _behind(batch: Batch, answer: Batch) -> Batch:
+    """The answers with coordinates that go on where tokens of the same modality that come before have ended."""
+    moved = {}
+    for name, part in answer.parts.items():
+        before = batch.counts.get(name)
+        if before is None or part.positions.shape[1] != 1:
+            continue
+        shift = torch.repeat_interleave(before, answer.counts[name]).to(part.positions)
+        moved[name] = replace(part, positions=part.positions + shift[:, None])
+    return replace(answer, parts={**answer.parts, **moved})
 
 
 def _pairs(batch: Batch) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ def recipe(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[s
         ConfigError: two members give one modality different embedders or vocabularies.
     """
     result: Node = {"core": config["core"], "embedders": {}, "heads": {}, "rules": {}}
-    width = {"d_model": config["core"]["d_model"]}
+    width = {"d_model": _width(config["core"])}
     for name, member in members(config).items():
         modalities = list(facts[name])
         for modality, node in by_modality(member["embedder"], modalities).items():
@@ -81,6 +81,16 @@ def build_model(recipe: Mapping[str, Any]) -> OmniFormer:
         heads={name: build(part["node"], f"heads.{name}", **part["facts"]) for name, part in recipe["heads"].items()},
         rules={name: build(node, f"rules.{name}") for name, node in recipe["rules"].items()},
     )
+
+
+def _width(core: Node) -> int:
+    """The width of a core: its own, or that of the transformer inside it that writes or reads."""
+    if core.get("d_model") is not None:
+        return core["d_model"]
+    for part in ("decoder", "encoder", "core"):
+        if isinstance(core.get(part), dict):
+            return _width(core[part])
+    raise ConfigError([f"core.d_model is not set; {core.get('_target_')} needs one, or a part that has one"])
 
 
 def _relevant(facts: Mapping[str, Any]) -> Node:

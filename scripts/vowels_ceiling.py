@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omniformer.data.source import Split
-from omniformer.data.vowels import SAMPLE_RATE, Vowels
+from omniformer.data.sets.vowels import SAMPLE_RATE, Vowels
 
 Floats = NDArray[np.float64]
 

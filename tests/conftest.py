@@ -1,5 +1,19 @@
-"""One thread: the small tensors of tests lose more to threads than they gain."""
+"""One thread: the small tensors of tests lose more to threads than they gain. And where real data sets lie."""
 
+import os
+from pathlib import Path
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets: `OMNIFORMER_DATA`, or `shared/data` beside the checkout; skips without one."""
+    given = os.environ.get("OMNIFORMER_DATA")
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the real data sets; name their folder in OMNIFORMER_DATA")
+    return folder

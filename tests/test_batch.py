@@ -69,3 +69,32 @@ def test_a_token_target_must_have_a_row_for_each_token():
 def test_no_samples_is_an_error():
     with pytest.raises(ValueError, match="no samples"):
         collate([])
+
+
+def test_a_selection_equals_a_batch_that_never_had_the_other_modalities():
+    word = Tokens(values=torch.tensor([7, 9]), positions=torch.zeros(2, 1), modality="text")
+    frame = Tokens(values=torch.ones(3, 4), positions=torch.zeros(3, 1), modality="audio")
+    pieces = [[word, frame, word], [frame], [], [word]]
+    samples = [
+        Sample(id=str(i), pieces=p, token_targets={"n": torch.arange(sum(map(len, p)))}) for i, p in enumerate(pieces)
+    ]
+    batch = collate(samples)
+    for name in ("text", "audio"):
+        only = [[piece for piece in p if piece.modality == name] for p in pieces]
+        expected = collate([Sample(id=str(i), pieces=p) for i, p in enumerate(only)])
+        selected = batch.select(name)
+        assert list(selected.parts) == [name]
+        assert torch.equal(selected.lengths, expected.lengths)
+        assert torch.equal(selected.places[name], expected.places[name])
+        assert torch.equal(selected.token_targets["n"], batch.token_targets["n"][batch.places[name]])
+    assert batch.select("video").lengths.tolist() == [0, 0, 0, 0]
+
+
+def test_answers_travel_as_a_batch_of_their_own():
+    word = Tokens(values=torch.tensor([7, 9]), positions=torch.zeros(2, 1), modality="text")
+    batch = collate([Sample(id="a", pieces=[word], answer=[word]), Sample(id="b", pieces=[], answer=[word])])
+    assert batch.answer.lengths.tolist() == [2, 2] and batch.answer.ids == ("a", "b")
+    assert batch.n_tokens == 6
+    assert batch.to("cpu").answer.n_tokens == 4
+    with pytest.raises(ValueError, match="sample 'b' has no answer, sample 'a' has one"):
+        collate([Sample(id="a", pieces=[], answer=[word]), Sample(id="b", pieces=[word])])

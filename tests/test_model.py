@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -7,6 +8,9 @@ from hypothesis import strategies as st
 from omniformer_tokenizers import GraphTokenizer, Tokens
 
 from omniformer.batch import Sample, collate
+from omniformer.core.block import CrossBlock
+from omniformer.core.cache import KVCache
+from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.rules import Causal, Neighbours, Prefix, Self
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
@@ -128,16 +132,73 @@ def test_next_token_head_shares_the_embedders_table():
     assert model.heads["lm"].ids.weight is model.embedders["text"].table.weight
 
 
-def test_cached_decoding_equals_the_full_pass():
-    from omniformer.core.cache import KVCache
+PAIRS = [
+    Sample(id="a", pieces=[image(2, 2, 0), text(4, 5)], answer=[text(0, 6, 7, 8)]),
+    Sample(id="b", pieces=[], answer=[text(0, 3)]),
+    Sample(id="c", pieces=[text(9)], answer=[text(0, 1, 2)]),
+]
 
+
+def two_cores() -> list[OmniFormer]:
+    """A model whose one core reads question and answer as one sequence, and one with an encoder and a decoder."""
+    one, two = make_model(), make_model()
+    torch.manual_seed(1)
+    sizes = {"d_model": D_MODEL, "n_layers": 2, "n_heads": 2, "init_std": 0.2}
+    two.core = EncoderDecoder(encoder=Transformer(**sizes), decoder=Transformer(**sizes, block=CrossBlock))
+    return [one.eval(), two.eval()]
+
+
+def shifted(tokens: Tokens, by: int) -> Tokens:
+    return replace(tokens, positions=tokens.positions + by)
+
+
+def test_an_answer_behind_what_is_given_equals_one_sequence():
     model = make_model()
-    ids = torch.tensor([3, 1, 4, 1, 5, 9, 2])
-    full = model(collate([Sample(id="a", pieces=[text(*ids.tolist())])]), "lm")
-    cache = KVCache(n_layers=2, n_samples=1)
-    for start, stop in ((0, 3), (3, 4), (4, 6), (6, 7)):
-        logits = model.continue_with(ids[start:stop], torch.tensor([stop - start]), cache, "lm")
-        torch.testing.assert_close(logits[0], full[stop - 1], rtol=1e-5, atol=1e-5)
+    answered, _ = model.decode(collate(PAIRS), "prefix")
+    whole = [
+        Sample(id="a", pieces=[image(2, 2, 0), text(4, 5), shifted(text(0, 6, 7, 8), 2)], prefix=6),
+        Sample(id="b", pieces=[text(0, 3)], prefix=0),
+        Sample(id="c", pieces=[text(9), shifted(text(0, 1, 2), 1)], prefix=1),
+    ]
+    x, layout = model.encode(collate(whole), "prefix")
+    ends = layout.offsets.tolist()
+    expected = [x[ends[i] + sample.prefix : ends[i + 1]] for i, sample in enumerate(whole)]
+    torch.testing.assert_close(answered, torch.cat(expected), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["one core", "encoder and decoder"])
+def test_an_answer_does_not_depend_on_its_own_future_but_on_everything_that_is_given(which):
+    model = two_cores()[which]
+    out, layout = model.decode(collate(PAIRS), "prefix")
+    later = [Sample(id="a", pieces=PAIRS[0].pieces, answer=[text(0, 6, 7, 9)]), *PAIRS[1:]]
+    changed, _ = model.decode(collate(later), "prefix")
+    assert torch.equal(out[:3], changed[:3]) and not torch.equal(out[3], changed[3])
+    other = [Sample(id="a", pieces=[image(2, 2, 1), text(4, 5)], answer=PAIRS[0].answer), *PAIRS[1:]]
+    changed, _ = model.decode(collate(other), "prefix")
+    assert not torch.isclose(out[:4], changed[:4]).all(1).any()
+    assert torch.equal(out[4:], changed[4:])
+    assert layout.lengths.tolist() == [4, 2, 3]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["one core", "encoder and decoder"])
+def test_answers_written_step_by_step_over_a_cache_equal_one_pass(which):
+    model = two_cores()[which]
+    head = model.heads["prefix"]
+    x, layout = model.decode(collate(PAIRS), "prefix")
+    full = head(x, layout)
+    begun = [Sample(id=s.id, pieces=s.pieces, answer=[text(*s.answer[0].values[:1].tolist())]) for s in PAIRS]
+    cache = KVCache(n_layers=2, n_samples=3)
+    x, layout = model.decode(collate(begun), "prefix", cache=cache)
+    torch.testing.assert_close(head(x, layout), full[[0, 4, 6]], rtol=1e-5, atol=1e-5)
+    # Text that was given before moves the coordinates of the answer in a joint sequence, not in one of its own.
+    start = torch.tensor([2.0, 0.0, 1.0]) * (1 - which)
+    logits = model.advance(torch.tensor([6, 3, 1]), start[:, None] + 1, cache, "prefix")
+    torch.testing.assert_close(logits, full[[1, 5, 7]], rtol=1e-5, atol=1e-5)
+
+
+def test_samples_without_an_answer_are_named():
+    with pytest.raises(ValueError, match="'z' have no answer"):
+        make_model().decode(collate([Sample(id="z", pieces=[text(1)])]), "lm")
 
 
 def test_every_parameter_gets_a_gradient_from_a_batch_that_lacks_a_modality():

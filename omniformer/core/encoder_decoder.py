@@ -39,6 +39,7 @@ class EncoderDecoder(nn.Module):
         if not decoder.reads_memory:
             raise ValueError("the decoder has no cross-attention; build it with block=CrossBlock")
         self.encoder, self.decoder = encoder, decoder
+        self.d_model, self.n_layers = decoder.d_model, decoder.n_layers
 
     def forward(
         self,

@@ -7,29 +7,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from omniformer.data.atlas import GraphAtlas as GraphAtlas
     from omniformer.data.audio_folder import AudioFolder as AudioFolder
     from omniformer.data.augment import AudioJitter as AudioJitter
     from omniformer.data.augment import ImageJitter as ImageJitter
     from omniformer.data.blocks import Blocks as Blocks
     from omniformer.data.compression import conditional_bz2_bits_per_byte as conditional_bz2_bits_per_byte
-    from omniformer.data.digits import Digits as Digits
     from omniformer.data.image_folder import ImageFolder as ImageFolder
-    from omniformer.data.karate import KarateClub as KarateClub
     from omniformer.data.mixture import MixtureLoader as MixtureLoader
     from omniformer.data.module import OmniDataModule as OmniDataModule
     from omniformer.data.pyg_dataset import PyGDataset as PyGDataset
-    from omniformer.data.python_topics import PythonTopics as PythonTopics
     from omniformer.data.random import generator as generator
     from omniformer.data.samples import Arrangement as Arrangement
     from omniformer.data.samples import SampleError as SampleError
     from omniformer.data.samples import Samples as Samples
+    from omniformer.data.sets.atlas import GraphAtlas as GraphAtlas
+    from omniformer.data.sets.digits import Digits as Digits
+    from omniformer.data.sets.karate import KarateClub as KarateClub
+    from omniformer.data.sets.python_topics import PythonTopics as PythonTopics
+    from omniformer.data.sets.stdlib_code import StdlibCode as StdlibCode
+    from omniformer.data.sets.vowels import Vowels as Vowels
     from omniformer.data.source import Raw as Raw
     from omniformer.data.source import Source as Source
-    from omniformer.data.stdlib_code import StdlibCode as StdlibCode
     from omniformer.data.stream import Stream as Stream
     from omniformer.data.text_files import TextFiles as TextFiles
-    from omniformer.data.vowels import Vowels as Vowels
 
 # Public surface in reading order: what a data set is, how it is fed, the embedded sets, readers for one's own.
 _WHERE = {
@@ -45,12 +45,12 @@ _WHERE = {
     "generator": "random",
     "ImageJitter": "augment",
     "AudioJitter": "augment",
-    "Digits": "digits",
-    "PythonTopics": "python_topics",
-    "StdlibCode": "stdlib_code",
-    "Vowels": "vowels",
-    "GraphAtlas": "atlas",
-    "KarateClub": "karate",
+    "Digits": "sets.digits",
+    "PythonTopics": "sets.python_topics",
+    "StdlibCode": "sets.stdlib_code",
+    "Vowels": "sets.vowels",
+    "GraphAtlas": "sets.atlas",
+    "KarateClub": "sets.karate",
     "ImageFolder": "image_folder",
     "TextFiles": "text_files",
     "AudioFolder": "audio_folder",

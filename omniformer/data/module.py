@@ -73,7 +73,9 @@ class OmniDataModule(LightningDataModule):
             for modality, tokenizer in self.tokenizers[name].items():
                 if not tokenizer.fitted:
                     raws = stream.source.split("train")
-                    tokenizer.fit(raw.contents[modality] for raw in raws if modality in raw.contents)
+                    tokenizer.fit(
+                        part[modality] for raw in raws for part in (raw.contents, raw.answer) if modality in part
+                    )
 
     def facts(self, name: str, modality: str | None = None) -> dict[str, Any]:
         """What a model must know of a data set: the facts of its source and of its tokenizer.

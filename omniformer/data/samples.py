@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Tokenizer, Tokens
+from omniformer_tokenizers import Tokenizer, Tokens, framed
 
 from omniformer.batch import Sample
 from omniformer.data.random import generator
@@ -38,8 +39,8 @@ class Samples(ABC):
         """The id of an example, without making it."""
 
     def length(self, index: int) -> int:
-        """Tokens of an example; makes it as epoch 0 sees it unless a subclass knows better."""
-        return len(self(0, index))
+        """Tokens of an example, answer included; makes it as epoch 0 sees it unless a subclass knows better."""
+        return self(0, index).n_tokens
 
     def lengths(self, *, skip: bool = False) -> list[int]:
         """Tokens of each example, found out once and kept.
@@ -86,14 +87,21 @@ class Arrangement(ABC):
 class EachRaw(Samples):
     """One example for each raw sample: every modality it has goes through its tokenizer, in the order of its contents.
 
+    Tokens of answers that are ids stand between the ids with which a model begins and ends to write.
+
     Args:
         raws: the raw samples.
-        tokenizers: by modality; every modality of the raw samples needs one.
+        tokenizers: by modality; every modality of the raw samples needs one. Tokens get the modality's name, whatever
+            the tokenizer calls them.
         name: the name of the data set, for messages.
         seed: the seed of the run.
         augment: by modality, what changes the raw content at random, keyed by (seed, epoch, sample id).
         augment_tokens: the same for the tokens.
         cache: keep the tokens of every example in memory once made. Each worker keeps its own.
+        answer: the modality that a model is to write instead of being given it: a caption, a picture. None leaves
+            contents and answers as the raw samples have them.
+        drop: how likely each modality is left out of an example, keyed like `augment`; at least one always stays
+            ([Neverova et al. 2016](https://arxiv.org/abs/1501.00102), ModDrop).
     """
 
     def __init__(
@@ -106,6 +114,8 @@ class EachRaw(Samples):
         augment: Mapping[str, Augment] | None = None,
         augment_tokens: Mapping[str, Augment] | None = None,
         cache: bool = False,
+        answer: str | None = None,
+        drop: float = 0.0,
     ) -> None:
         self.raws = raws
         self.tokenizers = tokenizers
@@ -114,7 +124,9 @@ class EachRaw(Samples):
         self.augment = augment or {}
         self.augment_tokens = augment_tokens or {}
         self.cache = cache
-        self._kept: dict[int, Mapping[str, Tokens]] = {}
+        self.answer = answer
+        self.drop = drop
+        self._kept: dict[int, tuple[dict[str, Tokens], dict[str, Tokens]]] = {}
 
     def __len__(self) -> int:
         return len(self.raws)
@@ -127,31 +139,60 @@ class EachRaw(Samples):
         """One example as epoch `epoch` sees it."""
         raw = self.raws[index]
         try:
-            pieces = self._kept.get(index) or self._tokenize(raw, epoch)
+            given, written = self._kept.get(index) or self._tokenize(raw, epoch)
             if self.cache and not self.augment:
-                self._kept[index] = pieces
-            pieces = {modality: self._vary(modality, piece, raw.id, epoch) for modality, piece in pieces.items()}
+                self._kept[index] = given, written
+            given = {modality: self._vary(modality, piece, raw.id, epoch) for modality, piece in given.items()}
             return Sample(
-                id=raw.id, pieces=tuple(pieces.values()), targets=raw.targets, token_targets=raw.token_targets
+                id=raw.id,
+                pieces=tuple(given[modality] for modality in self._present(list(given), raw.id, epoch)),
+                answer=tuple(written.values()),
+                targets=raw.targets,
+                token_targets=raw.token_targets,
             )
         except (ValueError, TypeError, OSError, EOFError) as error:
             raise SampleError(f"sample {raw.id!r} of {self.name}: {error}") from error
 
-    def _tokenize(self, raw: Raw, epoch: int) -> dict[str, Tokens]:
-        pieces = {}
-        for modality, content in raw.contents.items():
-            if modality not in self.tokenizers:
-                raise KeyError(
-                    f"{self.name} holds {modality!r}, but there are tokenizers only for {sorted(self.tokenizers)}; "
-                    f"add a tokenizer for {modality!r}"
-                )
-            if modality in self.augment:
-                content = self.augment[modality](content, generator(self.seed, epoch, raw.id, f"augment {modality}"))
-            pieces[modality] = self.tokenizers[modality](content)
-        return pieces
+    def _tokenize(self, raw: Raw, epoch: int) -> tuple[dict[str, Tokens], dict[str, Tokens]]:
+        """What is given and what is to be written, by modality."""
+        contents, answer = dict(raw.contents), dict(raw.answer)
+        if self.answer is not None and self.answer not in answer:
+            if self.answer not in contents:
+                raise ValueError(f"has no {self.answer!r} to be the answer, only {sorted(contents)}")
+            answer[self.answer] = contents.pop(self.answer)
+        given = {modality: self._tokens(modality, content, raw, epoch) for modality, content in contents.items()}
+        written = {}
+        for modality, content in answer.items():
+            tokens = self._tokens(modality, content, raw, epoch)
+            if not len(tokens):
+                raise ValueError(f"the answer {content!r} has no tokens; there is nothing to learn from it")
+            tokenizer = self.tokenizers[modality]
+            written[modality] = framed(tokens, start=tokenizer.start, stop=tokenizer.stop)
+        return given, written
+
+    def _tokens(self, modality: str, content: Any, raw: Raw, epoch: int) -> Tokens:
+        if modality not in self.tokenizers:
+            raise KeyError(
+                f"{self.name} holds {modality!r}, but there are tokenizers only for {sorted(self.tokenizers)}; "
+                f"add a tokenizer for {modality!r}"
+            )
+        if modality in self.augment:
+            content = self.augment[modality](content, generator(self.seed, epoch, raw.id, f"augment {modality}"))
+        tokens = self.tokenizers[modality](content)
+        return tokens if tokens.modality == modality else replace(tokens, modality=modality)
 
     def _vary(self, modality: str, piece: Tokens, sample_id: str, epoch: int) -> Tokens:
         if modality not in self.augment_tokens:
             return piece
         chance = generator(self.seed, epoch, sample_id, f"augment tokens of {modality}")
         return self.augment_tokens[modality](piece, chance)
+
+    def _present(self, modalities: list[str], sample_id: str, epoch: int) -> list[str]:
+        """The modalities that this example keeps."""
+        if not self.drop or len(modalities) < 2:
+            return modalities
+        chance = generator(self.seed, epoch, sample_id, "drop modalities")
+        kept = (torch.rand(len(modalities), generator=chance) >= self.drop).tolist()
+        if not any(kept):
+            kept[int(torch.randint(len(modalities), (), generator=chance))] = True
+        return [modality for modality, stays in zip(modalities, kept, strict=True) if stays]

@@ -20,6 +20,8 @@ class Raw:
         id: names the sample in messages and keys its randomness; unique and stable within the source.
         contents: what the tokenizer of each modality takes: a string, an image, a waveform, a graph, a path to one.
             Their order is the order of the pieces in the sequence; a modality that is missing is left out.
+        answer: what a model is to write of its own, given the contents, by modality in the same way: the translation,
+            the caption, the words that were spoken. Empty where there is nothing to write.
         targets: what to predict of the sample as a whole: `label` int64 `[]`, `labels` float32 `[n_labels]`, `value`
             float32.
         token_targets: what to predict of each token: `label` int64 `[tokens]`, and `mask` bool `[tokens]`, True where
@@ -28,6 +30,7 @@ class Raw:
 
     id: str
     contents: Mapping[str, Any]
+    answer: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     token_targets: Mapping[str, Tensor] = field(default_factory=dict)
 

@@ -19,6 +19,10 @@ class Stream:
         augment: what varies a raw content at random, in training only: one for all modalities, or one by modality.
             Called with the content and a generator keyed by (seed, epoch, sample id).
         augment_tokens: the same for the tokens that the tokenizer makes, for example SpecAugment.
+        answer: the modality that a model is to write, given the others: `text` for captions, `vision` for pictures.
+            None leaves contents and answers as the source has them.
+        drop: how likely each modality is left out of a training sample, so that a model learns to do without any of
+            them; one always stays.
         batch_size: samples in a step, all ranks together; None leaves the limit to `tokens_per_batch`.
         tokens_per_batch: the most tokens in a step, all ranks together; a batch ends at whichever limit comes first.
         weight: the share of a mixture's steps in which this data set takes part, above 0 and at most 1.
@@ -33,7 +37,7 @@ class Stream:
         ValueError: a number is out of its range, or an argument would have no effect beside another.
 
     Example:
-        >>> from omniformer.data.digits import Digits
+        >>> from omniformer.data.sets.digits import Digits
         >>> Stream(source=Digits(), batch_size=32).limits.batch_size
         32
     """
@@ -45,6 +49,8 @@ class Stream:
         arrange: Arrangement | None = None,
         augment: Augment | dict[str, Augment] | None = None,
         augment_tokens: Augment | dict[str, Augment] | None = None,
+        answer: str | None = None,
+        drop: float = 0.0,
         batch_size: int | None = 64,
         tokens_per_batch: int | None = None,
         weight: float = 1.0,
@@ -68,9 +74,12 @@ class Stream:
             raise ValueError(f"on_error={on_error!r} is not known; choose 'raise' or 'skip'")
         if not 0 <= max_bad_fraction <= 1:
             raise ValueError(f"max_bad_fraction={max_bad_fraction} must be in 0..1")
-        if arrange is not None and (augment is not None or augment_tokens is not None or cache):
+        if not 0 <= drop < 1:
+            raise ValueError(f"drop={drop} must be at least 0 and below 1")
+        if arrange is not None and (augment is not None or augment_tokens is not None or cache or answer or drop):
             raise ValueError(
-                "augment, augment_tokens and cache change single samples; with arrange they have no effect"
+                "augment, augment_tokens, cache, answer and drop are about single samples; with arrange they have no "
+                "effect"
             )
         if cache and augment is not None:
             raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
@@ -78,6 +87,8 @@ class Stream:
         self.arrange = arrange
         self.augment = augment
         self.augment_tokens = augment_tokens
+        self.answer = answer
+        self.drop = drop
         self.limits = Limits(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
         self.weight = weight
         self.cache = cache
@@ -107,6 +118,8 @@ class Stream:
             augment=_by_modality(self.augment, tokenizers) if train else None,
             augment_tokens=_by_modality(self.augment_tokens, tokenizers) if train else None,
             cache=self.cache,
+            answer=self.answer,
+            drop=self.drop if train else 0.0,
         )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.tokens import Movable as Movable
     from omniformer_tokenizers.tokens import Packed as Packed
     from omniformer_tokenizers.tokens import Tokens as Tokens
+    from omniformer_tokenizers.tokens import framed as framed
     from omniformer_tokenizers.tokens import pack as pack
     from omniformer_tokenizers.tokens import unpack as unpack
     from omniformer_tokenizers.video import TubeletTokenizer as TubeletTokenizer
@@ -43,6 +44,7 @@ _WHERE = {
     "Tokens": "tokens",
     "Packed": "tokens",
     "Movable": "tokens",
+    "framed": "tokens",
     "pack": "tokens",
     "unpack": "tokens",
     "Tokenizer": "tokenizer",

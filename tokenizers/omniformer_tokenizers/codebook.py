@@ -66,8 +66,13 @@ class ColourTokenizer(Tokenizer):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """`vocab_size`, and the number of position `axes`: row and column."""
-        return {"vocab_size": self.n_colours, "axes": 2}
+        """`vocab_size`, the colours and `start`, and the number of position `axes`: row and column."""
+        return {"vocab_size": self.n_colours + 1, "axes": 2}
+
+    @property
+    def start(self) -> int:
+        """The id from which a model begins to write, the one behind the colours."""
+        return self.n_colours
 
     @property
     def colours(self) -> Tensor:
@@ -163,8 +168,13 @@ class PixelTokenizer(Tokenizer):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """`vocab_size`, and the number of position `axes`: row, column and channel."""
-        return {"vocab_size": self.levels, "axes": 3}
+        """`vocab_size`, the levels and `start`, and the number of position `axes`: row, column and channel."""
+        return {"vocab_size": self.levels + 1, "axes": 3}
+
+    @property
+    def start(self) -> int:
+        """The id from which a model begins to write, the one behind the levels."""
+        return self.levels
 
     def __call__(self, raw: Any) -> Tokens:
         """The values of an image: a tensor, a Pillow image, a path, or the bytes of a file.

@@ -34,6 +34,16 @@ class Tokenizer(ABC):
         Plain JSON values; those of a fitted tokenizer are final only once it is fitted.
         """
 
+    @property
+    def start(self) -> int | None:
+        """The id from which a model begins to write tokens of this kind; None where tokens are no ids."""
+        return None
+
+    @property
+    def stop(self) -> int | None:
+        """The id with which a model says that it has written all; None where the number of tokens is known."""
+        return None
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, as plain JSON values."""

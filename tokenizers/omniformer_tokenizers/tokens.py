@@ -205,6 +205,42 @@ def pack(samples: Sequence[Tokens]) -> Packed:
     )
 
 
+def framed(tokens: Tokens, *, start: int | None = None, stop: int | None = None) -> Tokens:
+    """Tokens of ids with a first and a last one around them: what a model that writes them begins and ends with.
+
+    Coordinates on one axis are counted anew from 0; on several, the new tokens lie where their neighbours do.
+
+    Args:
+        tokens: ids, without edges, features or pairs.
+        start: goes in front; None for nothing.
+        stop: goes behind; None for nothing.
+
+    Raises:
+        ValueError: the tokens are not ids, or have edges, features or pairs.
+
+    Example:
+        >>> import torch
+        >>> word = Tokens(values=torch.tensor([7, 9]), positions=torch.tensor([[0.0], [1.0]]), modality="text")
+        >>> framed(word, start=0, stop=0).values.tolist()
+        [0, 7, 9, 0]
+    """
+    if start is None and stop is None:
+        return tokens
+    if tokens.values.ndim != 1 or tokens.edges is not None or tokens.features or tokens.pairs:
+        raise ValueError(f"{tokens.modality}: only plain ids can be framed; received {tokens.values.dtype} values")
+    ids = tokens.values
+    front = ids.new_tensor([] if start is None else [start])
+    back = ids.new_tensor([] if stop is None else [stop])
+    values = torch.cat([front, ids, back])
+    if tokens.positions.shape[1] == 1:
+        positions = torch.arange(len(values), dtype=torch.float32, device=ids.device)[:, None]
+    else:
+        place = (torch.arange(len(values), device=ids.device) - len(front)).clamp(0, max(len(ids) - 1, 0))
+        old = tokens.positions if len(ids) else tokens.positions.new_zeros(1, tokens.positions.shape[1])
+        positions = old[place]
+    return replace(tokens, values=values, positions=positions)
+
+
 def unpack(packed: Packed) -> list[Tokens]:
     """The samples of a pack, as they went in; the exact inverse of `pack`."""
     lengths = packed.lengths.tolist()

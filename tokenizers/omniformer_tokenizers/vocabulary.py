@@ -79,6 +79,16 @@ class SymbolTokenizer(Tokenizer):
         """The id of `<|endoftext|>`."""
         return self.special_id(END_OF_TEXT)
 
+    @property
+    def start(self) -> int:
+        """The id from which a model begins to write: end-of-text, which also stands between documents."""
+        return self.end_of_text
+
+    @property
+    def stop(self) -> int:
+        """The id with which a model ends a text: end-of-text."""
+        return self.end_of_text
+
     def special_id(self, name: str) -> int:
         """The id of the special token `name`.
 

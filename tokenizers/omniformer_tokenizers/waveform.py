@@ -129,8 +129,13 @@ class MuLawTokenizer(Tokenizer):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """`vocab_size` and the number of position `axes`."""
-        return {"vocab_size": self.levels, "axes": 1}
+        """`vocab_size`, the levels and `start`, and the number of position `axes`."""
+        return {"vocab_size": self.levels + 1, "axes": 1}
+
+    @property
+    def start(self) -> int:
+        """The id from which a model begins to write, the one behind the levels."""
+        return self.levels
 
     def __call__(self, raw: Any) -> Tokens:
         """The ids of a sound: a waveform at `sample_rate`, a pair (waveform, its rate), a path, or a file's bytes.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omniformer.data.vowels import AVERAGES, SAMPLE_RATE, VOWELS, Utterance, Vowels, synthesize
+from omniformer.data.sets.vowels import AVERAGES, SAMPLE_RATE, VOWELS, Utterance, Vowels, synthesize
 
 SPLITS = ("train", "val", "test")
 

@@ -2,7 +2,7 @@ import networkx
 import pytest
 import torch
 
-from omniformer.data.karate import KarateClub
+from omniformer.data.sets.karate import KarateClub
 
 SPLITS = ("train", "val", "test")
 

@@ -1,7 +1,7 @@
 from pydoc_data.topics import topics
 
 from omniformer.data.compression import conditional_bz2_bits_per_byte, joined
-from omniformer.data.python_topics import PythonTopics, without_repeats
+from omniformer.data.sets.python_topics import PythonTopics, without_repeats
 
 SPLITS = ("train", "val", "test")
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from omniformer.data.stdlib_code import StdlibCode
+from omniformer.data.sets.stdlib_code import StdlibCode
 
 SPLITS = ("train", "val", "test")
 

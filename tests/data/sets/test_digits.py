@@ -3,7 +3,7 @@ from collections import Counter
 import torch
 from sklearn.datasets import load_digits
 
-from omniformer.data.digits import Digits
+from omniformer.data.sets.digits import Digits
 
 SPLITS = ("train", "val", "test")
 

@@ -3,8 +3,8 @@ from itertools import combinations, permutations
 import networkx
 import pytest
 
-from omniformer.data import atlas
-from omniformer.data.atlas import GraphAtlas
+from omniformer.data.sets import atlas
+from omniformer.data.sets.atlas import GraphAtlas
 
 SPLITS = ("train", "val", "test")
 RAWS = [raw for name in SPLITS for raw in GraphAtlas().split(name)]
