@@ -1,5 +1,6 @@
 """One training run from a checked configuration: data, model, tasks, Lightning, and the folder that results."""
 
+import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from omniformer.config import allowing, build, validate
 from omniformer.data.module import OmniDataModule
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
-from omniformer.recipe import Node, build_model, members, recipe
+from omniformer.recipe import Node, build_model, members, merged, recipe
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import latest_checkpoint
@@ -24,6 +25,7 @@ from omniformer.training.memory import keep_memory
 from omniformer.training.metrics_file import MetricsFile, print_results
 from omniformer.training.schedules import total_steps
 from omniformer.training.trainer import build_trainer, quiet
+from omniformer.training.warm_start import freeze, load_weights, trainable
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +57,13 @@ def assemble(config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Token
 
     Args:
         config: the checked configuration.
-        tokenizers: by member and modality, where they are fitted already; else they are fitted on the training split.
+        tokenizers: by member and modality, where they are fitted already; else those of the `pretrained` run are taken,
+            or they are fitted on the training split.
     """
+    pretrained = _pretrained(config)
     data = build_data(config, tokenizers)
+    if pretrained is not None and tokenizers is None:
+        _take_tokenizers(data, pretrained)
     data.setup()
     facts = {
         name: {modality: data.facts(name, modality) for modality in data.tokenizers[name]} for name in data.streams
@@ -65,7 +71,12 @@ def assemble(config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Token
     torch.manual_seed(config["seed"])
     made = recipe(config, facts)
     model = build_model(made)
-    tasks = {name: _task(member["task"], name, model, facts[name]) for name, member in members(config).items()}
+    if pretrained is not None:
+        log.info("%s: %s", config["pretrained"], load_weights(model, pretrained.model.state_dict()))
+    if config.get("freeze"):
+        frozen = freeze(model, config["freeze"])
+        log.info("%d parameters frozen; %s numbers left to train", len(frozen), f"{trainable(model):,}")
+    tasks = {name: _task(member["task"], name, model, facts[name], data) for name, member in members(config).items()}
     return Experiment(data=data, model=model, tasks=tasks, recipe=made)
 
 
@@ -114,6 +125,7 @@ def train(config: Mapping[str, Any]) -> float | None:
     if experiment.data.test_dataloader():
         trainer.test(module, datamodule=experiment.data, ckpt_path=best, weights_only=True, verbose=False)
     if trainer.is_global_zero:
+        _write_texts(output / "written.jsonl", module)
         folder.save(
             output / "model", experiment.predictor(), recipe=experiment.recipe, allow_targets=config["allow_targets"]
         )
@@ -142,7 +154,8 @@ def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[st
     tokenizers = {name: dict(member.tokenizers) for name, member in saved.members.items()}
     with allowing(allow_targets):
         validate(config)
-        experiment = assemble(config, tokenizers)
+        # The weights come from the run itself, whatever it began from.
+        experiment = assemble(config | {"pretrained": None, "freeze": []}, tokenizers)
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
     trainer = build_trainer(config["trainer"], callbacks={"metrics": metrics}, loggers={}, output_dir=str(output))
@@ -180,10 +193,42 @@ def _tokenizers(node: Node, name: str) -> dict[str, Tokenizer]:
     return {modality: build(part, f"{name}.tokenizer.{modality}") for modality, part in node.items()}
 
 
-def _task(node: Node, name: str, model: OmniFormer, facts: Mapping[str, Mapping[str, Any]]) -> Task:
+def _pretrained(config: Mapping[str, Any]) -> Predictor | None:
+    """The model of the run that this one begins from."""
+    if not config.get("pretrained"):
+        return None
+    return folder.load(config["pretrained"], allow_targets=config["allow_targets"])
+
+
+def _take_tokenizers(data: OmniDataModule, pretrained: Predictor) -> None:
+    """Puts fitted tokenizers of the pretrained run in the place of those that would have to be fitted anew: weights of
+    a language model mean nothing with other ids.
+    """
+    saved = [each for member in pretrained.members.values() for each in member.tokenizers.items()]
+    for mine in data.tokenizers.values():
+        for modality, tokenizer in mine.items():
+            same = [other for name, other in saved if name == modality and type(other) is type(tokenizer)]
+            if not tokenizer.fitted and same:
+                mine[modality] = same[0]
+
+
+def _task(
+    node: Node, name: str, model: OmniFormer, facts: Mapping[str, Mapping[str, Any]], data: OmniDataModule
+) -> Task:
     own = {key: value for key, value in node.items() if key not in ("head", "rule")}
-    merged = {key: value for modality in facts.values() for key, value in modality.items()}
-    return build(own, f"{name}.task", head=model.heads[name], rule=model.rule(name), **merged)
+    known = merged(facts, node["head"]) | {"tokenizers": data.tokenizers[name], "labels": data.labels(name)}
+    return build(own, f"{name}.task", head=model.heads[name], rule=model.rule(name), **known)
+
+
+def _write_texts(path: Path, module: TrainingModule) -> None:
+    """What the model wrote in the test beside what it should have written: one JSON object a line."""
+    rows = [
+        {"member": name, "id": sample, "written": written, "expected": expected}
+        for name, texts in module.written.items()
+        for sample, written, expected in texts
+    ]
+    if rows:
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _total_steps(trainer: Mapping[str, Any], batches: int) -> int | None:

@@ -59,11 +59,23 @@ def recipe(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[s
                     f"received {embedder}, already there {other}"
                 )
                 raise ConfigError([mistake])
-        merged = {key: value for modality in modalities for key, value in _relevant(facts[name][modality]).items()}
-        result["heads"][name] = {"node": member["task"]["head"], "facts": merged | width}
+        head = member["task"]["head"]
+        result["heads"][name] = {"node": head, "facts": _relevant(merged(facts[name], head)) | width}
         if member["task"].get("rule") is not None:
             result["rules"][name] = member["task"]["rule"]
     return result
+
+
+def merged(facts: Mapping[str, Mapping[str, Any]], head: Node) -> Node:
+    """The facts of all modalities of a member as one; where they differ, those of the modality that the head is about.
+
+    Args:
+        facts: by modality.
+        head: the description of a head, which may name its `modality`; text is what heads are about by default.
+    """
+    last = head.get("modality", "text")
+    ordered = [modality for modality in facts if modality != last] + [last] * (last in facts)
+    return {key: value for modality in ordered for key, value in facts[modality].items()}
 
 
 def build_model(recipe: Mapping[str, Any]) -> OmniFormer:

@@ -39,6 +39,9 @@ class Root:
     Args:
         seed: keys every random choice of the run.
         data_root: the folder in which data sets that must be downloaded or prepared are looked for.
+        pretrained: a finished run whose weights are the beginning, wherever names and shapes agree; its fitted
+            tokenizers are used too.
+        freeze: shell patterns of parameters that stay as they are; one that begins with `!` thaws again.
         resume: the run folder, or the checkpoint, to go on from.
         steps_per_epoch: training steps between two validations; null passes all the data once.
         name: the folder of the run under `paths.output_root`.
@@ -59,6 +62,8 @@ class Root:
     seed: int
     data_root: str
     resume: str | None = None
+    pretrained: str | None = None
+    freeze: list[str] = field(default_factory=list)
     steps_per_epoch: int | None = None
     name: str
     allow_targets: list[str] = field(default_factory=list)

@@ -54,19 +54,21 @@ class NextTokenHead(Head):
         """Probabilities of the next id."""
         return outputs.float().softmax(-1)
 
-    def losses(self, x: Tensor, targets: Tensor, chunk: int = 8192) -> Tensor:
+    def losses(self, x: Tensor, targets: Tensor, chunk: int = 8192, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of each target; the logits of at most `chunk` tokens exist at a time, in both passes.
 
         Shapes:
             x `[tokens, d_model]`, targets int64 `[tokens]` → float32 `[tokens]`, in nats.
         """
         if len(x) <= chunk:
-            return self._losses(x, targets)
+            return self._losses(x, targets, label_smoothing)
         parts = zip(x.split(chunk), targets.split(chunk), strict=True)
-        return torch.cat([checkpoint(self._losses, *part, use_reentrant=False) for part in parts])  # pyright: ignore[reportArgumentType]
+        return torch.cat(
+            [checkpoint(self._losses, *part, label_smoothing, use_reentrant=False) for part in parts]  # pyright: ignore[reportArgumentType]
+        )
 
-    def _losses(self, x: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(self.ids(x).float(), targets, reduction="none")
+    def _losses(self, x: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+        return F.cross_entropy(self.ids(x).float(), targets, reduction="none", label_smoothing=label_smoothing)
 
     def reset_parameters(self) -> None:
         """Draws the table anew; a tied one is then replaced by the embedder's."""

@@ -18,42 +18,62 @@ class CausalLM(Task):
     """Next-token prediction for one modality of ids ([Radford et al. 2018](https://openai.com/research/language-unsupervised)).
 
     Every token but the first of a sample is predicted from all before it, tokens of other modalities included. Where
-    samples have the token target `mask`, only its tokens are predicted. Where they carry the target `bytes`, the number
-    of bytes that their predicted tokens stand for, the loss is also reported in bits for each byte, which does not
-    depend on the vocabulary.
+    samples have an answer, only its tokens are predicted, from what is given and from those before. Where they have the
+    token target `mask`, only its tokens are predicted. Where they carry the target `bytes`, the number of bytes that
+    their predicted tokens stand for, the loss is also reported in bits for each byte, which does not depend on the
+    vocabulary.
 
     Args:
         head: scores the next id.
         rule: who may attend to whom; causal by default. It must not let a token see the ones after it.
+        label_smoothing: share of the target spread over all ids, in training only, so that reported losses compare
+            ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)).
         loss_weight: factor of this task's loss in a mixture.
     """
 
-    def __init__(self, *, head: NextTokenHead, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, *, head: NextTokenHead, rule: Rule | None = None, label_smoothing: float = 0.0, loss_weight: float = 1.0
+    ) -> None:
         super().__init__(head=head, rule=Causal() if rule is None else rule, loss_weight=loss_weight)
         self.modality = head.modality
+        self.label_smoothing = label_smoothing
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
-        x, layout = model.encode(batch, name, losses=losses)
-        places, ids = batch.places[self.modality], batch.parts[self.modality].values
+        read = model.encode if batch.answer is None else model.decode
+        x, layout = read(batch, name, losses=losses)
+        sequence = batch if batch.answer is None else batch.answer
+        if self.modality not in sequence.parts:
+            raise ValueError(
+                f"sample {batch.ids[0]!r} has no tokens of {self.modality!r} to predict, only {sorted(sequence.parts)}"
+            )
+        places, ids = sequence.places[self.modality], sequence.parts[self.modality].values
         predicted = layout.index[places] > 0
-        if "mask" in batch.token_targets:
-            predicted = predicted & batch.token_targets["mask"][places]
+        if "mask" in sequence.token_targets:
+            predicted = predicted & sequence.token_targets["mask"][places]
         head = model.heads[name]
         assert isinstance(head, NextTokenHead)
         targets = ids[predicted]
-        nats = head.losses(x[places[predicted] - 1], targets)
+        smoothing = self.label_smoothing if model.training else 0.0
+        nats = head.losses(x[places[predicted] - 1], targets, label_smoothing=smoothing)
         return Step(loss=nats.mean(), count=len(targets), outputs=nats, targets=targets)
 
     def metrics(self) -> MetricCollection:
-        return MetricCollection({"perplexity": Perplexity(), "bits_per_byte": BitsPerByte()})
+        # No groups: rates whose counts happen to be equal in the first batch would be taken for one for ever.
+        return MetricCollection({"perplexity": Perplexity(), "bits_per_byte": BitsPerByte()}, compute_groups=False)
 
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         nats = step.outputs.detach().double().sum()
-        metrics.update(nats=nats, tokens=step.count, bytes_=batch.targets.get("bytes", torch.zeros(0)).sum())
+        n_bytes = batch.targets.get("bytes", torch.zeros(0)).sum()
+        for metric in metrics.values():
+            if isinstance(metric, Rate):
+                metric.update(nats=nats, tokens=step.count, bytes_=n_bytes)
 
 
-class _Rate(Metric):
-    """A sum of nats over a sum of things, both over all ranks."""
+class Rate(Metric):
+    """A sum of nats over a sum of things, both over all ranks; a subclass says of which things, and in which unit.
+
+    `update` takes the summed loss of a batch (`nats`), its number of predicted `tokens`, and the bytes they stand for.
+    """
 
     full_state_update = False
     nats: Tensor
@@ -65,7 +85,7 @@ class _Rate(Metric):
         self.add_state("things", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
 
-class Perplexity(_Rate):
+class Perplexity(Rate):
     """`exp` of the mean loss of a token."""
 
     def update(self, nats: Tensor, tokens: int, **kwargs: Any) -> None:
@@ -78,7 +98,7 @@ class Perplexity(_Rate):
         return (self.nats / self.things).exp()
 
 
-class BitsPerByte(_Rate):
+class BitsPerByte(Rate):
     """Loss in bits for each byte of the text: what a compressor would need. NaN where the data does not count bytes."""
 
     def update(self, nats: Tensor, bytes_: Tensor, **kwargs: Any) -> None:
@@ -88,4 +108,4 @@ class BitsPerByte(_Rate):
 
     def compute(self) -> Tensor:
         """The bits for each byte so far."""
-        return self.nats / self.things / math.log(2)
+        return torch.where(self.things > 0, self.nats / self.things / math.log(2), torch.nan)

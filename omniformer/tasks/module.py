@@ -1,7 +1,7 @@
 """The module that Lightning trains: one model, any number of tasks."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -43,6 +43,8 @@ class TrainingModule(LightningModule):
         self.total_steps = total_steps
         # The losses of the step at hand, so that whoever finds a bad one can say whose it is.
         self.member_losses: dict[str, Tensor] = {}
+        # What the model wrote in the last test, by task: rows of sample id, text, expected text.
+        self.written: dict[str, list[tuple[str, str, str]]] = {}
         self._metrics = nn.ModuleDict(
             {
                 stage: nn.ModuleDict(
@@ -76,6 +78,10 @@ class TrainingModule(LightningModule):
         """Feeds the validation metrics."""
         self._measure("val", batches)
 
+    def on_test_start(self) -> None:
+        """Forgets what an earlier test wrote."""
+        self.written = {}
+
     def test_step(self, batches: dict[str, Batch], batch_idx: int) -> None:
         """Feeds the test metrics."""
         self._measure("test", batches)
@@ -95,11 +101,14 @@ class TrainingModule(LightningModule):
         schedule = self.optimizer.scheduler(optimizer, self.total_steps)  # pyright: ignore[reportFunctionMemberAccess]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _measure(self, stage: str, batches: dict[str, Batch]) -> None:
+    def _measure(self, stage: Literal["val", "test"], batches: dict[str, Batch]) -> None:
         for name, batch in batches.items():
             if not len(batch):
                 continue
-            step = self.tasks[name].step(self.model, batch, name)
+            step = self.tasks[name].measure(self.model, batch, name, stage)
+            if stage == "test" and step.written:
+                rows = zip(batch.ids, step.written, step.expected, strict=True)
+                self.written.setdefault(name, []).extend(rows)
             metrics: Any = self._metrics[stage][name]  # pyright: ignore[reportIndexIssue]
             if step.count:
                 metrics["loss"].update(step.loss, step.count)
@@ -110,13 +119,17 @@ class TrainingModule(LightningModule):
         losses = []
         for name in self.tasks:
             metrics: Any = self._metrics[stage][name]  # pyright: ignore[reportIndexIssue]
-            if metrics["loss"].update_count == 0 and self.trainer.world_size == 1:
-                continue  # several ranks must all compute, since computing talks to the others
-            values = {"loss": metrics["loss"].compute(), **metrics["of"].compute()}
-            losses.append(values["loss"])
-            for metric, value in values.items():
-                if not torch.isnan(value):
-                    self.log(self.label(name, f"{stage}/{metric}"), value.float(), prog_bar=metric != "loss")
+            for key, metric in {"loss": metrics["loss"], **dict(metrics["of"].items())}.items():
+                # Computing talks to the other ranks, so all of them must agree on what has been fed.
+                if not self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False):
+                    continue
+                # Most metrics are one number, some a number for each of several things.
+                found = metric.compute()
+                for label, value in (found if isinstance(found, dict) else {key: found}).items():
+                    if label == "loss":
+                        losses.append(value)
+                    if not torch.isnan(value):
+                        self.log(self.label(name, f"{stage}/{label}"), value.float(), prog_bar=label != "loss")
             metrics["loss"].reset()
             metrics["of"].reset()
         if len(self.tasks) > 1 and losses:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 from torchmetrics import MetricCollection
@@ -21,12 +22,16 @@ class Step:
         count: how many they were, so that means of batches can be averaged rightly.
         outputs: raw outputs of the head for those things.
         targets: what they should have been.
+        written: texts that the model wrote for the samples, where it was asked to.
+        expected: the texts that it should have written, in the same order.
     """
 
     loss: Tensor
     count: int
     outputs: Tensor
     targets: Tensor
+    written: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
 
 
 class Task(ABC):
@@ -59,6 +64,13 @@ class Task(ABC):
         Raises:
             ValueError: the batch lacks this task's targets; names them and a sample.
         """
+
+    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
+        """A step of validation or test: `step`, and whatever else the metrics want to see, such as texts.
+
+        Arguments as for `step`; `stage` tells validation, which is done often, from test.
+        """
+        return self.step(model, batch, name)
 
     @abstractmethod
     def metrics(self) -> MetricCollection:

@@ -19,6 +19,13 @@ class CharacterTokenizer(SymbolTokenizer):
         ('bet', 'b�t')
     """
 
+    @property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """The bytes of text that each id stands for; none for special tokens and for unknown, so that a model gets no
+        credit for characters that it cannot tell.
+        """
+        return (*(b"" for _ in range(self.unknown + 1)), *(symbol.encode() for symbol in self._known()))
+
     def split(self, text: str) -> list[str]:
         """The characters."""
         return list(text)

@@ -49,3 +49,10 @@ def test_a_damaged_list_of_symbols_is_named(tmp_path):
         (tmp_path / "symbols.json").write_text(content)
         with pytest.raises(ValueError, match=rf"symbols\.json.*{message}"):
             CharacterTokenizer.from_pretrained(tmp_path)
+
+
+def test_characters_tell_the_bytes_they_stand_for():
+    tokenizer = CharacterTokenizer().fit(["hé"])
+    table = tokenizer.token_bytes
+    assert len(table) == tokenizer.vocab_size
+    assert b"".join(table[i] for i in tokenizer("éh!").values.tolist()) == "éh".encode()
