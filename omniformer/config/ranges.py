@@ -157,6 +157,8 @@ _DATA = {
     "node_features": COUNT_OR_NONE,
     "edge_features": COUNT_OR_NONE,
     "max_bytes": COUNT,
+    "max_train": COUNT,
+    "drop": BELOW_ONE,
     "shortest_path": COUNT_OR_NONE,
     "laplacian": COUNT_OR_NONE,
     "random_walk": COUNT_OR_NONE,

@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from omniformer.data.samples import SampleError as SampleError
     from omniformer.data.samples import Samples as Samples
     from omniformer.data.sets.atlas import GraphAtlas as GraphAtlas
+    from omniformer.data.sets.cifar10 import CIFAR10 as CIFAR10
+    from omniformer.data.sets.clinc150 import Clinc150 as Clinc150
     from omniformer.data.sets.digits import Digits as Digits
+    from omniformer.data.sets.easy_vqa import EasyVQA as EasyVQA
+    from omniformer.data.sets.emoji import Emoji as Emoji
     from omniformer.data.sets.karate import KarateClub as KarateClub
+    from omniformer.data.sets.mnist import MNIST as MNIST
+    from omniformer.data.sets.multi30k import Multi30k as Multi30k
     from omniformer.data.sets.python_topics import PythonTopics as PythonTopics
+    from omniformer.data.sets.sentence_polarity import SentencePolarity as SentencePolarity
     from omniformer.data.sets.stdlib_code import StdlibCode as StdlibCode
+    from omniformer.data.sets.tinyshakespeare import TinyShakespeare as TinyShakespeare
     from omniformer.data.sets.vowels import Vowels as Vowels
     from omniformer.data.source import Raw as Raw
     from omniformer.data.source import Source as Source
@@ -51,6 +59,14 @@ _WHERE = {
     "Vowels": "sets.vowels",
     "GraphAtlas": "sets.atlas",
     "KarateClub": "sets.karate",
+    "MNIST": "sets.mnist",
+    "Clinc150": "sets.clinc150",
+    "Multi30k": "sets.multi30k",
+    "TinyShakespeare": "sets.tinyshakespeare",
+    "EasyVQA": "sets.easy_vqa",
+    "Emoji": "sets.emoji",
+    "CIFAR10": "sets.cifar10",
+    "SentencePolarity": "sets.sentence_polarity",
     "ImageFolder": "image_folder",
     "TextFiles": "text_files",
     "AudioFolder": "audio_folder",

@@ -10,6 +10,11 @@ import yaml
 
 import omniformer.data
 
+PACKAGE = Path(omniformer.data.__file__).parent
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE.parents[1]).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+)
 CONF = sorted((Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
 
 
@@ -31,9 +36,8 @@ def test_every_public_name_is_there_and_documented(name):
     assert inspect.getdoc(getattr(omniformer.data, name))
 
 
-@pytest.mark.parametrize("path", sorted(Path(omniformer.data.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
-def test_examples_in_docstrings_run(path):
-    name = "omniformer.data" if path.stem == "__init__" else f"omniformer.data.{path.stem}"
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
