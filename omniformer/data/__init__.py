@@ -21,18 +21,28 @@ if TYPE_CHECKING:
     from omniformer.data.samples import SampleError as SampleError
     from omniformer.data.samples import Samples as Samples
     from omniformer.data.sets.atlas import GraphAtlas as GraphAtlas
+    from omniformer.data.sets.chebi20 import ChEBI20 as ChEBI20
     from omniformer.data.sets.cifar10 import CIFAR10 as CIFAR10
     from omniformer.data.sets.clinc150 import Clinc150 as Clinc150
+    from omniformer.data.sets.cora import Cora as Cora
     from omniformer.data.sets.digits import Digits as Digits
+    from omniformer.data.sets.digits_three_ways import DigitsThreeWays as DigitsThreeWays
     from omniformer.data.sets.easy_vqa import EasyVQA as EasyVQA
     from omniformer.data.sets.emoji import Emoji as Emoji
+    from omniformer.data.sets.esc10 import ESC10 as ESC10
+    from omniformer.data.sets.esol import ESOL as ESOL
+    from omniformer.data.sets.fsdd import SpokenDigits as SpokenDigits
     from omniformer.data.sets.karate import KarateClub as KarateClub
     from omniformer.data.sets.mnist import MNIST as MNIST
     from omniformer.data.sets.multi30k import Multi30k as Multi30k
     from omniformer.data.sets.python_topics import PythonTopics as PythonTopics
+    from omniformer.data.sets.recall import Recall as Recall
     from omniformer.data.sets.sentence_polarity import SentencePolarity as SentencePolarity
+    from omniformer.data.sets.spoken_strings import SpokenStrings as SpokenStrings
     from omniformer.data.sets.stdlib_code import StdlibCode as StdlibCode
     from omniformer.data.sets.tinyshakespeare import TinyShakespeare as TinyShakespeare
+    from omniformer.data.sets.tox21 import Tox21 as Tox21
+    from omniformer.data.sets.tudataset import TUGraphs as TUGraphs
     from omniformer.data.sets.vowels import Vowels as Vowels
     from omniformer.data.source import Raw as Raw
     from omniformer.data.source import Source as Source
@@ -67,6 +77,16 @@ _WHERE = {
     "Emoji": "sets.emoji",
     "CIFAR10": "sets.cifar10",
     "SentencePolarity": "sets.sentence_polarity",
+    "SpokenDigits": "sets.fsdd",
+    "SpokenStrings": "sets.spoken_strings",
+    "ESC10": "sets.esc10",
+    "Cora": "sets.cora",
+    "TUGraphs": "sets.tudataset",
+    "ESOL": "sets.esol",
+    "Tox21": "sets.tox21",
+    "ChEBI20": "sets.chebi20",
+    "DigitsThreeWays": "sets.digits_three_ways",
+    "Recall": "sets.recall",
     "ImageFolder": "image_folder",
     "TextFiles": "text_files",
     "AudioFolder": "audio_folder",

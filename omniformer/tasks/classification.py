@@ -15,6 +15,9 @@ from omniformer.model import OmniFormer
 from omniformer.tasks.task import Step, Task, target
 
 
+MISSING = -1
+
+
 class Classification(Task):
     """One class of several for each sample; reads the target `label`.
 
@@ -69,7 +72,8 @@ class TokenClassification(Classification):
 
 
 class MultiLabelClassification(Task):
-    """Any number of classes for each sample, each a yes or a no; reads the target `labels`.
+    """Any number of classes for each sample, each a yes or a no; reads the target `labels`, in which NaN stands for a
+    question without an answer: it counts neither in the loss nor in the metrics.
 
     Args:
         head: gives logits `[samples, n_classes]`.
@@ -85,14 +89,17 @@ class MultiLabelClassification(Task):
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels = target(batch, "labels")
         logits = model(batch, name, losses=losses)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), labels.float())
-        return Step(loss=loss, count=len(labels), outputs=logits, targets=labels.long())
+        known = ~labels.isnan()
+        loss = F.binary_cross_entropy_with_logits(logits.float()[known], labels.float()[known])
+        # The metrics know an answer that is missing by this number.
+        targets = labels.masked_fill(~known, MISSING).long()
+        return Step(loss=loss, count=int(known.any(-1).sum()), outputs=logits, targets=targets)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection(
             {
-                "auroc": MeanAUROC(self.n_classes, average="none"),
-                "accuracy": MultilabelAccuracy(self.n_classes, average="micro"),
+                "auroc": MeanAUROC(self.n_classes, average="none", ignore_index=MISSING),
+                "accuracy": MultilabelAccuracy(self.n_classes, average="micro", ignore_index=MISSING),
             }
         )
 

@@ -74,6 +74,20 @@ def test_multi_label_loss_is_binary_cross_entropy_over_all_questions():
     torch.testing.assert_close(MultiLabelClassification(head=head, n_classes=2).step(model, batch, "it").loss, expected)
 
 
+def test_questions_without_an_answer_count_nowhere():
+    head = randomised(MultiLabelHead(d_model=16, n_classes=2))
+    labels = torch.tensor([[1.0, torch.nan], [0.0, 0.0]])
+    model, batch = model_with(head), labelled(labels=labels)
+    task = MultiLabelClassification(head=head, n_classes=2)
+    step = task.step(model, batch, "it")
+    p = model(batch, "it").sigmoid()
+    torch.testing.assert_close(step.loss, -(p[0, 0].log() + (1 - p[1, 0]).log() + (1 - p[1, 1]).log()) / 3)
+    metrics = task.metrics()
+    task.update(metrics, step, batch)
+    right = [(p[0, 0] > 0.5), (p[1, 0] <= 0.5), (p[1, 1] <= 0.5)]
+    assert metrics.compute()["accuracy"].item() == pytest.approx(sum(map(int, right)) / 3)
+
+
 def test_regression_reports_error_in_units_of_the_target():
     head = RegressionHead(d_model=16, target_mean=[10.0], target_std=[2.0])
     model, batch = model_with(head), labelled(value=torch.tensor([13.0, 6.0]))
