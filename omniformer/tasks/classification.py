@@ -14,7 +14,6 @@ from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
 from omniformer.tasks.task import Step, Task, target
 
-
 MISSING = -1
 
 

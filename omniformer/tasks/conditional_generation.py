@@ -1,16 +1,15 @@
 """Writing a text about what is given: translation, captions, answers, transcripts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from omniformer_tokenizers import Packed, Tokenizer
+from omniformer_tokenizers import Tokenizer
 from torchmetrics import MetricCollection
 
 from omniformer.batch import Batch
 from omniformer.core.rules import Rule
-from omniformer.generation import Greedy, write
+from omniformer.generation import Greedy, Strategy, begin, write
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.model import OmniFormer
 from omniformer.tasks.causal_lm import CausalLM
@@ -48,7 +47,7 @@ class ConditionalGeneration(CausalLM):
         head: NextTokenHead,
         tokenizers: Mapping[str, Tokenizer],
         rule: Rule | None = None,
-        strategy: Callable[..., Any] | None = None,
+        strategy: Strategy | None = None,
         max_new_tokens: int = 64,
         scores: Sequence[Score] = ("exact_match",),
         stages: Sequence[Literal["val", "test"]] = ("test",),
@@ -65,6 +64,9 @@ class ConditionalGeneration(CausalLM):
                 f"no tokenizer for {head.modality!r}, which the head writes; there are {sorted(tokenizers)}"
             )
         self.tokenizer = tokenizers[head.modality]
+        if self.tokenizer.start is None:
+            raise ValueError(f"{type(self.tokenizer).__name__} makes no ids that a model could write one by one")
+        self.start = self.tokenizer.start
         self.strategy = Greedy() if strategy is None else strategy
         self.max_new_tokens = max_new_tokens
         self.scores = tuple(scores)
@@ -77,7 +79,7 @@ class ConditionalGeneration(CausalLM):
         written = write(
             model,
             name,
-            beginning(batch),
+            begin(batch, self.start, modality=self.modality),
             strategy=self.strategy,
             stop=() if self.tokenizer.stop is None else (self.tokenizer.stop,),
             max_new_tokens=self.max_new_tokens,
@@ -99,30 +101,3 @@ class ConditionalGeneration(CausalLM):
         if step.written:
             compare(metrics, self.scores, step.written, step.expected)
 
-
-def beginning(batch: Batch) -> Batch:
-    """The same samples with answers that have only begun: what a model writes from.
-
-    Raises:
-        ValueError: the samples have no answer.
-    """
-    if batch.answer is None:
-        raise ValueError(f"samples {', '.join(map(repr, batch.ids[:3]))} have no answer to begin")
-    parts = {}
-    for name, part in batch.answer.parts.items():
-        first = part.lengths.cumsum(0) - part.lengths
-        ones = torch.ones_like(part.lengths)
-        parts[name] = Packed(
-            values=part.values[first], positions=part.positions[first], modality=part.modality, lengths=ones
-        )
-    (name,) = parts  # an answer that is written token by token is of one modality
-    ones = torch.ones_like(batch.lengths)
-    begun = replace(
-        batch.answer,
-        parts=parts,
-        places={name: torch.arange(len(batch), device=parts[name].values.device)},
-        lengths=ones,
-        counts={name: ones},
-        token_targets={},
-    )
-    return replace(batch, answer=begun)
