@@ -13,7 +13,6 @@ from omniformer.core.joining import join
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.rules import Full, Rule
-from omniformer.embedders.ids import IdEmbedder
 from omniformer.heads.head import Head
 from omniformer.heads.next_token import NextTokenHead
 
@@ -68,13 +67,13 @@ class OmniFormer(nn.Module):
             raise ValueError(f"rules for {sorted(unknown)}, but the heads are {sorted(heads)}")
         for name, head in heads.items():
             if isinstance(head, NextTokenHead) and head.tied:
-                embedder = embedders.get(head.modality)
-                if not isinstance(embedder, IdEmbedder):
+                table = getattr(embedders.get(head.modality), "table", None)
+                if not isinstance(table, nn.Embedding):
                     raise ValueError(
                         f"head {name!r} is tied to the table of modality {head.modality!r}, which has no IdEmbedder; "
                         "set tied=False"
                     )
-                head.tie(embedder.table)
+                head.tie(table)
         # Modalities as numbers, for rules between them.
         self.modalities = {name: number for number, name in enumerate(embedders)}
 

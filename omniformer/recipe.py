@@ -47,7 +47,7 @@ def recipe(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[s
     Raises:
         ConfigError: two members give one modality different embedders or vocabularies.
     """
-    result: Node = {"core": config["core"], "embedders": {}, "heads": {}, "rules": {}}
+    result: Node = {"core": config["core"], "edges": _edges(facts), "embedders": {}, "heads": {}, "rules": {}}
     width = {"d_model": _width(config["core"])}
     for name, member in members(config).items():
         modalities = list(facts[name])
@@ -85,7 +85,7 @@ def build_model(recipe: Mapping[str, Any]) -> OmniFormer:
         BuildError: a part is not on the allow list, or refused its values.
     """
     return OmniFormer(
-        core=build(recipe["core"], "core"),
+        core=build(recipe["core"], "core", **recipe.get("edges", {})),
         embedders={
             modality: build(part["node"], f"embedders.{modality}", **part["facts"])
             for modality, part in recipe["embedders"].items()
@@ -93,6 +93,16 @@ def build_model(recipe: Mapping[str, Any]) -> OmniFormer:
         heads={name: build(part["node"], f"heads.{name}", **part["facts"]) for name, part in recipe["heads"].items()},
         rules={name: build(node, f"rules.{name}") for name, node in recipe["rules"].items()},
     )
+
+
+def _edges(facts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Node:
+    """What a core with a bias for each kind of edge must know of edges, from the first member that has any."""
+    names = ("edge_vocab_sizes", "edge_features")
+    for modalities in facts.values():
+        for known in modalities.values():
+            if any(known.get(name) for name in names):
+                return _relevant({name: known[name] for name in names if name in known})
+    return {}
 
 
 def _width(core: Node) -> int:

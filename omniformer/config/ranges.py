@@ -92,6 +92,9 @@ _MODEL = {
     "vocab_size": COUNT,
     "n_classes": COUNT,
     "n_outputs": COUNT,
+    "d_embedding": COUNT,
+    "d_link": COUNT,
+    "temperature": Range(least=0.01),
     "n_axes": COUNT_OR_NONE,
     "n_experts": COUNT,
     "n_registers": COUNT,
@@ -171,6 +174,11 @@ _DATA = {
     "node_vocab_sizes": COUNT,
     "edge_vocab_sizes": COUNT,
     "drop": BELOW_ONE,
+    "share": SOME_SHARE,
+    "unchanged": SHARE,
+    "random": SHARE,
+    "mean_span": COUNT,
+    "max_tokens": COUNT,
     "shortest_path": COUNT_OR_NONE,
     "laplacian": COUNT_OR_NONE,
     "random_walk": COUNT_OR_NONE,
@@ -192,10 +200,17 @@ _CALLBACKS = {
     "every_n_train_steps": COUNT_OR_NONE,
     "every_n_epochs": COUNT_OR_NONE,
 }
-RANGES = _RUN | _MODEL | _OPTIMIZER | _DATA | _CALLBACKS
+_GENERATION = {
+    "beam": COUNT,
+    "n_beams": COUNT,
+    "length_penalty": NOT_NEGATIVE,
+    "max_new_tokens": COUNT,
+}
+RANGES = _RUN | _MODEL | _OPTIMIZER | _DATA | _CALLBACKS | _GENERATION
 
 # Numbers that no range suits, each with its reason.
 UNBOUNDED = {
+    "bias": "a logit; -10 for the sigmoid contrastive loss",
     "noise": "a share of the brightness for pictures, decibels and mostly negative for sounds",
 }
 

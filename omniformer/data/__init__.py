@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from omniformer.data.augment import ImageJitter as ImageJitter
     from omniformer.data.blocks import Blocks as Blocks
     from omniformer.data.compression import conditional_bz2_bits_per_byte as conditional_bz2_bits_per_byte
+    from omniformer.data.held_out_edges import HeldOutEdges as HeldOutEdges
     from omniformer.data.image_folder import ImageFolder as ImageFolder
+    from omniformer.data.masking import Masked as Masked
     from omniformer.data.mixture import MixtureLoader as MixtureLoader
     from omniformer.data.module import OmniDataModule as OmniDataModule
     from omniformer.data.pyg_dataset import PyGDataset as PyGDataset
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from omniformer.data.sets.vowels import Vowels as Vowels
     from omniformer.data.source import Raw as Raw
     from omniformer.data.source import Source as Source
+    from omniformer.data.span_corruption import SpanCorruption as SpanCorruption
     from omniformer.data.stream import Stream as Stream
     from omniformer.data.text_files import TextFiles as TextFiles
 
@@ -57,6 +60,9 @@ _WHERE = {
     "Arrangement": "samples",
     "SampleError": "samples",
     "Blocks": "blocks",
+    "Masked": "masking",
+    "SpanCorruption": "span_corruption",
+    "HeldOutEdges": "held_out_edges",
     "Stream": "stream",
     "MixtureLoader": "mixture",
     "OmniDataModule": "module",

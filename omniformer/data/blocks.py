@@ -10,7 +10,7 @@ from torch import Tensor
 from omniformer.batch import Sample
 from omniformer.data.random import generator
 from omniformer.data.samples import Arrangement, SampleError, Samples
-from omniformer.data.source import Raw
+from omniformer.data.source import Raw, Split
 
 # Documents are encoded this many at a time: enough for the library to use its threads, little enough to hold.
 _CHUNK = 1024
@@ -55,7 +55,7 @@ class Blocks(Arrangement):
         self.stride = stride or seq_len - 1
 
     def __call__(
-        self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, train: bool
+        self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, split: Split
     ) -> Samples:
         """The blocks of one split.
 
@@ -73,10 +73,10 @@ class Blocks(Arrangement):
             ring,
             token_bytes,
             seq_len=self.seq_len,
-            stride=self.seq_len - 1 if train else self.stride,
+            stride=self.seq_len - 1 if split == "train" else self.stride,
             name=name,
             seed=seed,
-            train=train,
+            train=split == "train",
         )
 
 

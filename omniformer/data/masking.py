@@ -11,7 +11,7 @@ from omniformer.batch import Sample
 from omniformer.data import spans
 from omniformer.data.random import generator
 from omniformer.data.samples import Arrangement, EachRaw, SampleError, Samples
-from omniformer.data.source import Raw
+from omniformer.data.source import Raw, Split
 
 
 class Masked(Arrangement):
@@ -20,21 +20,21 @@ class Masked(Arrangement):
     runs of frames as in [Hsu et al. 2021](https://arxiv.org/abs/2106.07447), nodes as in
     [Hu et al. 2019](https://arxiv.org/abs/1905.12265).
 
-    The pieces get the feature `masked`, which `Maskable` embedders read. The token targets of a sample are `mask`, True for
-    the tokens to be predicted, and `ids`, what they were: the ids, or the first categorical field of a node; `values` where
-    tokens are vectors. Targets of samples as wholes stay; token targets of the data give way.
+    The pieces get the feature `masked`, which `Maskable` embedders read. The token targets of a sample are `mask`, True
+    for the tokens to be predicted, and `ids`, what they were: the ids, or the first categorical field of a node;
+    `values` where tokens are vectors. Targets of samples as wholes stay; token targets of the data give way.
 
     Every epoch of training hides other tokens; evaluation always the same ones, whatever the seed of the run.
 
     Args:
         modality: whose tokens are hidden; others of the sample stay as they are.
         share: how many of its tokens, at least one.
-        mean_span: 1 hides single tokens; more hides runs of so many on average, as frames that resemble their neighbours
-            need.
+        mean_span: 1 hides single tokens; more hides runs of so many on average, as frames that resemble their
+            neighbours need.
         unchanged: the share of the hidden tokens that stay visible all the same, so that a model must mistrust what it
             sees; 0.1 in the first of these papers.
-        random: the share that is replaced: ids and categories by others drawn from the whole vocabulary, vectors by those
-            of other tokens of the sample; 0.1 there.
+        random: the share that is replaced: ids and categories by others drawn from the whole vocabulary, vectors by
+            those of other tokens of the sample; 0.1 there.
         max_tokens: the longest piece: a longer one is cut, at a random place in training, after so many tokens in
             evaluation. None leaves pieces whole.
 
@@ -69,7 +69,7 @@ class Masked(Arrangement):
         self.max_tokens = max_tokens
 
     def __call__(
-        self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, train: bool
+        self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, split: Split
     ) -> Samples:
         """The samples of one split, with hidden tokens.
 
@@ -81,7 +81,7 @@ class Masked(Arrangement):
                 f"modality={self.modality!r} is to be masked, but {name} has tokenizers for {sorted(tokenizers)}"
             )
         whole = EachRaw(raws, tokenizers, name=name, seed=seed)
-        return MaskedSamples(whole, self, tokenizers[self.modality].facts, name=name, seed=seed, train=train)
+        return MaskedSamples(whole, self, tokenizers[self.modality].facts, name=name, seed=seed, train=split == "train")
 
 
 class MaskedSamples(Samples):
@@ -122,11 +122,11 @@ class MaskedSamples(Samples):
                 masks.append(torch.zeros(len(piece), dtype=torch.bool))
                 targets.append(self._nothing(len(piece)))
             else:
-                piece = self._cropped(piece, sample.id, epoch)  # noqa: PLW2901
+                piece = self._cropped(piece, sample.id, epoch)
                 mask = self._chosen(piece, chance)
                 masks.append(mask)
                 targets.append(self._targets(piece, mask))
-                piece = self._hidden(piece, mask, chance)  # noqa: PLW2901
+                piece = self._hidden(piece, mask, chance)
             pieces.append(piece)
         what = "ids" if self.vocab_sizes else "values"
         return replace(

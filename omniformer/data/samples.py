@@ -10,7 +10,7 @@ from omniformer_tokenizers import Tokenizer, Tokens, framed
 
 from omniformer.batch import Sample
 from omniformer.data.random import generator
-from omniformer.data.source import Raw
+from omniformer.data.source import Raw, Split
 
 Augment = Callable[[Any, torch.Generator], Any]
 
@@ -71,7 +71,7 @@ class Arrangement(ABC):
 
     @abstractmethod
     def __call__(
-        self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, train: bool
+        self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, split: Split
     ) -> Samples:
         """The examples made from the raw samples of one split.
 
@@ -80,7 +80,7 @@ class Arrangement(ABC):
             tokenizers: by modality.
             name: the name of the data set, for ids and messages.
             seed: the seed of the run.
-            train: whether the examples may vary from epoch to epoch.
+            split: which; only examples of `train` may vary from epoch to epoch.
         """
 
 

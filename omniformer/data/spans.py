@@ -1,5 +1,7 @@
 """Which tokens of a sequence are hidden: single ones, or runs of them, drawn at random."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -30,9 +32,7 @@ def random_mask(n_tokens: int, *, share: float, mean_span: int, generator: torch
     return mask
 
 
-def random_spans(
-    n_tokens: int, *, share: float, mean_span: int, generator: torch.Generator
-) -> list[tuple[int, int]]:
+def random_spans(n_tokens: int, *, share: float, mean_span: int, generator: torch.Generator) -> list[tuple[int, int]]:
     """Runs of tokens that are hidden, from `begin` to before `end`, with at least one token between two of them
     ([Raffel et al. 2020](https://arxiv.org/abs/1910.10683), 3.1.4).
 
@@ -97,4 +97,4 @@ def _parts(total: int, n_parts: int, generator: torch.Generator) -> list[int]:
     """`total` as the sum of `n_parts` numbers of at least one, every way equally likely."""
     cuts = torch.randperm(total - 1, generator=generator)[: n_parts - 1].sort().values + 1
     edges = [0, *cuts.tolist(), total]
-    return [after - before for before, after in zip(edges, edges[1:], strict=False)]
+    return [after - before for before, after in pairwise(edges)]

@@ -109,7 +109,7 @@ class Stream:
         raws = self.source.split(split)
         train = split == "train"
         if self.arrange is not None:
-            return self.arrange(raws, tokenizers, name=name, seed=seed, train=train)
+            return self.arrange(raws, tokenizers, name=name, seed=seed, split=split)
         return EachRaw(
             raws,
             tokenizers,

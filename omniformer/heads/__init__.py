@@ -1,19 +1,31 @@
 """Readers of the core's output: from token vectors to predictions."""
 
+from omniformer.heads.category import CategoryHead
 from omniformer.heads.classification import ClassificationHead, MultiLabelHead, TokenClassificationHead
+from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.heads.ctc import CTCHead
 from omniformer.heads.head import Head
+from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.pooling import AttentionPool, FirstToken, MeanPool
+from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.heads.regression import RegressionHead
+from omniformer.heads.span import SpanHead
 
 __all__ = [
     "AttentionPool",
+    "CTCHead",
+    "CategoryHead",
     "ClassificationHead",
+    "ContrastiveHead",
     "FirstToken",
     "Head",
+    "LinkHead",
     "MeanPool",
     "MultiLabelHead",
     "NextTokenHead",
+    "ReconstructionHead",
     "RegressionHead",
+    "SpanHead",
     "TokenClassificationHead",
 ]

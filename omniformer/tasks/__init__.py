@@ -3,18 +3,31 @@
 from omniformer.tasks.causal_lm import CausalLM
 from omniformer.tasks.classification import Classification, MultiLabelClassification, TokenClassification
 from omniformer.tasks.conditional_generation import ConditionalGeneration
+from omniformer.tasks.contrastive import Contrastive
+from omniformer.tasks.ctc import CTC
+from omniformer.tasks.link_prediction import LinkPrediction
+from omniformer.tasks.masked import MaskedIds, MaskedVectors
 from omniformer.tasks.missing_modalities import MissingModalities
 from omniformer.tasks.module import TrainingModule
+from omniformer.tasks.open_set import OpenSetClassification
 from omniformer.tasks.regression import Regression
+from omniformer.tasks.span_prediction import SpanPrediction
 from omniformer.tasks.task import Step, Task
 
 __all__ = [
+    "CTC",
     "CausalLM",
     "Classification",
     "ConditionalGeneration",
+    "Contrastive",
+    "LinkPrediction",
+    "MaskedIds",
+    "MaskedVectors",
     "MissingModalities",
     "MultiLabelClassification",
+    "OpenSetClassification",
     "Regression",
+    "SpanPrediction",
     "Step",
     "Task",
     "TokenClassification",

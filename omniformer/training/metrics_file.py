@@ -105,13 +105,14 @@ def read_metrics(path: str | Path) -> dict[str, float]:
 def print_results(numbers: Mapping[str, float], *, title: str = "results") -> None:
     """Prints the numbers as a table: test first, then the best and last validation, then training."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name in sorted(numbers, key=lambda name: (_rank(name), name)):
-        table.add_row(name, format_number(name, numbers[name]))
+        table.add_row(escape(name), format_number(name, numbers[name]))
     Console().print(table)
 
 

@@ -14,9 +14,9 @@ TOKENIZER = BPETokenizer(vocab_size=300).fit(["the cat and the dog, the cat and 
 documents = st.lists(st.text(max_size=30), min_size=1, max_size=6)
 
 
-def blocks(texts, *, train=False, seed=0, tokenizers=None, **sizes):
+def blocks(texts, *, split="val", seed=0, tokenizers=None, **sizes):
     raws = [Raw(id=f"doc {i}", contents={"text": text}) for i, text in enumerate(texts)]
-    return Blocks(**sizes)(raws, tokenizers or {"text": TOKENIZER}, name="x", seed=seed, train=train)
+    return Blocks(**sizes)(raws, tokenizers or {"text": TOKENIZER}, name="x", seed=seed, split=split)
 
 
 def predictions(samples, epoch=0):
@@ -44,21 +44,21 @@ def test_evaluation_predicts_every_token_once_from_its_true_predecessor(texts, s
 
 @given(documents, st.integers(2, 12), st.integers(0, 3))
 def test_a_training_epoch_predicts_every_token_once_from_its_true_predecessor(texts, seq_len, epoch):
-    samples = blocks(texts, train=True, seq_len=seq_len)
+    samples = blocks(texts, split="train", seq_len=seq_len)
     assert Counter(predictions(samples, epoch)) == Counter(expected(texts))
 
 
-@given(documents, st.integers(2, 12), st.booleans())
-def test_bytes_of_the_predicted_tokens_add_up_to_the_text(texts, seq_len, train):
-    samples = blocks(texts, seq_len=seq_len, train=train)
+@given(documents, st.integers(2, 12), st.sampled_from(["train", "val"]))
+def test_bytes_of_the_predicted_tokens_add_up_to_the_text(texts, seq_len, split):
+    samples = blocks(texts, seq_len=seq_len, split=split)
     total = sum(int(samples(0, i).targets["bytes"]) for i in range(len(samples)))
     assert total == sum(len(text.encode()) for text in texts)
 
 
-@given(documents, st.integers(2, 12), st.booleans(), st.data())
-def test_no_block_is_longer_than_seq_len_and_lengths_are_known_beforehand(texts, seq_len, train, data):
+@given(documents, st.integers(2, 12), st.sampled_from(["train", "val"]), st.data())
+def test_no_block_is_longer_than_seq_len_and_lengths_are_known_beforehand(texts, seq_len, split, data):
     stride = data.draw(st.integers(1, seq_len - 1))
-    samples = blocks(texts, seq_len=seq_len, stride=stride, train=train)
+    samples = blocks(texts, seq_len=seq_len, stride=stride, split=split)
     made = [len(samples(1, i)) for i in range(len(samples))]
     assert made == samples.lengths()
     assert max(made) <= seq_len
@@ -73,7 +73,7 @@ def test_a_smaller_stride_gives_every_later_token_more_context():
 
 
 def test_training_cuts_elsewhere_each_epoch_and_the_same_way_in_the_same_epoch():
-    samples = blocks(["the cat and the dog " * 30], train=True, seq_len=8)
+    samples = blocks(["the cat and the dog " * 30], split="train", seq_len=8)
     first, again, other = (samples(epoch, 0).pieces[0].values for epoch in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -32,9 +32,9 @@ SOUND = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
 GRAPH = {"n_nodes": 4, "edges": [[0, 1], [1, 2], [2, 3]], "node_features": [[6, 0], [5, 1], [4, 2], [3, 0]]}
 
 
-def masked(*contents, train=True, seed=0, **how):
+def masked(*contents, split="train", seed=0, **how):
     raws = [Raw(id=f"s{i}", contents=each, targets={"label": torch.tensor(i)}) for i, each in enumerate(contents)]
-    return Masked(**how)(raws, TOKENIZERS, name="x", seed=seed, train=train)
+    return Masked(**how)(raws, TOKENIZERS, name="x", seed=seed, split=split)
 
 
 def test_targets_are_what_the_hidden_tokens_were_and_the_piece_shows_zero_or_more_of_it():
@@ -70,7 +70,7 @@ def test_training_hides_other_tokens_each_epoch_and_evaluation_always_the_same()
 
     first, again, other = masks(masked({"text": WORDS}, modality="text"), 1, 1, 2)
     assert first == again != other
-    fixed = [masks(masked({"text": WORDS}, modality="text", train=False, seed=s), 0, 1) for s in (0, 1)]
+    fixed = [masks(masked({"text": WORDS}, modality="text", split="val", seed=s), 0, 1) for s in (0, 1)]
     assert fixed[0] == fixed[1]
     assert fixed[0][0] == fixed[0][1]
 
@@ -122,7 +122,7 @@ def test_long_texts_are_cut_at_random_in_training_and_at_the_head_in_evaluation(
     assert all(piece.values.tolist() in windows for piece in pieces)
     assert len({tuple(piece.values.tolist()) for piece in pieces}) > 1
     assert all(piece.positions[:, 0].tolist() == list(range(10)) for piece in pieces)
-    held = masked({"text": WORDS}, modality="text", max_tokens=10, unchanged=1, random=0, train=False)
+    held = masked({"text": WORDS}, modality="text", max_tokens=10, unchanged=1, random=0, split="val")
     assert held(3, 0).pieces[0].values.tolist() == ids[:10].tolist()
     assert held.lengths() == [10]
 
@@ -136,7 +136,7 @@ def test_pictures_are_masked_through_their_own_tokenizer():
     raw = Raw(id="a", contents={"vision": torch.rand(1, 8, 8)})
     tokenizer = PatchTokenizer(patch_size=2, channels=1)
     samples = Masked(modality="vision", share=0.75, unchanged=0, random=0)(
-        [raw], {"vision": tokenizer}, name="x", seed=0, train=True
+        [raw], {"vision": tokenizer}, name="x", seed=0, split="train"
     )
     sample = samples(0, 0)
     assert int(sample.token_targets["mask"].sum()) == 12

@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def test_spans_lie_apart_in_order_and_hide_the_share(given_sizes, seed):
     places = [place for span in found for place in span]
     assert all(begin < end for begin, end in found)
     assert places == sorted(places)
-    assert all(after[0] > before[1] for before, after in zip(found, found[1:], strict=False))
+    assert all(after[0] > before[1] for before, after in pairwise(found))
     assert not found or (found[0][0] >= 0 and found[-1][1] <= n)
 
 
@@ -37,9 +38,7 @@ def test_masks_hide_the_share_and_at_least_one(given_sizes):
 
 def test_every_way_to_place_a_span_is_equally_likely():
     generator = chance()
-    counts = Counter(
-        spans.random_spans(6, share=0.34, mean_span=2, generator=generator)[0][0] for _ in range(5000)
-    )
+    counts = Counter(spans.random_spans(6, share=0.34, mean_span=2, generator=generator)[0][0] for _ in range(5000))
     assert sorted(counts) == [0, 1, 2, 3, 4]
     assert all(abs(count - 1000) < 150 for count in counts.values())
 

@@ -10,7 +10,7 @@ from omniformer.data.sets.mnist import MNIST
 
 
 def test_every_picture_stands_behind_the_word_of_its_digit():
-    words = "zero one two three four five six seven eight nine".split()
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     plain, worded = Digits(), DigitWords(source=Digits())
     for split in ("train", "val", "test"):
         for old, new in zip(plain.split(split), worded.split(split), strict=True):

@@ -1,0 +1,108 @@
+"""Where samples of several modalities lie in one space, so that those that belong together are neighbours."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omniformer.core.init import linear_
+from omniformer.core.layout import Layout
+from omniformer.heads.head import Head
+from omniformer.heads.pooling import MeanPool
+
+MAX_SCALE = 100.0
+
+
+class ContrastiveHead(Head):
+    """A unit vector for each sample, by a linear map of its own for each modality
+    ([Radford et al. 2021](https://arxiv.org/abs/2103.00020), 2.3), and the scale by which a loss multiplies their
+    cosines.
+
+    The scale is learned as a logarithm and never exceeds 100, as in that paper. `embed` is the way to use the head: a
+    pass of the core over one modality at a time, `embed(x, layout, modality)`.
+
+    Args:
+        d_model: width of the core.
+        modalities: two or more, each with a map and a pooling of its own.
+        d_embedding: width of the common space.
+        pool: makes a pooling, called with `d_model`; the mean by default.
+        temperature: where the learned scale starts, `1 / temperature`; 0.07 is that paper's.
+        bias: where the learned offset of the sigmoid loss starts, -10 in
+            [Zhai et al. 2023](https://arxiv.org/abs/2303.15343); None for no offset, which a softmax cannot feel.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, modalities, d_embedding]`; `embed` → `[samples, d_embedding]`.
+
+    Raises:
+        ValueError: there are fewer than two modalities, or one twice; the temperature is not at least 0.01.
+
+    Example:
+        >>> head = ContrastiveHead(d_model=8, modalities=["vision", "text"], d_embedding=4)
+        >>> head.embed(torch.randn(5, 8), Layout.from_lengths(2, 3), "text").shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        modalities: list[str],
+        d_embedding: int = 128,
+        pool: Callable[..., nn.Module] = MeanPool,
+        temperature: float = 0.07,
+        bias: float | None = None,
+    ) -> None:
+        super().__init__()
+        if len(set(modalities)) < 2 or len(set(modalities)) < len(modalities):
+            raise ValueError(f"modalities={list(modalities)} must be two or more different ones, to compare them")
+        if not temperature >= 1 / MAX_SCALE:
+            raise ValueError(f"temperature={temperature} must be at least {1 / MAX_SCALE}")
+        self.modalities, self.d_embedding = list(modalities), d_embedding
+        self.temperature, self.initial_bias = temperature, bias
+        self.pools = nn.ModuleDict({modality: pool(d_model=d_model) for modality in modalities})
+        self.maps = nn.ModuleDict({modality: nn.Linear(d_model, d_embedding, bias=False) for modality in modalities})
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.bias = None if bias is None else nn.Parameter(torch.zeros(()))
+        self.reset_parameters()
+
+    def embed(self, x: Tensor, layout: Layout, modality: str) -> Tensor:
+        """The unit vectors of samples of one modality, in float32; zero for a sample without tokens.
+
+        Shapes:
+            x `[tokens, d_model]` → `[samples, d_embedding]`.
+
+        Raises:
+            ValueError: the head has no map for that modality.
+        """
+        if modality not in self.maps:
+            raise ValueError(f"no map for modality {modality!r}; this head has {', '.join(self.modalities)}")
+        return F.normalize(self.maps[modality](self.pools[modality](x, layout)).float(), dim=-1)
+
+    def scale(self) -> Tensor:
+        """The factor of cosines, at most 100."""
+        if self.training:
+            with torch.no_grad():  # the parameter itself stops there: a clamped output would never learn its way back
+                self.log_scale.clamp_(max=math.log(MAX_SCALE))
+        return self.log_scale.float().exp()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """The unit vectors of samples under the map of each modality, in the order of `modalities`.
+
+        A head cannot see which modality the tokens are of: for a batch of one modality, its row is the one that counts.
+        """
+        return torch.stack([self.embed(x, layout, modality) for modality in self.modalities], dim=1)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """The unit vectors themselves."""
+        return outputs.float()
+
+    def reset_parameters(self) -> None:
+        """Draws the maps anew; scale and offset start where they were told to."""
+        for linear in self.maps.values():
+            assert isinstance(linear, nn.Linear)
+            linear_(linear, linear.in_features**-0.5)
+        nn.init.constant_(self.log_scale, -math.log(self.temperature))
+        if self.bias is not None and self.initial_bias is not None:
+            nn.init.constant_(self.bias, self.initial_bias)

@@ -1,0 +1,48 @@
+"""What each frame says: an id of the vocabulary, or nothing."""
+
+from torch import Tensor, nn
+
+from omniformer.core.init import linear_
+from omniformer.core.layout import Layout
+from omniformer.heads.head import Head
+
+
+class CTCHead(Head):
+    """Scores of every id and of the blank for each token, for connectionist temporal classification
+    ([Graves et al. 2006](https://doi.org/10.1145/1143844.1143891)).
+
+    Args:
+        d_model: width of the core.
+        vocab_size: number of ids of what is written; the blank is one more behind them.
+        dropout: share of features set to zero in training.
+
+    Shapes:
+        x `[tokens, d_model]` → `[tokens, vocab_size + 1]`, the blank last.
+
+    Example:
+        >>> import torch
+        >>> head = CTCHead(d_model=8, vocab_size=3)
+        >>> head(torch.zeros(5, 8), Layout.from_lengths(2, 3)).shape, head.blank
+        (torch.Size([5, 4]), 3)
+    """
+
+    per_token = True
+
+    def __init__(self, *, d_model: int, vocab_size: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.blank = vocab_size
+        self.dropout = nn.Dropout(dropout)
+        self.ids = nn.Linear(d_model, vocab_size + 1)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Logits of each token's ids and blank."""
+        return self.ids(self.dropout(x))
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Probabilities, which add up to one."""
+        return outputs.float().softmax(-1)
+
+    def reset_parameters(self) -> None:
+        """Makes all ids and the blank equally likely at the start."""
+        linear_(self.ids, 0.0)

@@ -1,0 +1,126 @@
+"""Learning which samples of two modalities belong together."""
+
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+
+from omniformer.batch import Batch
+from omniformer.core.rules import Rule
+from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.model import OmniFormer
+from omniformer.tasks.gathering import gather
+from omniformer.tasks.retrieval import Retrieval
+from omniformer.tasks.task import Step, Task, target
+
+
+class Contrastive(Task):
+    """Pulls the modalities of a sample together and pushes them from those of other samples, for every pair of the
+    head's modalities ([Radford et al. 2021](https://arxiv.org/abs/2103.00020), figure 3).
+
+    The one core reads each modality by itself. A sample takes part in the pairs of which it has both modalities; the
+    loss is the mean over all samples and pairs. In training on several ranks, the samples of all ranks are compared
+    with each other, with exact gradients; in evaluation the loss compares those of a rank, and so depends on the size
+    of batches, while recall is that of the whole split.
+
+    Args:
+        head: embeds samples of each modality.
+        rule: who may attend to whom.
+        loss: "softmax", symmetric over rows and columns, or "sigmoid", each pair of samples by itself
+            ([Zhai et al. 2023](https://arxiv.org/abs/2303.15343)); the latter needs the head's `bias`, -10 there.
+        same_label: whether samples with equal target `label` belong together too
+            ([Yang et al. 2022](https://arxiv.org/abs/2204.03610), UniCL), in the loss and in recall.
+        loss_weight: factor of this task's loss in a mixture.
+
+    Raises:
+        ValueError: loss and head do not fit.
+    """
+
+    head: ContrastiveHead
+
+    def __init__(
+        self,
+        *,
+        head: ContrastiveHead,
+        rule: Rule | None = None,
+        loss: Literal["softmax", "sigmoid"] = "softmax",
+        same_label: bool = False,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(head=head, rule=rule, loss_weight=loss_weight)
+        if loss not in ("softmax", "sigmoid"):
+            raise ValueError(f"loss={loss!r} is not known; choose 'softmax' or 'sigmoid'")
+        if (loss == "sigmoid") != (head.bias is not None):
+            wanted = "a bias, for example head.bias=-10" if loss == "sigmoid" else "no bias: set head.bias=null"
+            raise ValueError(f"loss={loss!r} needs a head with {wanted}")
+        self.loss = loss
+        self.same_label = same_label
+
+    def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
+        head = model.heads[name]
+        assert isinstance(head, ContrastiveHead)
+        device = head.log_scale.device
+        labels = target(batch, "label") if self.same_label else torch.zeros(len(batch), dtype=torch.long, device=device)
+        vectors, own = self._embed(model, batch, name, losses)
+        outputs = vectors.detach().masked_fill(~own[..., None], torch.nan)
+        present, groups = own, labels
+        if torch.is_grad_enabled():
+            vectors, present, groups = gather(vectors), gather(own.int()).bool(), gather(labels[:, None])[:, 0]
+        total, count, whole = vectors.sum() * 0 + head.scale() * 0, 0, 0
+        if head.bias is not None:
+            total = total + head.bias * 0  # a batch without any pair still gives every parameter a gradient
+        for i, j in combinations(range(len(head.modalities)), 2):
+            both = present[:, i] & present[:, j]
+            n = int(both.sum())
+            if n:
+                total = total + n * self._compare(head, vectors[both, i], vectors[both, j], groups[both])
+            whole += n
+            count += int((own[:, i] & own[:, j]).sum())
+        return Step(loss=total / max(whole, 1), count=count, outputs=outputs, targets=labels)
+
+    def metrics(self) -> MetricCollection:
+        head = self.head
+        retrieval = Retrieval(head.modalities, d_embedding=head.d_embedding, same_label=self.same_label)
+        return MetricCollection({"retrieval": retrieval})
+
+    def _embed(
+        self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """The vectors of all samples by modality, zero where a sample lacks one, and which samples have which.
+
+        Shapes:
+            float32 `[samples, modalities, d_embedding]`, bool `[samples, modalities]`.
+        """
+        head = model.heads[name]
+        assert isinstance(head, ContrastiveHead)
+        vectors, present, passes = [], [], []
+        for modality in head.modalities:
+            alone = batch.select(modality)
+            passes.append({} if losses is not None else None)
+            x, layout = model.encode(alone, name, losses=passes[-1])
+            vectors.append(head.embed(x, layout, modality))
+            present.append(alone.lengths > 0)
+        if losses is not None:  # the core's losses are means over layers; here they are means over passes too
+            for kind in passes[0] or {}:
+                losses[kind] = torch.stack([each[kind] for each in passes if each]).mean()
+        return torch.stack(vectors, dim=1), torch.stack(present, dim=1).to(vectors[0].device)
+
+    def _compare(self, head: ContrastiveHead, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of samples of two modalities.
+
+        Shapes:
+            a, b `[samples, d_embedding]`, labels `[samples]`.
+        """
+        keys = labels if self.same_label else torch.arange(len(a), device=a.device)
+        belong = keys[:, None] == keys
+        logits = head.scale() * a @ b.T
+        if self.loss == "sigmoid":
+            assert head.bias is not None
+            signs = torch.where(belong, 1.0, -1.0)
+            return -F.logsigmoid(signs * (logits + head.bias)).sum() / len(a)
+        wanted = belong / belong.sum(1, keepdim=True)
+        rows, columns = (-(wanted * each.log_softmax(1)).sum(1).mean() for each in (logits, logits.T))
+        return (rows + columns) / 2

@@ -1,0 +1,38 @@
+"""Rows of all ranks together, for losses that compare every sample with every other."""
+
+import torch
+from torch import Tensor, distributed
+from torch.nn import functional as F
+
+
+def gather(rows: Tensor) -> Tensor:
+    """The rows of all ranks in the order of ranks; the rows themselves outside a distributed run.
+
+    Ranks may have different numbers of rows, also none. Every rank that computes the same loss from all rows gets the
+    gradient of its own rows times the number of ranks; data-parallel training averages over ranks, so what reaches the
+    weights is the exact gradient of the loss over all rows.
+
+    Args:
+        rows: of this rank, of the same type and width on every rank.
+
+    Shapes:
+        `[rows, ...]` → `[rows of all ranks, ...]`.
+
+    Example:
+        >>> gather(torch.tensor([[1.0], [2.0]])).tolist()
+        [[1.0], [2.0]]
+    """
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return rows
+    n_ranks, own = distributed.get_world_size(), distributed.get_rank()
+    sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(n_ranks)]
+    distributed.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
+    counts = [int(size) for size in sizes]
+    longest = max(counts)
+    # Collectives need equal sizes, so short ranks send rows of zeros that are cut off again.
+    padded = F.pad(rows.detach().flatten(1), (0, 0, 0, longest - len(rows))).contiguous()
+    parts = [torch.empty_like(padded) for _ in range(n_ranks)]
+    distributed.all_gather(parts, padded)
+    found = [part[:count].unflatten(1, rows.shape[1:]) for part, count in zip(parts, counts, strict=True)]
+    found[own] = rows.detach() + n_ranks * (rows - rows.detach()) if rows.requires_grad else rows
+    return torch.cat(found)

@@ -1,0 +1,102 @@
+"""How often the sample that belongs to a query is among the nearest ones."""
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+_ROWS = 1024  # queries compared at a time, so that memory grows with the number of samples and not with its square
+
+
+class Retrieval(Metric):
+    """Recall at k between modalities over a whole split, both ways for each pair
+    ([Radford et al. 2021](https://arxiv.org/abs/2103.00020), table 13).
+
+    Every sample that has both modalities is a query, and such samples are the candidates. Candidates that are exactly
+    as near as each other are ranked at random, and the expected recall is counted: a model that puts all samples in one
+    place scores what chance scores.
+
+    Args:
+        modalities: the names, in the order in which `update` receives their vectors.
+        d_embedding: width of the vectors.
+        same_label: whether any sample of the query's label is a hit, and not the query's partner alone.
+        ks: how many nearest candidates count.
+
+    Example:
+        >>> metric = Retrieval(["vision", "text"], d_embedding=3, ks=(1,))
+        >>> vectors = torch.eye(3)
+        >>> metric.update(torch.stack([vectors, vectors[[0, 2, 1]]], dim=1), torch.arange(3))
+        >>> {name: round(float(value), 3) for name, value in metric.compute().items()}
+        {'vision_to_text/recall@1': 0.333, 'text_to_vision/recall@1': 0.333, 'recall@1': 0.333}
+    """
+
+    full_state_update = False
+    rows: list[Tensor]
+
+    def __init__(
+        self, modalities: Sequence[str], *, d_embedding: int, same_label: bool = False, ks: Sequence[int] = (1, 5)
+    ) -> None:
+        super().__init__()
+        self.modalities, self.d_embedding = list(modalities), d_embedding
+        self.same_label, self.ks = same_label, tuple(ks)
+        # Flat numbers of one type: a rank that has seen no sample joins the others with an empty list of those.
+        self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def update(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Stores the vectors of a batch.
+
+        Shapes:
+            embeddings `[samples, modalities, d_embedding]`, NaN where a sample lacks a modality; labels int64
+            `[samples]`, below 2**24.
+        """
+        expected = [len(labels), len(self.modalities), self.d_embedding]
+        if list(embeddings.shape) != expected:
+            raise ValueError(f"embeddings have shape {list(embeddings.shape)}; expected {expected}")
+        self.rows.append(torch.cat([labels[:, None].float(), embeddings.float().flatten(1)], dim=1).flatten())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Recall of each direction at each k, and `recall@k` of the first k averaged over directions; NaN for a
+        direction of which no sample has both modalities.
+        """
+        directions = list(permutations(range(len(self.modalities)), 2))
+        flat = dim_zero_cat(self.rows) if len(self.rows) else torch.zeros(0, device=self.device)
+        rows = flat.view(-1, 1 + len(self.modalities) * self.d_embedding)
+        found, first = {}, []
+        for query, candidate in directions:
+            name = f"{self.modalities[query]}_to_{self.modalities[candidate]}"
+            values = self._recalls(rows, query, candidate)
+            found |= {f"{name}/recall@{k}": value for k, value in zip(self.ks, values, strict=True)}
+            first.append(values[0])
+        found[f"recall@{self.ks[0]}"] = torch.stack(first).nanmean()
+        return found
+
+    def _recalls(self, rows: Tensor, query: int, candidate: int) -> list[Tensor]:
+        labels, vectors = rows[:, 0], rows[:, 1:].unflatten(1, (len(self.modalities), -1))
+        present = ~vectors[:, [query, candidate]].isnan().flatten(1).any(1)
+        if not present.any():
+            return [torch.full((), torch.nan, device=self.device)] * len(self.ks)
+        a, b, labels = vectors[present, query], vectors[present, candidate], labels[present]
+        keys = labels if self.same_label else torch.arange(len(a), device=a.device)
+        parts = [self._hits(a[i : i + _ROWS] @ b.T, keys[i : i + _ROWS, None] == keys) for i in range(0, len(a), _ROWS)]
+        return list(torch.cat(parts).mean(0).float())
+
+    def _hits(self, scores: Tensor, right: Tensor) -> Tensor:
+        """How likely each query has a right candidate among the first k, ties broken at random.
+
+        Shapes:
+            scores, right `[queries, candidates]` → `[queries, ks]`.
+        """
+        best = scores.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
+        above = (scores > best).sum(1).double()
+        tied, tied_right = (scores == best).sum(1).double(), ((scores == best) & right).sum(1).double()
+        columns, miss = [], torch.ones_like(above)
+        for place in range(max(self.ks)):
+            drawn = place - above  # how many of the ties stand before this place
+            open_ = (drawn >= 0) & (drawn < tied)
+            wrong_left = (tied - tied_right - drawn).clamp(min=0)
+            miss = torch.where(open_, miss * wrong_left / (tied - drawn).clamp(min=1), miss)
+            columns.append(1 - miss)
+        return torch.stack([columns[k - 1] for k in self.ks], dim=1)

@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from omniformer.core.layout import Layout
+from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.heads.pooling import AttentionPool
+
+LAYOUT = Layout.from_lengths(2, 0, 3)
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    return torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+
+
+def head(**changes) -> ContrastiveHead:
+    torch.manual_seed(0)
+    return ContrastiveHead(**{"d_model": 4, "modalities": ["a", "b"], "d_embedding": 6, **changes})
+
+
+def test_embeddings_are_mapped_means_of_length_one_and_zero_for_no_tokens(x):
+    it = head()
+    mapped = torch.stack([x[:2].mean(0), x[2:].mean(0)]) @ it.maps["b"].weight.T
+    found = it.embed(x, LAYOUT, "b")
+    torch.testing.assert_close(found[[0, 2]], mapped / mapped.norm(dim=1, keepdim=True))
+    assert not found[1].any()
+
+
+def test_each_modality_has_its_own_map_and_forward_gives_them_all(x):
+    it = head(pool=AttentionPool)
+    rows = it(x, LAYOUT)
+    assert rows.shape == (3, 2, 6)
+    torch.testing.assert_close(rows[:, 1], it.embed(x, LAYOUT, "b"))
+    assert not torch.allclose(rows[0, 0], rows[0, 1])
+
+
+def test_the_scale_starts_at_the_inverse_temperature_and_stops_at_one_hundred():
+    it = head(temperature=0.05)
+    assert it.scale().item() == pytest.approx(20)
+    with torch.no_grad():
+        it.log_scale.fill_(9.0)
+    assert it.scale().item() == pytest.approx(100)
+    (gradient,) = torch.autograd.grad(it.scale(), it.log_scale)
+    assert gradient.item() == pytest.approx(100)
+
+
+def test_only_a_head_with_a_bias_has_one():
+    assert head().bias is None
+    assert head(bias=-10.0).bias.item() == -10
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"modalities": ["a"]}, "two or more different"),
+        ({"modalities": ["a", "a", "b"]}, "two or more different"),
+        ({"temperature": 0.0}, "temperature=0.0 must be at least 0.01"),
+    ],
+)
+def test_impossible_heads_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        head(**wrong)
+
+
+def test_an_unknown_modality_is_told_with_the_known_ones(x):
+    with pytest.raises(ValueError, match="no map for modality 'c'; this head has a, b"):
+        head().embed(x, LAYOUT, "c")
