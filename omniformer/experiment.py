@@ -46,6 +46,7 @@ class Experiment:
                 tokenizers=self.data.tokenizers[name],
                 labels=self.data.labels(name),
                 max_seq_len=getattr(self.data.streams[name].arrange, "seq_len", None),
+                given=self.data.given(name),
             )
             for name in self.tasks
         }
@@ -75,6 +76,8 @@ def assemble(config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Token
         log.info("%s: %s", config["pretrained"], load_weights(model, pretrained.model.state_dict()))
     if config.get("freeze"):
         frozen = freeze(model, config["freeze"])
+        if pretrained is None:
+            log.warning("freeze without pretrained keeps random weights as they are: name the run to begin from")
         log.info("%d parameters frozen; %s numbers left to train", len(frozen), f"{trainable(model):,}")
     tasks = {name: _task(member["task"], name, model, facts[name], data) for name, member in members(config).items()}
     return Experiment(data=data, model=model, tasks=tasks, recipe=made)

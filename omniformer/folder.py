@@ -35,6 +35,7 @@ def save(
             "modalities": list(member.tokenizers),
             "labels": list(member.labels),
             "max_seq_len": member.max_seq_len,
+            "given": list(member.given),
         }
         for modality, tokenizer in member.tokenizers.items():
             tokenizer.save_pretrained(folder / "tokenizers" / name / modality)
@@ -81,6 +82,7 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
             },
             labels=tuple(member["labels"]),
             max_seq_len=member["max_seq_len"],
+            given=tuple(member.get("given", ())),
         )
         for name, member in described.items()
     }

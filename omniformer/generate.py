@@ -1,50 +1,209 @@
-"""`python -m omniformer.generate RUN PROMPT`: continues a text with a trained language model, as it is written."""
+"""`python -m omniformer.generate RUN PROMPT...`: texts, pictures and sounds that a trained model writes."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omniformer.config import reported
 
+if TYPE_CHECKING:
+    from omniformer.generation import Answer, Painter, Strategy, Writer
+
+# Options that only some tasks or strategies have.
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "best_of")
+WRITING = ("beams", "max_new_tokens", "stop", "cache", "log_probs")
+PAINTING = ("steps",)
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Continues a prompt with a trained language model."""
-    parser = argparse.ArgumentParser(prog="python -m omniformer.generate", description=main.__doc__)
-    parser.add_argument("run", help="a run folder, or the model folder in it")
-    parser.add_argument("prompt", nargs="?", default="", help="text to continue; without one, a new text begins")
-    parser.add_argument("--max-new-tokens", type=int, default=256, help="when to end at the latest (default: 256)")
-    parser.add_argument(
-        "--temperature", type=float, default=0.8, help="0 is greedy, 1 the model's own distribution (default: 0.8)"
+    """Goes on from a text, or answers what it is given: translates, describes pictures, writes down speech, paints."""
+    parser = _parser()
+    given = parser.parse_intermixed_args(arguments)
+    _check(parser, given)
+    with reported():
+        from omniformer.folder import load
+        from omniformer.generation import Painter, Writer
+
+        predictor = load(given.run, allow_targets=given.allow_targets)
+        predictor.model.to(given.device)
+        writer = predictor.writer(given.member)
+        _check_kind(writer, given, paints=isinstance(writer, Painter))
+        named, inputs = _inputs(given)
+        options = _options(given, paints=isinstance(writer, Painter))
+        whole = given.json or given.out or given.log_probs or given.beams or given.best_of or given.size
+        if isinstance(writer, Writer) and len(inputs) == 1 and not whole:
+            _stream(writer, inputs[0], options)
+            return
+        found = writer.write(inputs, **options)
+        goes_on = writer.writes_text and not writer.given
+        for i, (name, answers) in enumerate(zip(named, found, strict=True)):
+            for j, answer in enumerate(answers[: given.answers]):
+                _tell(answer, name, (i, j), given, goes_on=goes_on, several=len(found) > 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m omniformer.generate",
+        description=main.__doc__,
+        epilog="Without one of the options for drawing or --beams, a language model draws at temperature 0.8, "
+        "a task that answers with text takes the most probable tokens, and pictures and sounds are drawn at 1.",
     )
-    parser.add_argument("--top-k", type=int, help="draw among the k most probable tokens only")
-    parser.add_argument("--top-p", type=float, help="draw among the fewest tokens that have this probability together")
+    parser.add_argument("run", help="a run folder, or the model folder in it")
     parser.add_argument(
+        "prompts",
+        nargs="*",
+        metavar="prompt",
+        help="text to go on from, or what is to be answered: a text, or a file (.png .wav .json ...); "
+        "without one, a new text begins",
+    )
+    parser.add_argument(
+        "--given",
+        action="append",
+        default=[],
+        metavar="FILE_OR_TEXT",
+        help="something more that every prompt is given, such as the picture that they ask about",
+    )
+    parser.add_argument("--max-new-tokens", type=int, help="when to end at the latest (default for texts: 256)")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a text that ends an answer")
+    parser.add_argument(
+        "--guidance", type=float, help="how much more what is given shall count (default: 1; by diffusion 3)"
+    )
+    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of a picture")
+    parser.add_argument("--steps", type=int, help="from noise to a picture, for models of diffusion (default: 50)")
+    drawing = parser.add_argument_group("to draw at random")
+    drawing.add_argument("--temperature", type=float, help="0 is greedy, 1 the model's own distribution (default: 0.8)")
+    drawing.add_argument("--top-k", type=int, help="draw among the k most probable tokens only")
+    drawing.add_argument("--top-p", type=float, help="draw among the fewest tokens that have this probability together")
+    drawing.add_argument(
         "--min-p", type=float, help="drop tokens less probable than this share of the most probable one"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (default: 0)")
-    parser.add_argument("--member", help="which language model, in a model that has several")
+    drawing.add_argument(
+        "--repetition-penalty", type=float, help="above 1 makes tokens that were there already less probable"
+    )
+    drawing.add_argument("--seed", type=int, help="the same seed gives the same answers (default: 0)")
+    drawing.add_argument("--best-of", type=int, metavar="N", help="write N answers and keep the most probable")
+    searching = parser.add_argument_group("to search for the most probable answer")
+    searching.add_argument("--beams", type=int, metavar="N", help="beam search with N beams; 4 is usual")
+    searching.add_argument(
+        "--length-penalty", type=float, help="0 favours short answers, above 1 long ones (default: 1, the mean)"
+    )
+    shown = parser.add_argument_group("what to show")
+    shown.add_argument(
+        "--answers", type=int, default=1, metavar="N", help="how many of --beams or --best-of, the best first"
+    )
+    shown.add_argument("--log-probs", action="store_true", help="print the log-probability of each token")
+    shown.add_argument("--json", action="store_true", help="print one JSON object a line")
+    shown.add_argument("--out", metavar="FOLDER", help="write each answer as a file: .txt, .png or .wav")
+    parser.add_argument("--member", help="which task writes, in a model that has several")
+    parser.add_argument(
+        "--cache",
+        choices=("growing", "static", "sliding", "none"),
+        help="how what was read is kept (default: growing)",
+    )
     parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
     parser.add_argument(
         "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own that the run names"
     )
-    given = parser.parse_args(arguments)
-    with reported():
-        from omniformer.folder import load
-        from omniformer.generation import Sampler
+    return parser
 
-        choose = Sampler(
-            temperature=given.temperature, top_k=given.top_k, top_p=given.top_p, min_p=given.min_p, seed=given.seed
-        )
-        predictor = load(given.run, allow_targets=given.allow_targets)
-        predictor.model.to(given.device)
-        pieces = predictor.generate(
-            given.prompt, choose=choose, max_new_tokens=given.max_new_tokens, member=given.member
-        )
-        sys.stdout.write(given.prompt)
-        for piece in pieces:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+
+def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Refuses options that would have no effect beside each other."""
+    drawing = [_flag(name) for name in SAMPLING if getattr(given, name) is not None]
+    if given.beams is not None and drawing:
+        parser.error(f"--beams searches, {', '.join(drawing)} draws at random; give one of the two")
+    if given.length_penalty is not None and given.beams is None:
+        parser.error("--length-penalty ranks the answers of --beams; give both")
+    most = given.beams or given.best_of or 1
+    if not 1 <= given.answers <= most:
+        parser.error(f"--answers {given.answers} is outside 1..{most}; give --beams or --best-of at least as many")
+
+
+def _check_kind(writer: "Writer | Painter", given: argparse.Namespace, *, paints: bool) -> None:
+    """Refuses options that do not fit what is written."""
+    if given.given and not writer.given:
+        raise ValueError(f"{writer.head!r} goes on from its prompt and is given nothing; leave out --given")
+    if not writer.writes_text and given.out is None:
+        raise ValueError(f"{writer.head!r} writes pictures or sounds; say with --out FOLDER where to")
+    others = (*SAMPLING, *WRITING) if paints else PAINTING
+    if wrong := [_flag(name) for name in others if getattr(given, name) not in (None, [], False) and name != "seed"]:
+        how = "out of noise" if paints else "token by token"
+        raise ValueError(f"{writer.head!r} writes {how}; leave out {', '.join(wrong)}")
+
+
+def _inputs(given: argparse.Namespace) -> tuple[list[str], list[Any]]:
+    """Prompts as they are named in what is printed, and as the model reads them."""
+    if not given.given:
+        prompts = given.prompts or [""]
+        return prompts, prompts
+    if not given.prompts:
+        return [" ".join(given.given)], [given.given]
+    return given.prompts, [[*given.given, prompt] for prompt in given.prompts]
+
+
+def _options(given: argparse.Namespace, *, paints: bool) -> dict[str, Any]:
+    """What was asked for, as keywords of `write`; what was not is left to the task."""
+    asked = {name: getattr(given, name) for name in ("max_new_tokens", "stop", "guidance", "cache", "steps", "size")}
+    options = {name: value for name, value in asked.items() if value not in (None, [])}
+    if "size" in options:
+        options["size"] = tuple(options["size"])
+    if paints:
+        return options if given.seed is None else options | {"seed": given.seed}
+    return options | {"strategy": _strategy(given)}
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _strategy(given: argparse.Namespace) -> "Strategy | None":
+    """What was asked for; None leaves it to the task."""
+    from omniformer.generation import BeamSearch, Sampling
+
+    if given.beams is not None:
+        penalty = 1.0 if given.length_penalty is None else given.length_penalty
+        return BeamSearch(n_beams=given.beams, length_penalty=penalty, n_best=given.answers)
+    chosen = {name: getattr(given, name) for name in SAMPLING if getattr(given, name) is not None}
+    if not chosen:
+        return None
+    return Sampling(**{"n" if name == "best_of" else name: value for name, value in chosen.items()})
+
+
+def _stream(writer: "Writer", prompt: Any, options: dict[str, Any]) -> None:
+    """Prints an answer as it is written."""
+    pieces = writer.stream(prompt, **options)
+    if not writer.given:
+        sys.stdout.write(prompt)
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def _tell(
+    answer: "Answer", prompt: str, place: tuple[int, int], given: argparse.Namespace, *, goes_on: bool, several: bool
+) -> None:
+    """Prints one answer, or writes its file and prints where."""
+    path: Path | None = None
+    if given.out is not None:
+        Path(given.out).mkdir(parents=True, exist_ok=True)
+        path = answer.save(Path(given.out) / (str(place[0]) if given.answers == 1 else f"{place[0]}-{place[1]}"))
+    if given.json:
+        plain = {"prompt": prompt, **answer.to_dict(log_probs=given.log_probs)}
+        print(json.dumps(plain if path is None else plain | {"file": str(path)}, ensure_ascii=False))
+        return
+    said = str(path) if path is not None else str(answer.content)
+    if goes_on and path is None:
+        said = prompt + said
+    elif several:
+        said = f"{prompt}\t{said}"
+    print(said if given.answers == 1 or answer.score is None else f"{answer.score:.4f}\t{said}")
+    if given.log_probs:
+        for log_prob, token in zip(answer.log_probs, [*map(repr, answer.tokens), "(end)"], strict=False):
+            print(f"  {log_prob:9.4f}  {token}")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,23 @@
-"""A trained model ready to use: raw inputs in, named predictions out."""
+"""A trained model ready to use: raw inputs in, named predictions, texts, pictures and sounds out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from omniformer_tokenizers import BPETokenizer, Tokenizer
+from omniformer_tokenizers import Tokenizer
 from torch import Tensor
 
-from omniformer.batch import Sample, collate
-from omniformer.generation.decode import continue_text
+from omniformer.batch import Batch, Sample, collate
+from omniformer.generation.answer import Answer
+from omniformer.generation.painter import Painter
+from omniformer.generation.writer import Writer
+from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.heads.denoising import DenoisingHead
 from omniformer.heads.head import Head
 from omniformer.heads.next_token import NextTokenHead
+from omniformer.inputs import expand, modality_of, sample_of
 from omniformer.model import OmniFormer
-
-SUFFIXES = {
-    "vision": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-    "audio": (".wav", ".flac", ".mp3", ".ogg"),
-    "text": (".txt", ".md"),
-    "graph": (".json",),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +28,14 @@ class Member:
         tokenizers: by modality.
         labels: the names of its classes; empty where there are none.
         max_seq_len: the longest sequence it was trained on, in tokens; None where samples have their own lengths.
+        given: for a task that writes, the modalities that it reads first: pictures for captions, a sentence for its
+            translation. Empty for a language model, which goes on from its prompt.
     """
 
     tokenizers: Mapping[str, Tokenizer]
     labels: tuple[str, ...] = ()
     max_seq_len: int | None = None
+    given: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +89,15 @@ class Predictor:
         Args:
             inputs: paths of files (`.png`, `.wav`, `.txt`, `.json`, ...), or raw samples as the tokenizers take them:
                 image tensors and Pillow images, waveforms, strings, graphs. A folder stands for the files in it.
+                For a task that is given several modalities, a list of these, or a mapping by modality; any may be left
+                out.
             member: which task answers; by default the one that fits each input's modality.
             batch_size: inputs in one pass; results do not depend on it.
 
         Raises:
             ValueError: no task of this model fits an input, or several do; or a file cannot be read. Names the input.
         """
-        named = [(name, raw) for i, given in enumerate(inputs) for name, raw in _expand(given, i)]
+        named = [(name, raw) for i, given in enumerate(inputs) for name, raw in expand(given, i)]
         routed = [(name, raw, member or self.route(raw, name)) for name, raw in named]
         results: dict[int, list[Prediction]] = {}
         for task in dict.fromkeys(task for _, _, task in routed):
@@ -106,57 +108,94 @@ class Predictor:
                 results.update(zip(chunk, answers, strict=True))
         return [prediction for i in range(len(routed)) for prediction in results[i]]
 
-    def generate(
-        self, prompt: str, *, choose: Callable[[Tensor], Tensor], max_new_tokens: int = 256, member: str | None = None
-    ) -> Iterator[str]:
-        """Continues a text with the model's language model, piece by piece as it is written.
+    def writer(self, member: str | None = None) -> Writer | Painter:
+        """The task that makes texts, pictures or sounds: token by token, or pictures out of noise.
 
         Args:
-            prompt: the beginning; empty to begin a new text.
-            choose: picks the next token, for example `omniformer.generation.Sampler()`.
-            max_new_tokens: when to end at the latest.
-            member: which language model, where the model has several.
+            member: its name, where the model has several.
 
         Raises:
-            ValueError: the model has no language model of text, or several.
+            ValueError: no task of this model writes, or several do.
         """
-        able = [name for name in self.members if isinstance(self.model.heads[name], NextTokenHead)]
-        if member is None and len(able) == 1:
-            member = able[0]
-        if not able:
-            raise ValueError(
-                f"this model has no language model, only {', '.join(self.members)}; train one with modality=text"
-            )
-        if member is None or member not in able:
-            raise ValueError(f"member={member!r} is no language model of this folder; choose one of {', '.join(able)}")
-        tokenizer = self.members[member].tokenizers["text"]
-        if not isinstance(tokenizer, BPETokenizer):
-            raise ValueError(f"{member!r} reads {type(tokenizer).__name__}; text is continued with a BPETokenizer")
-        return continue_text(
-            self.model,
-            member,
-            tokenizer,
-            prompt,
-            choose=choose,
-            max_new_tokens=max_new_tokens,
-            max_seq_len=self.members[member].max_seq_len,
-        )
+        name = self._only((NextTokenHead, DenoisingHead), member, "writes nothing", "one with modality=text")
+        task = self.members[name]
+        if isinstance(self.model.heads[name], DenoisingHead):
+            return Painter(self.model, name, tokenizers=task.tokenizers, given=task.given)
+        return Writer(self.model, name, tokenizers=task.tokenizers, given=task.given, max_seq_len=task.max_seq_len)
+
+    def generate(self, prompts: Sequence[Any], *, member: str | None = None, **options: Any) -> list[list[Answer]]:
+        """What the model writes for each prompt, the best answer first: `writer(member).write(prompts, **options)`.
+
+        Args:
+            prompts: texts to go on from, or what is to be answered; see `omniformer.generation.Writer`.
+            member: which task writes, where the model has several.
+            **options: of `Writer.write`: `strategy`, `max_new_tokens`, `stop`, `guidance`, `size`, `cache`,
+                `batch_size`. Of `Painter.write`: `steps`, `guidance`, `seed`, `size`, `batch_size`.
+
+        Raises:
+            ValueError: as for `writer` and `Writer.write`.
+
+        Example:
+            >>> predictor = load("outputs/translation/latest")  # doctest: +SKIP
+            >>> predictor.generate(["Ein Hund im Schnee."])[0][0].content  # doctest: +SKIP
+            'A dog in the snow.'
+        """
+        return self.writer(member).write(prompts, **options)
+
+    @torch.inference_mode()
+    def embed(self, inputs: Sequence[Any], *, member: str | None = None, batch_size: int = 64) -> Tensor:
+        """Unit vectors of raw inputs in the space that a contrastive task learned: dot products are similarities.
+
+        Args:
+            inputs: as for `predict`, each of one modality.
+            member: which task, where the model has several of this kind.
+            batch_size: inputs in one pass; results do not depend on it.
+
+        Shapes:
+            float32 `[inputs, d_embedding]`, on the host.
+
+        Raises:
+            ValueError: no task of this model has such a space, or several do; or it takes no input of that modality.
+        """
+        member = self._only(ContrastiveHead, member, "compares nothing", "a contrastive task")
+        head = self.model.heads[member]
+        assert isinstance(head, ContrastiveHead)
+        named = [(name, raw) for i, given in enumerate(inputs) for name, raw in expand(given, i)]
+        rows: list[Tensor] = [torch.zeros(head.d_embedding)] * len(named)
+        samples = [sample_of(name, raw, self.members[member].tokenizers) for name, raw in named]
+        kinds = [_only_modality(sample) for sample in samples]
+        for modality in dict.fromkeys(kinds):
+            mine = [i for i, kind in enumerate(kinds) if kind == modality]
+            for start in range(0, len(mine), batch_size):
+                chunk = mine[start : start + batch_size]
+                x, layout = self.model.encode(self._collate([samples[i] for i in chunk]), member)
+                for i, row in zip(chunk, head.embed(x, layout, modality).cpu(), strict=True):
+                    rows[i] = row
+        return torch.stack(rows) if rows else torch.zeros(0, head.d_embedding)
 
     def route(self, raw: Any, name: str = "input") -> str:
-        """The task that a raw input is for, by its modality.
+        """The task that a raw input is for, by its modality; one that predicts before one that writes.
 
         Raises:
             ValueError: no task fits, or several do.
         """
         modality = modality_of(raw)
-        fitting = [task for task, member in self.members.items() if modality in member.tokenizers]
+        wanted = {modality}
+        parts = [modality_of(each) for each in raw] if isinstance(raw, list) else raw
+        if isinstance(parts, list | Mapping) and parts and set(parts) <= set(self._takes()):
+            wanted = set(parts)
+            modality = " and ".join(map(str, parts))
+        fitting = [task for task, member in self.members.items() if wanted <= set(member.tokenizers)]
+        making = (NextTokenHead, DenoisingHead)
+        predicting = [task for task in fitting if not isinstance(self.model.heads[task], making)]
+        fitting = predicting or fitting
         if len(fitting) != 1:
             raise ValueError(
                 f"{name} looks like {modality or 'no known modality'}; "
                 + (
                     f"several tasks take it: {fitting}; choose one with member="
                     if fitting
-                    else f"this model takes {self._takes()}"
+                    else f"this model takes {', '.join(self._takes())}"
                 )
             )
         return fitting[0]
@@ -168,9 +207,15 @@ class Predictor:
         head = self.model.heads[task]
         assert isinstance(head, Head)
         if isinstance(head, NextTokenHead):
-            raise ValueError(f"{task!r} is a language model, which continues text: use python -m omniformer.generate")
-        samples = [self._sample(name, raw, self.members[task]) for name, raw in named]
-        outputs = head.predict(self.model(collate(samples), task)).cpu()
+            raise ValueError(
+                f"{task!r} writes {head.modality}, it predicts no class: use python -m omniformer.generate"
+            )
+        if isinstance(head, DenoisingHead):
+            raise ValueError(f"{task!r} paints, it predicts no class: use python -m omniformer.generate")
+        if isinstance(head, ContrastiveHead):
+            raise ValueError(f"{task!r} compares inputs, it predicts no class: use Predictor.embed")
+        samples = [sample_of(name, raw, self.members[task].tokenizers) for name, raw in named]
+        outputs = head.predict(self.model(self._collate(samples), task)).cpu()
         rows = outputs.split([len(sample) if head.per_token else 1 for sample in samples])
         return [
             [
@@ -180,18 +225,21 @@ class Predictor:
             for (name, _), sample_rows in zip(named, rows, strict=True)
         ]
 
-    def _sample(self, name: str, raw: Any, member: Member) -> Sample:
-        contents = raw if isinstance(raw, Mapping) and set(raw) <= set(member.tokenizers) else None
-        if contents is None:
-            modality = modality_of(raw)
-            tokenizer = member.tokenizers.get(modality or "", next(iter(member.tokenizers.values())))
-            contents = {tokenizer.modality: _read_text(raw) if tokenizer.modality == "text" else raw}
-        try:
-            pieces = [member.tokenizers[modality](content) for modality, content in contents.items()]
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{name}: {error}") from error
-        device = next(self.model.parameters()).device
-        return Sample(id=name, pieces=[piece.to(device) for piece in pieces])
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
+        return collate(samples).to(next(self.model.parameters()).device)
+
+    def _only(self, kind: type[Head] | tuple[type[Head], ...], member: str | None, lacking: str, wanted: str) -> str:
+        """The one member with a head of this kind, or the named one of them."""
+        able = [name for name in self.members if isinstance(self.model.heads[name], kind)]
+        if not able:
+            raise ValueError(f"this model {lacking}, it has only {', '.join(self.members)}; train {wanted}")
+        if member is None and len(able) > 1:
+            raise ValueError(f"several tasks could answer: {', '.join(able)}; choose one with member=")
+        if member is not None and member not in able:
+            raise ValueError(
+                f"member={member!r} is no task of this kind in this model; choose one of {', '.join(able)}"
+            )
+        return member or able[0]
 
     def _prediction(self, name: str, task: str, row: Tensor, token: int | None) -> Prediction:
         labels = self.members[task].labels
@@ -201,52 +249,12 @@ class Predictor:
             input=name, member=task, probabilities=dict(zip(labels, row.tolist(), strict=True)), token=token
         )
 
-    def _takes(self) -> str:
-        return ", ".join(sorted({modality for member in self.members.values() for modality in member.tokenizers}))
+    def _takes(self) -> list[str]:
+        return sorted({modality for member in self.members.values() for modality in member.tokenizers})
 
 
-def modality_of(raw: Any) -> str | None:
-    """The modality of a raw input, from a file's suffix or the type of the object; None when neither tells."""
-    if isinstance(raw, Path):
-        return next((modality for modality, suffixes in SUFFIXES.items() if raw.suffix.lower() in suffixes), None)
-    if isinstance(raw, str):
-        return "text"
-    if isinstance(raw, Tensor):
-        return "audio" if raw.ndim == 1 or (raw.ndim == 2 and raw.shape[0] <= 2) else "vision"
-    if isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], Tensor):
-        return "audio"
-    if isinstance(raw, Mapping) or hasattr(raw, "edge_index") or hasattr(raw, "adjacency"):
-        return "graph"
-    return "vision" if hasattr(raw, "convert") and hasattr(raw, "size") else None
-
-
-def _expand(given: Any, i: int) -> Iterator[tuple[str, Any]]:
-    """An input with its name; a string that names a file is that file, and a folder is the files in it."""
-    if isinstance(given, str) and _is_path(given):
-        given = Path(given)
-    if not isinstance(given, Path):
-        yield f"input {i}", given
-    elif given.is_dir():
-        files = sorted(path for path in given.rglob("*") if path.is_file() and modality_of(path) is not None)
-        if not files:
-            raise ValueError(f"{given} holds no file that a model could read; known suffixes: {SUFFIXES}")
-        yield from ((str(path), path) for path in files)
-    elif given.is_file():
-        yield str(given), given
-    else:
-        raise FileNotFoundError(f"no file {str(given)!r}")
-
-
-def _is_path(text: str) -> bool:
-    """Whether a string names a file: it exists, or has a known suffix and no spaces or line breaks."""
-    known = any(text.lower().endswith(suffix) for suffixes in SUFFIXES.values() for suffix in suffixes)
-    if known and not any(character.isspace() for character in text):
-        return True
-    try:
-        return len(text) < 4096 and Path(text).exists() and bool(text)
-    except (OSError, ValueError):
-        return False
-
-
-def _read_text(raw: Any) -> Any:
-    return raw.read_text(encoding="utf-8") if isinstance(raw, Path) else raw
+def _only_modality(sample: Sample) -> str:
+    modalities = {piece.modality for piece in sample.pieces}
+    if len(modalities) != 1:
+        raise ValueError(f"{sample.id}: an embedding is of one modality; received {', '.join(sorted(modalities))}")
+    return modalities.pop()

@@ -6,7 +6,6 @@ import torch
 from omniformer_tokenizers import BPETokenizer, PatchTokenizer
 
 import omniformer
-from omniformer.generation import Sampler
 from omniformer.predictor import Member, Predictor
 from omniformer.recipe import build_model
 
@@ -66,33 +65,33 @@ def test_a_loaded_folder_predicts_as_the_model_that_was_saved(predictor, saved):
     pictures = [picture(i) for i in range(5)]
     loaded = omniformer.load(saved)
     assert [p.to_dict() for p in loaded.predict(pictures)] == [p.to_dict() for p in predictor.predict(pictures)]
-    text = "".join(loaded.generate("attention", choose=Sampler(temperature=0), max_new_tokens=40))
-    assert text == "".join(predictor.generate("attention", choose=Sampler(temperature=0), max_new_tokens=40))
+    texts = [
+        [answers[0].content for answers in each.generate(["attention", "all you"], max_new_tokens=40)]
+        for each in (loaded, predictor)
+    ]
+    assert texts[0] == texts[1]
+    assert loaded.writer().max_seq_len == 32
+
+
+def test_what_a_task_is_given_before_it_writes_travels_with_the_folder(predictor, tmp_path):
+    member = predictor.members["prose"]
+    tokenizers = {**member.tokenizers, **predictor.members["digits"].tokenizers}
+    captions = Member(tokenizers=tokenizers, given=("vision",))
+    omniformer.save(tmp_path, Predictor(predictor.model, {"prose": captions}), recipe=predictor.recipe)
+    assert omniformer.load(tmp_path).members["prose"].given == ("vision",)
+
+
+def test_folders_written_before_tasks_were_given_anything_still_load(saved):
+    path = saved / "model" / "config.json"
+    config = json.loads(path.read_text())
+    for member in config["members"].values():
+        del member["given"]
+    path.write_text(json.dumps(config))
+    assert omniformer.load(saved).members["prose"].given == ()
 
 
 def test_the_folder_holds_json_and_safetensors_only(saved):
     assert {path.suffix for path in saved.rglob("*") if path.is_file()} <= {".json", ".safetensors"}
-
-
-def test_predictions_do_not_depend_on_how_inputs_are_batched(predictor):
-    pictures = [picture(i) for i in range(7)]
-    for one, other in zip(
-        predictor.predict(pictures, batch_size=7), predictor.predict(pictures, batch_size=2), strict=True
-    ):
-        assert one.input == other.input
-        assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-6)
-
-
-def test_files_and_folders_are_read_in_order_and_named(predictor, tmp_path):
-    from PIL import Image
-
-    for i in range(3):
-        Image.fromarray(picture(i)[0].numpy()).save(tmp_path / f"{i}.png")
-    from_files = predictor.predict([str(tmp_path)])
-    assert [Path(p.input).name for p in from_files] == ["0.png", "1.png", "2.png"]
-    from_tensors = predictor.predict([picture(i) for i in range(3)])
-    for one, other in zip(from_files, from_tensors, strict=True):
-        assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-6)
 
 
 def test_a_folder_cannot_name_code_to_run(saved, tmp_path):
@@ -126,33 +125,3 @@ def test_damaged_files_are_named(saved):
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no trained model"):
         omniformer.load(tmp_path)
-
-
-def test_an_input_no_task_takes_is_named(predictor):
-    with pytest.raises(ValueError, match="input 0 looks like audio; this model takes text, vision"):
-        predictor.predict([torch.zeros(800)])
-
-
-def test_a_missing_file_is_named(predictor):
-    with pytest.raises(FileNotFoundError, match=r"no file 'nowhere\.png'"):
-        predictor.predict(["nowhere.png"])
-
-
-def test_a_language_model_says_that_it_generates(predictor):
-    with pytest.raises(ValueError, match=r"use python -m omniformer\.generate"):
-        predictor.predict(["some words"])
-
-
-def test_a_model_without_language_says_how_to_get_one(predictor):
-    classifier = Predictor(predictor.model, {"digits": predictor.members["digits"]})
-    with pytest.raises(ValueError, match="no language model, only digits; train one with modality=text"):
-        classifier.generate("hello", choose=Sampler())
-    with pytest.raises(ValueError, match="member='digits' is no language model of this folder; choose one of prose"):
-        predictor.generate("hello", choose=Sampler(), member="digits")
-
-
-def test_a_file_that_is_no_picture_is_named(predictor, tmp_path):
-    bad = tmp_path / "bad.png"
-    bad.write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=r"bad\.png"):
-        predictor.predict([str(bad)])

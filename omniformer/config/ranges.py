@@ -94,7 +94,6 @@ _MODEL = {
     "n_outputs": COUNT,
     "d_embedding": COUNT,
     "d_link": COUNT,
-    "temperature": Range(least=0.01),
     "n_axes": COUNT_OR_NONE,
     "n_experts": COUNT,
     "n_registers": COUNT,
@@ -161,6 +160,8 @@ _DATA = {
     "edge_features": COUNT_OR_NONE,
     "max_bytes": COUNT,
     "max_train": COUNT,
+    "n_colours": COUNT,
+    "levels": Range(least=2),
     "n_train": COUNT_OR_NONE,
     "n_val": COUNT_OR_NONE,
     "n_test": COUNT_OR_NONE,
@@ -203,8 +204,16 @@ _CALLBACKS = {
 _GENERATION = {
     "beam": COUNT,
     "n_beams": COUNT,
+    "n_best": COUNT,
     "length_penalty": NOT_NEGATIVE,
-    "max_new_tokens": COUNT,
+    "max_new_tokens": COUNT_OR_NONE,
+    "temperature": NOT_NEGATIVE,  # of sampling, where 0 is greedy; a contrastive head asks for more than 0 itself
+    "guidance": NOT_NEGATIVE,
+    "repetition_penalty": POSITIVE,
+    "top_p": SOME_SHARE,
+    "min_p": SOME_SHARE,
+    "n_steps": Range(least=2),
+    "drop_text": BELOW_ONE,
 }
 RANGES = _RUN | _MODEL | _OPTIMIZER | _DATA | _CALLBACKS | _GENERATION
 

@@ -45,14 +45,34 @@ class Memory:
         Shapes:
             samples int64 `[new samples]`.
         """
-        tokens = tokens_of(self.layout, samples)
+        return self._of(tokens_of(self.layout, samples), self.layout.lengths[samples.cpu()], samples)
+
+    def without(self, samples: Tensor) -> "Memory":
+        """The same memory with nothing to read for some samples: what guidance compares with, and trains for
+        ([Ho and Salimans 2022](https://arxiv.org/abs/2207.12598), algorithm 1).
+
+        Shapes:
+            samples bool `[samples]`, True for those that lose their memory.
+
+        Example:
+            >>> memory = Memory(x=torch.arange(3.0)[:, None], layout=Layout.from_lengths(1, 2))
+            >>> memory.without(torch.tensor([False, True])).layout.lengths.tolist()
+            [1, 0]
+        """
+        kept = ~samples.to(self.layout.device)
+        tokens = kept[self.layout.sample].nonzero().flatten()
+        lengths = self.layout.lengths * kept.cpu()
+        return self._of(tokens, lengths, torch.arange(len(lengths)))
+
+    def _of(self, tokens: Tensor, lengths: Tensor, samples: Tensor) -> "Memory":
+        """The memory of some tokens, which belong to samples of these lengths that had these numbers."""
         old = self.layout
         start, prefix = (None if each is None else each[samples.to(each.device)] for each in (old.start, old.prefix))
         places, positions, modality = (
             None if each is None else each[tokens] for each in (old.places, old.positions, old.modality)
         )
         layout = Layout(
-            lengths=old.lengths[samples.cpu()],
+            lengths=lengths,
             start=start,
             places=places,
             positions=positions,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from omniformer.data.sets.cifar10 import CIFAR10 as CIFAR10
     from omniformer.data.sets.clinc150 import Clinc150 as Clinc150
     from omniformer.data.sets.cora import Cora as Cora
+    from omniformer.data.sets.digit_words import DigitWords as DigitWords
     from omniformer.data.sets.digits import Digits as Digits
     from omniformer.data.sets.digits_three_ways import DigitsThreeWays as DigitsThreeWays
     from omniformer.data.sets.easy_vqa import EasyVQA as EasyVQA
@@ -93,6 +94,7 @@ _WHERE = {
     "ChEBI20": "sets.chebi20",
     "DigitsThreeWays": "sets.digits_three_ways",
     "Recall": "sets.recall",
+    "DigitWords": "sets.digit_words",
     "ImageFolder": "image_folder",
     "TextFiles": "text_files",
     "AudioFolder": "audio_folder",

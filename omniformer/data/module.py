@@ -94,6 +94,16 @@ class OmniDataModule(LightningDataModule):
         """The names of a data set's classes or yes-no questions; empty where it has none."""
         return self.streams[name].source.labels
 
+    def given(self, name: str) -> tuple[str, ...]:
+        """The modalities that a model is given before it writes an answer, in the order in which it reads them; empty
+        for a data set without answers.
+        """
+        stream = self.streams[name]
+        first = next(iter(stream.source.split("train")), None)
+        if first is None or not (stream.answer or first.answer):
+            return ()
+        return tuple(modality for modality in first.contents if modality != stream.answer or modality in first.answer)
+
     def samples(self, name: str, split: Split) -> Samples:
         """The examples of one split of one data set; made once."""
         if (name, split) not in self._samples:

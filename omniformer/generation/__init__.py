@@ -1,6 +1,28 @@
-"""Decoding: from a language model's scores to tokens, one after the other."""
+"""Writing: from a model's scores of the next id to whole answers."""
 
-from omniformer.generation.decode import continue_ids, continue_text
-from omniformer.generation.sampling import Sampler
+from omniformer.generation.answer import Answer
+from omniformer.generation.beam import BeamSearch
+from omniformer.generation.painter import Painter
+from omniformer.generation.sampling import Greedy, Sampling
+from omniformer.generation.session import Session, begin
+from omniformer.generation.strategy import Chosen, Strategy, Written
+from omniformer.generation.texts import Spelling
+from omniformer.generation.write import stream, write
+from omniformer.generation.writer import Writer
 
-__all__ = ["Sampler", "continue_ids", "continue_text"]
+__all__ = [
+    "Answer",
+    "BeamSearch",
+    "Chosen",
+    "Greedy",
+    "Painter",
+    "Sampling",
+    "Session",
+    "Spelling",
+    "Strategy",
+    "Writer",
+    "Written",
+    "begin",
+    "stream",
+    "write",
+]

@@ -1,14 +1,23 @@
-"""Choosing the next token from the model's scores."""
+"""Answers one id at a time: drawn at random from the model's distribution, or always the most probable id."""
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from omniformer.generation.session import Session
+from omniformer.generation.strategy import Chosen, Strategy, Until, Written
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampler:
-    """Draws the next id: the most probable one, or at random from the head of the distribution.
+class Sampling(Strategy):
+    """Draws each next id at random from the head of the distribution.
+
+    Every sample has a random generator of its own, keyed by the seed and its id, so what is written for it depends
+    neither on its neighbours in the batch nor on the device.
 
     Args:
         temperature: divides the scores; 0 takes the most probable id (greedy), 1 draws from the model's distribution.
@@ -17,13 +26,17 @@ class Sampler:
             ([Holtzman et al. 2019](https://arxiv.org/abs/1904.09751)).
         min_p: drops ids less probable than this share of the most probable one
             ([Nguyen et al. 2024](https://arxiv.org/abs/2407.01082)).
-        seed: of the draws; the same seed gives the same text.
+        repetition_penalty: makes ids that are already written less probable, the prompt's included: positive scores are
+            divided by it, negative ones multiplied ([Keskar et al. 2019](https://arxiv.org/abs/1909.05858), 4.1; they
+            use 1.2). 1 is none.
+        n: writes n answers to each sample and ranks them by their mean log-probability (best of n).
+        seed: of the draws; the same seed gives the same answers.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range, or several answers are asked for that would all be the same.
 
     Example:
-        >>> Sampler(temperature=0.0)(torch.tensor([[0.1, 2.0, 0.3]])).tolist()
+        >>> Sampling(temperature=0.0).choose(torch.tensor([[0.1, 2.0, 0.3]])).tolist()
         [1]
     """
 
@@ -31,8 +44,9 @@ class Sampler:
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
+    repetition_penalty: float = 1.0
+    n: int = 1
     seed: int = 0
-    _generator: torch.Generator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -42,28 +56,48 @@ class Sampler:
         for name, share in (("top_p", self.top_p), ("min_p", self.min_p)):
             if share is not None and not 0 < share <= 1:
                 raise ValueError(f"{name}={share} must be above 0 and at most 1, or left out")
-        # Draws happen on the host, so that a seed gives the same text on every device.
-        object.__setattr__(self, "_generator", torch.Generator().manual_seed(self.seed))
+        if self.repetition_penalty <= 0:
+            raise ValueError(f"repetition_penalty={self.repetition_penalty} must be above 0; 1 is none")
+        if self.n < 1:
+            raise ValueError(f"n={self.n} must be at least 1")
+        if self.n > 1 and self.temperature == 0:
+            raise ValueError(f"n={self.n} answers at temperature=0 would all be the same; raise the temperature")
 
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Draws one id for each row.
+    def choose(
+        self, logits: Tensor, *, draws: Tensor | None = None, written: Sequence[Sequence[int]] | None = None
+    ) -> Tensor:
+        """One id for each row.
+
+        Args:
+            logits: the scores.
+            draws: a number from 0 up to 1 for each row, which decides; not read where the temperature is 0.
+            written: the ids already written in each row, for `repetition_penalty`.
 
         Shapes:
-            logits `[samples, vocab_size]` → int64 `[samples]`.
+            logits `[rows, vocab_size]`, draws `[rows]` → int64 `[rows]`.
+
+        Raises:
+            ValueError: there are no draws, and the temperature is above 0.
         """
         if self.temperature == 0:
-            return logits.argmax(-1)
-        probabilities = self.probabilities(logits)
-        drawn = torch.multinomial(probabilities.cpu(), 1, generator=self._generator)
-        return drawn[:, 0].to(logits.device)
+            return self._penalised(logits, written).argmax(-1)
+        if draws is None:
+            raise ValueError(f"temperature={self.temperature} chooses at random; give draws")
+        cumulative = self.probabilities(logits, written=written).cumsum(-1)
+        total = cumulative[:, -1:].contiguous()
+        # The first id whose cumulative probability is above the draw; never one that adds nothing.
+        found = torch.searchsorted(cumulative, draws.to(total)[:, None] * total, right=True)
+        return torch.minimum(found, torch.searchsorted(cumulative, total))[:, 0]
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """The distribution that ids are drawn from.
+    def probabilities(self, logits: Tensor, *, written: Sequence[Sequence[int]] | None = None) -> Tensor:
+        """The distribution that ids are drawn from, for a temperature above 0.
+
+        Arguments as for `choose`.
 
         Shapes:
-            logits `[samples, vocab_size]` → the same, rows that add up to one.
+            logits `[rows, vocab_size]` → the same, rows that add up to one.
         """
-        scores = logits.double() / self.temperature
+        scores = self._penalised(logits, written).double() / self.temperature
         ranked, order = scores.sort(stable=True, dim=-1, descending=True)
         probabilities = ranked.softmax(-1)
         kept = torch.ones_like(probabilities, dtype=torch.bool)
@@ -76,3 +110,116 @@ class Sampler:
             kept &= probabilities >= self.min_p * probabilities[..., :1]
         ranked = ranked.masked_fill(~kept, -torch.inf).softmax(-1)
         return torch.zeros_like(ranked).scatter(-1, order, ranked)
+
+    def write(
+        self, session: Session, *, stop: Collection[int], max_new_tokens: int, until: Until | None = None
+    ) -> list[list[Written]]:
+        """Answers to every sample of a session, the one with the highest mean log-probability first."""
+        rows = [(sample, draw) for sample in range(len(session)) for draw in range(self.n)]
+        session.reorder([sample for sample, _ in rows])
+        chances = [_generator(self.seed, session.ids[sample], draw) for sample, draw in rows]
+        ids: list[list[int]] = [[] for _ in rows]
+        log_probs: list[list[float]] = [[] for _ in rows]
+        ended = [False] * len(rows)
+        owner = [sample for sample, _ in rows]
+        for row, chosen, log_prob, stops, complete in self._steps(
+            session, chances, owner, stop=stop, max_new_tokens=max_new_tokens, until=until
+        ):
+            log_probs[row].append(log_prob)
+            ended[row] = complete
+            if not stops:
+                ids[row].append(chosen)
+        answers: list[list[Written]] = [[] for _ in session.ids]
+        for row, (sample, _) in enumerate(rows):
+            mean = sum(log_probs[row]) / max(len(log_probs[row]), 1)
+            answers[sample].append(
+                Written(ids=tuple(ids[row]), log_probs=tuple(log_probs[row]), score=mean, ended=ended[row])
+            )
+        return [sorted(found, key=lambda answer: -answer.score) for found in answers]
+
+    def stream(
+        self, session: Session, *, stop: Collection[int], max_new_tokens: int, until: Until | None = None
+    ) -> Iterator[Chosen]:
+        """The ids of all samples as they are chosen, stop ids included; arguments as for `write`.
+
+        Raises:
+            ValueError: there is to be more than one answer, which can be ranked only once all are there.
+        """
+        if self.n > 1:
+            raise ValueError(f"the best of n={self.n} answers is known at the end only; stream with n=1, or write them")
+        chances = [_generator(self.seed, name, 0) for name in session.ids]
+        for row, chosen, log_prob, stops, _ in self._steps(
+            session, chances, range(len(session)), stop=stop, max_new_tokens=max_new_tokens, until=until
+        ):
+            yield Chosen(row, chosen, log_prob, stops)
+
+    def _steps(
+        self,
+        session: Session,
+        chances: Sequence[torch.Generator],
+        owner: Sequence[int],
+        *,
+        stop: Collection[int],
+        max_new_tokens: int,
+        until: Until | None,
+    ) -> Iterator[tuple[int, int, float, bool, bool]]:
+        """Row, id, log-probability, whether it is a stop id, whether the row is complete; rows that are drop out.
+
+        `owner` is the sample of each row.
+        """
+        alive = list(range(len(session)))
+        ids: list[list[int]] = [[] for _ in alive]
+        for step in range(max_new_tokens):
+            written = None if self.repetition_penalty == 1 else [row[1:] for row in session.written]
+            draws = None
+            if self.temperature > 0:
+                draws = torch.cat([torch.rand(1, dtype=torch.float64, generator=chances[row]) for row in alive])
+            found = self.choose(session.logits, draws=draws, written=written)
+            log_probs = session.logits.log_softmax(-1).gather(1, found[:, None])[:, 0].tolist()
+            chosen, going = found.tolist(), []
+            for i, row in enumerate(alive):
+                stops = chosen[i] in stop
+                if not stops:
+                    ids[row].append(chosen[i])
+                complete = stops or (until is not None and until(owner[row], ids[row]))
+                if not complete:
+                    going.append(i)
+                yield row, chosen[i], log_probs[i], stops, complete
+            if not going or step == max_new_tokens - 1:
+                return
+            session.reorder(going)
+            session.advance([chosen[i] for i in going])
+            alive = [alive[i] for i in going]
+
+    def _penalised(self, logits: Tensor, written: Sequence[Sequence[int]] | None) -> Tensor:
+        if self.repetition_penalty == 1 or written is None:
+            return logits
+        seen = torch.zeros_like(logits, dtype=torch.bool)
+        for row, ids in enumerate(written):
+            seen[row, torch.tensor(list(ids), dtype=torch.long, device=logits.device)] = True
+        lowered = torch.where(logits > 0, logits / self.repetition_penalty, logits * self.repetition_penalty)
+        return torch.where(seen, lowered, logits)
+
+
+class Greedy(Sampling):
+    """Takes the most probable id at every step: `Sampling` at temperature 0.
+
+    Args:
+        repetition_penalty: as for `Sampling`.
+
+    Example:
+        >>> Greedy().choose(torch.tensor([[0.1, 2.0, 0.3]])).tolist()
+        [1]
+    """
+
+    __slots__ = ()
+
+    def __init__(self, *, repetition_penalty: float = 1.0) -> None:
+        super().__init__(temperature=0.0, repetition_penalty=repetition_penalty)
+
+
+def _generator(seed: int, sample_id: str, draw: int) -> torch.Generator:
+    """The random numbers of one answer; on the host, so that a seed gives the same answer on every device."""
+    key = json.dumps([seed, sample_id, draw, "write"]).encode()
+    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+    return torch.Generator().manual_seed(number >> 1)  # torch takes seeds below 2**63

@@ -4,9 +4,11 @@ from omniformer.heads.category import CategoryHead
 from omniformer.heads.classification import ClassificationHead, MultiLabelHead, TokenClassificationHead
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.heads.ctc import CTCHead
+from omniformer.heads.denoising import DenoisingHead
 from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
+from omniformer.heads.noise import Cosine, Linear
 from omniformer.heads.pooling import AttentionPool, FirstToken, MeanPool
 from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.heads.regression import RegressionHead
@@ -18,8 +20,11 @@ __all__ = [
     "CategoryHead",
     "ClassificationHead",
     "ContrastiveHead",
+    "Cosine",
+    "DenoisingHead",
     "FirstToken",
     "Head",
+    "Linear",
     "LinkHead",
     "MeanPool",
     "MultiLabelHead",

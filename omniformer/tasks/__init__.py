@@ -1,10 +1,12 @@
 """What a model is trained to do: loss and metrics, and the module that Lightning trains."""
 
+from omniformer.tasks.autoregression import Autoregression
 from omniformer.tasks.causal_lm import CausalLM
 from omniformer.tasks.classification import Classification, MultiLabelClassification, TokenClassification
 from omniformer.tasks.conditional_generation import ConditionalGeneration
 from omniformer.tasks.contrastive import Contrastive
 from omniformer.tasks.ctc import CTC
+from omniformer.tasks.diffusion import Diffusion
 from omniformer.tasks.link_prediction import LinkPrediction
 from omniformer.tasks.masked import MaskedIds, MaskedVectors
 from omniformer.tasks.missing_modalities import MissingModalities
@@ -16,10 +18,12 @@ from omniformer.tasks.task import Step, Task
 
 __all__ = [
     "CTC",
+    "Autoregression",
     "CausalLM",
     "Classification",
     "ConditionalGeneration",
     "Contrastive",
+    "Diffusion",
     "LinkPrediction",
     "MaskedIds",
     "MaskedVectors",

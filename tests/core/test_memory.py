@@ -38,6 +38,24 @@ def test_taken_samples_are_copies_of_the_old_ones_with_all_their_facts(lengths, 
     assert taken.layout.prefix.tolist() == samples
 
 
+def test_samples_without_memory_are_empty_and_the_others_keep_all_their_facts():
+    layout = Layout(
+        lengths=torch.tensor([2, 0, 1, 3]),
+        positions=torch.rand(6, 2),
+        modality=torch.arange(6),
+        prefix=torch.arange(4),
+        features={"mark": torch.rand(6)},
+    )
+    memory = Memory(x=torch.randn(6, 3), layout=layout)
+    rest = memory.without(torch.tensor([True, False, False, False]))
+    assert rest.layout.lengths.tolist() == [0, 0, 1, 3]
+    assert rest.layout.prefix.tolist() == [0, 1, 2, 3]
+    assert torch.equal(rest.x, memory.x[2:]) and torch.equal(rest.layout.positions, layout.positions[2:])
+    assert torch.equal(rest.layout.modality, layout.modality[2:])
+    assert torch.equal(rest.layout.features["mark"], layout.features["mark"][2:])
+    assert len(memory.without(torch.ones(4, dtype=torch.bool)).x) == 0
+
+
 def test_tokens_of_no_samples_are_none():
     assert tokens_of(Layout.from_lengths(2, 3), torch.zeros(0, dtype=torch.long)).tolist() == []
 

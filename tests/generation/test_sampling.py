@@ -1,22 +1,24 @@
+from itertools import product
+
 import pytest
 import torch
 
-from omniformer.generation import Sampler
+from omniformer.generation import Greedy, Sampling, Session, write
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
 
 
 def test_greedy_takes_the_most_probable():
-    assert Sampler(temperature=0)(torch.tensor([[0.0, 5.0], [3.0, 1.0]])).tolist() == [1, 0]
+    assert Greedy().choose(torch.tensor([[0.0, 5.0], [3.0, 1.0]])).tolist() == [1, 0]
 
 
 def test_temperature_divides_the_scores():
-    torch.testing.assert_close(Sampler(temperature=0.5).probabilities(LOGITS), (LOGITS.double() * 2).softmax(-1))
+    torch.testing.assert_close(Sampling(temperature=0.5).probabilities(LOGITS), (LOGITS.double() * 2).softmax(-1))
 
 
 def test_top_k_keeps_the_k_most_probable_in_proportion():
     expected = torch.tensor([[2.0, 1.0]]).double().softmax(-1)
-    found = Sampler(temperature=1, top_k=2).probabilities(LOGITS)
+    found = Sampling(temperature=1, top_k=2).probabilities(LOGITS)
     torch.testing.assert_close(found[:, :2], expected)
     assert not found[:, 2:].any()
 
@@ -24,26 +26,106 @@ def test_top_k_keeps_the_k_most_probable_in_proportion():
 @pytest.mark.parametrize(("top_p", "kept"), [(0.01, 1), (0.6, 1), (0.7, 2), (0.95, 3), (1.0, 4)])
 def test_top_p_keeps_the_fewest_ids_with_that_probability(top_p, kept):
     # Probabilities are 0.644, 0.237, 0.087, 0.032.
-    assert (Sampler(temperature=1, top_p=top_p).probabilities(LOGITS) > 0).sum() == kept
+    assert (Sampling(temperature=1, top_p=top_p).probabilities(LOGITS) > 0).sum() == kept
 
 
 def test_min_p_drops_what_is_far_less_probable_than_the_best():
-    assert (Sampler(temperature=1, min_p=0.3).probabilities(LOGITS) > 0).tolist() == [[True, True, False, False]]
+    assert (Sampling(temperature=1, min_p=0.3).probabilities(LOGITS) > 0).tolist() == [[True, True, False, False]]
+
+
+def test_repetition_penalty_divides_positive_scores_and_multiplies_negative_ones_of_ids_already_written():
+    found = Sampling(temperature=1, repetition_penalty=2.0).probabilities(LOGITS.expand(2, -1), written=[[0, 3, 3], []])
+    expected = torch.tensor([[1.0, 1.0, 0.0, -2.0], [2.0, 1.0, 0.0, -1.0]]).double().softmax(-1)
+    torch.testing.assert_close(found, expected)
+    assert Greedy(repetition_penalty=3.0).choose(LOGITS, written=[[0]]).tolist() == [1]
 
 
 def test_draws_follow_the_distribution():
-    sampler = Sampler(temperature=1.0, seed=3)
     n = 20_000
-    drawn = sampler(LOGITS.expand(n, -1)).bincount(minlength=4)
+    draws = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    drawn = Sampling(temperature=1.0).choose(LOGITS.expand(n, -1), draws=draws).bincount(minlength=4)
     expected = LOGITS[0].double().softmax(-1) * n
     chi_square = ((drawn - expected) ** 2 / expected).sum()
     assert chi_square < 16.27  # 3 degrees of freedom: 0.1 %
 
 
-def test_the_same_seed_draws_the_same():
-    many = LOGITS.expand(50, -1)
-    assert torch.equal(Sampler(seed=1)(many), Sampler(seed=1)(many))
-    assert not torch.equal(Sampler(seed=1)(many), Sampler(seed=2)(many))
+def test_ids_without_probability_are_never_drawn_not_even_at_the_ends():
+    logits = torch.tensor([[-torch.inf, 1.0, -torch.inf, 1.0, -torch.inf]])
+    for draw, expected in ((0.0, 1), (0.499, 1), (0.501, 3), (1 - 2**-53, 3), (1.0, 3)):
+        assert Sampling().choose(logits, draws=torch.tensor([draw], dtype=torch.float64)).tolist() == [expected]
+
+
+def test_whole_answers_are_as_frequent_as_the_model_says(one_sequence, samples, scores):
+    from omniformer.batch import collate
+
+    sample, n = samples[2], 3000
+    batch = collate([sample])
+    (answers,) = write(one_sequence, "it", batch, strategy=Sampling(temperature=1.0, n=n, seed=1), max_new_tokens=2)
+    expected = {
+        (a, b): n * (scores(one_sequence, sample, [])[a] + scores(one_sequence, sample, [a])[b]).exp().item()
+        for a, b in product(range(7), repeat=2)
+    }
+    common = [pair for pair, count in expected.items() if count >= 5]
+    found = [sum(answer.ids == pair for answer in answers) for pair in common]
+    rest = n - sum(found), n - sum(expected[pair] for pair in common)
+    chi_square = sum((count - expected[pair]) ** 2 / expected[pair] for pair, count in zip(common, found, strict=True))
+    chi_square += (rest[0] - rest[1]) ** 2 / max(rest[1], 1e-9)
+    freedom = len(common)
+    assert len(common) > 5
+    assert chi_square < freedom + 3.3 * (2 * freedom) ** 0.5 + 5  # above the 0.1 % point for these freedoms
+
+
+def test_what_is_drawn_for_a_sample_depends_on_neither_neighbours_nor_cache(model, batch, samples):
+    from omniformer.batch import collate
+
+    strategy = Sampling(temperature=1.0, n=2, seed=4)
+    together = write(model, "it", batch, strategy=strategy, stop={0}, max_new_tokens=12)
+    for cache in ("growing", "static", "none"):
+        alone = [
+            write(model, "it", collate([sample]), strategy=strategy, stop={0}, max_new_tokens=12, cache=cache)[0]
+            for sample in samples
+        ]
+        assert [[answer.ids for answer in each] for each in alone] == [
+            [answer.ids for answer in each] for each in together
+        ]
+    assert len({answer.ids for each in together for answer in each}) > 4
+
+
+def test_seed_sample_and_draw_each_change_what_is_drawn(one_sequence, plain):
+    def drawn(seed):
+        answers = write(
+            one_sequence, "it", plain((0,), (0,)), strategy=Sampling(temperature=2.0, n=2, seed=seed), max_new_tokens=20
+        )
+        return [answer.ids for each in answers for answer in each]
+
+    assert drawn(0) == drawn(0)
+    assert len({*drawn(0), *drawn(1)}) == 8
+
+
+def test_the_best_of_n_is_ranked_by_mean_log_probability_of_the_model_itself(one_sequence, batch, samples, scores):
+    strategy = Sampling(temperature=1.5, top_k=5, repetition_penalty=1.2, n=5)
+    for sample, answers in zip(
+        samples, write(one_sequence, "it", batch, strategy=strategy, stop={0}, max_new_tokens=6), strict=True
+    ):
+        assert [answer.score for answer in answers] == sorted((answer.score for answer in answers), reverse=True)
+        for answer in answers:
+            ids = [*answer.ids, 0] if answer.ended else list(answer.ids)
+            expected = [scores(one_sequence, sample, ids[:i])[chosen].item() for i, chosen in enumerate(ids)]
+            assert list(answer.log_probs) == pytest.approx(expected, abs=1e-4)
+            assert answer.score == pytest.approx(sum(expected) / len(expected), abs=1e-4)
+
+
+def test_repetition_penalty_counts_the_prompt_but_not_the_start_id(one_sequence, plain):
+    asked = []
+
+    class Recording(Sampling):
+        def choose(self, logits, *, draws=None, written=None):
+            asked.append([list(row) for row in written])
+            return super().choose(logits, draws=draws, written=written)
+
+    session = Session(one_sequence, "it", plain((0, 5), (0,)))
+    answers = Recording(temperature=0, repetition_penalty=1.3).write(session, stop=(), max_new_tokens=2)
+    assert asked == [[[5], []], [[5, answers[0][0].ids[0]], [answers[1][0].ids[0]]]]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +135,16 @@ def test_the_same_seed_draws_the_same():
         ({"top_k": 0}, "top_k=0"),
         ({"top_p": 1.5}, "top_p=1.5"),
         ({"min_p": 0.0}, "min_p=0.0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty=0.0"),
+        ({"n": 0}, "n=0"),
+        ({"n": 2, "temperature": 0.0}, "n=2 answers at temperature=0 would all be the same"),
     ],
 )
 def test_numbers_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        Sampler(**options)
+        Sampling(**options)
+
+
+def test_chance_needs_draws():
+    with pytest.raises(ValueError, match=r"temperature=0\.8 chooses at random; give draws"):
+        Sampling().choose(LOGITS)

@@ -1,0 +1,141 @@
+"""What a model makes for a prompt, and what is the same for all that make something: prompts and blank pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omniformer_tokenizers import Tokenizer, Tokens
+from torch import Tensor
+
+from omniformer.batch import Sample
+from omniformer.inputs import file_of, sample_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """What a model wrote for one prompt.
+
+    Args:
+        input: the prompt's place in the list.
+        member: the task that wrote.
+        content: the text; or the picture, or the waveform, as the tokenizer makes it of the ids.
+        ids: what was written, without the stop id; none for a picture made out of noise, which has no score either.
+        tokens: the text of each id by itself, where half a character shows as U+FFFD; none for pictures and sounds.
+        log_probs: the model's log-probability of each id, and of the stop id where one ended the answer.
+        score: what answers to one prompt are ranked by: the better, the higher.
+        ended: whether the model ended the answer; else it reached the most tokens allowed.
+        sample_rate: of a waveform, in Hz.
+    """
+
+    input: str
+    member: str
+    content: str | Tensor
+    ids: tuple[int, ...] = ()
+    tokens: tuple[str, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    score: float | None = None
+    ended: bool = True
+    sample_rate: int | None = None
+
+    def to_dict(self, *, log_probs: bool = False) -> dict[str, Any]:
+        """The answer as plain JSON values; a picture or a sound only as its ids.
+
+        Args:
+            log_probs: include the log-probability of each id, and the ids.
+        """
+        plain: dict[str, Any] = {"input": self.input, "member": self.member}
+        if isinstance(self.content, str):
+            plain["text"] = self.content
+        plain |= {"score": self.score, "ended": self.ended}
+        if log_probs or not isinstance(self.content, str):
+            plain["ids"] = list(self.ids)
+        if log_probs:
+            plain |= {"tokens": list(self.tokens), "log_probs": list(self.log_probs)}
+        return plain
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the answer as a file: `.txt`, `.png` or `.wav` by its kind.
+
+        Args:
+            path: where, without the suffix.
+
+        Returns:
+            The path of the file.
+        """
+        path = Path(path)
+        if isinstance(self.content, str):
+            path = path.with_name(f"{path.name}.txt")
+            path.write_text(self.content, encoding="utf-8")
+        elif self.sample_rate is not None:
+            import soundfile
+
+            path = path.with_name(f"{path.name}.wav")
+            soundfile.write(path, self.content.numpy(), self.sample_rate)
+        else:
+            from PIL import Image
+
+            path = path.with_name(f"{path.name}.png")
+            pixels = self.content.permute(1, 2, 0).numpy()
+            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
+        return path
+
+
+def given_sample(name: str, prompt: Any, given: Mapping[str, Tokenizer], task: str) -> Sample:
+    """What a prompt gives a task before it begins to write.
+
+    Args:
+        name: of the prompt, for messages and randomness.
+        prompt: a raw input; several as a list, or by modality. Nothing, where the task is given nothing.
+        given: the tokenizers of what the task is given.
+        task: its name.
+
+    Raises:
+        ValueError: the prompt is empty and should not be, or the other way round, or cannot be read; names it.
+
+    Example:
+        >>> from omniformer_tokenizers import ByteTokenizer
+        >>> len(given_sample("prompt 0", "a cat", {"text": ByteTokenizer()}, "paint"))
+        5
+    """
+    empty = prompt is None or (isinstance(prompt, str | list) and not prompt)
+    if not given:
+        if not empty:
+            raise ValueError(f"{name}: {task!r} begins anew and reads no prompt; give an empty one")
+        return Sample(id=name, pieces=[])
+    if empty:
+        raise ValueError(f"{name} is empty; {task!r} answers: give it {' or '.join(given)}, or {{}} for nothing")
+    if any(tokenizer.modality != "text" for tokenizer in given.values()):
+        prompt = [file_of(each) for each in prompt] if isinstance(prompt, list) else file_of(prompt)
+    return sample_of(name, prompt, given)
+
+
+def blank_picture(tokenizer: Any, size: tuple[int, int] | None, task: str) -> Tokens:
+    """A dark picture of the size that will be made, as tokens: it says where they lie.
+
+    Args:
+        tokenizer: of pictures.
+        size: height and width, where the tokenizer does not say.
+        task: the name of the task, for messages.
+
+    Raises:
+        ValueError: no size is known, or two different ones, or it is below 1 x 1.
+
+    Example:
+        >>> from omniformer_tokenizers import PixelTokenizer
+        >>> len(blank_picture(PixelTokenizer(channels=1), (2, 3), "paint"))
+        6
+    """
+    own = tokenizer.image_size
+    wanted = own if size is None else size
+    if wanted is None:
+        raise ValueError(f"{task!r} writes pictures of any size; say which with size=(height, width)")
+    height, width = wanted
+    if own is not None and (height, width) != tuple(own):
+        raise ValueError(
+            f"{task!r} writes pictures of {own[0]} x {own[1]}; received size={(height, width)}; leave it out"
+        )
+    if height < 1 or width < 1:
+        raise ValueError(f"size={(height, width)} must be at least 1 x 1")
+    return tokenizer(torch.zeros(tokenizer.channels, height, width, dtype=torch.uint8))

@@ -1,0 +1,313 @@
+"""A model that has read its prompts and writes on, token by token, over a cache or without one."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from omniformer_tokenizers import Tokens, unpack
+from torch import Tensor
+
+from omniformer.batch import Batch, Sample, collate
+from omniformer.core.cache import KVCache, SlidingCache, StaticCache
+from omniformer.core.layout import Layout
+from omniformer.core.rules import UNBOUNDED
+from omniformer.heads.next_token import NextTokenHead
+from omniformer.model import OmniFormer
+
+Caching = Literal["growing", "static", "sliding", "none"]
+
+
+class Session:
+    """A batch of samples being written: the scores of the next id of each, and how to go on.
+
+    Rows are answers side by side, at first one for each sample; `reorder` makes them more or fewer.
+
+    Args:
+        model: in evaluation mode.
+        head: the name of its `NextTokenHead`.
+        batch: what each sample is given, and in `batch.answer` what is already written: at least the start id, and
+            behind it a prompt to go on from. Samples of a plain language model are given nothing.
+        cache: "growing" needs the least memory while answers are short; "static" is allocated once, for
+            `max_new_tokens`; "sliding" holds only what the head's rule can see, for rules with a window; "none" reads
+            everything anew at every step, for cores that know no cache.
+        max_new_tokens: most ids that will be written, for which "static" makes room.
+        positions: coordinates of all tokens of an answer, the start id first, where they lie on several axes (pixels).
+            On one axis they count on by themselves.
+        guidance: how much more what is given shall count (classifier-free guidance,
+            [Ho and Salimans 2022](https://arxiv.org/abs/2207.12598), for language models
+            [Sanchez et al. 2023](https://arxiv.org/abs/2306.17806)): scores are `u + guidance (c - u)`, where the
+            model writes c knowing what is given and u without; where nothing is given, u knows only the last id of the
+            prompt. 1, the default, is no guidance and costs half as much.
+        max_seq_len: most tokens of an answer that the model reads, usually what it was trained on. Once an answer is
+            longer, the later half is read anew and the rest forgotten. No limit by default.
+        banned: ids that are never written, such as the start id of pixels.
+
+    Shapes:
+        positions `[answer tokens, axes]`.
+
+    Raises:
+        ValueError: the head predicts no ids, or its scores are no numbers; nothing is written yet of some sample;
+            positions are missing, or too few; the rule has no window for a sliding cache; a number is out of its range.
+
+    Example:
+        >>> from omniformer.core import Transformer
+        >>> from omniformer.core.rules import Causal
+        >>> from omniformer.embedders import IdEmbedder
+        >>> model = OmniFormer(
+        ...     core=Transformer(d_model=16, n_layers=1, n_heads=2),
+        ...     embedders={"text": IdEmbedder(d_model=16, vocab_size=20)},
+        ...     heads={"lm": NextTokenHead(d_model=16, vocab_size=20)},
+        ...     rules={"lm": Causal()},
+        ... )
+        >>> start = Tokens(values=torch.tensor([0]), positions=torch.zeros(1, 1), modality="text")
+        >>> session = Session(model, "lm", collate([Sample(id="a", pieces=[], answer=[start])]))
+        >>> session.advance([int(session.logits.argmax())])
+        >>> session.logits.shape, len(session.written[0])
+        (torch.Size([1, 20]), 2)
+    """
+
+    def __init__(
+        self,
+        model: OmniFormer,
+        head: str,
+        batch: Batch,
+        *,
+        cache: Caching = "growing",
+        max_new_tokens: int = 256,
+        positions: Tensor | None = None,
+        guidance: float = 1.0,
+        max_seq_len: int | None = None,
+        banned: Collection[int] = (),
+    ) -> None:
+        self.model, self.head = model, head
+        self._reader = _reader(model, head)
+        self._device = next(model.parameters()).device
+        self._reads_memory = model.writer.reads_memory
+        self._caching, self._room = cache, max_new_tokens
+        self._limit, self._banned, self._guidance = max_seq_len, sorted(banned), guidance
+        if cache not in ("growing", "static", "sliding", "none"):
+            raise ValueError(f"cache={cache!r} is not known; choose growing, static, sliding or none")
+        if guidance < 0:
+            raise ValueError(f"guidance={guidance} must be at least 0; 1 is no guidance")
+        if max_seq_len is not None and max_seq_len < 2:
+            raise ValueError(f"max_seq_len={max_seq_len} must be at least 2")
+        if max_seq_len is not None and positions is not None:
+            raise ValueError("positions fix the length of an answer, max_seq_len is for answers of any; give one")
+        modality = self._reader.modality
+        samples = samples_of(batch)
+        self.written = [_ids(sample, modality) for sample in samples]
+        self.ids = batch.ids
+        self._given = [replace(sample, answer=()) for sample in samples]
+        self._axes = max([1, *(piece.positions.shape[1] for sample in samples for piece in sample.answer)])
+        self._positions = None if positions is None else positions.to(self._device).float()
+        if self._positions is None and self._axes > 1:
+            raise ValueError(f"answers of {modality!r} lie on {self._axes} axes; give positions of all their tokens")
+        self._plain: Session | None = None
+        if guidance != 1:
+            alone = [
+                replace(sample, pieces=(), prefix=0, answer=sample.answer if len(sample) else _last(sample.answer[0]))
+                for sample in samples
+            ]
+            self._plain = Session(
+                model, head, collate(alone), cache=cache, max_new_tokens=max_new_tokens, positions=positions,
+                max_seq_len=max_seq_len,
+            )  # fmt: skip
+        # What each row's context still holds of its answer: all of it until max_seq_len is reached.
+        self._context = [ids[-max_seq_len:] if max_seq_len else list(ids) for ids in self.written]
+        self._read()
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.written)
+
+    @property
+    def room(self) -> int | None:
+        """How many more ids fit into the positions given; None where answers may have any length.
+
+        Raises:
+            ValueError: the rows differ in it.
+        """
+        if self._positions is None:
+            return None
+        lengths = {len(ids) for ids in self.written}
+        if len(lengths) > 1:
+            raise ValueError(f"answers with positions must have begun equally long; received lengths {sorted(lengths)}")
+        return len(self._positions) - max(lengths, default=0)
+
+    def advance(self, ids: Sequence[int]) -> None:
+        """Writes one more id in each row and scores the next ones."""
+        for row, (chosen, context) in enumerate(zip(ids, self._context, strict=True)):
+            self.written[row].append(chosen)
+            context.append(chosen)
+            if self._limit is not None and len(context) > self._limit:
+                self._context[row] = context[-(self._limit // 2) :]
+                self._cache = None
+        if self._plain is not None:
+            self._plain.advance(ids)
+        if self._cache is None:
+            self._read()
+            return
+        last = [len(context) - 1 for context in self._context]
+        with torch.inference_mode():
+            raw = self.model.advance(
+                torch.tensor(list(ids), device=self._device), self._coordinates(last), self._cache, self.head
+            )
+        self.logits = self._guided(raw)
+
+    def reorder(self, rows: Sequence[int]) -> None:
+        """Makes row i the former row `rows[i]`; rows may repeat or be left out."""
+        if list(rows) == list(range(len(self))):
+            return
+        for name in ("written", "_context"):
+            setattr(self, name, [list(getattr(self, name)[row]) for row in rows])
+        self._given = [self._given[row] for row in rows]
+        index = torch.tensor(list(rows), dtype=torch.long)
+        self.logits = self.logits[index.to(self._device)]
+        if self._cache is not None:
+            with torch.inference_mode():
+                self._cache.reorder(index)
+        if self._plain is not None:
+            self._plain.reorder(rows)
+
+    def _read(self) -> None:
+        """Reads everything that the rows hold, into a new cache."""
+        samples = [
+            replace(given, answer=[self._tokens(context)])
+            for given, context in zip(self._given, self._context, strict=True)
+        ]
+        batch = collate(samples).to(self._device)
+        self._cache = self._new_cache(samples)
+        with torch.inference_mode():
+            x, layout = self.model.decode(batch, self.head, cache=self._cache)
+            last = layout.offsets[1:] - 1
+            raw = self._reader(x[last], Layout.from_lengths(*[1] * len(last), device=self._device))
+        self.logits = self._guided(raw)
+
+    def _guided(self, raw: Tensor) -> Tensor:
+        """The scores that ids are chosen by."""
+        raw = raw.float()
+        if raw.isnan().any():
+            raise ValueError(f"head {self.head!r} gave scores that are no numbers; the model's weights are damaged")
+        if self._plain is not None:
+            raw = self._plain.logits + self._guidance * (raw - self._plain.logits)
+        if self._banned:
+            raw = raw.index_fill(1, torch.tensor(self._banned, device=raw.device), -torch.inf)
+        return raw
+
+    def _tokens(self, context: list[int]) -> Tokens:
+        """Ids of an answer as tokens."""
+        if self._positions is None:
+            positions = torch.arange(len(context), dtype=torch.float32, device=self._device)[:, None]
+        else:
+            positions = self._placed(torch.arange(len(context), device=self._device))
+        values = torch.tensor(context, device=self._device)
+        return Tokens(values=values, positions=positions, modality=self._reader.modality)
+
+    def _coordinates(self, last: list[int]) -> Tensor:
+        """Where the newest token of each row lies."""
+        place = torch.tensor(last, device=self._device)
+        if self._positions is not None and self._axes > 1:
+            return self._placed(place)
+        shift = torch.tensor([self._before(given) for given in self._given], device=self._device)
+        positions = place.float()[:, None] if self._positions is None else self._placed(place)
+        return positions + shift[:, None]
+
+    def _placed(self, place: Tensor) -> Tensor:
+        assert self._positions is not None
+        if len(place) and int(place.max()) >= len(self._positions):
+            raise ValueError(
+                f"an answer would have {int(place.max()) + 1} tokens; there are {len(self._positions)} positions"
+            )
+        return self._positions[place]
+
+    def _before(self, given: Sample) -> int:
+        """How many tokens before the answer count on the same axis: those of its modality, in a joint sequence."""
+        if self._reads_memory:
+            return 0
+        return sum(len(piece) for piece in given.pieces if piece.modality == self._reader.modality)
+
+    def _new_cache(self, samples: Sequence[Sample]) -> KVCache | None:
+        layers: int = self.model.writer.n_layers  # pyright: ignore[reportAssignmentType]
+        size = {"n_layers": layers, "n_samples": len(samples), "device": self._device}
+        if self._caching == "none":
+            return None
+        if self._caching == "growing":
+            return KVCache(**size)
+        if self._caching == "static":
+            held = [sample.n_tokens - (len(sample) if self._reads_memory else 0) for sample in samples]
+            return StaticCache(**size, capacity=max(held) + self._room)
+        rule = self.model.rule(self.head)
+        reach = rule.reach()
+        if reach.scattered or reach.left >= UNBOUNDED:
+            raise ValueError(
+                f"cache='sliding' forgets, and {rule} of {self.head!r} looks back without end; use cache='growing', or "
+                "a rule with a window such as Causal() & Window(left=256)"
+            )
+        return SlidingCache(**size, window=reach.left + 1, sinks=reach.sinks)
+
+
+def samples_of(batch: Batch) -> list[Sample]:
+    """The samples of a batch with their pieces and answers, without targets; pieces without tokens are left out.
+
+    Example:
+        >>> word = Tokens(values=torch.tensor([7, 9]), positions=torch.zeros(2, 1), modality="text")
+        >>> batch = collate([Sample(id="a", pieces=[word]), Sample(id="b", pieces=[word, word])])
+        >>> [len(sample.pieces) for sample in samples_of(batch)]
+        [1, 2]
+    """
+    ends = batch.lengths.cumsum(0)
+    found: list[list[tuple[int, Tokens]]] = [[] for _ in range(len(batch))]
+    for name, part in batch.parts.items():
+        places = batch.places[name].cpu().split(part.lengths.tolist())
+        for piece, place in zip(unpack(part), places, strict=True):
+            if len(place):
+                found[int(torch.searchsorted(ends, place[0], right=True))].append((int(place[0]), piece))
+    pieces = [[piece for _, piece in sorted(rows, key=lambda row: row[0])] for rows in found]
+    answers = [sample.pieces for sample in samples_of(batch.answer)] if batch.answer is not None else [()] * len(batch)
+    prefix = batch.prefix.tolist()
+    return [
+        Sample(id=name, pieces=pieces[i], answer=answers[i], prefix=int(prefix[i])) for i, name in enumerate(batch.ids)
+    ]
+
+
+def begin(batch: Batch, start: int, *, modality: str = "text", axes: int = 1) -> Batch:
+    """The same samples with nothing written yet but the start id: what a model goes on from.
+
+    Args:
+        batch: what the samples are given; an answer that it has is left out.
+        start: the id from which the model begins to write (`tokenizer.start`).
+        modality: of what is written.
+        axes: on how many axes it lies.
+
+    Example:
+        >>> word = Tokens(values=torch.tensor([7, 9]), positions=torch.zeros(2, 1), modality="text")
+        >>> begin(collate([Sample(id="a", pieces=[word])]), start=0).answer.parts["text"].values.tolist()
+        [0]
+    """
+    token = Tokens(values=torch.tensor([start]), positions=torch.zeros(1, axes), modality=modality)
+    answer = collate([Sample(id=name, pieces=[token]) for name in batch.ids])
+    return replace(batch, answer=answer.to(batch.prefix.device))
+
+
+def _reader(model: OmniFormer, head: str) -> NextTokenHead:
+    model.rule(head)  # names the heads where this one is unknown
+    reader = model.heads[head]
+    if not isinstance(reader, NextTokenHead):
+        raise ValueError(f"head {head!r} is a {type(reader).__name__}; only a NextTokenHead writes")
+    return reader
+
+
+def _ids(sample: Sample, modality: str) -> list[int]:
+    """What is written of a sample."""
+    if named := sorted({piece.modality for piece in sample.answer} - {modality}):
+        raise ValueError(f"sample {sample.id!r} answers with {', '.join(named)}; this head writes {modality!r}")
+    ids = [chosen for piece in sample.answer for chosen in piece.values.tolist()]
+    if not ids:
+        raise ValueError(f"sample {sample.id!r} has nothing to go on from; begin its answer with the start id")
+    return ids
+
+
+def _last(answer: Tokens) -> list[Tokens]:
+    """The last token of an answer by itself."""
+    return [Tokens(values=answer.values[-1:], positions=answer.positions[-1:], modality=answer.modality)]

@@ -1,0 +1,247 @@
+"""A task that writes, with its tokenizers: prompts in, texts, pictures and sounds out."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from omniformer_tokenizers import Tokenizer, Tokens, framed
+
+from omniformer.batch import Batch, Sample, collate
+from omniformer.generation.answer import Answer, blank_picture, given_sample
+from omniformer.generation.sampling import Greedy, Sampling
+from omniformer.generation.session import Caching
+from omniformer.generation.strategy import Strategy, Written
+from omniformer.generation.texts import Spelling
+from omniformer.generation.write import stream, write
+from omniformer.heads.next_token import NextTokenHead
+from omniformer.inputs import tokens_of
+from omniformer.model import OmniFormer
+
+
+class Writer:
+    """One task of a model that writes what its tokenizer can read back: text, pixels, samples of sound.
+
+    A task that is given something answers it: it translates a sentence, describes a picture, writes down speech, paints
+    what is asked for. One that is given nothing goes on from a text, or begins a new text, picture or sound.
+
+    Args:
+        model: in evaluation mode.
+        head: the name of its `NextTokenHead`, which says what is written.
+        tokenizers: by modality.
+        given: the modalities that the task reads before it writes.
+        max_seq_len: the longest text that a language model reads; None for no limit.
+
+    Raises:
+        ValueError: the head writes no ids, or has no tokenizer.
+
+    Example:
+        >>> from omniformer_tokenizers import ByteTokenizer
+        >>> from omniformer.core import Transformer
+        >>> from omniformer.core.rules import Causal
+        >>> from omniformer.embedders import IdEmbedder
+        >>> model = OmniFormer(
+        ...     core=Transformer(d_model=16, n_layers=1, n_heads=2),
+        ...     embedders={"text": IdEmbedder(d_model=16, vocab_size=257)},
+        ...     heads={"lm": NextTokenHead(d_model=16, vocab_size=257)},
+        ...     rules={"lm": Causal()},
+        ... )
+        >>> writer = Writer(model, "lm", tokenizers={"text": ByteTokenizer()})
+        >>> answers = writer.write(["once upon", ""], max_new_tokens=5)
+        >>> [len(answers[0]), type(answers[0][0].content)]
+        [1, <class 'str'>]
+    """
+
+    def __init__(
+        self,
+        model: OmniFormer,
+        head: str,
+        *,
+        tokenizers: Mapping[str, Tokenizer],
+        given: Sequence[str] = (),
+        max_seq_len: int | None = None,
+    ) -> None:
+        reader = model.heads[head]
+        if not isinstance(reader, NextTokenHead):
+            raise ValueError(f"{head!r} is a {type(reader).__name__}; only a NextTokenHead writes")
+        self.model, self.head, self.modality = model, head, reader.modality
+        if missing := [name for name in (self.modality, *given) if name not in tokenizers]:
+            raise ValueError(f"{head!r} has no tokenizer for {missing[0]!r}, only for {', '.join(tokenizers)}")
+        self.tokenizer = tokenizers[self.modality]
+        if self.tokenizer.start is None:
+            raise ValueError(f"{head!r} writes with a {type(self.tokenizer).__name__}, whose tokens are no ids")
+        self.given = {name: tokenizers[name] for name in given}
+        self.max_seq_len = None if given else max_seq_len
+
+    @property
+    def writes_text(self) -> bool:
+        """Whether it writes text, not pictures or sounds."""
+        return self.tokenizer.stop is not None
+
+    @property
+    def usual(self) -> Sampling:
+        """How it writes unless told otherwise: a language model draws at temperature 0.8, a text that answers takes the
+        most probable ids, pictures and sounds are drawn at temperature 1.
+        """
+        if not self.writes_text:
+            return Sampling(temperature=1.0)
+        return Greedy() if self.given else Sampling()
+
+    def write(
+        self,
+        prompts: Sequence[Any],
+        *,
+        strategy: Strategy | None = None,
+        max_new_tokens: int | None = None,
+        stop: Sequence[str] = (),
+        guidance: float = 1.0,
+        size: tuple[int, int] | None = None,
+        cache: Caching = "growing",
+        batch_size: int = 16,
+    ) -> list[list[Answer]]:
+        """What is written for each prompt, the best answer first.
+
+        Args:
+            prompts: texts to go on from, empty ones to begin anew. Or what the task is given: paths of files, raw
+                samples as the tokenizers take them, several of these as a list, `["cat.png", "what colour?"]`, or by
+                modality, `{"vision": "cat.png"}`. What is left out counts as missing.
+            strategy: `Greedy()`, `Sampling(...)` or `BeamSearch(...)`; by default `usual`.
+            max_new_tokens: when to end at the latest, by default after 256 ids of a text. A sound has so many samples;
+                a picture is written whole.
+            stop: texts that end an answer, just before the first of them.
+            guidance: how much more what is given shall count than it does by itself; 1 is as trained. See `Session`.
+            size: height and width of a picture, where its tokenizer does not say.
+            cache: "growing", "static", "sliding" or "none"; see `Session`.
+            batch_size: prompts in one pass; answers do not depend on it.
+
+        Raises:
+            ValueError: a prompt is empty or cannot be read, or an option does not fit what is written. Names the
+                prompt.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        blank = self._blank(size)
+        options = self._options(blank, max_new_tokens, stop)
+        samples = [self._begun(f"prompt {i}", prompt, blank) for i, prompt in enumerate(prompts)]
+        answers: list[list[Answer]] = []
+        for start in range(0, len(samples), batch_size):
+            chunk = samples[start : start + batch_size]
+            spellings = [self._spelling(sample, stop) for sample in chunk]
+            found = write(
+                self.model,
+                self.head,
+                self._collate(chunk),
+                strategy=self.usual if strategy is None else strategy,
+                until=_until(spellings) if stop else None,
+                guidance=guidance,
+                cache=cache,
+                **options,
+            )
+            for sample, spelling, rows in zip(chunk, spellings, found, strict=True):
+                answers.append([self._answer(sample.id, row, spelling, blank) for row in rows])
+        return answers
+
+    def stream(
+        self,
+        prompt: Any,
+        *,
+        strategy: Sampling | None = None,
+        max_new_tokens: int | None = None,
+        stop: Sequence[str] = (),
+        guidance: float = 1.0,
+        cache: Caching = "growing",
+    ) -> Iterator[str]:
+        """The text that is written for one prompt, piece by piece as it is written; pieces are whole characters.
+
+        Arguments as for `write`.
+
+        Raises:
+            ValueError: as for `write`; or what is written is no text, or the strategy knows its answer at the end only.
+        """
+        if not self.writes_text:
+            raise ValueError(f"{self.head!r} writes {self.modality}, no text, and cannot be streamed; use write")
+        sample = self._begun("prompt 0", prompt, None)
+        spelling = self._spelling(sample, stop)
+        chosen = stream(
+            self.model,
+            self.head,
+            self._collate([sample]),
+            strategy=self.usual if strategy is None else strategy,
+            until=_until([spelling]) if stop else None,
+            guidance=guidance,
+            cache=cache,
+            **self._options(None, max_new_tokens, stop),
+        )
+        return spelling.pieces(each.id for each in chosen if not each.stops)
+
+    def _options(self, blank: Tokens | None, max_new_tokens: int | None, stop: Sequence[str]) -> dict[str, Any]:
+        """What of `write` depends on the kind of what is written."""
+        options: dict[str, Any] = {"max_new_tokens": max_new_tokens}
+        if self.writes_text:
+            return options | {"stop": (self.tokenizer.stop,), "max_seq_len": self.max_seq_len}
+        if stop:
+            raise ValueError(f"{self.head!r} writes {self.modality}, no text: leave out stop")
+        if blank is not None and max_new_tokens is not None:
+            raise ValueError(f"{self.head!r} writes whole pictures; leave out max_new_tokens, give a size")
+        if blank is None and max_new_tokens is None:
+            raise ValueError(
+                f"{self.head!r} writes {self.modality} without an end; say how many samples with max_new_tokens"
+            )
+        positions = None if blank is None else framed(blank, start=self.tokenizer.start).positions
+        return options | {"banned": (self.tokenizer.start,), "positions": positions}
+
+    def _blank(self, size: tuple[int, int] | None) -> Tokens | None:
+        """A picture of the size that will be written, as tokens; None for what is no picture."""
+        if hasattr(self.tokenizer, "image_size"):
+            return blank_picture(self.tokenizer, size, self.head)
+        if size is not None:
+            raise ValueError(f"{self.head!r} writes {self.modality}, which has no height and width; leave out size")
+        return None
+
+    def _begun(self, name: str, prompt: Any, blank: Tokens | None) -> Sample:
+        """A prompt as what is given and what is already written."""
+        axes = 1 if blank is None else blank.positions.shape[1]
+        begun = Tokens(values=torch.zeros(0, dtype=torch.long), positions=torch.zeros(0, axes), modality=self.modality)
+        if self.given or not self.writes_text:
+            sample = given_sample(name, prompt, self.given, self.head)
+        else:
+            sample = Sample(id=name, pieces=[])
+            if prompt is not None and not (isinstance(prompt, str) and not prompt):
+                begun = tokens_of(name, self.modality, prompt, self.tokenizer)
+        return replace(sample, answer=[framed(begun, start=self.tokenizer.start)])
+
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
+        return collate(samples).to(next(self.model.parameters()).device)
+
+    def _spelling(self, sample: Sample, stop: Sequence[str]) -> Spelling:
+        return Spelling(self.tokenizer, stop=stop, before=sample.answer[0].values[1:].tolist())
+
+    def _answer(self, name: str, written: Written, spelling: Spelling, blank: Tokens | None) -> Answer:
+        ids = torch.tensor(written.ids, dtype=torch.long)
+        tokens: tuple[str, ...] = ()
+        rate = None
+        if self.writes_text:
+            content: Any = spelling.text(written.ids)
+            tokens = tuple(self.tokenizer.decode([each]) for each in written.ids)  # pyright: ignore[reportArgumentType]
+        elif blank is not None:
+            content = self.tokenizer.decode(replace(blank, values=ids))
+        else:
+            places = torch.arange(len(ids), dtype=torch.float32)[:, None]
+            content = self.tokenizer.decode(Tokens(values=ids, positions=places, modality=self.modality))
+            rate = getattr(self.tokenizer, "sample_rate", None)
+        return Answer(
+            input=name,
+            member=self.head,
+            content=content,
+            ids=written.ids,
+            tokens=tokens,
+            log_probs=written.log_probs,
+            score=written.score,
+            ended=written.ended,
+            sample_rate=rate,
+        )
+
+
+def _until(spellings: Sequence[Spelling]) -> Callable[[int, Sequence[int]], bool]:
+    """Whether the text of a sample holds a stop text."""
+    return lambda sample, ids: spellings[sample].complete(ids)

@@ -1,0 +1,217 @@
+"""The command, from a saved folder to what it prints."""
+
+import json
+
+import pytest
+import torch
+from omniformer_tokenizers import ByteTokenizer, PatchTokenizer, PixelTokenizer
+
+import omniformer
+from omniformer.generate import main
+from omniformer.generation import BeamSearch, Sampling
+from omniformer.predictor import Member, Predictor
+from omniformer.recipe import build_model
+
+TEXT = ByteTokenizer()
+
+
+def saved(folder, *, modality="text", tokenizer=TEXT, given=None):
+    """A folder of a model with one task that writes."""
+    given = given or {}
+    size = {"d_model": 16, "vocab_size": tokenizer.facts["vocab_size"]}
+    embedders = {modality: {"node": {"_target_": "omniformer.embedders.IdEmbedder"}, "facts": size}}
+    if "vision" in given:
+        facts = {"d_model": 16, "features": 16, "axes": 2}
+        embedders["vision"] = {"node": {"_target_": "omniformer.embedders.VectorEmbedder"}, "facts": facts}
+    head = {"_target_": "omniformer.heads.NextTokenHead", "modality": modality, "tied": False}
+    core = {"_target_": "omniformer.core.transformer.Transformer", "d_model": 16, "n_layers": 1, "n_heads": 2}
+    recipe = {
+        "core": {**core, "init_std": 0.5},
+        "embedders": embedders,
+        "heads": {"it": {"node": head, "facts": size}},
+        "rules": {"it": {"_target_": "omniformer.core.rules.Causal"}},
+    }
+    torch.manual_seed(0)
+    model = build_model(recipe)
+    torch.nn.init.normal_(model.heads["it"].ids.weight)
+    member = Member(tokenizers={modality: tokenizer, **given}, given=tuple(given), max_seq_len=None if given else 64)
+    omniformer.save(folder, Predictor(model, {"it": member}), recipe=recipe)
+    return str(folder)
+
+
+@pytest.fixture
+def prose(tmp_path):
+    """A language model."""
+    return saved(tmp_path / "model")
+
+
+@pytest.fixture
+def captions(tmp_path):
+    """A model that describes pictures, or answers questions about them."""
+    return saved(tmp_path / "model", given={"vision": PatchTokenizer(patch_size=4, channels=1), "text": TEXT})
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """The path of a picture."""
+    from PIL import Image
+
+    path = tmp_path / "it.png"
+    pixels = torch.randint(0, 256, (8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    Image.fromarray(pixels.numpy()).save(path)
+    return str(path)
+
+
+def test_one_prompt_is_printed_with_what_follows(prose, capsys):
+    main([prose, "once", "--max-new-tokens", "9", "--seed", "3"])
+    expected = omniformer.load(prose).generate(["once"], strategy=Sampling(seed=3), max_new_tokens=9)[0][0].content
+    assert capsys.readouterr().out == f"once{expected}\n"
+
+
+def test_one_prompt_is_printed_as_it_is_written(prose, monkeypatch):
+    said = []
+    monkeypatch.setattr("sys.stdout.write", said.append)
+    main([prose, "once", "--max-new-tokens", "20"])
+    assert len(said) > 5
+
+
+def test_without_a_prompt_a_new_text_begins(prose, capsys):
+    main([prose, "--max-new-tokens", "5"])
+    expected = omniformer.load(prose).generate([""], max_new_tokens=5)[0][0].content
+    assert capsys.readouterr().out == f"{expected}\n"
+
+
+def test_several_prompts_are_json_lines(prose, capsys):
+    main([prose, "once", "twice", "--beams", "3", "--answers", "2", "--json", "--max-new-tokens", "5", "--log-probs"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = omniformer.load(prose).generate(
+        ["once", "twice"], strategy=BeamSearch(n_beams=3, n_best=2), max_new_tokens=5
+    )
+    assert [line["prompt"] for line in lines] == ["once", "once", "twice", "twice"]
+    assert [line["text"] for line in lines] == [answer.content for row in expected for answer in row]
+    assert all(len(line["log_probs"]) >= len(line["tokens"]) for line in lines)
+
+
+def test_length_penalty_and_best_of_reach_the_strategy(prose, capsys):
+    for options, strategy in (
+        (["--beams", "3", "--length-penalty", "0"], BeamSearch(n_beams=3, length_penalty=0.0)),
+        (["--best-of", "3", "--temperature", "1.5", "--top-k", "9"], Sampling(n=3, temperature=1.5, top_k=9)),
+        (["--repetition-penalty", "1.5", "--top-p", "0.9"], Sampling(repetition_penalty=1.5, top_p=0.9)),
+        (["--min-p", "0.1", "--guidance", "2"], Sampling(min_p=0.1)),
+    ):
+        guidance = 2.0 if "--guidance" in options else 1.0
+        main([prose, "once", "--json", "--max-new-tokens", "6", *options])
+        found = json.loads(capsys.readouterr().out)
+        (row,) = omniformer.load(prose).generate(["once"], strategy=strategy, max_new_tokens=6, guidance=guidance)
+        assert (found["text"], found["score"]) == (row[0].content, pytest.approx(row[0].score))
+
+
+def test_log_probabilities_stand_below_the_text_one_a_line(prose, capsys):
+    main([prose, "once", "--log-probs", "--max-new-tokens", "3", "--temperature", "0"])
+    lines = capsys.readouterr().out.split("\n  ")
+    (row,) = omniformer.load(prose).generate(["once"], strategy=Sampling(temperature=0), max_new_tokens=3)
+    assert len(lines) == 1 + len(row[0].log_probs)
+    assert [float(line.split()[0]) for line in lines[1:]] == pytest.approx(row[0].log_probs, abs=1e-3)
+
+
+def test_a_picture_is_described_and_questions_about_it_are_answered(captions, picture, capsys):
+    predictor = omniformer.load(captions)
+    main([captions, picture, "--max-new-tokens", "5"])
+    assert capsys.readouterr().out == predictor.generate([picture], max_new_tokens=5)[0][0].content + "\n"
+    main([captions, "--given", picture, "what?", "where?", "--max-new-tokens", "5", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = predictor.generate([[picture, "what?"], [picture, "where?"]], max_new_tokens=5)
+    assert [(line["prompt"], line["text"]) for line in lines] == [
+        ("what?", expected[0][0].content),
+        ("where?", expected[1][0].content),
+    ]
+    main([captions, "--given", picture, "--max-new-tokens", "5"])
+    assert capsys.readouterr().out == predictor.generate([picture], max_new_tokens=5)[0][0].content + "\n"
+
+
+def test_answers_to_several_prompts_stand_beside_them(captions, picture, capsys):
+    main([captions, "what?", "where?", "--max-new-tokens", "2", "--stop", "\n", "--stop", "\t"])
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.split("\n")[:2]] == ["what?", "where?"]
+
+
+def test_pictures_are_written_into_a_folder(tmp_path, capsys):
+    from PIL import Image
+
+    run = saved(tmp_path / "model", modality="vision", tokenizer=PixelTokenizer(channels=1, levels=4))
+    main([run, "--size", "3", "5", "--out", str(tmp_path / "out")])
+    path = tmp_path / "out" / "0.png"
+    assert capsys.readouterr().out.strip() == str(path)
+    with Image.open(path) as image:
+        assert image.size == (5, 3)
+
+
+def painter(folder):
+    """The folder of a model that paints by diffusion."""
+    size = {"d_model": 16, "features": 16, "axes": 2}
+    norm = {"_target_": "omniformer.core.connection.AdaptiveNorm", "_partial_": True, "d_condition": 8}
+    core = {"_target_": "omniformer.core.transformer.Transformer", "d_model": 16, "n_layers": 1, "n_heads": 2}
+    recipe = {
+        "core": {**core, "connection": norm},
+        "embedders": {"vision": {"node": {"_target_": "omniformer.embedders.VectorEmbedder"}, "facts": size}},
+        "heads": {
+            "it": {
+                "node": {"_target_": "omniformer.heads.denoising.DenoisingHead", "d_condition": 8},
+                "facts": {"d_model": 16, "features": 16},
+            }
+        },
+        "rules": {},
+    }
+    member = Member(tokenizers={"vision": PatchTokenizer(patch_size=4, channels=1)})
+    omniformer.save(folder, Predictor(build_model(recipe), {"it": member}), recipe=recipe)
+    return str(folder)
+
+
+def test_a_model_of_diffusion_paints_into_a_folder(tmp_path, capsys):
+    from PIL import Image
+
+    run = painter(tmp_path / "model")
+    main([run, "", "", "--size", "8", "12", "--steps", "3", "--seed", "5", "--out", str(tmp_path / "out")])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    with Image.open(tmp_path / "out" / "1.png") as image:
+        assert image.size == (12, 8)
+    with pytest.raises(SystemExit):
+        main([run, "--size", "8", "8", "--out", "o", "--beams", "2", "--stop", "a"])
+    assert "'it' writes out of noise; leave out --beams, --stop" in capsys.readouterr().err
+
+
+def test_texts_can_be_written_into_a_folder(prose, tmp_path, capsys):
+    main([prose, "a", "b", "--max-new-tokens", "4", "--out", str(tmp_path / "out"), "--best-of", "2", "--answers", "2"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0-0.txt", "0-1.txt", "1-0.txt", "1-1.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--beams", "2", "--top-k", "3", "--seed", "1"], "--beams searches, --top-k, --seed draws at random"),
+        (["--length-penalty", "2"], "--length-penalty ranks the answers of --beams; give both"),
+        (["--answers", "2"], "--answers 2 is outside 1..1; give --beams or --best-of at least as many"),
+        (["--best-of", "3", "--temperature", "0"], "n=3 answers at temperature=0 would all be the same"),
+        (["--size", "2", "2"], "writes text, which has no height and width"),
+        (["--member", "other"], "member='other' is no task of this kind in this model; choose one of it"),
+        (["--steps", "3"], "'it' writes token by token; leave out --steps"),
+        (["--given", "a"], "goes on from its prompt and is given nothing"),
+        (["--cache", "sliding"], "use cache='growing', or a rule with a window"),
+    ],
+)
+def test_misuse_is_told_without_a_traceback(prose, capsys, options, message):
+    with pytest.raises(SystemExit):
+        main([prose, "once", "--max-new-tokens", "2", *options])
+    assert message in capsys.readouterr().err
+
+
+def test_a_task_that_is_given_something_needs_it(captions, capsys):
+    with pytest.raises(SystemExit):
+        main([captions])
+    assert "prompt 0 is empty; 'it' answers: give it vision or text" in capsys.readouterr().err
+
+
+def test_pictures_need_a_folder(tmp_path, capsys):
+    run = saved(tmp_path / "model", modality="vision", tokenizer=PixelTokenizer(channels=1, levels=4))
+    with pytest.raises(SystemExit):
+        main([run, "--size", "3", "5"])
+    assert "writes pictures or sounds; say with --out FOLDER where to" in capsys.readouterr().err

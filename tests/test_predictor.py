@@ -1,0 +1,160 @@
+from pathlib import Path
+
+import pytest
+import torch
+from omniformer_tokenizers import ByteTokenizer, PatchTokenizer
+
+from omniformer.core.rules import Causal
+from omniformer.core.transformer import Transformer
+from omniformer.embedders import IdEmbedder, VectorEmbedder
+from omniformer.heads import ClassificationHead, NextTokenHead
+from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.model import OmniFormer
+from omniformer.predictor import Member, Predictor
+
+TEXT, VISION = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1)
+
+
+def picture(seed: int) -> torch.Tensor:
+    return torch.randint(0, 256, (1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def predictor_of(*names: str) -> Predictor:
+    """A model with the tasks of these names."""
+    torch.manual_seed(0)
+    heads = {
+        "digits": ClassificationHead(d_model=16, n_classes=3),
+        "questions": ClassificationHead(d_model=16, n_classes=2),
+        "prose": NextTokenHead(d_model=16, vocab_size=257),
+        "verse": NextTokenHead(d_model=16, vocab_size=257),
+        "pairs": ContrastiveHead(d_model=16, modalities=["vision", "text"], d_embedding=4),
+    }
+    members = {
+        "digits": Member(tokenizers={"vision": VISION}, labels=("a", "b", "c")),
+        "questions": Member(tokenizers={"vision": VISION, "text": TEXT}, labels=("no", "yes")),
+        "prose": Member(tokenizers={"text": TEXT}),
+        "verse": Member(tokenizers={"text": TEXT}),
+        "pairs": Member(tokenizers={"vision": VISION, "text": TEXT}),
+    }
+    model = OmniFormer(
+        core=Transformer(d_model=16, n_layers=1, n_heads=2, init_std=0.3),
+        embedders={
+            "vision": VectorEmbedder(d_model=16, features=16, axes=2),
+            "text": IdEmbedder(d_model=16, vocab_size=257),
+        },
+        heads={name: heads[name] for name in names},
+        rules={name: Causal() for name in names if name in ("prose", "verse")},
+    )
+    for name in names:
+        if isinstance(heads[name], ClassificationHead):
+            torch.nn.init.normal_(heads[name].classes.weight)
+    return Predictor(model, {name: members[name] for name in names})
+
+
+def probabilities(predictions):
+    return [list(prediction.probabilities.values()) for prediction in predictions]
+
+
+def test_predictions_do_not_depend_on_how_inputs_are_batched():
+    predictor, pictures = predictor_of("digits"), [picture(i) for i in range(7)]
+    for one, other in zip(
+        predictor.predict(pictures, batch_size=7), predictor.predict(pictures, batch_size=2), strict=True
+    ):
+        assert one.input == other.input
+        assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-6)
+
+
+def test_files_and_folders_are_read_in_order_and_named(tmp_path):
+    from PIL import Image
+
+    predictor = predictor_of("digits")
+    for i in range(3):
+        Image.fromarray(picture(i)[0].numpy()).save(tmp_path / f"{i}.png")
+    from_files = predictor.predict([str(tmp_path)])
+    assert [Path(p.input).name for p in from_files] == ["0.png", "1.png", "2.png"]
+    from_tensors = predictor.predict([picture(i) for i in range(3)])
+    torch.testing.assert_close(torch.tensor(probabilities(from_files)), torch.tensor(probabilities(from_tensors)))
+
+
+def test_several_modalities_are_given_as_a_list_or_by_name_in_any_order_and_any_may_be_missing(tmp_path):
+    from PIL import Image
+
+    predictor, path = predictor_of("digits", "questions"), tmp_path / "it.png"
+    Image.fromarray(picture(0)[0].numpy()).save(path)
+    both = [
+        {"vision": picture(0), "text": "is it?"},
+        {"text": "is it?", "vision": str(path)},
+        ["is it?", picture(0)],
+        [str(path), "is it?"],
+    ]
+    found = probabilities(predictor.predict(both))
+    assert [prediction.member for prediction in predictor.predict(both)] == ["questions"] * 4
+    for row in found[1:]:
+        assert row == pytest.approx(found[0], abs=1e-6)
+    text_only, vision_only = probabilities(predictor.predict(["is it?", {"vision": picture(0)}], member="questions"))
+    assert len({round(row[0], 4) for row in (found[0], text_only, vision_only)}) == 3
+
+
+def test_embeddings_are_unit_vectors_that_depend_on_neither_order_nor_batches():
+    predictor = predictor_of("pairs", "digits")
+    inputs = [picture(0), "a seven", picture(1), "an eight", "a nine"]
+    found = predictor.embed(inputs)
+    assert found.shape == (5, 4)
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(5))
+    torch.testing.assert_close(predictor.embed(inputs, batch_size=1), found)
+    torch.testing.assert_close(predictor.embed(inputs[::-1]), found.flip(0))
+    assert len({round(float(row[0]), 4) for row in found}) == 5
+    assert predictor.embed([]).shape == (0, 4)
+
+
+def test_an_embedding_is_of_one_modality():
+    with pytest.raises(ValueError, match="input 0: an embedding is of one modality; received text, vision"):
+        predictor_of("pairs").embed([["seven", picture(0)]])
+
+
+def test_a_model_without_a_common_space_says_so():
+    with pytest.raises(ValueError, match="compares nothing, it has only digits; train a contrastive task"):
+        predictor_of("digits").embed(["seven"])
+
+
+def test_an_input_no_task_takes_is_named():
+    with pytest.raises(ValueError, match="input 0 looks like audio; this model takes text, vision"):
+        predictor_of("digits", "prose").predict([torch.zeros(800)])
+
+
+def test_an_input_that_several_tasks_take_is_named():
+    with pytest.raises(
+        ValueError, match=r"input 0 looks like vision; several tasks take it: \['digits', 'questions'\]"
+    ):
+        predictor_of("digits", "questions").predict([picture(0)])
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"no file 'nowhere\.png'"):
+        predictor_of("digits").predict(["nowhere.png"])
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        predictor_of("digits").predict([str(bad)])
+
+
+def test_tasks_that_predict_no_class_say_what_they_do():
+    with pytest.raises(ValueError, match=r"'prose' writes text, .* use python -m omniformer\.generate"):
+        predictor_of("digits", "prose").predict(["some words"])
+    with pytest.raises(ValueError, match=r"'pairs' compares inputs, .* use Predictor\.embed"):
+        predictor_of("pairs").predict(["some words"])
+
+
+def test_which_task_writes_is_found_or_asked_for():
+    with pytest.raises(ValueError, match="writes nothing, it has only digits; train one with modality=text"):
+        predictor_of("digits").generate(["hello"])
+    both = predictor_of("digits", "prose", "verse")
+    with pytest.raises(ValueError, match="several tasks could answer: prose, verse; choose one with member="):
+        both.generate(["hello"])
+    with pytest.raises(ValueError, match="member='digits' is no task of this kind in this model; choose one of prose"):
+        both.generate(["hello"], member="digits")
+    assert both.writer("verse").head == "verse"
+    assert predictor_of("digits", "prose").generate(["hello"], max_new_tokens=3)[0][0].member == "prose"
