@@ -24,7 +24,9 @@ class NodeEmbedder(nn.Module):
             ([Ying et al. 2021](https://arxiv.org/abs/2106.05234), centrality encoding).
         laplacian: Laplacian eigenvectors given; 0 leaves them out.
         random_walk: random-walk steps given; 0 leaves them out.
-        dropout: share of features set to zero in training.
+        dropout: share of features of the vectors set to zero in training.
+        input_dropout: share of a node's continuous numbers set to zero in training: what words a paper has, for
+            example, when few papers are labelled ([Kipf and Welling 2017](https://arxiv.org/abs/1609.02907), 5.2).
 
     Shapes:
         values int64 `[tokens, fields]` or float `[tokens, features]` → `[tokens, d_model]`.
@@ -47,6 +49,7 @@ class NodeEmbedder(nn.Module):
         laplacian: int = 0,
         random_walk: int = 0,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.fields = nn.ModuleList(nn.Embedding(size, d_model) for size in vocab_sizes)
@@ -57,7 +60,7 @@ class NodeEmbedder(nn.Module):
             raise ValueError(
                 "a node must have at least one of vocab_sizes, features, max_degree, laplacian, random_walk"
             )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
         self.reset_parameters()
 
     def forward(self, packed: Packed) -> Tensor:
@@ -67,7 +70,7 @@ class NodeEmbedder(nn.Module):
             terms.append(self.degree(packed.features["degree"]))
         for name, linear in self.maps.items():
             values = packed.values if name == "continuous" and not self.fields else packed.features[name]
-            terms.append(linear(values.float()))
+            terms.append(linear(self.input_dropout(values.float()) if name == "continuous" else values.float()))
         return self.dropout(torch.stack(terms).sum(0))
 
     def reset_parameters(self) -> None:

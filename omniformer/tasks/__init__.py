@@ -4,6 +4,7 @@ from omniformer.tasks.autoregression import Autoregression
 from omniformer.tasks.causal_lm import CausalLM
 from omniformer.tasks.classification import Classification, MultiLabelClassification, TokenClassification
 from omniformer.tasks.conditional_generation import ConditionalGeneration
+from omniformer.tasks.consistency import ConsistentTokenClassification
 from omniformer.tasks.contrastive import Contrastive
 from omniformer.tasks.ctc import CTC
 from omniformer.tasks.diffusion import Diffusion
@@ -22,6 +23,7 @@ __all__ = [
     "CausalLM",
     "Classification",
     "ConditionalGeneration",
+    "ConsistentTokenClassification",
     "Contrastive",
     "Diffusion",
     "LinkPrediction",

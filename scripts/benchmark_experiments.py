@@ -1,0 +1,152 @@
+"""Runs experiments on real data with several seeds or folds and prints the table of docs/results.md.
+
+Run: `uv run python scripts/benchmark_experiments.py --data-root DATA cora intents mutag` or `--all` (two hours on two
+CPU cores). Runs that the output folder holds already are not run again, so an interrupted table goes on where it
+stopped. One thread a run is as fast as two on sets this small: set OMP_NUM_THREADS=1 and start two of these at a time.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+SEEDS = [f"seed={seed}" for seed in (0, 1, 2)]
+ALONE = {
+    "clinc150": ["~members.mnist", "~members.fsdd", "~members.mutag"],
+    "mnist": ["~members.clinc150", "~members.fsdd", "~members.mutag"],
+    "fsdd": [
+        "~members.clinc150",
+        "~members.mnist",
+        "~members.mutag",
+        "members.fsdd.data.weight=1",
+        "steps_per_epoch=125",
+    ],
+    "mutag": [
+        "~members.clinc150",
+        "~members.mnist",
+        "~members.fsdd",
+        "members.mutag.data.weight=1",
+        "steps_per_epoch=62",
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One line of the table: an experiment, its metrics, and what varies from run to run.
+
+    Args:
+        experiment: a file of `conf/experiment`.
+        metrics: names in `metrics.json`.
+        varied: one override for each run.
+        fixed: overrides of all runs.
+    """
+
+    experiment: str
+    metrics: tuple[str, ...]
+    varied: tuple[str, ...] = tuple(SEEDS)
+    fixed: tuple[str, ...] = ()
+
+
+def _ways(stage: str) -> tuple[str, ...]:
+    pairs = [(a, b) for a in ("vision", "audio", "text") for b in ("vision", "audio", "text") if a != b]
+    return tuple(f"find/{stage}/{a}_to_{b}/recall@1" for a, b in pairs)
+
+
+RUNS = {
+    "shakespeare_char": Run("shakespeare_char", ("best/val/loss",)),
+    "shakespeare_char_long": Run("shakespeare_char_long", ("best/val/loss",), ("seed=0",)),
+    "translation": Run("translation", ("test/bleu", "test/chrf"), ("seed=0",)),
+    "intents": Run("intents", ("test/in_scope_accuracy", "test/out_of_scope_recall")),
+    "spoken_digits": Run("spoken_digits", ("test/accuracy",)),
+    "spoken_digits_theo": Run("spoken_digits", ("test/accuracy",), fixed=("data.source.speaker=theo",)),
+    "spoken_strings": Run("spoken_strings", ("test/wer", "test/exact_match"), ("seed=0",)),
+    "spoken_strings_ctc": Run("spoken_strings_ctc", ("test/wer",), ("seed=0",)),
+    "cora": Run("cora", ("test/accuracy",)),
+    "mutag": Run("mutag", ("test/accuracy",), tuple(f"data.source.fold={fold}" for fold in range(10))),
+    "esol": Run("esol", ("test/rmse", "test/mae")),
+    "emoji_clip": Run(
+        "emoji_clip",
+        tuple(f"test/{way}/recall@{k}" for way in ("text_to_vision", "vision_to_text") for k in (1, 5)),
+        ("seed=0",),
+    ),
+    "vqa": Run("vqa", ("test/exact_match",), ("seed=0",)),
+    "digits_three_ways": Run(
+        "digits_three_ways",
+        (*_ways("test"), "name/test/accuracy", "name/test/accuracy/vision", "name/test/accuracy/audio",
+         "name/test/accuracy/audio+vision", "name/test/accuracy/text"),
+        ("seed=0",),
+    ),
+    **{
+        f"digits_{modality}_alone": Run(
+            "digits_three_ways",
+            ("test/accuracy",),
+            ("seed=0",),
+            ("~members.find", f"members.name.data.source.present=[{modality}]", "members.name.data.drop=0"),
+        )
+        for modality in ("vision", "audio")
+    },
+    "joint_real": Run(
+        "joint_real",
+        ("clinc150/test/in_scope_accuracy", "clinc150/test/out_of_scope_recall", "mnist/test/accuracy",
+         "fsdd/test/accuracy", "mutag/test/accuracy"),
+        ("seed=0",),
+    ),
+    **{
+        f"joint_{name}_alone": Run(
+            "joint_real",
+            ("test/in_scope_accuracy", "test/out_of_scope_recall") if name == "clinc150" else ("test/accuracy",),
+            ("seed=0",),
+            tuple(overrides),
+        )
+        for name, overrides in ALONE.items()
+    },
+    "transfer": Run("transfer", ("test/accuracy",)),
+    "transfer_random": Run("transfer", ("test/accuracy",), fixed=("pretrained=null",)),
+    "transfer_whole": Run("transfer", ("test/accuracy",), fixed=("pretrained=null", "freeze=[]")),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Runs what is missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *RUNS], help="lines of the table; see --all")
+    parser.add_argument("--all", action="store_true", help="every line")
+    parser.add_argument("--data-root", required=True, help="the folder of data sets")
+    parser.add_argument("--output", type=Path, default=Path("outputs/experiments"), help="where the runs go")
+    given = parser.parse_args()
+    print("| run | metric | mean | spread | runs | seconds of one | values |")
+    print("|---|---|---|---|---|---|---|")
+    for name in RUNS if given.all else given.names:
+        found = [numbers(name, varied, given.data_root, given.output) for varied in RUNS[name].varied]
+        for metric in RUNS[name].metrics:
+            print(row(name, metric, found), flush=True)
+
+
+def numbers(name: str, varied: str, data_root: str, output: Path) -> dict[str, float]:
+    """The metrics of one run, which is run unless it is there."""
+    run = RUNS[name]
+    folder = output / name / varied.replace("=", "-")
+    if not (folder / "model" / "config.json").is_file():
+        command = [sys.executable, "-m", "omniformer.train", f"experiment={run.experiment}", f"data_root={data_root}"]
+        if run.experiment == "transfer":
+            command.append(f"pretrained={output / 'joint_real' / 'seed-0'}")
+        command += [f"paths.output_dir={folder}", *run.fixed, varied]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def row(name: str, metric: str, found: list[dict[str, float]]) -> str:
+    """One line: mean, spread (largest less smallest) and the values themselves."""
+    values = [one[metric] for one in found]
+    seconds = statistics.median(one["train/seconds"] for one in found)
+    each = ", ".join(f"{value:.4f}" for value in values)
+    mean, spread = statistics.mean(values), max(values) - min(values)
+    return f"| {name} | {metric} | {mean:.4f} | {spread:.4f} | {len(values)} | {seconds:.0f} | {each} |"
+
+
+if __name__ == "__main__":
+    main()
