@@ -93,7 +93,11 @@ def build_data(
     }
     made = tokenizers or {name: _tokenizers(member["tokenizer"], name) for name, member in described.items()}
     return OmniDataModule(
-        streams=streams, tokenizers=dict(made), seed=config["seed"], steps_per_epoch=config.get("steps_per_epoch")
+        streams=streams,
+        tokenizers=dict(made),
+        seed=config["seed"],
+        steps_per_epoch=config.get("steps_per_epoch"),
+        mixture_temperature=config.get("mixture_temperature"),
     )
 
 

@@ -59,6 +59,7 @@ COUNT_OR_ALL = Range(least=1, also=(-1,))
 _RUN = {
     "seed": Range(least=0, most=2**32 - 1),
     "steps_per_epoch": COUNT,
+    "mixture_temperature": POSITIVE,
     "max_epochs": COUNT,
     "min_epochs": COUNT,
     "max_steps": COUNT_OR_ALL,

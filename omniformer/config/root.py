@@ -44,6 +44,8 @@ class Root:
         freeze: shell patterns of parameters that stay as they are; one that begins with `!` thaws again.
         resume: the run folder, or the checkpoint, to go on from.
         steps_per_epoch: training steps between two validations; null passes all the data once.
+        mixture_temperature: how far the sizes of data sets decide how often each takes part in a joint run: 1 by size,
+            more evens out, null leaves it to the weights.
         name: the folder of the run under `paths.output_root`.
         allow_targets: packages of the user's own whose classes `_target_` may name.
         paths: see `Paths`.
@@ -65,6 +67,7 @@ class Root:
     pretrained: str | None = None
     freeze: list[str] = field(default_factory=list)
     steps_per_epoch: int | None = None
+    mixture_temperature: float | None = None
     name: str
     allow_targets: list[str] = field(default_factory=list)
     paths: dict[str, str]

@@ -80,6 +80,33 @@ class MixtureLoader:
         self.step = int(state["step"])
 
 
+def shares(
+    sizes: Mapping[str, int], weights: Mapping[str, float], temperature: float | None = None
+) -> dict[str, float]:
+    """The share of steps in which each data set of a mixture takes part; the largest is 1.
+
+    Args:
+        sizes: batches in an epoch of each.
+        weights: what each data set's stream asks for.
+        temperature: None takes the weights as they are; else each is multiplied by `size ** (1 / temperature)`: 1 mixes
+            in proportion to size, so that all sets end their epochs together, more lets small sets be seen more often
+            ([Arivazhagan et al. 2019](https://arxiv.org/abs/1907.05019), 3.2, who use 5).
+
+    Raises:
+        ValueError: the temperature is not above 0.
+
+    Example:
+        >>> shares({"large": 400, "small": 100}, {"large": 1.0, "small": 1.0}, temperature=2)
+        {'large': 1.0, 'small': 0.5}
+    """
+    if temperature is None:
+        return dict(weights)
+    if temperature <= 0:
+        raise ValueError(f"mixture_temperature={temperature} must be above 0: 1 mixes by size, more evens out")
+    scaled = {name: weights[name] * size ** (1 / temperature) for name, size in sizes.items()}
+    return {name: value / max(scaled.values()) for name, value in scaled.items()}
+
+
 class RepeatedLoader:
     """The first steps of a mixture again and again: for checking that a model can learn a few batches by heart."""
 

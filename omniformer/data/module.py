@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.data.loader import Evaluation, Feed
-from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader
+from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader, shares
 from omniformer.data.samples import Samples
 from omniformer.data.source import Split
 from omniformer.data.stream import Stream
@@ -27,6 +27,7 @@ class OmniDataModule(LightningDataModule):
             training split alone.
         seed: the seed of the run.
         steps_per_epoch: training steps in an epoch; None passes every data set once.
+        mixture_temperature: how far the sizes of data sets decide how often each takes part; see `mixture.shares`.
 
     Raises:
         ValueError: streams and tokenizers do not name the same data sets.
@@ -52,6 +53,7 @@ class OmniDataModule(LightningDataModule):
         tokenizers: dict[str, dict[str, Tokenizer]],
         seed: int,
         steps_per_epoch: int | None = None,
+        mixture_temperature: float | None = None,
     ) -> None:
         super().__init__()
         if streams.keys() != tokenizers.keys():
@@ -64,6 +66,7 @@ class OmniDataModule(LightningDataModule):
         self.tokenizers = tokenizers
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
+        self.mixture_temperature = mixture_temperature
         self._samples: dict[tuple[str, Split], Samples] = {}
         self._loaders: dict[Split, MixtureLoader | EvaluationLoader] = {}
 
@@ -119,7 +122,9 @@ class OmniDataModule(LightningDataModule):
             name: Feed(self.samples(name, "train"), stream, name=name, seed=self.seed, rank=rank, world_size=world_size)
             for name, stream in self.streams.items()
         }
-        weights = {name: stream.weight for name, stream in self.streams.items()}
+        sizes = {name: feed.n_batches for name, feed in feeds.items()}
+        wanted = {name: stream.weight for name, stream in self.streams.items()}
+        weights = shares(sizes, wanted, self.mixture_temperature)
         loader = MixtureLoader(feeds, weights, steps_per_epoch=self.steps_per_epoch)
         self._loaders["train"] = loader
         overfit = getattr(self.trainer, "overfit_batches", 0)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omniformer.data.loader import Evaluation, Feed
-from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader
+from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader, shares
+from omniformer.data.module import OmniDataModule
 from omniformer.data.stream import Stream
 
 
@@ -116,3 +117,29 @@ def test_evaluation_takes_one_member_a_step_in_turn(lists, ints):
     loader = EvaluationLoader({"a": evaluation(8), "b": evaluation(3)})
     assert [list(step) for step in loader] == [["a"], ["b"], ["a"]]
     assert len(loader) == 3
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"),
+    [(None, (1.0, 0.5)), (1.0, (1.0, 0.05)), (2.0, (1.0, 0.5 * 0.1**0.5)), (1e9, (1.0, 0.5))],
+)
+def test_temperature_turns_sizes_into_shares_beside_the_weights(temperature, expected):
+    found = shares({"large": 100, "small": 10}, {"large": 1.0, "small": 0.5}, temperature)
+    assert list(found.values()) == pytest.approx(list(expected), rel=1e-6)
+
+
+def test_in_proportion_to_size_all_sets_end_their_epochs_together(lists, ints):
+    module = OmniDataModule(
+        streams={name: Stream(source=lists(train=n), batch_size=2) for name, n in (("large", 40), ("small", 10))},
+        tokenizers={name: {"text": ints} for name in ("large", "small")},
+        seed=0,
+        mixture_temperature=1.0,
+    )
+    loader = module.train_dataloader()
+    seen = [name for step in loader for name in step]
+    assert len(loader) == 20 and seen.count("large") == 20 and seen.count("small") == 5
+
+
+def test_a_temperature_of_nought_is_refused():
+    with pytest.raises(ValueError, match="mixture_temperature=0 must be above 0"):
+        shares({"a": 1}, {"a": 1.0}, 0)
