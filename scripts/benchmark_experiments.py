@@ -22,14 +22,14 @@ ALONE = {
         "~members.mnist",
         "~members.mutag",
         "members.fsdd.data.weight=1",
-        "steps_per_epoch=125",
+        "steps_per_epoch=100",
     ],
     "mutag": [
         "~members.clinc150",
         "~members.mnist",
         "~members.fsdd",
         "members.mutag.data.weight=1",
-        "steps_per_epoch=62",
+        "steps_per_epoch=50",
     ],
 }
 
@@ -73,6 +73,7 @@ RUNS = {
         tuple(f"test/{way}/recall@{k}" for way in ("text_to_vision", "vision_to_text") for k in (1, 5)),
         ("seed=0",),
     ),
+    "captioning": Run("captioning", ("test/chrf", "test/exact_match"), ("seed=0",)),
     "vqa": Run("vqa", ("test/exact_match",), ("seed=0",)),
     "digits_three_ways": Run(
         "digits_three_ways",
@@ -104,9 +105,9 @@ RUNS = {
         )
         for name, overrides in ALONE.items()
     },
-    "transfer": Run("transfer", ("test/accuracy",)),
-    "transfer_random": Run("transfer", ("test/accuracy",), fixed=("pretrained=null",)),
-    "transfer_whole": Run("transfer", ("test/accuracy",), fixed=("pretrained=null", "freeze=[]")),
+    "transfer": Run("transfer", ("test/accuracy",), ("seed=0",)),
+    "transfer_random": Run("transfer", ("test/accuracy",), ("seed=0",), fixed=("pretrained=null",)),
+    "transfer_whole": Run("transfer", ("test/accuracy",), ("seed=0",), fixed=("pretrained=null", "freeze=[]")),
 }  # fmt: skip
 
 

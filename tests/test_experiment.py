@@ -153,3 +153,26 @@ def test_config_of_a_run_is_plain_yaml_that_composes_the_same(runs):
     config = yaml.safe_load((runs["vision"] / "config.yaml").read_text())
     assert config["core"]["d_model"] == 32
     assert config["tokenizer"]["_target_"] == "omniformer_tokenizers.PatchTokenizer"
+
+
+def test_a_run_begins_from_trained_weights_and_keeps_frozen_ones_and_the_vocabulary(runs, tmp_path):
+    first, before = runs["text"], omniformer.load(runs["text"])
+    # Other texts, which by themselves would give another vocabulary.
+    options = ["data=stdlib_code", "data.source.max_bytes=400000", "freeze=['core.*']", f"pretrained={first}"]
+    second = run(tmp_path, "modality=text", "debug=fast", *options)
+    after = omniformer.load(second)
+    assert after.members["text"].tokenizers["text"].token_bytes == before.members["text"].tokenizers["text"].token_bytes
+    old, new = before.model.state_dict(), after.model.state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in old if name.startswith("core."))
+    assert any(not torch.equal(old[name], new[name]) for name in old if name.startswith("embedders."))
+    evaluate([str(second)])  # does not look for the first run any more
+
+
+def test_texts_written_in_the_test_lie_beside_those_expected(tmp_path):
+    sizes = ["data.source.n_train=64", "data.source.n_val=8", "data.source.n_test=6", "data.source.gap=4"]
+    train(["experiment=long_copy", "debug=fast", *sizes, "core.encoder.n_layers=1", f"paths.output_root={tmp_path}"])
+    (output,) = tmp_path.glob("*/*")
+    rows = [json.loads(line) for line in (output / "written.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 6
+    assert all(row["member"] == "long_copy" and len(row["expected"]) == 8 for row in rows)
+    assert 0 <= numbers(output)["test/exact_match"] <= 1
