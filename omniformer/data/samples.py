@@ -102,6 +102,8 @@ class EachRaw(Samples):
             contents and answers as the raw samples have them.
         drop: how likely each modality is left out of an example, keyed like `augment`; at least one always stays
             ([Neverova et al. 2016](https://arxiv.org/abs/1501.00102), ModDrop).
+        n_classes: how many classes the data set has: the target `label`, of samples and of tokens that count, must be
+            one of 0 to n_classes - 1. None where it is not known; then labels are taken as they are.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class EachRaw(Samples):
         cache: bool = False,
         answer: str | None = None,
         drop: float = 0.0,
+        n_classes: int | None = None,
     ) -> None:
         self.raws = raws
         self.tokenizers = tokenizers
@@ -126,6 +129,7 @@ class EachRaw(Samples):
         self.cache = cache
         self.answer = answer
         self.drop = drop
+        self.n_classes = n_classes
         self._kept: dict[int, tuple[dict[str, Tokens], dict[str, Tokens]]] = {}
 
     def __len__(self) -> int:
@@ -139,6 +143,7 @@ class EachRaw(Samples):
         """One example as epoch `epoch` sees it."""
         raw = self.raws[index]
         try:
+            self._check_labels(raw)
             given, written = self._kept.get(index) or self._tokenize(raw, epoch)
             if self.cache and not self.augment:
                 self._kept[index] = given, written
@@ -152,6 +157,26 @@ class EachRaw(Samples):
             )
         except (ValueError, TypeError, OSError, EOFError) as error:
             raise SampleError(f"sample {raw.id!r} of {self.name}: {error}") from error
+
+    def _check_labels(self, raw: Raw) -> None:
+        """Refuses classes that there are not: on a GPU, the loss would end the run without a word of the sample."""
+        if self.n_classes is None:
+            return
+        for labels, counted in (
+            (raw.targets.get("label"), None),
+            (raw.token_targets.get("label"), raw.token_targets.get("mask")),
+        ):
+            if labels is None:
+                continue
+            wrong = (labels < 0) | (labels >= self.n_classes)
+            if counted is not None:
+                wrong = wrong & counted
+            if wrong.any():
+                place = f" of token {int(wrong.nonzero()[0, 0])}" if wrong.ndim else ""
+                raise ValueError(
+                    f"label{place}: received {labels[wrong][0].item()}, accepted 0 to {self.n_classes - 1}; "
+                    "correct the data, or the n_classes that the data set states"
+                )
 
     def _tokenize(self, raw: Raw, epoch: int) -> tuple[dict[str, Tokens], dict[str, Tokens]]:
         """What is given and what is to be written, by modality."""

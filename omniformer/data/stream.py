@@ -120,6 +120,7 @@ class Stream:
             cache=self.cache,
             answer=self.answer,
             drop=self.drop if train else 0.0,
+            n_classes=self.source.facts.get("n_classes"),
         )
 
 

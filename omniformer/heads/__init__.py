@@ -9,7 +9,7 @@ from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.noise import Cosine, Linear
-from omniformer.heads.pooling import AttentionPool, FirstToken, MeanPool
+from omniformer.heads.pooling import AttentionPool, FirstToken, MeanPool, SumPool
 from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.heads.regression import RegressionHead
 from omniformer.heads.span import SpanHead
@@ -32,5 +32,6 @@ __all__ = [
     "ReconstructionHead",
     "RegressionHead",
     "SpanHead",
+    "SumPool",
     "TokenClassificationHead",
 ]

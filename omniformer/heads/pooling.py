@@ -27,6 +27,27 @@ class MeanPool(nn.Module):
         return total / count[:, None].to(x.dtype)
 
 
+class SumPool(nn.Module):
+    """The sum of a sample's tokens, which tells how many there are of each kind, as the mean cannot
+    ([Xu et al. 2019](https://arxiv.org/abs/1810.00826), 5.3); for properties that grow with size, such as those of
+    molecules.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+
+    Example:
+        >>> SumPool(d_model=1)(torch.tensor([[1.0], [3.0], [5.0]]), Layout.from_lengths(2, 0, 1)).tolist()
+        [[4.0], [0.0], [5.0]]
+    """
+
+    def __init__(self, *, d_model: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Adds up each sample."""
+        return x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, x)
+
+
 class FirstToken(nn.Module):
     """A sample's first token, where data puts a class token ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805));
     zero for a sample without tokens.
