@@ -11,6 +11,7 @@ from omniformer.heads import (
     MultiLabelHead,
     NextTokenHead,
     RegressionHead,
+    SumPool,
     TokenClassificationHead,
 )
 
@@ -27,6 +28,11 @@ def test_mean_pool_averages_each_sample_and_nothing_for_none(x):
     torch.testing.assert_close(MeanPool(d_model=4)(x, LAYOUT), expected)
 
 
+def test_sum_pool_adds_up_each_sample_so_that_twice_the_tokens_count_twice(x):
+    expected = torch.stack([x[:2].sum(0), torch.zeros(4), x[2:].sum(0)])
+    torch.testing.assert_close(SumPool(d_model=4)(x, LAYOUT), expected)
+
+
 def test_first_token_picks_the_first_of_each_sample(x):
     expected = torch.stack([x[0], torch.zeros(4), x[2]])
     torch.testing.assert_close(FirstToken(d_model=4)(x, LAYOUT), expected)
@@ -39,7 +45,7 @@ def test_attention_pool_weighs_by_softmax_within_a_sample(x):
     torch.testing.assert_close(pool(x, LAYOUT), torch.stack([rows[0], torch.zeros(4), rows[1]]))
 
 
-@pytest.mark.parametrize("pool", [MeanPool, FirstToken, AttentionPool])
+@pytest.mark.parametrize("pool", [MeanPool, SumPool, FirstToken, AttentionPool])
 def test_pools_never_mix_samples(pool, x):
     layer = pool(d_model=4)
     (gradient,) = torch.autograd.grad(layer(x, LAYOUT)[0].sum(), x)
