@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 from omniformer.config import reported
 
 if TYPE_CHECKING:
-    from omniformer.generation import Answer, Painter, Strategy, Writer
+    from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
 
 # Options that only some tasks or strategies have.
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "best_of")
 WRITING = ("beams", "max_new_tokens", "stop", "cache", "log_probs")
 PAINTING = ("steps",)
+# Of these, what a task has no use for that writes down what frames say.
+NOT_TRANSCRIBING = (
+    *SAMPLING,
+    "length_penalty",
+    "max_new_tokens",
+    "stop",
+    "cache",
+    "log_probs",
+    "guidance",
+    "size",
+    "steps",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,14 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _check(parser, given)
     with reported():
         from omniformer.folder import load
-        from omniformer.generation import Painter, Writer
+        from omniformer.generation import Painter, Transcriber, Writer
 
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(given.device)
         writer = predictor.writer(given.member)
-        _check_kind(writer, given, paints=isinstance(writer, Painter))
+        paints, transcribes = isinstance(writer, Painter), isinstance(writer, Transcriber)
+        _check_kind(writer, given, paints=paints, transcribes=transcribes)
         named, inputs = _inputs(given)
-        options = _options(given, paints=isinstance(writer, Painter))
+        options: dict[str, Any] = {"beam": given.beams or 1} if transcribes else _options(given, paints=paints)
         whole = given.json or given.out or given.log_probs or given.beams or given.best_of or given.size
         if isinstance(writer, Writer) and len(inputs) == 1 and not whole:
             _stream(writer, inputs[0], options)
@@ -122,15 +135,21 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
         parser.error(f"--answers {given.answers} is outside 1..{most}; give --beams or --best-of at least as many")
 
 
-def _check_kind(writer: "Writer | Painter", given: argparse.Namespace, *, paints: bool) -> None:
+def _check_kind(
+    writer: "Writer | Painter | Transcriber", given: argparse.Namespace, *, paints: bool, transcribes: bool
+) -> None:
     """Refuses options that do not fit what is written."""
     if given.given and not writer.given:
         raise ValueError(f"{writer.head!r} goes on from its prompt and is given nothing; leave out --given")
     if not writer.writes_text and given.out is None:
         raise ValueError(f"{writer.head!r} writes pictures or sounds; say with --out FOLDER where to")
-    others = (*SAMPLING, *WRITING) if paints else PAINTING
-    if wrong := [_flag(name) for name in others if getattr(given, name) not in (None, [], False) and name != "seed"]:
-        how = "out of noise" if paints else "token by token"
+    others = NOT_TRANSCRIBING if transcribes else (*SAMPLING, *WRITING) if paints else PAINTING
+    kept = "seed" if paints else None
+    wrong = [_flag(name) for name in others if getattr(given, name) not in (None, [], False) and name != kept]
+    if transcribes and given.answers > 1:
+        wrong.append("--answers")
+    if wrong:
+        how = "what frames say, one answer each" if transcribes else "out of noise" if paints else "token by token"
         raise ValueError(f"{writer.head!r} writes {how}; leave out {', '.join(wrong)}")
 
 

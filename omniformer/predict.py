@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints class names with probabilities for images, sounds, texts and graphs."""
+    """Prints class names with probabilities for images, sounds, texts and graphs, or numbers, or what was said."""
     parser = argparse.ArgumentParser(
         prog="python -m omniformer.predict",
         description=main.__doc__,
@@ -50,13 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _table(predictions: Sequence["Prediction"], top: int) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("input", "task", "prediction")
     for prediction in predictions:
         name = prediction.input if prediction.token is None else f"{prediction.input} [{prediction.token}]"
         ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top]
         said = "  ".join(f"{label} {probability:.3f}" for label, probability in ranked)
-        table.add_row(name, prediction.member, said or "  ".join(f"{value:.4g}" for value in prediction.values))
+        said = said or "  ".join(f"{value:.4g}" for value in prediction.values)
+        table.add_row(name, prediction.member, Text(said if prediction.text is None else prediction.text))
     Console().print(table)
 
 

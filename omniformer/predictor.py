@@ -9,15 +9,23 @@ from omniformer_tokenizers import Tokenizer
 from torch import Tensor
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.core.layout import Layout
 from omniformer.generation.answer import Answer
 from omniformer.generation.painter import Painter
+from omniformer.generation.transcriber import Transcriber
 from omniformer.generation.writer import Writer
 from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.heads.ctc import CTCHead
 from omniformer.heads.denoising import DenoisingHead
 from omniformer.heads.head import Head
+from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
+from omniformer.heads.span import SpanHead
 from omniformer.inputs import expand, modality_of, sample_of
 from omniformer.model import OmniFormer
+
+# Heads of tasks that make something of their own.
+_MAKING = (NextTokenHead, DenoisingHead, CTCHead)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,7 @@ class Prediction:
         probabilities: by class name; for a head that reads every token, of token `token`. Empty for a regression.
         values: predicted numbers of a regression.
         token: which token, for a head that reads every one (for example the nodes of a graph).
+        text: what is said in the input, for a task that writes it down frame by frame.
     """
 
     input: str
@@ -55,6 +64,7 @@ class Prediction:
     probabilities: Mapping[str, float]
     values: tuple[float, ...] = ()
     token: int | None = None
+    text: str | None = None
 
     @property
     def label(self) -> str:
@@ -66,6 +76,8 @@ class Prediction:
         plain: dict[str, Any] = {"input": self.input, "member": self.member}
         if self.token is not None:
             plain["token"] = self.token
+        if self.text is not None:
+            plain["text"] = self.text
         if self.probabilities:
             plain |= {"label": self.label, "probabilities": dict(self.probabilities)}
         return plain | ({"values": list(self.values)} if self.values else {})
@@ -108,8 +120,8 @@ class Predictor:
                 results.update(zip(chunk, answers, strict=True))
         return [prediction for i in range(len(routed)) for prediction in results[i]]
 
-    def writer(self, member: str | None = None) -> Writer | Painter:
-        """The task that makes texts, pictures or sounds: token by token, or pictures out of noise.
+    def writer(self, member: str | None = None) -> Writer | Painter | Transcriber:
+        """The task that makes texts, pictures or sounds: token by token, pictures out of noise, texts frame by frame.
 
         Args:
             member: its name, where the model has several.
@@ -117,10 +129,15 @@ class Predictor:
         Raises:
             ValueError: no task of this model writes, or several do.
         """
-        name = self._only((NextTokenHead, DenoisingHead), member, "writes nothing", "one with modality=text")
-        task = self.members[name]
-        if isinstance(self.model.heads[name], DenoisingHead):
+        hidden = [name for name in self.members if self._finds_hidden(name)]
+        if member in hidden or (member is None and hidden and not any(map(self._makes, self.members))):
+            raise ValueError(_finds_hidden(member or hidden[0]))
+        name = self._only(_MAKING, member, "writes nothing", "one with modality=text")
+        task, head = self.members[name], self.model.heads[name]
+        if isinstance(head, DenoisingHead):
             return Painter(self.model, name, tokenizers=task.tokenizers, given=task.given)
+        if isinstance(head, CTCHead):
+            return Transcriber(self.model, name, tokenizers=task.tokenizers, given=task.given)
         return Writer(self.model, name, tokenizers=task.tokenizers, given=task.given, max_seq_len=task.max_seq_len)
 
     def generate(self, prompts: Sequence[Any], *, member: str | None = None, **options: Any) -> list[list[Answer]]:
@@ -130,7 +147,8 @@ class Predictor:
             prompts: texts to go on from, or what is to be answered; see `omniformer.generation.Writer`.
             member: which task writes, where the model has several.
             **options: of `Writer.write`: `strategy`, `max_new_tokens`, `stop`, `guidance`, `size`, `cache`,
-                `batch_size`. Of `Painter.write`: `steps`, `guidance`, `seed`, `size`, `batch_size`.
+                `batch_size`. Of `Painter.write`: `steps`, `guidance`, `seed`, `size`, `batch_size`. Of
+                `Transcriber.write`: `beam`, `batch_size`.
 
         Raises:
             ValueError: as for `writer` and `Writer.write`.
@@ -185,7 +203,7 @@ class Predictor:
         if isinstance(parts, list | Mapping) and parts and set(parts) <= set(self._takes()):
             wanted = set(parts)
             modality = " and ".join(map(str, parts))
-        fitting = [task for task, member in self.members.items() if wanted <= set(member.tokenizers)]
+        fitting = [task for task, member in self.members.items() if wanted <= set(_takes(member))]
         making = (NextTokenHead, DenoisingHead)
         predicting = [task for task in fitting if not isinstance(self.model.heads[task], making)]
         fitting = predicting or fitting
@@ -206,6 +224,8 @@ class Predictor:
             raise ValueError(f"no task named {task!r}; this model has {', '.join(self.members)}")
         head = self.model.heads[task]
         assert isinstance(head, Head)
+        if self._finds_hidden(task):
+            raise ValueError(_finds_hidden(task))
         if isinstance(head, NextTokenHead):
             raise ValueError(
                 f"{task!r} writes {head.modality}, it predicts no class: use python -m omniformer.generate"
@@ -214,6 +234,17 @@ class Predictor:
             raise ValueError(f"{task!r} paints, it predicts no class: use python -m omniformer.generate")
         if isinstance(head, ContrastiveHead):
             raise ValueError(f"{task!r} compares inputs, it predicts no class: use Predictor.embed")
+        if isinstance(head, LinkHead):
+            raise ValueError(
+                f"{task!r} says which nodes are joined, it predicts no class: call scores of its head on pairs of nodes"
+            )
+        if isinstance(head, SpanHead):
+            raise ValueError(
+                f"{task!r} says from which token to which an answer stands, it predicts no class: call "
+                "omniformer.heads.span.best_spans on what the model says"
+            )
+        if isinstance(head, CTCHead):
+            return self._transcribe(named, task)
         samples = [sample_of(name, raw, self.members[task].tokenizers) for name, raw in named]
         outputs = head.predict(self.model(self._collate(samples), task)).cpu()
         rows = outputs.split([len(sample) if head.per_token else 1 for sample in samples])
@@ -225,12 +256,41 @@ class Predictor:
             for (name, _), sample_rows in zip(named, rows, strict=True)
         ]
 
+    def _transcribe(self, named: Sequence[tuple[str, Any]], task: str) -> list[list[Prediction]]:
+        writer = self.writer(task)
+        assert isinstance(writer, Transcriber)
+        answers = writer.transcribe([sample_of(name, raw, writer.given) for name, raw in named])
+        return [
+            [Prediction(input=each.input, member=task, probabilities={}, text=str(each.content))] for each in answers
+        ]
+
+    def _makes(self, member: str) -> bool:
+        """Whether a task writes or paints."""
+        return isinstance(self.model.heads[member], _MAKING) and not self._finds_hidden(member)
+
+    def _finds_hidden(self, member: str) -> bool:
+        """Whether a task scores each token's own id, seeing those behind it too: it has learned to find hidden tokens,
+        not to go on.
+        """
+        if not isinstance(self.model.heads[member], NextTokenHead):
+            return False
+        two = Layout(
+            lengths=torch.tensor([2]),
+            positions=torch.zeros(2, 1),
+            modality=torch.zeros(2, dtype=torch.long),
+            prefix=torch.tensor([0]),
+            edges=torch.zeros(2, 0, dtype=torch.long),
+        )
+        return bool(self.model.rule(member).mask(two)[0, 1])
+
     def _collate(self, samples: Sequence[Sample]) -> Batch:
         return collate(samples).to(next(self.model.parameters()).device)
 
     def _only(self, kind: type[Head] | tuple[type[Head], ...], member: str | None, lacking: str, wanted: str) -> str:
         """The one member with a head of this kind, or the named one of them."""
-        able = [name for name in self.members if isinstance(self.model.heads[name], kind)]
+        able = [
+            name for name in self.members if isinstance(self.model.heads[name], kind) and not self._finds_hidden(name)
+        ]
         if not able:
             raise ValueError(f"this model {lacking}, it has only {', '.join(self.members)}; train {wanted}")
         if member is None and len(able) > 1:
@@ -250,7 +310,19 @@ class Predictor:
         )
 
     def _takes(self) -> list[str]:
-        return sorted({modality for member in self.members.values() for modality in member.tokenizers})
+        return sorted({modality for member in self.members.values() for modality in _takes(member)})
+
+
+def _takes(member: Member) -> Sequence[str]:
+    """The modalities that a task reads: without those that it only writes."""
+    return member.given or tuple(member.tokenizers)
+
+
+def _finds_hidden(task: str) -> str:
+    return (
+        f"{task!r} has learned to find hidden tokens from those on both sides, it answers nothing by itself; begin "
+        "another task from its weights with pretrained=<run>"
+    )
 
 
 def _only_modality(sample: Sample) -> str:

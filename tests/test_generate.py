@@ -179,6 +179,50 @@ def test_a_model_of_diffusion_paints_into_a_folder(tmp_path, capsys):
     assert "'it' writes out of noise; leave out --beams, --stop" in capsys.readouterr().err
 
 
+@pytest.fixture
+def reader(tmp_path):
+    """A model that writes down what patches say, one by one."""
+    sizes = {"vision": {"d_model": 16, "features": 16, "axes": 2}, "head": {"d_model": 16, "vocab_size": 257}}
+    recipe = {
+        "core": {"_target_": "omniformer.core.transformer.Transformer", "d_model": 16, "n_layers": 1, "n_heads": 2},
+        "embedders": {
+            "vision": {"node": {"_target_": "omniformer.embedders.VectorEmbedder"}, "facts": sizes["vision"]}
+        },
+        "heads": {"it": {"node": {"_target_": "omniformer.heads.ctc.CTCHead"}, "facts": sizes["head"]}},
+        "rules": {},
+    }
+    model = build_model(recipe)
+    torch.nn.init.normal_(model.heads["it"].ids.weight, generator=torch.Generator().manual_seed(0))
+    member = Member(tokenizers={"vision": PatchTokenizer(patch_size=4, channels=1), "text": TEXT}, given=("vision",))
+    omniformer.save(tmp_path / "model", Predictor(model, {"it": member}), recipe=recipe)
+    return str(tmp_path / "model")
+
+
+def test_what_frames_say_is_printed(reader, picture, capsys):
+    predictor = omniformer.load(reader)
+    main([reader, picture])
+    assert capsys.readouterr().out == predictor.generate([picture])[0][0].content + "\n"
+    main([reader, picture, "--beams", "3", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["text"] == predictor.generate([picture], beam=3)[0][0].content
+    with pytest.raises(SystemExit):
+        main([reader, picture, "--stop", "a", "--seed", "1"])
+    assert "'it' writes what frames say, one answer each; leave out --seed, --stop" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([reader, picture, "--beams", "3", "--answers", "2"])
+    assert "leave out --answers" in capsys.readouterr().err
+
+
+def test_what_frames_say_is_a_prediction_too(reader, picture, capsys):
+    from omniformer.predict import main as predict
+
+    expected = omniformer.load(reader).predict([picture])[0].text
+    predict([reader, picture, "--json"])
+    assert json.loads(capsys.readouterr().out) == {"input": picture, "member": "it", "text": expected}
+    predict([reader, picture])
+    assert "prediction" in capsys.readouterr().out
+
+
 def test_texts_can_be_written_into_a_folder(prose, tmp_path, capsys):
     main([prose, "a", "b", "--max-new-tokens", "4", "--out", str(tmp_path / "out"), "--best-of", "2", "--answers", "2"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0-0.txt", "0-1.txt", "1-0.txt", "1-1.txt"]

@@ -4,11 +4,14 @@ import pytest
 import torch
 from omniformer_tokenizers import ByteTokenizer, PatchTokenizer
 
-from omniformer.core.rules import Causal
+from omniformer.core.rules import Causal, Full
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.heads.ctc import CTCHead
+from omniformer.heads.link import LinkHead
+from omniformer.heads.span import SpanHead
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 
@@ -28,6 +31,10 @@ def predictor_of(*names: str) -> Predictor:
         "prose": NextTokenHead(d_model=16, vocab_size=257),
         "verse": NextTokenHead(d_model=16, vocab_size=257),
         "pairs": ContrastiveHead(d_model=16, modalities=["vision", "text"], d_embedding=4),
+        "reader": CTCHead(d_model=16, vocab_size=257),
+        "holes": NextTokenHead(d_model=16, vocab_size=257),
+        "links": LinkHead(d_model=16),
+        "quotes": SpanHead(d_model=16),
     }
     members = {
         "digits": Member(tokenizers={"vision": VISION}, labels=("a", "b", "c")),
@@ -35,6 +42,10 @@ def predictor_of(*names: str) -> Predictor:
         "prose": Member(tokenizers={"text": TEXT}),
         "verse": Member(tokenizers={"text": TEXT}),
         "pairs": Member(tokenizers={"vision": VISION, "text": TEXT}),
+        "reader": Member(tokenizers={"vision": VISION, "text": TEXT}, given=("vision",)),
+        "holes": Member(tokenizers={"text": TEXT}),
+        "links": Member(tokenizers={"text": TEXT}),
+        "quotes": Member(tokenizers={"text": TEXT}),
     }
     model = OmniFormer(
         core=Transformer(d_model=16, n_layers=1, n_heads=2, init_std=0.3),
@@ -43,11 +54,13 @@ def predictor_of(*names: str) -> Predictor:
             "text": IdEmbedder(d_model=16, vocab_size=257),
         },
         heads={name: heads[name] for name in names},
-        rules={name: Causal() for name in names if name in ("prose", "verse")},
+        rules={name: Full() if name == "holes" else Causal() for name in names if name in ("prose", "verse", "holes")},
     )
     for name in names:
         if isinstance(heads[name], ClassificationHead):
             torch.nn.init.normal_(heads[name].classes.weight)
+        if isinstance(heads[name], CTCHead):
+            torch.nn.init.normal_(heads[name].ids.weight)
     return Predictor(model, {name: members[name] for name in names})
 
 
@@ -158,3 +171,42 @@ def test_which_task_writes_is_found_or_asked_for():
         both.generate(["hello"], member="digits")
     assert both.writer("verse").head == "verse"
     assert predictor_of("digits", "prose").generate(["hello"], max_new_tokens=3)[0][0].member == "prose"
+
+
+def test_what_frames_say_is_written_down_and_goes_to_the_task_that_reads_them():
+    both = predictor_of("reader", "prose")
+    pictures = [picture(i) for i in range(3)]
+    predictions = both.predict(pictures)
+    answers = both.generate(pictures, member="reader")
+    assert [prediction.text for prediction in predictions] == [answer.content for (answer,) in answers]
+    assert all(len(answer.ids) for (answer,) in answers)
+    assert predictions[0].to_dict() == {"input": "input 0", "member": "reader", "text": predictions[0].text}
+    # A text is no input of a task that only writes texts.
+    with pytest.raises(ValueError, match=r"input 0 looks like text; this model takes vision"):
+        predictor_of("reader").predict(["some words"])
+
+
+def test_a_file_that_cannot_be_transcribed_is_named(tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        predictor_of("reader").predict([str(bad)])
+
+
+def test_a_model_that_finds_hidden_tokens_is_not_taken_for_one_that_writes():
+    for ask in (lambda it: it.generate(["some words"]), lambda it: it.predict(["some words"])):
+        with pytest.raises(ValueError, match="'holes' has learned to find hidden tokens from those on both sides"):
+            ask(predictor_of("holes"))
+    both = predictor_of("holes", "prose")
+    assert both.writer().head == "prose"
+    with pytest.raises(ValueError, match="'holes' has learned to find hidden tokens"):
+        both.writer("holes")
+    with pytest.raises(ValueError, match="'holes' has learned to find hidden tokens"):
+        predictor_of("holes", "digits").writer()
+
+
+def test_links_and_spans_say_how_they_are_read():
+    with pytest.raises(ValueError, match="'links' says which nodes are joined, .* call scores of its head"):
+        predictor_of("links").predict(["some words"])
+    with pytest.raises(ValueError, match=r"'quotes' says from which token .*\.best_spans"):
+        predictor_of("quotes").predict(["some words"])

@@ -7,6 +7,7 @@ from omniformer.generation.sampling import Greedy, Sampling
 from omniformer.generation.session import Session, begin
 from omniformer.generation.strategy import Chosen, Strategy, Written
 from omniformer.generation.texts import Spelling
+from omniformer.generation.transcriber import Transcriber
 from omniformer.generation.write import stream, write
 from omniformer.generation.writer import Writer
 
@@ -20,6 +21,7 @@ __all__ = [
     "Session",
     "Spelling",
     "Strategy",
+    "Transcriber",
     "Writer",
     "Written",
     "begin",

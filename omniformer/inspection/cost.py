@@ -18,11 +18,12 @@ from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.attention.linformer import LinformerAttention
 from omniformer.core.attention.meta import Call, listener
 from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.connection import AdaptiveNorm
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.moe import MixtureOfExperts
-from omniformer.core.rules import Full, Rule
+from omniformer.core.rules import Causal, Full, Rule
 from omniformer.inspection.pairs import count_pairs
 
 # Linear attention keeps sums of one size; Linformer cannot decode.
@@ -101,6 +102,8 @@ def forward_cost(
 ) -> Cost:
     """What one forward pass of a core over a batch takes.
 
+    A core with `AdaptiveNorm` is given a condition of the width that it asks for.
+
     Args:
         core: a core such as `Transformer` or `EncoderDecoder`, on the meta device.
         layout: the samples; with edges or positions where the rule needs them.
@@ -130,8 +133,13 @@ def forward_cost(
     if isinstance(core, EncoderDecoder):
         written = moved(target) if target is not None else read
         source, x = _tokens(core.encoder, read), _tokens(core.decoder, written)
-        return _measured(core, lambda: core(source, read, x, written, target_rule=rule), known)
-    x, options = _tokens(core, read), {}
+        steered = _condition(core.decoder, written)
+        return _measured(
+            core,
+            lambda: core.decoder(x, written, rule or Causal(), memory=core.encode(source, read), **steered),
+            known,
+        )
+    x, options = _tokens(core, read), _condition(core, read)
     if memory is not None:
         options["memory"] = Memory(x=memory.x.to("meta"), layout=moved(memory.layout), rule=memory.rule)
     return _measured(core, lambda: core(x, read, rule or Full(), **options), known)
@@ -213,6 +221,15 @@ def _first_experts(layer: MixtureOfExperts, x: Tensor, context: object = None) -
         gate, up = nn.functional.linear(x, layer.gate_up[i]).chunk(2, dim=-1)
         outs.append(nn.functional.linear(layer.activation(gate) * up, layer.down[i]))
     return (torch.stack(outs, dim=1) * weights[..., None]).sum(1)
+
+
+def _condition(core: nn.Module, layout: Layout) -> dict[str, Any]:
+    """A vector for each sample as the option of a core that is steered by one, without values; else no option."""
+    for part in core.modules():
+        if isinstance(part, AdaptiveNorm):
+            weight = part.modulation.weight
+            return {"condition": torch.empty(layout.n_samples, weight.shape[1], device="meta", dtype=weight.dtype)}
+    return {}
 
 
 def _tokens(core: nn.Module, layout: Layout) -> Tensor:

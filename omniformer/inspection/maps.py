@@ -38,22 +38,27 @@ def attention_maps(core: nn.Module, x: Tensor, layout: Layout, rule: Rule | None
         (2, torch.Size([4, 3, 3]))
     """
     plan = lower(rule or Full(), layout)
-    recorder = _Recorder(plan)
+    recorder = Recorder(plan)
     core(x, layout, plan=replace(plan, kernel=recorder))
     if not recorder.maps:
         raise ValueError(f"{type(core).__name__} computed no attention weights; its layers do not go through a plan")
     return recorder.maps
 
 
-class _Recorder:
-    """A plan's kernel that also writes down its weights."""
+class Recorder:
+    """A plan's kernel that also writes down its weights.
+
+    Args:
+        plan: the plan whose kernel it takes the place of.
+        maps: where the weights of each layer are added; a new list by default.
+    """
 
     name = "recorder"
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, maps: Maps | None = None) -> None:
         self.plan = plan
         self.takes_rows = getattr(plan.kernel, "takes_rows", False)
-        self.maps: Maps = []
+        self.maps: Maps = [] if maps is None else maps
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, *, dropout: float = 0.0, **options: Any) -> Tensor:
         self.maps.append(self.plan.weights(q, k, **options))

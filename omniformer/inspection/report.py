@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from omniformer.config import build
+from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.layout import Layout
+from omniformer.core.memory import Memory
 from omniformer.core.transformer import Transformer
 from omniformer.heads.head import Head
 from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
@@ -16,6 +18,8 @@ from omniformer.inspection.whole import build_on_meta
 
 # float32 weights, gradients and the two moments of AdamW.
 _TRAINING_BYTES = 16
+# What each sample lets a core read that has cross-attention and no encoder: the patches of a small picture.
+MEMORY_TOKENS = 16
 
 
 def numbers(config: Mapping[str, Any]) -> dict[str, int]:
@@ -35,7 +39,8 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
     layout = written = Layout(lengths=torch.full((samples,), seq_len))
     if is_pair := isinstance(core, EncoderDecoder):
         written = Layout(lengths=torch.full((samples,), config.get("target_len") or seq_len))
-    cost = forward_cost(core, layout, rule, target=written if is_pair else None)
+    memory = _memory(core, samples, dtype)
+    cost = forward_cost(core, layout, rule, target=written if is_pair else None, memory=memory)
     outside = sum(_outside_flops(part, written) for name, part in whole.items() if name != "core")
     found = {f"parameters/{name}": own for name, own in _own_parameters(whole).items()} | {
         "parameters": parameters(whole),
@@ -49,12 +54,25 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
         "attention_bytes": cost.attention_bytes,
         "attention_layers": cost.attention_layers,
     }
+    if memory is not None:
+        found["memory_tokens"] = memory.layout.n_tokens
     reach = rule.reach()
     if reach.right == 0:
         held = min(int(written.lengths[0]), reach.left + 1 + reach.sinks)
         per_token = cache_bytes_per_token(core, dtype)
         found |= {"cache_bytes_per_token": per_token, "cache_bytes": per_token * held * samples}
     return found
+
+
+def _memory(core: nn.Module, samples: int, dtype: torch.dtype) -> Memory | None:
+    """Tokens for a core with cross-attention and no encoder of its own to read, without values; else None."""
+    if isinstance(core, EncoderDecoder):
+        return None
+    width = next((part.d_memory for part in core.modules() if isinstance(part, CrossAttention)), None)
+    if width is None:
+        return None
+    layout = Layout(lengths=torch.full((samples,), MEMORY_TOKENS))
+    return Memory(x=torch.empty(layout.n_tokens, width, device="meta", dtype=dtype), layout=layout)
 
 
 def _own_parameters(whole: nn.ModuleDict) -> dict[str, int]:
@@ -118,10 +136,11 @@ _ROWS = (
     ("training_flops", "forward and backward pass, operations", "FLOP"),
     ("activation_bytes", "kept by the core for the backward pass", "B"),
     ("attention_bytes", "attention weights, were they written out", "B"),
+    ("memory_tokens", "tokens that cross-attention reads", ""),
     ("cache_bytes_per_token", "key-value cache of a token", "B"),
     ("cache_bytes", "key-value cache of this batch", "B"),
 )
-_SECTION_ENDS = {"training_bytes", "training_flops", "attention_bytes"}
+_SECTION_ENDS = {"training_bytes", "training_flops", "attention_bytes", "memory_tokens"}
 
 
 def _short(value: float, unit: str) -> str:

@@ -59,6 +59,13 @@ def test_a_core_without_a_family_is_counted_alone(capsys):
     assert "published" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["denoiser_tiny", "flamingo_tiny"])
+def test_cores_that_need_more_than_tokens_are_counted(name, capsys):
+    found = main([f"core={name}", "seq_len=8"])
+    assert found["parameters"] > 0 and found["flops"] > 0
+    assert "forward pass" in capsys.readouterr().out
+
+
 def test_known_costs_of_gpt2(capsys):
     found = main(["core=gpt2_small"])
     assert "the same" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 import pytest
 
-from omniformer.inspection.report import numbers, print_table
+from omniformer.inspection.report import MEMORY_TOKENS, numbers, print_table
 
 CORE = {"_target_": "omniformer.core.transformer.Transformer", "d_model": 8, "n_layers": 2, "n_heads": 2}
 PARTS = {
@@ -78,3 +78,36 @@ def test_idle_experts_are_told_apart(active, capsys):
     config = CONFIG | {"core": {**CORE, "feedforward": experts}} if active else CONFIG
     print_table(config, numbers(config))
     assert ("weights that a token uses" in capsys.readouterr().out) == active
+
+
+def test_cross_attention_without_an_encoder_reads_sixteen_tokens_a_sample(capsys):
+    cross = {"_target_": "omniformer.core.block.GatedCrossBlock", "_partial_": True, "every": 2}
+    found = numbers(CONFIG | {"core": {**CORE, "block": cross}})
+    d, read, memory = 8, 30, 3 * MEMORY_TOKENS
+    alone = numbers(CONFIG)
+    # One pair before the first of two layers: queries and the map back, keys and values, a feed-forward layer.
+    linear = 2 * (read * 2 * d * d + memory * 2 * d * d + read * 8 * d * d)
+    assert found["flops/core"] - alone["flops/core"] == linear + 4 * d * read * MEMORY_TOKENS
+    assert found["memory_tokens"] == memory and "memory_tokens" not in alone
+    assert found["cache_bytes_per_token"] == alone["cache_bytes_per_token"]
+    print_table(CONFIG | {"core": {**CORE, "block": cross}}, found)
+    assert "tokens that cross-attention reads" in capsys.readouterr().out
+
+
+def test_a_core_that_a_condition_steers_gets_one_for_each_sample():
+    norm = {"_target_": "omniformer.core.connection.AdaptiveNorm", "_partial_": True, "d_condition": 5}
+    alone, steered = numbers(CONFIG), numbers(CONFIG | {"core": {**CORE, "connection": norm}})
+    # Two branches in each of two layers map the condition of each of three samples to scale, shift and gate.
+    assert steered["flops/core"] - alone["flops/core"] == 2 * 4 * 3 * 5 * 3 * 8
+
+
+def test_a_condition_steers_the_decoder_of_a_pair():
+    side = {**CORE, "n_layers": 1}
+    cross = {"_target_": "omniformer.core.block.CrossBlock", "_partial_": True}
+    norm = {"_target_": "omniformer.core.connection.AdaptiveNorm", "_partial_": True, "d_condition": 5}
+    target = "omniformer.core.encoder_decoder.EncoderDecoder"
+    plain, steered = (
+        numbers(CONFIG | {"core": {"_target_": target, "encoder": side, "decoder": {**side, "block": cross, **more}}})
+        for more in ({}, {"connection": norm})
+    )
+    assert steered["flops/core"] - plain["flops/core"] == 2 * 3 * 3 * 5 * 3 * 8

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from omniformer.generate import _parser
 from omniformer.train import main as train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -20,13 +21,18 @@ COMMANDS = [
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
 def test_every_training_command_of_the_readme_composes_and_is_valid(command, capsys):
     train([*shlex.split(command), "--cfg", "job"])
-    assert "modality" in command
+    assert "modality" in command or "experiment" in command
     assert "_target_: omniformer" in capsys.readouterr().out
 
 
 def test_the_second_line_of_code_is_the_test_command_that_ci_calls():
     _, tests = re.findall(r"^    (python3 -m pip .*)$", README, flags=re.MULTILINE)
     assert tests in (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    python -m omniformer\.generate (.*)$", README, flags=re.MULTILINE))
+def test_every_generating_command_of_the_readme_is_understood(line):
+    assert _parser().parse_intermixed_args(shlex.split(line)).run.startswith("outputs/")
 
 
 @pytest.mark.parametrize("page", sorted(set(re.findall(r"\]\(((?:docs/)?[\w./]+\.md)\)", README))))

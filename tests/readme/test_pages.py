@@ -1,0 +1,69 @@
+"""What the other pages promise: their commands exist, their links lead somewhere, their lists are whole."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from omniformer.train import main as train
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").glob("*.md"))}
+TASKS = PAGES[REPOSITORY / "docs" / "tasks.md"]
+CARDS = {name: PAGES[REPOSITORY / "docs" / name] for name in ("data.md", "data_sets.md")}
+COMMANDS = [
+    line.split("  #")[0]
+    for name in ("tasks.md", "data.md", "training.md")
+    for line in re.findall(r"^    python -m omniformer\.train (.*)$", PAGES[REPOSITORY / "docs" / name], re.MULTILINE)
+    if "<" not in line
+]
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
+def test_every_training_command_composes_and_is_valid(command, capsys):
+    train([*shlex.split(command), "--cfg", "job"])
+    assert "_target_: omniformer" in capsys.readouterr().out
+
+
+def anchors(page: str) -> set[str]:
+    """Where the headings of a page can be linked to."""
+    headings = re.findall(r"^#+ (.*)$", page, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", [*PAGES, REPOSITORY / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(path):
+    for target, anchor in re.findall(r"\]\(((?!https?:)[^)#]*)(?:#([^)]+))?\)", path.read_text(encoding="utf-8")):
+        linked = path.parent / target if target else path
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked.read_text(encoding="utf-8")), anchor
+
+
+def test_every_task_has_a_row_that_names_its_class_and_head():
+    rows = {}
+    for names, task, head in re.findall(r"^\| (`[^|]*`) \| `(\w+)` \| [^|]* \| ([^|]*) \|", TASKS, flags=re.MULTILINE):
+        rows |= dict.fromkeys(re.findall(r"`(\w+)`", names), (task, head))
+    described = {path.stem: yaml.safe_load(path.read_text()) for path in (REPOSITORY / "conf" / "task").glob("*.yaml")}
+    assert sorted(rows) == sorted(described)
+    for name, (task, head) in rows.items():
+        assert described[name]["_target_"].rpartition(".")[2] == task
+        assert described[name]["head"]["_target_"].rpartition(".")[2] in head
+
+
+def test_every_set_has_a_card():
+    named = {name for page in CARDS.values() for name in re.findall(r"data=(\w+)", page)}
+    assert {path.stem for path in (REPOSITORY / "conf" / "data").glob("*.yaml")} <= named
+
+
+def test_the_table_of_sets_names_each_card_once():
+    page = CARDS["data_sets.md"]
+    table = re.findall(r"^\| \[`(\w+)`\]\(#([^)]+)\)", page, flags=re.MULTILINE)
+    cards = re.findall(r"^### `data=(\w+)`", page, flags=re.MULTILINE)
+    assert [name for name, _ in table] == cards
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"experiment=(\w+)", "".join(PAGES.values())))))
+def test_experiments_that_pages_name_exist(name):
+    assert (REPOSITORY / "conf" / "experiment" / f"{name}.yaml").is_file()
