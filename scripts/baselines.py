@@ -86,7 +86,7 @@ class GIN(nn.Module):
 
         self.fields = nn.ModuleList(nn.Embedding(size, width) for size in vocab_sizes)
         self.convolutions = pyg.GIN(width, width, layers, norm="batch_norm", dropout=0.2)
-        self.pool = pyg.global_add_pool
+        self.pool: Any = pyg.global_add_pool
         self.out = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
 
     def forward(self, data: Any) -> Tensor:

@@ -8,8 +8,8 @@ prediction, which is what could be had without learning features.
 import numpy as np
 from numpy.typing import NDArray
 
-from omniformer.data.source import Split
 from omniformer.data.sets.vowels import SAMPLE_RATE, Vowels
+from omniformer.data.source import Split
 
 Floats = NDArray[np.float64]
 

@@ -100,4 +100,3 @@ class ConditionalGeneration(CausalLM):
         super().update(metrics, step, batch)
         if step.written:
             compare(metrics, self.scores, step.written, step.expected)
-

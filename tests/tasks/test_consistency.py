@@ -36,7 +36,7 @@ def test_the_loss_is_that_of_the_labels_plus_the_distance_of_views_from_their_sh
         expected = expected - (view[0, 0].log() + view[2, 2].log()) / 2 / 3
     for node in range(4):
         mean = sum(view[node] for view in views) / 3
-        sharp = torch.tensor([p ** 2.5 for p in mean.tolist()])
+        sharp = torch.tensor([p**2.5 for p in mean.tolist()])
         sharp = sharp / sharp.sum()
         for view in views:
             expected = expected + 2.0 * ((view[node] - sharp) ** 2).sum() / 4 / 3
