@@ -41,7 +41,7 @@ def batch_of(*sizes: int):
         )
         for n in sizes
     ]
-    samples = HeldOutEdges(share=0.3)(raws, {"graph": tokenizer}, name="x", seed=0, train=True)
+    samples = HeldOutEdges(share=0.3)(raws, {"graph": tokenizer}, name="x", seed=0, split="train")
     return collate([samples(0, i) for i in range(len(sizes))])
 
 
