@@ -2,7 +2,7 @@
 attention, and prints and draws accuracy and time per step against the gap.
 
 Run: `uv run python scripts/long_copy.py --out outputs/long_copy` (about 10 minutes on 2 CPU cores; pictures need the
-extra `plots`). Every run has 300 steps of 32 samples and about the same number of weights.
+extra `plots`). Every run has 300 steps of 16 samples and about the same number of weights.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def numbers(name: str, gap: int, steps: int, seed: int, out: Path) -> dict[str, 
     folder = out / f"{name.split()[0].lower()}{'-attention' if 'attention' in name else ''}-{gap}-{seed}"
     if not (folder / "model" / "config.json").is_file():
         command = [sys.executable, "-m", "omniformer.train", "experiment=long_copy", *CORES[name], f"seed={seed}"]
-        command += [f"data.source.gap={gap}", f"data.source.n_train={32 * steps}", f"paths.output_dir={folder}"]
+        command += [f"data.source.gap={gap}", f"data.source.n_train={16 * steps}", f"paths.output_dir={folder}"]
         subprocess.run(command, check=True, stdout=sys.stderr)
     found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     tokens_a_step = found["train/tokens"] / found["steps"]
