@@ -73,7 +73,7 @@ RUNS = {
         tuple(f"test/{way}/recall@{k}" for way in ("text_to_vision", "vision_to_text") for k in (1, 5)),
         ("seed=0",),
     ),
-    "captioning": Run("captioning", ("test/chrf", "test/exact_match"), ("seed=0",)),
+    "captioning": Run("captioning", ("test/bleu", "test/chrf", "test/exact_match"), ("seed=0",)),
     "vqa": Run("vqa", ("test/exact_match",), ("seed=0",)),
     "digits_three_ways": Run(
         "digits_three_ways",
