@@ -25,10 +25,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("outputs/long_copy"), help="where runs and picture go")
     parser.add_argument("--steps", type=int, default=300, help="training steps of each run (default: 300)")
+    parser.add_argument("--batch-size", type=int, default=16, help="samples in a step (default: 16)")
     parser.add_argument("--gaps", type=int, nargs="+", default=list(GAPS), help="steps between reading and writing")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    found = {name: [numbers(name, gap, given.steps, given.seed, given.out) for gap in given.gaps] for name in CORES}
+    found = {name: [numbers(name, gap, given) for gap in given.gaps] for name in CORES}
     print("| core | weights | gap | letters right | strings right | ms a training step |")
     print("|---|---|---|---|---|---|")
     for name, runs in found.items():
@@ -38,12 +39,18 @@ def main() -> None:
     draw(found, given.gaps, given.out / "long_copy.png")
 
 
-def numbers(name: str, gap: int, steps: int, seed: int, out: Path) -> dict[str, float]:
+def numbers(name: str, gap: int, given: argparse.Namespace) -> dict[str, float]:
     """The metrics of one run, which is run unless it is there."""
-    folder = out / f"{name.split()[0].lower()}{'-attention' if 'attention' in name else ''}-{gap}-{seed}"
+    short = name.split()[0].lower() + ("-attention" if "attention" in name else "")
+    folder = given.out / f"{short}-{gap}-{given.seed}"
     if not (folder / "model" / "config.json").is_file():
-        command = [sys.executable, "-m", "omniformer.train", "experiment=long_copy", *CORES[name], f"seed={seed}"]
-        command += [f"data.source.gap={gap}", f"data.source.n_train={16 * steps}", f"paths.output_dir={folder}"]
+        command = [sys.executable, "-m", "omniformer.train", "experiment=long_copy", *CORES[name], f"seed={given.seed}"]
+        command += [
+            f"data.source.gap={gap}",
+            f"data.source.n_train={given.batch_size * given.steps}",
+            f"data.batch_size={given.batch_size}",
+            f"paths.output_dir={folder}",
+        ]
         subprocess.run(command, check=True, stdout=sys.stderr)
     found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     tokens_a_step = found["train/tokens"] / found["steps"]
