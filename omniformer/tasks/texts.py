@@ -55,7 +55,8 @@ class BLEU(SacreBLEUScore):
 
 class CHRF(Metric):
     """chrF of a corpus, 0 to 100: precision and recall of character sequences of one to six, averaged over the lengths;
-    then their F-score, recall counted double ([Popović 2015](https://aclanthology.org/W15-3049)). White space is left out.
+    then their F-score, recall counted double ([Popović 2015](https://aclanthology.org/W15-3049)). White space is
+    left out.
 
     Equal to sacrebleu's. (The library at hand averages F-scores of the lengths instead.)
 
