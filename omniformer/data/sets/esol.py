@@ -1,8 +1,6 @@
 """How well molecules dissolve in water."""
 
 import csv
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,9 @@ import numpy as np
 import torch
 
 from omniformer.data.sets.arrays import read_arrays
+from omniformer.data.sets.molecule_table import MoleculeTable
 from omniformer.data.sets.molecules import FACTS, Molecules, made_molecules, read_molecules
 from omniformer.data.sets.reading import laid_out_or_original
-from omniformer.data.source import Raw, Source, Split
 
 PACKED = "esol/esol_graphs.npz"
 ORIGINAL = "esol/delaney-processed.csv"
@@ -24,7 +22,7 @@ SHA256: str | None = "8c06a76f0c6487d29ab0f903e6a7a7139f189ab3c1178f159c8be89646
 _SOLUBILITY = "measured log solubility in mols per litre"
 
 
-class ESOL(Source):
+class ESOL(MoleculeTable):
     """The measured solubility in water of 1,128 molecules ([Delaney 2004](https://doi.org/10.1021/ci034243x), as in
     [MoleculeNet](https://arxiv.org/abs/1703.00564)): the logarithm to base 10, in mol per litre, from -11.6 to 1.58.
 
@@ -51,6 +49,9 @@ class ESOL(Source):
         'ESOL'
     """
 
+    prefix = "esol"
+    target = "value"
+
     def __init__(self, *, data_root: str | None = None, download: bool = False) -> None:
         self.data_root = data_root
         self.download = download
@@ -61,33 +62,7 @@ class ESOL(Source):
         values = torch.stack([raw.targets["value"] for raw in self.split("train")]).double()
         return {"target_mean": [float(values.mean())], "target_std": [float(values.std(correction=0))]} | FACTS
 
-    @property
-    def n_dropped(self) -> int:
-        """How many rows hold no molecule that RDKit can read, and are in no split."""
-        return self._read[1].valid.count(False)
-
-    def split(self, name: Split) -> Sequence[Raw]:
-        """The raw samples of one split, in the order of the table."""
-        return self._splits[name]
-
-    @cached_property
-    def _splits(self) -> dict[Split, list[Raw]]:
-        values, molecules = self._read
-        splits: dict[Split, list[Raw]] = {"train": [], "val": [], "test": []}
-        for row in range(len(molecules)):
-            if molecules.valid[row]:
-                name = tenths(row)
-                splits[name].append(
-                    Raw(
-                        id=f"esol/{name}/{row}",
-                        contents={"graph": molecules.graph(row)},
-                        targets={"value": values[row]},
-                    )
-                )
-        return splits
-
-    @cached_property
-    def _read(self) -> tuple[torch.Tensor, Molecules]:
+    def _table(self) -> tuple[torch.Tensor, Molecules]:
         file = laid_out_or_original(
             PACKED, ORIGINAL, data_root=self.data_root, url=URL, sha256=SHA256, download=self.download
         )
@@ -101,16 +76,6 @@ class ESOL(Source):
         if not np.isfinite(values).all():
             raise ValueError(f"{file}: row {int(np.isfinite(values).argmin())} has no finite solubility")
         return torch.from_numpy(values), molecules
-
-
-def tenths(row: int) -> Split:
-    """The split of a row where rows with the last digit 0 test, those with 1 validate, and the others train.
-
-    Example:
-        >>> [tenths(row) for row in (20, 21, 22)]
-        ['test', 'val', 'train']
-    """
-    return "test" if row % 10 == 0 else "val" if row % 10 == 1 else "train"
 
 
 def _rows(table: Path) -> tuple[list[float], list[str]]:

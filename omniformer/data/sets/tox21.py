@@ -3,8 +3,6 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from omniformer.data.sets.arrays import read_arrays
-from omniformer.data.sets.esol import tenths
+from omniformer.data.sets.molecule_table import MoleculeTable
 from omniformer.data.sets.molecules import FACTS, Molecules, made_molecules, read_molecules
 from omniformer.data.sets.reading import laid_out_or_original
-from omniformer.data.source import Raw, Source, Split
 
 PACKED = "tox21/tox21_graphs.npz"
 ORIGINAL = "tox21/tox21.csv.gz"
@@ -40,7 +37,7 @@ ASSAYS = (
 )
 
 
-class Tox21(Source):
+class Tox21(MoleculeTable):
     """Which of twelve toxicity assays a molecule sets off (Tox21 challenge 2014, as in
     [MoleculeNet](https://arxiv.org/abs/1703.00564)).
 
@@ -67,6 +64,9 @@ class Tox21(Source):
         ('NR-AR', 12)
     """
 
+    prefix = "tox21"
+    target = "labels"
+
     def __init__(self, *, data_root: str | None = None, download: bool = False) -> None:
         self.data_root = data_root
         self.download = download
@@ -81,33 +81,7 @@ class Tox21(Source):
         """The number of assays, and of categories of atoms and bonds."""
         return {"n_classes": len(ASSAYS)} | FACTS
 
-    @property
-    def n_dropped(self) -> int:
-        """How many rows hold no molecule that RDKit can read, and are in no split."""
-        return self._read[1].valid.count(False)
-
-    def split(self, name: Split) -> Sequence[Raw]:
-        """The raw samples of one split, in the order of the table."""
-        return self._splits[name]
-
-    @cached_property
-    def _splits(self) -> dict[Split, list[Raw]]:
-        labels, molecules = self._read
-        splits: dict[Split, list[Raw]] = {"train": [], "val": [], "test": []}
-        for row in range(len(molecules)):
-            if molecules.valid[row]:
-                name = tenths(row)
-                splits[name].append(
-                    Raw(
-                        id=f"tox21/{name}/{row}",
-                        contents={"graph": molecules.graph(row)},
-                        targets={"labels": labels[row]},
-                    )
-                )
-        return splits
-
-    @cached_property
-    def _read(self) -> tuple[torch.Tensor, Molecules]:
+    def _table(self) -> tuple[torch.Tensor, Molecules]:
         file = laid_out_or_original(
             PACKED, ORIGINAL, data_root=self.data_root, url=URL, sha256=SHA256, download=self.download
         )
