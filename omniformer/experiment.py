@@ -58,8 +58,8 @@ def assemble(config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Token
 
     Args:
         config: the checked configuration.
-        tokenizers: by member and modality, where they are fitted already; else those of the `pretrained` run are taken,
-            or they are fitted on the training split.
+        tokenizers: by member and modality, where they are fitted already; else those of the `model.pretrained` run are
+            taken, or they are fitted on the training split.
     """
     pretrained = _pretrained(config)
     data = build_data(config, tokenizers)
@@ -73,11 +73,13 @@ def assemble(config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Token
     made = recipe(config, facts)
     model = build_model(made)
     if pretrained is not None:
-        log.info("%s: %s", config["pretrained"], load_weights(model, pretrained.model.state_dict()))
-    if config.get("freeze"):
-        frozen = freeze(model, config["freeze"])
+        log.info("%s: %s", config["model"]["pretrained"], load_weights(model, pretrained.model.state_dict()))
+    if patterns := config.get("model", {}).get("freeze"):
+        frozen = freeze(model, patterns)
         if pretrained is None:
-            log.warning("freeze without pretrained keeps random weights as they are: name the run to begin from")
+            log.warning(
+                "model.freeze without model.pretrained keeps random weights as they are: name what to begin from"
+            )
         log.info("%d parameters frozen; %s numbers left to train", len(frozen), f"{trainable(model):,}")
     tasks = {name: _task(member["task"], name, model, facts[name], data) for name, member in members(config).items()}
     return Experiment(data=data, model=model, tasks=tasks, recipe=made)
@@ -162,7 +164,7 @@ def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[st
     with allowing(allow_targets):
         validate(config)
         # The weights come from the run itself, whatever it began from.
-        experiment = assemble(config | {"pretrained": None, "freeze": []}, tokenizers)
+        experiment = assemble(config | {"model": {}}, tokenizers)
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
     trainer = build_trainer(config["trainer"], callbacks={"metrics": metrics}, loggers={}, output_dir=str(output))
@@ -202,9 +204,9 @@ def _tokenizers(node: Node, name: str) -> dict[str, Tokenizer]:
 
 def _pretrained(config: Mapping[str, Any]) -> Predictor | None:
     """The model of the run that this one begins from."""
-    if not config.get("pretrained"):
+    if not (beginning := config.get("model", {}).get("pretrained")):
         return None
-    return folder.load(config["pretrained"], allow_targets=config["allow_targets"])
+    return folder.load(beginning, allow_targets=config["allow_targets"])
 
 
 def _take_tokenizers(data: OmniDataModule, pretrained: Predictor) -> None:

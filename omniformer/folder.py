@@ -9,8 +9,10 @@ import omniformer_tokenizers
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
+from omniformer import pretrained
 from omniformer.config import allowing
 from omniformer.predictor import Member, Predictor
+from omniformer.pretrained.checkpoint import read_json
 from omniformer.recipe import build_model
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -48,7 +50,8 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
     """Rebuilds a trained model with its tokenizers and label names, ready to predict; no Hydra, no Lightning.
 
     Args:
-        folder: a run folder, or the `model` folder in it.
+        folder: a run folder, the `model` folder in it, or the folder of a published model
+            (see `omniformer.pretrained.load`).
         allow_targets: packages of your own whose classes the folder may name, for example `["mypackage."]`. Without it
             a folder can only build classes of this project and of PyTorch: files never run code.
 
@@ -61,6 +64,8 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
         >>> predictor.predict(["seven.png"])[0].label  # doctest: +SKIP
         '7'
     """
+    if is_published(Path(folder)):
+        return pretrained.load(folder)
     folder = _model_folder(Path(folder))
     path = folder / CONFIG_FILE
     try:
@@ -87,6 +92,12 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
         for name, member in described.items()
     }
     return Predictor(model, members)
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a folder holds a model in the layout of the reference library, not in ours."""
+    path = folder / CONFIG_FILE
+    return path.is_file() and "model_type" in read_json(path)
 
 
 def _model_folder(folder: Path) -> Path:

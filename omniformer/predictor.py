@@ -321,7 +321,7 @@ def _takes(member: Member) -> Sequence[str]:
 def _finds_hidden(task: str) -> str:
     return (
         f"{task!r} has learned to find hidden tokens from those on both sides, it answers nothing by itself; begin "
-        "another task from its weights with pretrained=<run>"
+        "another task from its weights with model.pretrained=<run>"
     )
 
 

@@ -56,6 +56,7 @@ def _ways(stage: str) -> tuple[str, ...]:
     return tuple(f"find/{stage}/{a}_to_{b}/recall@1" for a, b in pairs)
 
 
+_FRESH = ("model.pretrained=null",)
 RUNS = {
     "shakespeare_char": Run("shakespeare_char", ("best/val/loss",)),
     "shakespeare_char_long": Run("shakespeare_char_long", ("best/val/loss",), ("seed=0",)),
@@ -106,8 +107,8 @@ RUNS = {
         for name, overrides in ALONE.items()
     },
     "transfer": Run("transfer", ("test/accuracy",), ("seed=0",)),
-    "transfer_random": Run("transfer", ("test/accuracy",), ("seed=0",), fixed=("pretrained=null",)),
-    "transfer_whole": Run("transfer", ("test/accuracy",), ("seed=0",), fixed=("pretrained=null", "freeze=[]")),
+    "transfer_random": Run("transfer", ("test/accuracy",), ("seed=0",), fixed=_FRESH),
+    "transfer_whole": Run("transfer", ("test/accuracy",), ("seed=0",), fixed=(*_FRESH, "model.freeze=[]")),
 }  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def numbers(name: str, varied: str, data_root: str, output: Path) -> dict[str, f
     if not (folder / "model" / "config.json").is_file():
         command = [sys.executable, "-m", "omniformer.train", f"experiment={run.experiment}", f"data_root={data_root}"]
         if run.experiment == "transfer":
-            command.append(f"pretrained={output / 'joint_real' / 'seed-0'}")
+            command.append(f"model.pretrained={output / 'joint_real' / 'seed-0'}")
         command += [f"paths.output_dir={folder}", *run.fixed, varied]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

@@ -158,7 +158,12 @@ def test_config_of_a_run_is_plain_yaml_that_composes_the_same(runs):
 def test_a_run_begins_from_trained_weights_and_keeps_frozen_ones_and_the_vocabulary(runs, tmp_path):
     first, before = runs["text"], omniformer.load(runs["text"])
     # Other texts, which by themselves would give another vocabulary.
-    options = ["data=stdlib_code", "data.source.max_bytes=400000", "freeze=['core.*']", f"pretrained={first}"]
+    options = [
+        "data=stdlib_code",
+        "data.source.max_bytes=400000",
+        "model.freeze=['core.*']",
+        f"model.pretrained={first}",
+    ]
     second = run(tmp_path, "modality=text", "debug=fast", *options)
     after = omniformer.load(second)
     assert after.members["text"].tokenizers["text"].token_bytes == before.members["text"].tokenizers["text"].token_bytes

@@ -91,7 +91,7 @@ def run(tmp_path_factory, request) -> Callable[[str], Path]:
             folder = tmp_path_factory.mktemp("run")
             arguments = [choice, f"paths.output_root={folder}", "logger=none", "callbacks.progress=null"]
             if before := BEGINS_FROM.get(choice.removeprefix("experiment=")):
-                arguments.append(f"pretrained={make(before)}")
+                arguments.append(f"model.pretrained={make(before)}")
             config = composed(arguments)
             if reads_files(config):
                 config = composed([*arguments, f"data_root={request.getfixturevalue('shared_data')}"])

@@ -23,6 +23,20 @@ class Paths:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Model:
+    """What the model begins from, and which of it learns.
+
+    Args:
+        pretrained: the folder of a finished run, or of a published model, whose weights are the beginning, wherever
+            names and shapes agree; its tokenizers are used too.
+        freeze: shell patterns of parameters that stay as they are; one that begins with `!` thaws again.
+    """
+
+    pretrained: str | None = None
+    freeze: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Member:
     """One modality, or one data set, of a joint run; how often it is seen is told by `data.weight`."""
 
@@ -39,9 +53,6 @@ class Root:
     Args:
         seed: keys every random choice of the run.
         data_root: the folder in which data sets that must be downloaded or prepared are looked for.
-        pretrained: a finished run whose weights are the beginning, wherever names and shapes agree; its fitted
-            tokenizers are used too.
-        freeze: shell patterns of parameters that stay as they are; one that begins with `!` thaws again.
         resume: the run folder, or the checkpoint, to go on from.
         steps_per_epoch: training steps between two validations; null passes all the data once.
         mixture_temperature: how far the sizes of data sets decide how often each takes part in a joint run: 1 by size,
@@ -49,6 +60,7 @@ class Root:
         name: the folder of the run under `paths.output_root`.
         allow_targets: packages of the user's own whose classes `_target_` may name.
         paths: see `Paths`.
+        model: see `Model`.
         core: the shared transformer.
         tokenizer: raw to tokens; one part, or one for each modality.
         embedder: tokens to vectors; one part, or one for each modality.
@@ -64,13 +76,12 @@ class Root:
     seed: int
     data_root: str
     resume: str | None = None
-    pretrained: str | None = None
-    freeze: list[str] = field(default_factory=list)
     steps_per_epoch: int | None = None
     mixture_temperature: float | None = None
     name: str
     allow_targets: list[str] = field(default_factory=list)
     paths: dict[str, str]
+    model: dict[str, object] = field(default_factory=dict)
     core: Node
     tokenizer: Node | dict[str, Node] | None = None
     embedder: Node | dict[str, Node] | None = None

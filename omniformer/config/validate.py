@@ -12,7 +12,7 @@ from omniformer.config.relations import RELATIONS, Setting
 from omniformer.config.signature import UNKNOWN, Signature, signature
 
 _ROOT = "omniformer.config.root.Root"
-_PATHS = "omniformer.config.root.Paths"
+_SECTIONS = {"paths": "omniformer.config.root.Paths", "model": "omniformer.config.root.Model"}
 _MEMBER = "omniformer.config.root.Member"
 _META = ("_target_", "_partial_")
 _SINGLE = ("tokenizer", "embedder", "data", "task")
@@ -70,8 +70,9 @@ class _Checker:
 
     def root(self, config: Mapping[str, object]) -> None:
         self.section(config, "", _ROOT, also=self.groups)
-        if isinstance(paths := config.get("paths"), Mapping):
-            self.section(paths, "paths", _PATHS)
+        for name, target in _SECTIONS.items():
+            if isinstance(section := config.get(name), Mapping):
+                self.section(section, name, target)
         members = config.get("members")
         if isinstance(members, Mapping) and members:
             for name, member in members.items():
@@ -181,7 +182,7 @@ def _unknown(name: str, key: str, described: Signature, also: Iterable[str]) -> 
     if name.startswith("_"):
         names = [*_META, *names]
     near = nearest(name, names)
-    where = f" of {described.target}" if key and described.target not in {_PATHS, _MEMBER} else ""
+    where = f" of {described.target}" if key and described.target not in {*_SECTIONS.values(), _MEMBER} else ""
     hint = f"did you mean {_join(key, near)}? " if near else ""
     return f"{_join(key, name)}: unknown key{where}; {hint}accepted: {choices(name, names)}"
 

@@ -55,7 +55,7 @@ def load_weights(model: nn.Module, saved: Mapping[str, Tensor]) -> Loaded:
     if not fitting:
         raise ValueError(
             f"none of the {len(saved)} saved weights fits this model; saved are {_brief(tuple(saved))}, the model has "
-            f"{_brief(tuple(own))}: choose the same core, or train from fresh weights with pretrained=null"
+            f"{_brief(tuple(own))}: choose the same core, or train from fresh weights with model.pretrained=null"
         )
     model.load_state_dict(fitting, strict=False)
     return Loaded(

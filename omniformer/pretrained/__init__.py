@@ -1,0 +1,22 @@
+"""Published models: their files into our core and back, one readable table of names for each family."""
+
+from typing import TYPE_CHECKING
+
+from omniformer.pretrained.family import FAMILIES, Family, family_of
+from omniformer.pretrained.loading import Pretrained, Report, load, save_pretrained
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def as_reference(model: Pretrained) -> "nn.Module":
+    """A loaded model behind the reference library's keywords (`input_ids`, `attention_mask`, `pixel_values`, ...); it
+    returns an object with the reference's outputs (`logits`, ...) in its padded layout.
+
+    Example:
+        >>> logits = as_reference(load("gpt2"))(input_ids=ids, attention_mask=mask).logits  # doctest: +SKIP
+    """
+    return model.family.reference(model.model)
+
+
+__all__ = ["FAMILIES", "Family", "Pretrained", "Report", "as_reference", "family_of", "load", "save_pretrained"]

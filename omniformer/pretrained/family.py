@@ -1,0 +1,198 @@
+"""What a family of published models must say of itself; everything else is common to all of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+from omniformer_tokenizers import Tokenizer
+from torch import nn
+
+from omniformer.config.errors import nearest
+from omniformer.model import OmniFormer
+from omniformer.pretrained.names import Name
+from omniformer.recipe import Node
+
+# By `model_type` in config.json: the module of this package that reads it, and its class.
+FAMILIES: dict[str, tuple[str, str]] = {
+    "gpt2": ("gpt2", "GPT2"),
+}
+
+
+class Family(ABC):
+    """One published model: how its configuration and its tensors are said in our words.
+
+    A subclass reads one `config.json` and states facts; it holds no model code. The recipe names ordinary parts of the
+    core, so that what results is a model like any other.
+
+    Args:
+        config: the content of `config.json`.
+
+    Raises:
+        ValueError: the configuration asks for something that the core cannot express; says what.
+    """
+
+    architectures: ClassVar[tuple[str, ...]]
+    """The classes of the reference library whose files are read, as `architectures` in `config.json` names them."""
+
+    prefix: ClassVar[str] = ""
+    """What stands before the names of the tensors in files of the whole model, and is left out in files of the part
+    below the head, such as "transformer."."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """What the reference takes a key of `config.json` for where the file leaves it out."""
+
+    ignored: ClassVar[tuple[str, ...]] = ()
+    """Shell patterns of tensors that hold no knowledge: masks, ready-made positions, second names of tied tables."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config: dict[str, Any] = {**self.defaults, **config}
+        named = self.config.get("architectures") or [self.architectures[0]]
+        self.architecture: str = named[0]
+        if self.architecture not in self.architectures:
+            raise ValueError(
+                f"architectures={named}: of model_type={self.config.get('model_type')!r} this reads "
+                f"{', '.join(self.architectures)}"
+            )
+
+    @property
+    @abstractmethod
+    def recipe(self) -> Node:
+        """How to build the model: see `omniformer.recipe`."""
+
+    @abstractmethod
+    def names(self) -> Iterable[Name]:
+        """The table of names: a line for each tensor of the file, or for each part of it."""
+
+    @abstractmethod
+    def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
+        """The tokenizers by modality, from the files in the folder; those whose files are not there are left out."""
+
+    @abstractmethod
+    def reference(self, model: OmniFormer) -> nn.Module:
+        """The model behind the reference's own keywords: see `omniformer.pretrained.reference`."""
+
+    @property
+    def head(self) -> str | None:
+        """The name of the one head; None for files of the part below the heads."""
+        return next(iter(self.recipe["heads"]), None)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its classes; empty where there are none."""
+        named = self.config.get("id2label") or {}
+        return tuple(str(named[key]) for key in sorted(named, key=int))
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The modalities that it reads before it writes; empty unless it is an encoder and a decoder."""
+        return ()
+
+    @property
+    def max_seq_len(self) -> int | None:
+        """The longest text that it can read; None for no limit."""
+        return None
+
+    def need(self, key: str, *accepted: Any) -> Any:
+        """A key of the configuration that must be there, and must be one of a few values where these are given.
+
+        Raises:
+            ValueError: it is not there, or has another value.
+        """
+        if key not in self.config:
+            raise ValueError(f"config.json lacks {key!r}, which {self.architecture} needs")
+        value = self.config[key]
+        if accepted and value not in accepted:
+            raise ValueError(f"config.json has {key}={value!r}; accepted: {', '.join(map(repr, accepted))}")
+        return value
+
+    def activation(self, key: str) -> str:
+        """One of our activations, from the reference's name for it."""
+        name = self.need(key)
+        if name not in ACTIVATIONS:
+            raise ValueError(f"config.json has {key}={name!r}; accepted: {', '.join(ACTIVATIONS)}")
+        return ACTIVATIONS[name]
+
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+    "relu2": "relu2",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
+"""Our names for the reference's activations."""
+
+
+def family_of(config: Mapping[str, Any], source: str = "config.json") -> Family:
+    """The family that a configuration belongs to.
+
+    Args:
+        config: the content of `config.json`.
+        source: names it in messages.
+
+    Raises:
+        ValueError: no family of ours, or one that asks for what the core cannot express; names the file and the fact.
+
+    Example:
+        >>> type(family_of({"model_type": "gpt2"})).__name__
+        'GPT2'
+    """
+    kind = config.get("model_type")
+    if kind not in FAMILIES:
+        near = nearest(str(kind), FAMILIES)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"{source} has model_type={kind!r}; known families: {', '.join(sorted(FAMILIES))}{hint}")
+    module, name = FAMILIES[kind]
+    try:
+        return getattr(import_module(f"omniformer.pretrained.{module}"), name)(config)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
+def part(target: str, **options: Any) -> Node:
+    """A part of a recipe: a class of this project, to be built with these options.
+
+    Example:
+        >>> part("omniformer.core.norm.LayerNorm", eps=1e-5)
+        {'_target_': 'omniformer.core.norm.LayerNorm', 'eps': 1e-05}
+    """
+    return {"_target_": target, **options}
+
+
+def factory(target: str, **options: Any) -> Node:
+    """A part that the core makes many times: as `part`, built when sizes are known."""
+    return {"_target_": target, "_partial_": True, **options}
+
+
+def recipe_of(
+    *,
+    core: Node,
+    embedders: Mapping[str, Node],
+    heads: Mapping[str, Node] | None = None,
+    rules: Mapping[str, Node] | None = None,
+) -> Node:
+    """A recipe as `omniformer.recipe.build_model` reads it, of parts that know their own sizes."""
+    return {
+        "core": core,
+        "edges": {},
+        "embedders": {name: {"node": node, "facts": {}} for name, node in embedders.items()},
+        "heads": {name: {"node": node, "facts": {}} for name, node in (heads or {}).items()},
+        "rules": dict(rules or {}),
+    }
+
+
+def layers(n: int, ours: str, theirs: str) -> Iterator[tuple[str, str]]:
+    """The names of all layers side by side.
+
+    Example:
+        >>> list(layers(1, "core.blocks", "h"))
+        [('core.blocks.0', 'h.0')]
+    """
+    return ((f"{ours}.{i}", f"{theirs}.{i}") for i in range(n))

@@ -1,0 +1,254 @@
+"""Published models in, ordinary models out, and back."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+from omniformer_tokenizers import Tokenizer
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from omniformer.model import OmniFormer
+from omniformer.predictor import Member, Predictor
+from omniformer.pretrained.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, Checkpoint, read_json
+from omniformer.pretrained.family import Family, family_of
+from omniformer.pretrained.names import Name, assemble
+from omniformer.recipe import Node, build_model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of the tensors of a published file.
+
+    Args:
+        loaded: how many were taken over.
+        ignored: tensors that hold no knowledge, such as masks and second names of tied tables.
+        unexpected: tensors that the model has no place for: those of a head that it was loaded without.
+    """
+
+    loaded: int
+    ignored: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+class Pretrained(Predictor):
+    """A published model as an ordinary one: to predict with, to fine-tune, to take parts from, and to write back.
+
+    Args:
+        model: embedders, core and heads.
+        members: its one member, with the tokenizers; none for files without a head.
+        family: what the files say of themselves.
+        report: what became of the tensors.
+    """
+
+    def __init__(
+        self, model: OmniFormer, members: Mapping[str, Member], *, family: Family, report: Report | None = None
+    ) -> None:
+        super().__init__(model, members)
+        self.family, self.report = family, report
+
+    @property
+    def recipe(self) -> Node:
+        """How to build the model again, as `omniformer.save` wants it."""
+        return self.family.recipe
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int = 5 << 30) -> None:
+        """Writes the model as the reference library reads it: see `save_pretrained`."""
+        save_pretrained(self.model, folder, self.family.config, max_shard_size=max_shard_size)
+
+
+def load(folder: str | Path, *, dtype: torch.dtype | None = None) -> Pretrained:
+    """Reads a published model from a folder in the usual layout: `config.json`, weights, tokenizer files.
+
+    At most one tensor of the file is in memory beside the model.
+
+    Args:
+        folder: holds `config.json`, `model.safetensors` (or shards with their index, or `pytorch_model.bin`), and
+            the files of the tokenizer.
+        dtype: of the weights; that of the file by default.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: the family is not known, a file is damaged, or configuration and tensors disagree; names the file
+            and what is wrong. Nothing is returned half loaded.
+
+    Example:
+        >>> model = load("gpt2")  # doctest: +SKIP
+        >>> model.generate(["Once upon a time"])[0][0].content  # doctest: +SKIP
+        ' there was a man named John.'
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; give one that holds {CONFIG_FILE} and weights")
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
+    family = family_of(read_json(path), str(path))
+    checkpoint = Checkpoint(folder)
+    model = _empty(family.recipe, dtype or checkpoint.dtype)
+    report = fill(model, family, checkpoint)
+    members = {} if family.head is None else {family.head: _member(family, family.tokenizers(folder))}
+    return Pretrained(model, members, family=family, report=report)
+
+
+def fill(model: OmniFormer, family: Family, checkpoint: Checkpoint) -> Report:
+    """Copies the tensors of a file into a model.
+
+    Raises:
+        ValueError: a tensor is missing, or has another shape than the configuration says.
+    """
+    lines, expected = _lines(family, model)
+    renamed = {name: _found(name, family.prefix, checkpoint.where) for name in lines}
+    if missing := [name for name, found in renamed.items() if found is None]:
+        raise ValueError(f"{checkpoint.folder} lacks {_brief(missing)}, which its {CONFIG_FILE} asks for")
+    wrong = [
+        f"{found} is {list(checkpoint.shapes[found])}, {CONFIG_FILE} says {list(expected[name])}"
+        for name, found in renamed.items()
+        if found is not None and name in expected and checkpoint.shapes[found] != expected[name]
+    ]
+    if wrong:
+        raise ValueError(f"{checkpoint.folder}: {_brief(wrong)}")
+    ours = {found: lines[name] for name, found in renamed.items() if found is not None}
+    parameters = _parameters(model)
+    with torch.no_grad():
+        shared = [found for found, each in ours.items() if each[0].their_rows is not None]
+        for found, first, rows in checkpoint.pieces(ours, whole=shared):
+            for line in ours[found]:
+                line.read(rows, first, parameters[line.ours])
+            del rows
+    rest = [name for name in checkpoint if name not in ours]
+    ignored = tuple(name for name in rest if _is_ignored(name, family))
+    unexpected = tuple(name for name in rest if name not in ignored)
+    if unexpected:
+        has_no = f"{family.architecture} has no place for {_brief(unexpected)}"
+        log.warning("%s holds more than was read: %s", checkpoint.folder, has_no)
+    return Report(loaded=len(ours), ignored=ignored, unexpected=unexpected)
+
+
+def save_pretrained(
+    model: OmniFormer, folder: str | Path, config: Mapping[str, Any], *, max_shard_size: int = 5 << 30
+) -> None:
+    """Writes a model of ours as the reference library reads it.
+
+    Args:
+        model: loaded from a published file and trained on, or trained here in the shape of one.
+        folder: made when missing.
+        config: the content of the `config.json` that describes it; `architectures` says which head it has.
+        max_shard_size: larger models are written in several files with an index, in bytes.
+
+    Raises:
+        ValueError: the configuration describes another model.
+    """
+    folder = Path(folder)
+    family = family_of(config)
+    lines, _ = _lines(family, model)
+    parameters = _parameters(model)
+    names = [line for each in lines.values() for line in each]
+    if left := sorted(set(parameters) - {line.ours for line in names}):
+        raise ValueError(
+            f"a {family.architecture} has no place for {_brief(left)}; use omniformer.save, our own format"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in assemble(names, parameters.__getitem__):
+        if shards[-1] and size + tensor.nbytes > max_shard_size:
+            shards, size = [*shards, {}], 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    _write(folder, shards)
+    written = dict(family.config) | {"architectures": [family.architecture]}
+    (folder / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+
+
+def _empty(recipe: Node, dtype: torch.dtype) -> OmniFormer:
+    """The model of a recipe whose weights have no values yet, and no memory before they get some."""
+    with _Undrawn():
+        model = build_model(recipe)
+    return model.to(dtype)
+
+
+class _Undrawn(TorchDispatchMode):
+    """Leaves out the random draws of fresh weights, which are about to be overwritten."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def _member(family: Family, tokenizers: dict[str, Tokenizer]) -> Member:
+    return Member(
+        tokenizers=tokenizers, labels=family.labels, max_seq_len=family.max_seq_len, given=tuple(family.given)
+    )
+
+
+def _lines(family: Family, model: OmniFormer) -> tuple[dict[str, list[Name]], dict[str, tuple[int, ...]]]:
+    """The table by the names of theirs, and the shapes of theirs.
+
+    Raises:
+        ValueError: the model has another shape than the family says.
+    """
+    parameters = _parameters(model)
+    lines: dict[str, list[Name]] = {}
+    expected: dict[str, tuple[int, ...]] = {}
+    for line in family.names():
+        if line.ours not in parameters:
+            raise ValueError(f"this model has no {line.ours}, which a {family.architecture} of this {CONFIG_FILE} has")
+        lines.setdefault(line.theirs, []).append(line)
+        try:
+            expected[line.theirs] = line.expected(parameters[line.ours])
+        except IndexError as error:
+            raise ValueError(f"this model is no {family.architecture} of this {CONFIG_FILE}: {error}") from error
+    return lines, expected
+
+
+def _parameters(model: nn.Module) -> dict[str, Tensor]:
+    """All that is learned, or kept, each under its first name."""
+    seen: set[int] = set()
+    found: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            found[name] = tensor
+    return found
+
+
+def _is_ignored(name: str, family: Family) -> bool:
+    return any(fnmatchcase(each, pattern) for each in (name, family.prefix + name) for pattern in family.ignored)
+
+
+def _found(name: str, prefix: str, there: Mapping[str, Any]) -> str | None:
+    """The name under which a tensor stands in a file, which may leave out the prefix of the whole model."""
+    short = name.removeprefix(prefix)
+    return next((each for each in (name, short, prefix + name) if each in there), None)
+
+
+def _write(folder: Path, shards: Sequence[dict[str, Tensor]]) -> None:
+    """One file, or several with an index."""
+    for old in folder.glob("model*.safetensors*"):
+        old.unlink()
+    if len(shards) == 1:
+        save_file(shards[0], folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        return
+    where: dict[str, str] = {}
+    for i, shard in enumerate(shards, start=1):
+        file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        where |= dict.fromkeys(shard, file)
+    total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
+    index = {"metadata": {"total_size": total}, "weight_map": where}
+    (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _brief(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown}, and {len(names) - 5} more"

@@ -1,0 +1,144 @@
+"""How the tensors of a published file and the parameters of our model answer to each other: tables of names."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """One line of the table: a parameter of ours, or some rows of it, and the tensor that holds the same numbers.
+
+    Args:
+        ours: the parameter, as in `named_parameters`.
+        theirs: the tensor in the file.
+        rows: which rows of ours, from the first to before the second; all by default. Queries, keys and values are rows
+            of one matrix with us.
+        index: which one of ours along the first axis, where ours stacks what theirs names one by one (experts).
+        their_rows: which rows of theirs; all by default.
+        shape: the shape of theirs where it is not that of ours: a convolution's kernel, which we keep flat.
+        transposed: whether theirs is `[in, out]` where ours is `[out, in]`.
+    """
+
+    ours: str
+    theirs: str
+    rows: tuple[int, int] | None = None
+    index: int | None = None
+    their_rows: tuple[int, int] | None = None
+    shape: Shape | None = None
+    transposed: bool = False
+
+    def expected(self, parameter: Tensor) -> Shape:
+        """The shape that theirs must have, of a whole tensor; rows of theirs are checked by `place`."""
+        if self.shape is not None:
+            return self.shape
+        own = tuple(self.part(parameter).shape)
+        return own[::-1] if self.transposed else own
+
+    def part(self, parameter: Tensor) -> Tensor:
+        """The numbers of ours that are meant, as a view.
+
+        Raises:
+            IndexError: ours has no such rows.
+        """
+        if self.index is not None:
+            parameter = parameter[self.index]
+        if self.rows is None:
+            return parameter
+        first, last = self.rows
+        if last > parameter.shape[0]:
+            raise IndexError(f"{self.ours} has {parameter.shape[0]} rows, the table of names means {first} to {last}")
+        return parameter[first:last]
+
+    def read(self, tensor: Tensor, first: int, parameter: Tensor) -> None:
+        """Copies theirs into ours.
+
+        Args:
+            tensor: rows of theirs; all of them where the line means rows of theirs.
+            first: the number of the first row.
+            parameter: ours, which is written to.
+        """
+        mine = self.part(parameter)
+        if self.their_rows is not None:
+            mine.copy_(tensor.flatten(0, -2)[slice(*self.their_rows)].reshape(mine.shape))
+            return
+        mine = mine.T if self.transposed else mine.view(self.shape or mine.shape)
+        if mine.ndim:
+            mine = mine[first : first + len(tensor)]
+        mine.copy_(tensor)
+
+    def write(self, parameter: Tensor) -> Tensor:
+        """Ours as theirs; those rows of it where `their_rows` says so."""
+        mine = self.part(parameter.detach())
+        mine = mine.T if self.transposed else mine
+        if self.their_rows is not None:
+            return mine.reshape(-1, mine.shape[-1])
+        return mine.reshape(self.shape or mine.shape).contiguous()
+
+
+def same(ours: str, theirs: str, shape: Shape | None = None) -> Iterator[Name]:
+    """One tensor."""
+    yield Name(ours=ours, theirs=theirs, shape=shape)
+
+
+def linear(ours: str, theirs: str, *, bias: bool = True) -> Iterator[Name]:
+    """A linear map or a norm: `weight`, and `bias` where there is one."""
+    yield Name(ours=f"{ours}.weight", theirs=f"{theirs}.weight")
+    if bias:
+        yield Name(ours=f"{ours}.bias", theirs=f"{theirs}.bias")
+
+
+def transposed(ours: str, theirs: str) -> Iterator[Name]:
+    """A linear map whose weight is stored `[in, out]`, as GPT-2's files do."""
+    yield Name(ours=f"{ours}.weight", theirs=f"{theirs}.weight", transposed=True)
+    yield Name(ours=f"{ours}.bias", theirs=f"{theirs}.bias")
+
+
+def stacked(ours: str, theirs: Mapping[str, int], *, bias: bool = True) -> Iterator[Name]:
+    """Several linear maps that are one below the other with us: queries, keys and values; gate and up.
+
+    Args:
+        ours: the module.
+        theirs: their modules from top to bottom, each with its number of rows.
+        bias: whether they have offsets.
+
+    Example:
+        >>> [name.rows for name in stacked("qkv", {"q": 4, "k": 2}, bias=False)]
+        [(0, 4), (4, 6)]
+    """
+    first = 0
+    for module, n in theirs.items():
+        for kind in ("weight", "bias") if bias else ("weight",):
+            yield Name(ours=f"{ours}.{kind}", theirs=f"{module}.{kind}", rows=(first, first + n))
+        first += n
+
+
+def assemble(names: Sequence[Name], parameter: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a published file, one after the other, made from our parameters.
+
+    Args:
+        names: the table.
+        parameter: gives ours by name.
+
+    Raises:
+        ValueError: rows of one of theirs are missing or twice in the table.
+    """
+    lines: dict[str, list[Name]] = {}
+    for name in names:
+        lines.setdefault(name.theirs, []).append(name)
+    for theirs, parts in lines.items():
+        if parts[0].their_rows is None:
+            if len(parts) > 1:
+                raise ValueError(f"{theirs} is twice in the table of names")
+            yield theirs, parts[0].write(parameter(parts[0].ours))
+            continue
+        ordered = sorted(parts, key=lambda each: each.their_rows or (0, 0))
+        ends = [each.their_rows or (0, 0) for each in ordered]
+        if [first for first, _ in ends] != [0, *(last for _, last in ends[:-1])]:
+            raise ValueError(f"the rows of {theirs} do not follow on each other in the table of names: {ends}")
+        whole = torch.cat([each.write(parameter(each.ours)) for each in ordered])
+        yield theirs, whole.reshape(ordered[0].shape or whole.shape)

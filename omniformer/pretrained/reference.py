@@ -1,0 +1,101 @@
+"""A loaded model behind the reference library's keywords: padded tensors in, padded outputs out."""
+
+from dataclasses import dataclass
+
+import torch
+from omniformer_tokenizers import Packed
+from torch import Tensor, nn
+
+from omniformer.batch import Batch
+from omniformer.model import OmniFormer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outputs:
+    """What the reference returns, by its names; None for what a model does not have.
+
+    Shapes:
+        logits `[samples, seq, vocab_size]`, or `[samples, n_classes]` where the head reads whole samples;
+        last_hidden_state `[samples, seq, d_model]`. Rows of padding are zero.
+    """
+
+    logits: Tensor | None = None
+    last_hidden_state: Tensor | None = None
+
+
+class CausalReference(nn.Module):
+    """A language model: `input_ids` and `attention_mask` in, `logits` out.
+
+    Positions count the tokens that take part, so that padding may stand on either side.
+
+    Args:
+        model: the loaded model.
+        head: the name of its head; without one the core's output is returned.
+    """
+
+    def __init__(self, model: OmniFormer, head: str | None) -> None:
+        super().__init__()
+        self.model, self.head = model, head
+
+    def forward(self, *, input_ids: Tensor, attention_mask: Tensor | None = None) -> Outputs:
+        """The reference's outputs.
+
+        Shapes:
+            input_ids and attention_mask int64 `[samples, seq]`.
+        """
+        taken = takes_part(input_ids, attention_mask)
+        x, layout = self.model.encode(batch_of(ids(input_ids, taken)), self.head)
+        hidden = padded(x, taken)
+        logits = None if self.head is None else padded(self.model.heads[self.head](x, layout), taken)
+        return Outputs(logits=logits, last_hidden_state=hidden)
+
+
+def takes_part(values: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Which places of a padded tensor hold a token: all of them without a mask.
+
+    Shapes:
+        values `[samples, seq, ...]` → bool `[samples, seq]`.
+    """
+    if attention_mask is None:
+        return torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+    return attention_mask.bool()
+
+
+def ids(input_ids: Tensor, taken: Tensor, modality: str = "text") -> Packed:
+    """Padded ids as packed tokens.
+
+    Shapes:
+        input_ids int64 `[samples, seq]`, taken bool `[samples, seq]`.
+    """
+    positions = (taken.cumsum(1) - 1)[taken]
+    return Packed(
+        values=input_ids[taken],
+        positions=positions[:, None].float(),
+        modality=modality,
+        lengths=taken.sum(1).cpu(),
+    )
+
+
+def batch_of(packed: Packed) -> Batch:
+    """One modality's tokens as a batch."""
+    n_tokens, lengths = len(packed.values), packed.lengths
+    return Batch(
+        parts={packed.modality: packed},
+        places={packed.modality: torch.arange(n_tokens, device=packed.values.device)},
+        lengths=lengths,
+        counts={packed.modality: lengths},
+        targets={},
+        token_targets={},
+        ids=tuple(f"row {i}" for i in range(len(lengths))),
+        prefix=torch.zeros(len(lengths), dtype=torch.long, device=packed.values.device),
+    )
+
+
+def padded(rows: Tensor, taken: Tensor) -> Tensor:
+    """Rows of tokens where the reference has them, zeros elsewhere.
+
+    Shapes:
+        rows `[tokens, features]`, taken bool `[samples, seq]` → `[samples, seq, features]`.
+    """
+    out = rows.new_zeros(*taken.shape, rows.shape[-1])
+    return out.masked_scatter(taken[..., None], rows)

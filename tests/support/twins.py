@@ -1,0 +1,102 @@
+"""What the twins of all families share: a tiny model of the reference library with random weights, saved, loaded by us,
+compared, saved by us, and loaded by the reference again."""
+
+import math
+
+import pytest
+import torch
+
+from omniformer import pretrained
+
+transformers = pytest.importorskip("transformers")
+
+LOGITS = {"rtol": 1.3e-6, "atol": 1e-5}
+GRADIENTS = {"rtol": 1e-4, "atol": 1e-6}
+
+
+def shaken(model, seed=1):
+    """The model with weights far from their gentle start, so that every one of them matters."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.requires_grad:
+                parameter.copy_(noise * 0.2 if parameter.ndim > 1 else noise * 0.1 + parameter)
+    return model.eval()
+
+
+def saved(theirs, folder, **options):
+    """The folder in which the reference has written its model."""
+    theirs.save_pretrained(folder, **options)
+    return folder
+
+
+def ragged_ids(vocab_size, lengths=(7, 2, 12), seed=0, side="right", least=0):
+    """Random ids of samples of several lengths, padded: ids and mask."""
+    generator = torch.Generator().manual_seed(seed)
+    longest = max(lengths)
+    ids = torch.randint(least, vocab_size, (len(lengths), longest), generator=generator)
+    place = torch.arange(longest)
+    taken = torch.stack([place < n if side == "right" else place >= longest - n for n in lengths])
+    return ids, taken.long()
+
+
+def agree(ours, theirs, mask=None, **tolerance):
+    """Outputs are equal where tokens take part."""
+    if mask is not None:
+        ours, theirs = ours[mask.bool()], theirs[mask.bool()]
+    torch.testing.assert_close(ours, theirs, **(tolerance or LOGITS))
+
+
+def weighted(output, mask=None):
+    """A loss in which every number of the output has a weight of its own, of the size of a mean."""
+    rows = output if mask is None else output[mask.bool()]
+    weights = torch.randn(rows.shape, generator=torch.Generator().manual_seed(2))
+    return (rows * weights).sum() / math.sqrt(rows.numel())
+
+
+def twin(theirs, folder, pick, inputs, mask=None):
+    """The whole proof of one configuration: outputs, gradients of every weight, and the way back.
+
+    Args:
+        theirs: the reference's model.
+        folder: an empty one.
+        pick: gets the compared outputs from what either model returns.
+        inputs: keyword tensors.
+        mask: which rows of the outputs are tokens.
+    """
+    theirs = shaken(theirs)
+    model = pretrained.load(saved(theirs, folder / "theirs"))
+    reference = pretrained.as_reference(model)
+    expected, found = pick(theirs(**inputs)), pick(reference(**inputs))
+    agree(found, expected, mask)
+    weighted(expected, mask).backward()
+    weighted(found, mask).backward()
+    compare_gradients(model, theirs)
+    model.save_pretrained(folder / "ours")
+    again = type(theirs).from_pretrained(folder / "ours").eval()
+    agree(pick(again(**inputs)), expected, mask, rtol=0, atol=0)
+    return model
+
+
+def compare_gradients(model, theirs):
+    """Every gradient of theirs, where ours has it."""
+    from omniformer.pretrained.names import assemble
+
+    parameters = dict(model.model.named_parameters(remove_duplicate=False))
+
+    def gradient(name):
+        tensor = parameters[name]
+        return tensor.grad if tensor.grad is not None else torch.zeros_like(tensor)
+
+    yours = dict(theirs.named_parameters(remove_duplicate=False))
+    prefix = model.family.prefix
+    learned = [line for line in model.family.names() if line.ours in parameters]
+    compared = 0
+    for name, ours in assemble(learned, gradient):
+        other = yours.get(name, yours.get(name.removeprefix(prefix)))
+        if other is None or other.grad is None:
+            continue
+        torch.testing.assert_close(ours, other.grad, **GRADIENTS, msg=lambda text, name=name: f"{name}: {text}")
+        compared += 1
+    assert compared >= 0.9 * sum(1 for each in theirs.parameters() if each.grad is not None)
