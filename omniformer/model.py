@@ -13,6 +13,7 @@ from omniformer.core.joining import join
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.rules import Full, Rule
+from omniformer.core.ties import tie
 from omniformer.heads.head import Head
 from omniformer.heads.next_token import NextTokenHead
 
@@ -29,9 +30,12 @@ class OmniFormer(nn.Module):
         embedders: by modality.
         heads: by name of task.
         rules: by name of task, who may attend to whom; everybody where none is given.
+        ties: weights of embedders that share, by name, the one replaced and the one in its place: source and target of
+            a translation may have one table and positions of their own.
 
     Raises:
-        ValueError: a rule has no head of its name, or a tied head's modality has no table to tie to.
+        ValueError: a rule has no head of its name, a tied head's modality has no table to tie to, or two tied weights
+            differ in shape.
 
     Example:
         >>> import torch
@@ -57,6 +61,7 @@ class OmniFormer(nn.Module):
         embedders: Mapping[str, nn.Module],
         heads: Mapping[str, Head],
         rules: Mapping[str, Rule] | None = None,
+        ties: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.core = core
@@ -65,6 +70,8 @@ class OmniFormer(nn.Module):
         self.rules = dict(rules or {})
         if unknown := set(self.rules) - set(heads):
             raise ValueError(f"rules for {sorted(unknown)}, but the heads are {sorted(heads)}")
+        for taken, given in (ties or {}).items():
+            tie(self, taken, given)
         for name, head in heads.items():
             if isinstance(head, NextTokenHead) and head.tied:
                 table = getattr(embedders.get(head.modality), "table", None)

@@ -92,6 +92,7 @@ def build_model(recipe: Mapping[str, Any]) -> OmniFormer:
         },
         heads={name: build(part["node"], f"heads.{name}", **part["facts"]) for name, part in recipe["heads"].items()},
         rules={name: build(node, f"rules.{name}") for name, node in recipe["rules"].items()},
+        ties=recipe.get("ties"),
     )
 
 

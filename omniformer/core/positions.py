@@ -208,6 +208,8 @@ class Learned(Position):
         n_axes: number of coordinates of a token; as many as `sizes` has by default.
         coordinates: "index" reads place i at coordinate i; "unit" stretches the grid over coordinates from 0 to 1, with
             place i at `(i + 1/2) / size`, so that one grid serves images of all sizes.
+        first: the place of coordinate 0 along each axis; 2 in the tables that RoBERTa and BART published, whose first
+            rows belong to padding.
         init_std: deviation of the vectors at the start; 0.02 as in BERT and ViT.
 
     Raises:
@@ -229,6 +231,7 @@ class Learned(Position):
         sizes: Sequence[int],
         n_axes: int | None = None,
         coordinates: Literal["index", "unit"] = "index",
+        first: int = 0,
         init_std: float = 0.02,
     ) -> None:
         super().__init__(d_model=d_model, n_axes=len(sizes))
@@ -238,7 +241,9 @@ class Learned(Position):
             raise ValueError(f"sizes={list(sizes)} are {len(sizes)} axes, and n_axes={n_axes}; they must agree")
         if coordinates not in ("index", "unit"):
             raise ValueError(f"coordinates={coordinates!r} is unknown; choose 'index' or 'unit'")
-        self.sizes, self.init_std = tuple(sizes), init_std
+        if not 0 <= first < min(sizes) or (first and coordinates == "unit"):
+            raise ValueError(f"first={first} must be a place of sizes={list(sizes)}, and 0 for coordinates='unit'")
+        self.sizes, self.first, self.init_std = tuple(sizes), first, init_std
         self.coordinates: Literal["index", "unit"] = coordinates
         self.table = nn.Parameter(torch.empty(*sizes, d_model))
         self.reset_parameters()
@@ -246,7 +251,7 @@ class Learned(Position):
     def encode(self, positions: Tensor) -> Tensor:
         """The vectors at the coordinates."""
         size = torch.tensor(self.sizes, device=positions.device)
-        place = positions.double() * size - 0.5 if self.coordinates == "unit" else positions.double()
+        place = positions.double() * size - 0.5 if self.coordinates == "unit" else positions.double() + self.first
         self._check(positions, place, size)
         # Half a place beyond the border, where unit coordinates may fall, the border's vector holds.
         place = place.clamp(min=0).minimum(size - 1)
@@ -268,7 +273,7 @@ class Learned(Position):
 
     def _check(self, positions: Tensor, place: Tensor, size: Tensor) -> None:
         slack = 0.5 if self.coordinates == "unit" else 0.0
-        wrong = ((place < -slack) | (place > size - 1 + slack)).any(-1)
+        wrong = ((place < self.first - slack) | (place > size - 1 + slack)).any(-1)
         if place.device.type == "cuda":
             # To read the answer here would stop the host until the GPU is done; the GPU raises by itself.
             message = f"a position lies outside the learned grid of sizes {list(self.sizes)}"
@@ -284,10 +289,17 @@ class Learned(Position):
         """The same positions for another grid, interpolated: bicubic in two dimensions, as ViT changes its resolution
         (3.2 there), linear in others.
 
+        Raises:
+            ValueError: the first rows are no places (`first`).
+
         Example:
             >>> Learned(d_model=4, sizes=[14, 14]).resized(16, 20).table.shape
             torch.Size([16, 20, 4])
         """
+        if self.first:
+            raise ValueError(
+                f"first={self.first}: the first rows of this table are no places, so that it cannot stretch"
+            )
         resized = Learned(d_model=self.d_model, sizes=sizes, coordinates=self.coordinates, init_std=self.init_std)
         mode = {1: "linear", 2: "bicubic", 3: "trilinear"}[self.n_axes]
         with torch.no_grad():

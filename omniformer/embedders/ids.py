@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
@@ -16,6 +17,10 @@ class IdEmbedder(nn.Module):
         axes: coordinates of a token, for `position`.
         position: makes positions to add, called with `d_model` and `n_axes`; none by default, since the default core
             rotates queries and keys instead.
+        segments: kinds of segments told apart by a vector of their own, by the feature `segment` of the tokens, 0 where
+            they have none ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), 3: first and second sentence); 0 for
+            no such vectors.
+        norm: makes a norm after the sum, as BERT and BART have one; none by default.
         scale: factor of the vectors; the first transformer used `sqrt(d_model)`.
         dropout: share of features set to zero in training.
         init_std: deviation of the initial vectors; 0.02 as in GPT-2, which fits an output layer tied to this table.
@@ -24,7 +29,6 @@ class IdEmbedder(nn.Module):
         values int64 `[tokens]` → `[tokens, d_model]`.
 
     Example:
-        >>> import torch
         >>> from omniformer_tokenizers import Tokens, pack
         >>> packed = pack([Tokens(values=torch.tensor([1, 2]), positions=torch.zeros(2, 1), modality="text")])
         >>> IdEmbedder(d_model=8, vocab_size=10)(packed).shape
@@ -38,6 +42,8 @@ class IdEmbedder(nn.Module):
         vocab_size: int,
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
+        segments: int = 0,
+        norm: Callable[[int], nn.Module] | None = None,
         scale: float = 1.0,
         dropout: float = 0.0,
         init_std: float = 0.02,
@@ -45,6 +51,8 @@ class IdEmbedder(nn.Module):
         super().__init__()
         self.table = nn.Embedding(vocab_size, d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
+        self.segments = nn.Embedding(segments, d_model) if segments else None
+        self.norm = nn.Identity() if norm is None else norm(d_model)
         self.scale, self.init_std = scale, init_std
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
@@ -54,8 +62,13 @@ class IdEmbedder(nn.Module):
         x = self.table(packed.values) * self.scale
         if self.position is not None:
             x = x + self.position(packed.positions).to(x.dtype)
-        return self.dropout(x)
+        if self.segments is not None:
+            kinds = packed.features.get("segment")
+            x = x + self.segments(torch.zeros_like(packed.values) if kinds is None else kinds)
+        return self.dropout(self.norm(x))
 
     def reset_parameters(self) -> None:
-        """Draws the table anew."""
-        nn.init.normal_(self.table.weight, std=self.init_std)
+        """Draws the tables anew."""
+        for table in (self.table, self.segments):
+            if table is not None:
+                nn.init.normal_(table.weight, std=self.init_std)

@@ -9,10 +9,11 @@ from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.noise import Cosine, Linear
-from omniformer.heads.pooling import AttentionPool, FirstToken, MeanPool, SumPool
+from omniformer.heads.pooling import AttentionPool, DenseFirstToken, FirstToken, LastToken, MeanPool, SumPool
 from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.heads.regression import RegressionHead
 from omniformer.heads.span import SpanHead
+from omniformer.heads.transform import Transform
 
 __all__ = [
     "AttentionPool",
@@ -22,8 +23,10 @@ __all__ = [
     "ContrastiveHead",
     "Cosine",
     "DenoisingHead",
+    "DenseFirstToken",
     "FirstToken",
     "Head",
+    "LastToken",
     "Linear",
     "LinkHead",
     "MeanPool",
@@ -34,4 +37,5 @@ __all__ = [
     "SpanHead",
     "SumPool",
     "TokenClassificationHead",
+    "Transform",
 ]

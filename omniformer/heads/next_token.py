@@ -1,5 +1,7 @@
 """Which token comes next."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +21,9 @@ class NextTokenHead(Head):
         vocab_size: number of ids.
         tied: whether the output table is the embedder's input table; the model ties them by name of modality.
         modality: whose ids are predicted.
+        transform: makes what stands before the scores, called with `d_model`: `Transform` in BERT; nothing by default.
+        bias: whether each id has an offset, as in BERT and BART.
+        scale: factor of the core's output; `d_model^-0.5` in the first T5, whose tables are tied.
 
     Shapes:
         x `[tokens, d_model]` → `[tokens, vocab_size]`.
@@ -26,10 +31,22 @@ class NextTokenHead(Head):
 
     per_token = True
 
-    def __init__(self, *, d_model: int, vocab_size: int, tied: bool = True, modality: str = "text") -> None:
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        vocab_size: int,
+        tied: bool = True,
+        modality: str = "text",
+        transform: Callable[..., nn.Module] | None = None,
+        bias: bool = False,
+        scale: float = 1.0,
+    ) -> None:
         super().__init__()
         self.tied, self.modality = tied, modality
-        self.ids = nn.Linear(d_model, vocab_size, bias=False)
+        self.transform = nn.Identity() if transform is None else transform(d_model=d_model)
+        self.ids = nn.Linear(d_model, vocab_size, bias=bias)
+        self.scale = scale
         self.reset_parameters()
 
     def tie(self, embedding: nn.Embedding) -> None:
@@ -48,7 +65,16 @@ class NextTokenHead(Head):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Logits of the next id after each token."""
-        return self.ids(x)
+        return self.scores(x)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Logits of tokens, whoever they belong to.
+
+        Shapes:
+            x `[tokens, d_model]` → `[tokens, vocab_size]`.
+        """
+        x = self.transform(x)
+        return self.ids(x if self.scale == 1 else x * self.scale)
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Probabilities of the next id."""
@@ -68,7 +94,7 @@ class NextTokenHead(Head):
         )
 
     def _losses(self, x: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-        return F.cross_entropy(self.ids(x).float(), targets, reduction="none", label_smoothing=label_smoothing)
+        return F.cross_entropy(self.scores(x).float(), targets, reduction="none", label_smoothing=label_smoothing)
 
     def reset_parameters(self) -> None:
         """Draws the table anew; a tied one is then replaced by the embedder's."""

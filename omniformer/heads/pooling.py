@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 
 
@@ -64,6 +65,55 @@ class FirstToken(nn.Module):
         present = layout.lengths.to(x.device) > 0
         out = x.new_zeros(layout.n_samples, x.shape[-1])
         return out.index_copy(0, present.nonzero().flatten(), x[layout.offsets[:-1][present]])
+
+
+class LastToken(nn.Module):
+    """A sample's last token, which alone has seen all others under a causal rule
+    ([Radford et al. 2021](https://arxiv.org/abs/2103.00020), 2.4); zero for a sample without tokens.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+
+    Example:
+        >>> LastToken(d_model=1)(torch.tensor([[1.0], [3.0], [5.0]]), Layout.from_lengths(2, 0, 1)).tolist()
+        [[3.0], [0.0], [5.0]]
+    """
+
+    def __init__(self, *, d_model: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Picks the last token of each sample."""
+        present = layout.lengths.to(x.device) > 0
+        out = x.new_zeros(layout.n_samples, x.shape[-1])
+        return out.index_copy(0, present.nonzero().flatten(), x[layout.offsets[1:][present] - 1])
+
+
+class DenseFirstToken(FirstToken):
+    """A sample's first token through a linear map and a tanh, which BERT calls its pooler and RoBERTa the first half of
+    its classifier ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), their published code).
+
+    Args:
+        d_model: width of the core.
+        dropout: share of features of the token set to zero in training.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+    """
+
+    def __init__(self, *, d_model: int, dropout: float = 0.0) -> None:
+        super().__init__(d_model=d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.map = nn.Linear(d_model, d_model)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Picks the first token of each sample and maps it."""
+        return self.map(self.dropout(super().forward(x, layout))).tanh()
+
+    def reset_parameters(self) -> None:
+        """Draws the map anew."""
+        linear_(self.map, 0.02)
 
 
 class AttentionPool(nn.Module):

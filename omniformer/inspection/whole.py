@@ -8,6 +8,7 @@ from torch import nn
 
 from omniformer.config import BuildError, build
 from omniformer.core.encoder_decoder import EncoderDecoder
+from omniformer.core.ties import tie
 
 
 def build_on_meta(config: Mapping[str, Any]) -> nn.ModuleDict:
@@ -39,17 +40,8 @@ def build_on_meta(config: Mapping[str, Any]) -> nn.ModuleDict:
         }
     whole = nn.ModuleDict({"core": core, **parts}).to("meta")
     for taken, given in (config.get("ties") or {}).items():
-        _tie(whole, taken, given)
+        try:
+            tie(whole, taken, given)
+        except ValueError as error:
+            raise BuildError(str(error)) from None
     return whole
-
-
-def _tie(whole: nn.Module, taken: str, given: str) -> None:
-    """Puts one weight in the place of another."""
-    try:
-        old, new = whole.get_parameter(taken), whole.get_parameter(given)
-    except AttributeError as error:
-        raise BuildError(f"ties.{taken}: {error}") from None
-    if old.shape != new.shape:
-        raise BuildError(f"ties.{taken} has shape {list(old.shape)}, {given} has {list(new.shape)}; they must agree")
-    owner, _, name = taken.rpartition(".")
-    setattr(whole.get_submodule(owner), name, new)

@@ -177,6 +177,7 @@ def recipe_of(
     embedders: Mapping[str, Node],
     heads: Mapping[str, Node] | None = None,
     rules: Mapping[str, Node] | None = None,
+    ties: Mapping[str, str] | None = None,
 ) -> Node:
     """A recipe as `omniformer.recipe.build_model` reads it, of parts that know their own sizes."""
     return {
@@ -185,6 +186,7 @@ def recipe_of(
         "embedders": {name: {"node": node, "facts": {}} for name, node in embedders.items()},
         "heads": {name: {"node": node, "facts": {}} for name, node in (heads or {}).items()},
         "rules": dict(rules or {}),
+        "ties": dict(ties or {}),
     }
 
 

@@ -174,3 +174,16 @@ def test_sinusoids_of_a_bfloat16_model_are_as_exact_as_in_float32():
     places = torch.arange(1000.0)[:, None]
     before = position(places)
     assert torch.equal(position.to(torch.bfloat16)(places), before)
+
+
+def test_a_table_may_begin_behind_rows_that_are_no_places():
+    position = Learned(d_model=4, sizes=[6], first=2)
+    torch.testing.assert_close(position(torch.tensor([[0.0], [3.0]])), position.table[[2, 5]])
+    with pytest.raises(ValueError, match="outside the learned grid"):
+        position(torch.tensor([[4.0]]))
+    with pytest.raises(ValueError, match="outside the learned grid"):
+        position(torch.tensor([[-1.0]]))
+    with pytest.raises(ValueError, match="cannot stretch"):
+        position.resized(12)
+    with pytest.raises(ValueError, match="first=6 must be a place"):
+        Learned(d_model=4, sizes=[6], first=6)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from omniformer_tokenizers import GraphTokenizer, PatchTokenizer, Tokens, pack
@@ -30,6 +32,16 @@ def test_ids_are_rows_of_the_table_scaled_and_moved_by_their_position():
     out = embedder(pack([ids(3, 1), ids(), ids(5)]))
     expected = [2 * embedder.table.weight[3], 2 * embedder.table.weight[1] + 1, 2 * embedder.table.weight[5]]
     torch.testing.assert_close(out, torch.stack(expected))
+
+
+def test_segments_are_added_before_the_norm_and_are_the_first_where_none_are_given():
+    embedder = IdEmbedder(d_model=4, vocab_size=6, segments=2, norm=torch.nn.LayerNorm)
+    table, segments = embedder.table.weight, embedder.segments.weight
+    told = replace(ids(3, 1), features={"segment": torch.tensor([0, 1])})
+    expected = F.layer_norm(torch.stack([table[3] + segments[0], table[1] + segments[1]]), (4,))
+    torch.testing.assert_close(embedder(pack([told])), expected)
+    expected = F.layer_norm(torch.stack([table[3] + segments[0], table[1] + segments[0]]), (4,))
+    torch.testing.assert_close(embedder(pack([ids(3, 1)])), expected)
 
 
 def test_patches_equal_a_strided_convolution():

@@ -6,7 +6,9 @@ from omniformer.core.layout import Layout
 from omniformer.heads import (
     AttentionPool,
     ClassificationHead,
+    DenseFirstToken,
     FirstToken,
+    LastToken,
     MeanPool,
     MultiLabelHead,
     NextTokenHead,
@@ -45,7 +47,20 @@ def test_attention_pool_weighs_by_softmax_within_a_sample(x):
     torch.testing.assert_close(pool(x, LAYOUT), torch.stack([rows[0], torch.zeros(4), rows[1]]))
 
 
-@pytest.mark.parametrize("pool", [MeanPool, SumPool, FirstToken, AttentionPool])
+def test_the_last_token_of_each_sample():
+    x = torch.arange(8.0).view(4, 2)
+    out = LastToken(d_model=2)(x, Layout.from_lengths(3, 0, 1))
+    assert out.tolist() == [x[2].tolist(), [0.0, 0.0], x[3].tolist()]
+
+
+def test_the_first_token_mapped_and_squashed():
+    pool = DenseFirstToken(d_model=4)
+    x = torch.randn(LAYOUT.n_tokens, 4, generator=torch.Generator().manual_seed(0))
+    first = FirstToken(d_model=4)(x, LAYOUT)
+    torch.testing.assert_close(pool(x, LAYOUT), torch.tanh(first @ pool.map.weight.T + pool.map.bias))
+
+
+@pytest.mark.parametrize("pool", [MeanPool, SumPool, FirstToken, LastToken, DenseFirstToken, AttentionPool])
 def test_pools_never_mix_samples(pool, x):
     layer = pool(d_model=4)
     (gradient,) = torch.autograd.grad(layer(x, LAYOUT)[0].sum(), x)

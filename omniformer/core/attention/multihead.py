@@ -65,6 +65,7 @@ class MultiHead(nn.Module):
         n_kv_heads: int | None = None,
         head_dim: int | None = None,
         bias: bool = True,
+        out_bias: bool | None = None,
         qk_norm: Callable[[int], nn.Module] | None = None,
         score: Score | None = None,
         pair_bias: Callable[..., nn.Module] | None = None,
@@ -76,7 +77,7 @@ class MultiHead(nn.Module):
         self.n_heads, self.n_kv_heads = n_heads, n_heads if n_kv_heads is None else n_kv_heads
         if self.n_kv_heads < 1 or n_heads % self.n_kv_heads:
             raise ValueError(f"n_kv_heads={self.n_kv_heads} does not divide n_heads={n_heads}")
-        self.out = nn.Linear(n_heads * self.head_dim, d_model, bias=bias)
+        self.out = nn.Linear(n_heads * self.head_dim, d_model, bias=bias if out_bias is None else out_bias)
         self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
         self.k_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
         self.pair_bias = None if pair_bias is None else pair_bias(n_heads=n_heads)
@@ -132,6 +133,7 @@ class SelfAttention(MultiHead):
         n_kv_heads: number of key and value heads; as many as query heads by default.
         head_dim: features of a head; `d_model / n_heads` by default.
         bias: whether the projections have offsets.
+        out_bias: whether the map back has one; as `bias` by default. Qwen2 has them in front only.
         qk_norm: makes a norm for the queries and one for the keys of each head
             ([Henry et al. 2020](https://arxiv.org/abs/2010.04245)); none by default.
         score: a function of each scaled score, for example a soft cap.
@@ -162,6 +164,7 @@ class SelfAttention(MultiHead):
         n_kv_heads: int | None = None,
         head_dim: int | None = None,
         bias: bool = True,
+        out_bias: bool | None = None,
         qk_norm: Callable[[int], nn.Module] | None = None,
         score: Score | None = None,
         pair_bias: Callable[..., nn.Module] | None = None,
@@ -174,6 +177,7 @@ class SelfAttention(MultiHead):
             n_kv_heads=n_kv_heads,
             head_dim=head_dim,
             bias=bias,
+            out_bias=out_bias,
             qk_norm=qk_norm,
             score=score,
             pair_bias=pair_bias,

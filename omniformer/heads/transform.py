@@ -1,0 +1,41 @@
+"""What stands between a core and the scores of ids in models that find hidden tokens."""
+
+from torch import Tensor, nn
+
+from omniformer.core.feedforward import ACTIVATIONS, Activation
+from omniformer.core.init import linear_
+
+
+class Transform(nn.Module):
+    """A linear map, an activation and a norm before the scores of ids, as BERT has them
+    ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), their published code).
+
+    Args:
+        d_model: width of the core.
+        activation: "gelu" as in BERT.
+        eps: added to the norm's variance; 1e-12 as in BERT.
+
+    Shapes:
+        `[tokens, d_model]` → the same.
+
+    Example:
+        >>> import torch
+        >>> Transform(d_model=8)(torch.zeros(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(self, *, d_model: int, activation: Activation = "gelu", eps: float = 1e-12) -> None:
+        super().__init__()
+        self.map = nn.Linear(d_model, d_model)
+        self.activation = ACTIVATIONS[activation]
+        self.norm = nn.LayerNorm(d_model, eps=eps)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps each token by itself."""
+        return self.norm(self.activation(self.map(x)))
+
+    def reset_parameters(self) -> None:
+        """Draws the map anew; the norm begins as in PyTorch."""
+        linear_(self.map, 0.02)
+        self.norm.reset_parameters()
