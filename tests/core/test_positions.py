@@ -6,9 +6,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from omniformer.core.positions import Fourier, Learned, NoPositions, Projected, Sinusoidal, SinusoidalSum
+from omniformer.core.positions import (
+    Fourier,
+    Learned,
+    NoPositions,
+    Projected,
+    Sinusoidal,
+    SinusoidalHalves,
+    SinusoidalSum,
+    StoredSinusoidal,
+)
 
-KINDS = [Sinusoidal, SinusoidalSum, Fourier, NoPositions, Projected]
+KINDS = [Sinusoidal, SinusoidalHalves, SinusoidalSum, Fourier, NoPositions, Projected]
 
 
 def test_sinusoidal_follows_the_papers_formula():
@@ -42,6 +51,60 @@ def test_each_axis_of_sinusoidal_positions_has_features_of_its_own(n_axes, width
         assert not changed[(axis + 1) * share :].any()
     one = Sinusoidal(d_model=share)
     torch.testing.assert_close(base[:, :share], one(start[:, :1]))
+
+
+def test_halves_are_the_papers_waves_in_another_order():
+    places = torch.arange(20.0)[:, None]
+    halves, turns = SinusoidalHalves(d_model=8)(places), Sinusoidal(d_model=8)(places)
+    torch.testing.assert_close(halves, torch.cat([turns[:, 0::2], turns[:, 1::2]], dim=1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [8, 7])
+def test_halves_equal_marians_positions(width):
+    marian = pytest.importorskip("transformers.models.marian.modeling_marian")
+    theirs = marian.MarianSinusoidalPositionalEmbedding(600, width)
+    theirs.weight.data = theirs.create_weight()
+    ours = SinusoidalHalves(d_model=width)(torch.arange(600.0)[:, None])
+    torch.testing.assert_close(ours, theirs.weight.data, rtol=0, atol=1e-7)
+
+
+def test_halves_that_reach_the_base_equal_whispers_positions():
+    whisper = pytest.importorskip("transformers.models.whisper.modeling_whisper")
+    ours = SinusoidalHalves(d_model=8, to_base=True)(torch.arange(50.0)[:, None])
+    torch.testing.assert_close(ours, whisper.sinusoids(50, 8), rtol=0, atol=1e-5)
+
+
+def test_several_axes_have_halves_side_by_side():
+    places, one = torch.rand(5, 2), SinusoidalHalves(d_model=4)
+    expected = torch.cat([one(places[:, :1]), one(places[:, 1:]), torch.zeros(5, 1)], dim=1)
+    torch.testing.assert_close(SinusoidalHalves(d_model=9, n_axes=2)(places), expected)
+
+
+def test_a_stored_table_is_read_where_it_reaches_and_the_formula_goes_on():
+    position = StoredSinusoidal(d_model=6, size=4, to_base=True)
+    formula = SinusoidalHalves(d_model=6, to_base=True)
+    places = torch.tensor([[0.0], [3.0], [4.0], [90.0], [1.5]])
+    torch.testing.assert_close(position(places), formula(places))
+    with torch.no_grad():
+        position.table.add_(1)
+    torch.testing.assert_close(position(places), formula(places) + torch.tensor([[1.0], [1], [0], [0], [0]]))
+    torch.testing.assert_close(position(places[:2]), formula(places[:2]) + 1)
+    position.reset_parameters()
+    torch.testing.assert_close(position(places), formula(places))
+
+
+def test_a_stored_table_is_saved_and_counted_but_not_trained():
+    position = StoredSinusoidal(d_model=6, size=4)
+    assert position.state_dict()["table"].shape == (4, 6)
+    assert [parameter.requires_grad for parameter in position.parameters()] == [False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"size": 0}, "size=0"), ({"size": 3, "n_axes": 2}, "size=3 and n_axes=2")]
+)
+def test_impossible_stored_tables_are_told(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        StoredSinusoidal(d_model=8, **arguments)
 
 
 def test_summed_sinusoids_use_the_full_width_and_tell_axes_apart():
@@ -134,7 +197,7 @@ def test_no_tokens_give_no_vectors(kind):
     assert kind(d_model=8)(torch.zeros(0, 1)).shape == (0, 8)
 
 
-@pytest.mark.parametrize("kind", KINDS[:3])
+@pytest.mark.parametrize("kind", KINDS[:4])
 def test_another_number_of_axes_is_told_with_both_numbers(kind):
     with pytest.raises(ValueError, match=r"positions have 0 axes, .* has n_axes=2"):
         kind(d_model=8, n_axes=2)(torch.zeros(3, 0))
@@ -167,6 +230,8 @@ def test_a_position_outside_the_table_is_told(place):
 def test_too_narrow_sinusoids_are_told():
     with pytest.raises(ValueError, match=r"d_model=4 .* n_axes=3"):
         Sinusoidal(d_model=4, n_axes=3)
+    with pytest.raises(ValueError, match=r"d_model=3 must have at least 4 features"):
+        SinusoidalHalves(d_model=3, to_base=True)
 
 
 def test_sinusoids_of_a_bfloat16_model_are_as_exact_as_in_float32():
