@@ -87,9 +87,13 @@ class YaRN(Scaling):
         original_seq_len: context length of the training.
         beta_fast: frequencies that turn more often than this over the original context stay; 32 as in the paper.
         beta_slow: frequencies that turn less often than this are divided; 1 as in the paper.
+        amplitude: factor of the rotated queries and keys; `0.1 log(factor) + 1` by default, as in the paper (equation
+            22).
+        whole: whether the two bounds of the mix are rounded outwards to whole frequencies, as in the paper's code;
+            models trained with bounds in between, such as gpt-oss, need False.
 
     Raises:
-        ValueError: `factor` or `original_seq_len` is below 1.
+        ValueError: `factor` or `original_seq_len` is below 1, or `amplitude` is not above 0.
 
     Example:
         >>> YaRN(factor=4.0, original_seq_len=2048)(torch.tensor([1.0, 1e-4]), base=1e8)[0].item()
@@ -97,13 +101,23 @@ class YaRN(Scaling):
     """
 
     def __init__(
-        self, *, factor: float, original_seq_len: int, beta_fast: float = 32.0, beta_slow: float = 1.0
+        self,
+        *,
+        factor: float,
+        original_seq_len: int,
+        beta_fast: float = 32.0,
+        beta_slow: float = 1.0,
+        amplitude: float | None = None,
+        whole: bool = True,
     ) -> None:
         self.factor = _checked(factor)
         if original_seq_len < 1:
             raise ValueError(f"original_seq_len={original_seq_len} must be at least 1")
         self.original_seq_len, self.beta_fast, self.beta_slow = original_seq_len, beta_fast, beta_slow
-        self.amplitude = 0.1 * math.log(factor) + 1.0
+        self.amplitude = 0.1 * math.log(factor) + 1.0 if amplitude is None else amplitude
+        if self.amplitude <= 0:
+            raise ValueError(f"amplitude={amplitude} must be above 0")
+        self.whole = whole
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
         """The new frequencies, float64 `[frequencies]`."""
@@ -113,8 +127,11 @@ class YaRN(Scaling):
             """Which frequency turns so often over the original context, as a fractional index."""
             return n * math.log(self.original_seq_len / (2 * math.pi * turns)) / math.log(base)
 
-        # Whole indices, and a ramp that is never a step, as in the paper's code.
-        low, high = max(math.floor(place(self.beta_fast)), 0), min(math.ceil(place(self.beta_slow)), 2 * n - 1)
+        low, high = place(self.beta_fast), place(self.beta_slow)
+        if self.whole:
+            low, high = math.floor(low), math.ceil(high)
+        # Bounds, and a ramp that is never a step, as in the paper's code.
+        low, high = max(low, 0), min(high, 2 * n - 1)
         ramp = (torch.arange(n, dtype=frequency.dtype) - low) / ((high - low) or 0.001)
         divided = ramp.clamp(0, 1)
         return frequency / self.factor * divided + frequency * (1 - divided)

@@ -5,6 +5,7 @@ from omniformer.heads.classification import ClassificationHead, MultiLabelHead, 
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.heads.ctc import CTCHead
 from omniformer.heads.denoising import DenoisingHead
+from omniformer.heads.feature import FeatureHead
 from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
@@ -24,6 +25,7 @@ __all__ = [
     "Cosine",
     "DenoisingHead",
     "DenseFirstToken",
+    "FeatureHead",
     "FirstToken",
     "Head",
     "LastToken",

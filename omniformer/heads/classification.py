@@ -18,6 +18,7 @@ class ClassificationHead(Head):
         n_classes: number of classes.
         pool: makes the pooling, called with `d_model`; the mean by default, which needs no class token.
         dropout: share of pooled features set to zero in training.
+        bias: whether each class has an offset; the classifiers of LLaMA and its relatives have none.
 
     Shapes:
         x `[tokens, d_model]` → `[samples, n_classes]`.
@@ -29,12 +30,18 @@ class ClassificationHead(Head):
     """
 
     def __init__(
-        self, *, d_model: int, n_classes: int, pool: Callable[..., nn.Module] = MeanPool, dropout: float = 0.0
+        self,
+        *,
+        d_model: int,
+        n_classes: int,
+        pool: Callable[..., nn.Module] = MeanPool,
+        dropout: float = 0.0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.pool = pool(d_model=d_model)
         self.dropout = nn.Dropout(dropout)
-        self.classes = nn.Linear(d_model, n_classes)
+        self.classes = nn.Linear(d_model, n_classes, bias=bias)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:

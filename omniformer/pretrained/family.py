@@ -17,6 +17,11 @@ from omniformer.recipe import Node
 # By `model_type` in config.json: the module of this package that reads it, and its class.
 FAMILIES: dict[str, tuple[str, str]] = {
     "gpt2": ("gpt2", "GPT2"),
+    "llama": ("llama", "Llama"),
+    "mistral": ("mistral", "Mistral"),
+    "mixtral": ("mixtral", "Mixtral"),
+    "qwen2": ("qwen2", "Qwen2"),
+    "qwen3": ("qwen3", "Qwen3"),
 }
 
 

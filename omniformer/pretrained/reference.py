@@ -7,6 +7,8 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
 from omniformer.batch import Batch
+from omniformer.core.layout import Layout
+from omniformer.heads.feature import FeatureHead
 from omniformer.model import OmniFormer
 
 
@@ -24,30 +26,38 @@ class Outputs:
 
 
 class CausalReference(nn.Module):
-    """A language model: `input_ids` and `attention_mask` in, `logits` out.
+    """A language model, or a classifier of texts on top of one: `input_ids` and `attention_mask` in, `logits` out.
 
-    Positions count the tokens that take part, so that padding may stand on either side.
+    Positions count the tokens that take part, so that padding may stand on either side. The reference counts columns,
+    padding included: on its side, padding on the left needs `position_ids=(attention_mask.cumsum(1) - 1).clamp(0)`.
+    A classifier reads the last token that takes part; the reference's reads the last id that is not `pad_token_id`.
 
     Args:
         model: the loaded model.
-        head: the name of its head; without one the core's output is returned.
+        head: the name of its head; without one, or with a `FeatureHead`, only the core's output is returned.
     """
 
     def __init__(self, model: OmniFormer, head: str | None) -> None:
         super().__init__()
         self.model, self.head = model, head
 
-    def forward(self, *, input_ids: Tensor, attention_mask: Tensor | None = None) -> Outputs:
+    def forward(
+        self, *, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Outputs:
         """The reference's outputs.
 
         Shapes:
-            input_ids and attention_mask int64 `[samples, seq]`.
+            input_ids, attention_mask and position_ids int64 `[samples, seq]`.
         """
         taken = takes_part(input_ids, attention_mask)
-        x, layout = self.model.encode(batch_of(ids(input_ids, taken)), self.head)
-        hidden = padded(x, taken)
-        logits = None if self.head is None else padded(self.model.heads[self.head](x, layout), taken)
-        return Outputs(logits=logits, last_hidden_state=hidden)
+        x, layout = self.model.encode(batch_of(ids(input_ids, taken, positions=position_ids)), self.head)
+        return Outputs(logits=self._logits(x, layout, taken), last_hidden_state=padded(x, taken))
+
+    def _logits(self, x: Tensor, layout: Layout, taken: Tensor) -> Tensor | None:
+        head = None if self.head is None else self.model.heads[self.head]
+        if head is None or isinstance(head, FeatureHead):
+            return None
+        return padded(head(x, layout), taken) if head.per_token else head(x, layout)
 
 
 def takes_part(values: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -61,13 +71,13 @@ def takes_part(values: Tensor, attention_mask: Tensor | None) -> Tensor:
     return attention_mask.bool()
 
 
-def ids(input_ids: Tensor, taken: Tensor, modality: str = "text") -> Packed:
-    """Padded ids as packed tokens.
+def ids(input_ids: Tensor, taken: Tensor, modality: str = "text", positions: Tensor | None = None) -> Packed:
+    """Padded ids as packed tokens; without positions, each sample's tokens are counted from 0.
 
     Shapes:
-        input_ids int64 `[samples, seq]`, taken bool `[samples, seq]`.
+        input_ids and positions int64 `[samples, seq]`, taken bool `[samples, seq]`.
     """
-    positions = (taken.cumsum(1) - 1)[taken]
+    positions = (taken.cumsum(1) - 1 if positions is None else positions.expand_as(taken))[taken]
     return Packed(
         values=input_ids[taken],
         positions=positions[:, None].float(),

@@ -1,0 +1,41 @@
+"""Qwen3 beside the reference library."""
+
+import pytest
+from twins import ragged_ids, transformers, twin
+
+SIZES = {
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 10,
+    "vocab_size": 29,
+    "max_position_embeddings": 64,
+}
+
+
+def model(kind=transformers.Qwen3ForCausalLM, **others):
+    return kind(transformers.Qwen3Config(**(SIZES | others)))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        {"num_hidden_layers": 1, "attention_bias": True, "tie_word_embeddings": True},
+        {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 0, "rms_norm_eps": 1e-3},
+    ],
+    ids=["plain", "offsets and ties", "windows"],
+)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_logits_gradients_and_the_way_back(others, side, tmp_path):
+    ids, mask = ragged_ids(29, side=side)
+    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(0)}
+    twin(model(**others), tmp_path, lambda out: out.logits, inputs, mask)
+
+
+def test_the_part_below_the_head(tmp_path):
+    ids, mask = ragged_ids(29)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    twin(model(transformers.Qwen3Model), tmp_path, lambda out: out.last_hidden_state, inputs, mask)
