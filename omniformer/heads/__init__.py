@@ -10,6 +10,7 @@ from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.noise import Cosine, Linear
+from omniformer.heads.pooled import PooledHead
 from omniformer.heads.pooling import AttentionPool, DenseFirstToken, FirstToken, LastToken, MeanPool, SumPool
 from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.heads.regression import RegressionHead
@@ -34,6 +35,7 @@ __all__ = [
     "MeanPool",
     "MultiLabelHead",
     "NextTokenHead",
+    "PooledHead",
     "ReconstructionHead",
     "RegressionHead",
     "SpanHead",

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from omniformer.core.feedforward import ACTIVATIONS, Activation
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 
@@ -90,26 +91,32 @@ class LastToken(nn.Module):
 
 
 class DenseFirstToken(FirstToken):
-    """A sample's first token through a linear map and a tanh, which BERT calls its pooler and RoBERTa the first half of
-    its classifier ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), their published code).
+    """A sample's first token through a linear map and an activation, which BERT calls its pooler and RoBERTa the first
+    half of its classifier ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), their published code).
 
     Args:
         d_model: width of the core.
+        activation: "tanh" as in BERT; DistilBERT has "relu".
         dropout: share of features of the token set to zero in training.
 
     Shapes:
         x `[tokens, d_model]` → `[samples, d_model]`.
+
+    Example:
+        >>> DenseFirstToken(d_model=4)(torch.zeros(3, 4), Layout.from_lengths(1, 2)).shape
+        torch.Size([2, 4])
     """
 
-    def __init__(self, *, d_model: int, dropout: float = 0.0) -> None:
+    def __init__(self, *, d_model: int, activation: Activation = "tanh", dropout: float = 0.0) -> None:
         super().__init__(d_model=d_model)
         self.dropout = nn.Dropout(dropout)
         self.map = nn.Linear(d_model, d_model)
+        self.activation = ACTIVATIONS[activation]
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Picks the first token of each sample and maps it."""
-        return self.map(self.dropout(super().forward(x, layout))).tanh()
+        return self.activation(self.map(self.dropout(super().forward(x, layout))))
 
     def reset_parameters(self) -> None:
         """Draws the map anew."""

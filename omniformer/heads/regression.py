@@ -17,9 +17,10 @@ class RegressionHead(Head):
     Args:
         d_model: width of the core.
         n_outputs: number of targets.
-        target_mean: mean of each target over the training data, so that the head starts there.
-        target_std: deviation of each target over the training data.
+        target_mean: mean of each target over the training data, so that the head starts there; 0 by default.
+        target_std: deviation of each target over the training data; 1 by default.
         pool: makes the pooling, called with `d_model`; the mean by default.
+        dropout: share of pooled features set to zero in training.
 
     Shapes:
         x `[tokens, d_model]` → `[samples, n_outputs]`, in the units of the targets.
@@ -39,6 +40,7 @@ class RegressionHead(Head):
         target_mean: Sequence[float] | None = None,
         target_std: Sequence[float] | None = None,
         pool: Callable[..., nn.Module] = MeanPool,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         mean = torch.tensor(target_mean or [0.0] * n_outputs)
@@ -48,15 +50,17 @@ class RegressionHead(Head):
                 f"n_outputs={n_outputs} needs as many target_mean {mean.tolist()} and as many target_std above 0 "
                 f"{std.tolist()}"
             )
-        self.register_buffer("target_mean", mean)
-        self.register_buffer("target_std", std)
+        # A head without units of its own, as published models have them, has none to save.
+        self.register_buffer("target_mean", mean, persistent=target_mean is not None)
+        self.register_buffer("target_std", std, persistent=target_std is not None)
         self.pool = pool(d_model=d_model)
+        self.dropout = nn.Dropout(dropout)
         self.values = nn.Linear(d_model, n_outputs)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """The predicted values of each sample."""
-        return self.values(self.pool(x, layout)).float() * self.target_std + self.target_mean
+        return self.values(self.dropout(self.pool(x, layout))).float() * self.target_std + self.target_mean
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The values themselves."""

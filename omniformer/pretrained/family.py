@@ -16,12 +16,16 @@ from omniformer.recipe import Node
 
 # By `model_type` in config.json: the module of this package that reads it, and its class.
 FAMILIES: dict[str, tuple[str, str]] = {
+    "bert": ("bert", "BERT"),
+    "distilbert": ("distilbert", "DistilBERT"),
     "gpt2": ("gpt2", "GPT2"),
     "llama": ("llama", "Llama"),
     "mistral": ("mistral", "Mistral"),
     "mixtral": ("mixtral", "Mixtral"),
     "qwen2": ("qwen2", "Qwen2"),
     "qwen3": ("qwen3", "Qwen3"),
+    "roberta": ("roberta", "RoBERTa"),
+    "xlm-roberta": ("roberta", "XLMRoBERTa"),
 }
 
 
@@ -50,6 +54,10 @@ class Family(ABC):
 
     ignored: ClassVar[tuple[str, ...]] = ()
     """Shell patterns of tensors that hold no knowledge: masks, ready-made positions, second names of tied tables."""
+
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other ends of names of tensors, which some files have in place of the usual ones: "LayerNorm.gamma" for
+    "LayerNorm.weight"."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config: dict[str, Any] = {**self.defaults, **config}

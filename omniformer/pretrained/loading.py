@@ -106,7 +106,7 @@ def fill(model: OmniFormer, family: Family, checkpoint: Checkpoint) -> Report:
         ValueError: a tensor is missing, or has another shape than the configuration says.
     """
     lines, expected = _lines(family, model)
-    renamed = {name: _found(name, family.prefix, checkpoint.where) for name in lines}
+    renamed = {name: _found(name, family, checkpoint.where) for name in lines}
     if missing := [name for name, found in renamed.items() if found is None]:
         raise ValueError(f"{checkpoint.folder} lacks {_brief(missing)}, which its {CONFIG_FILE} asks for")
     wrong = [
@@ -229,10 +229,16 @@ def _is_ignored(name: str, family: Family) -> bool:
     return any(fnmatchcase(each, pattern) for each in (name, family.prefix + name) for pattern in family.ignored)
 
 
-def _found(name: str, prefix: str, there: Mapping[str, Any]) -> str | None:
-    """The name under which a tensor stands in a file, which may leave out the prefix of the whole model."""
-    short = name.removeprefix(prefix)
-    return next((each for each in (name, short, prefix + name) if each in there), None)
+def _found(name: str, family: Family, there: Mapping[str, Any]) -> str | None:
+    """The name under which a tensor stands in a file, which may leave out the prefix of the whole model, or end in
+    another way.
+    """
+    ends = [(end, other) for end, other in family.aliases.items() if name.endswith(end)]
+    spelled = [name, *(name.removesuffix(end) + other for end, other in ends)]
+    prefix = family.prefix
+    return next(
+        (each for one in spelled for each in (one, one.removeprefix(prefix), prefix + one) if each in there), None
+    )
 
 
 def _write(folder: Path, shards: Sequence[dict[str, Tensor]]) -> None:

@@ -1,6 +1,7 @@
 """A loaded model behind the reference library's keywords: padded tensors in, padded outputs out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from omniformer_tokenizers import Packed
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from omniformer.batch import Batch
 from omniformer.core.layout import Layout
 from omniformer.heads.feature import FeatureHead
+from omniformer.heads.head import Head
+from omniformer.heads.span import SpanHead
 from omniformer.model import OmniFormer
 
 
@@ -17,12 +20,18 @@ class Outputs:
     """What the reference returns, by its names; None for what a model does not have.
 
     Shapes:
-        logits `[samples, seq, vocab_size]`, or `[samples, n_classes]` where the head reads whole samples;
-        last_hidden_state `[samples, seq, d_model]`. Rows of padding are zero.
+        logits and prediction_logits `[samples, seq, vocab_size]`, or `[samples, n_classes]` where the head reads whole
+        samples, as of seq_relationship_logits; start_logits and end_logits `[samples, seq]`; last_hidden_state
+        `[samples, seq, d_model]`; pooler_output `[samples, d_model]`. Rows of padding are zero.
     """
 
     logits: Tensor | None = None
     last_hidden_state: Tensor | None = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    pooler_output: Tensor | None = None
+    prediction_logits: Tensor | None = None
+    seq_relationship_logits: Tensor | None = None
 
 
 class CausalReference(nn.Module):
@@ -58,6 +67,61 @@ class CausalReference(nn.Module):
         if head is None or isinstance(head, FeatureHead):
             return None
         return padded(head(x, layout), taken) if head.per_token else head(x, layout)
+
+
+class EncoderReference(nn.Module):
+    """An encoder of text: `input_ids`, `attention_mask` and `token_type_ids` in, the outputs of its heads out.
+
+    Args:
+        model: the loaded model.
+        outputs: by head, what the reference calls its output; the two scores of a `SpanHead` are `start_logits` and
+            `end_logits` whatever is said here.
+        padding: the id that positions do not count, as in RoBERTa; by default they count all places, as in BERT, those
+            of padding included.
+
+    Raises:
+        ValueError: when called, the mask takes a token for one that has the id of padding.
+    """
+
+    def __init__(self, model: OmniFormer, outputs: Mapping[str, str], *, padding: int | None = None) -> None:
+        super().__init__()
+        self.model, self.outputs, self.padding = model, dict(outputs), padding
+
+    def forward(
+        self, *, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Outputs:
+        """The reference's outputs.
+
+        Shapes:
+            input_ids, attention_mask and token_type_ids int64 `[samples, seq]`.
+        """
+        taken = takes_part(input_ids, attention_mask)
+        if self.padding is not None and bool((input_ids[taken] == self.padding).any()):
+            raise ValueError(
+                f"input_ids hold {self.padding}, which is padding, where a token takes part; give an attention_mask "
+                "that is 0 there"
+            )
+        packed = replace(ids(input_ids, taken), positions=self._positions(taken))
+        if token_type_ids is not None:
+            packed = replace(packed, features={"segment": token_type_ids[taken]})
+        x, layout = self.model.encode(batch_of(packed))
+        found = {"last_hidden_state": padded(x, taken)}
+        for name, output in self.outputs.items():
+            head = self.model.heads[name]
+            assert isinstance(head, Head)
+            rows = head(x, layout)
+            if head.per_token:
+                rows = padded(rows, taken)
+            if isinstance(head, SpanHead):
+                found["start_logits"], found["end_logits"] = rows.unbind(-1)
+            else:
+                found[output] = rows
+        return Outputs(**found)
+
+    def _positions(self, taken: Tensor) -> Tensor:
+        """The coordinates of the tokens that take part."""
+        count = torch.ones_like(taken) if self.padding is None else taken
+        return (count.cumsum(1) - 1)[taken][:, None].float()
 
 
 def takes_part(values: Tensor, attention_mask: Tensor | None) -> Tensor:
