@@ -7,6 +7,7 @@ from omniformer.core.layout import Layout, View
 from omniformer.core.memory import Memory
 from omniformer.core.registers import Registers
 from omniformer.core.rules import Causal, Full, Neighbours, Prefix, Rule, Self, Sinks, Window
+from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Sinks",
     "SlidingCache",
     "StaticCache",
+    "Towers",
     "Transformer",
     "View",
     "Window",

@@ -5,17 +5,26 @@ from omniformer.heads.classification import ClassificationHead, MultiLabelHead, 
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.heads.ctc import CTCHead
 from omniformer.heads.denoising import DenoisingHead
+from omniformer.heads.distilled import DistilledHead
 from omniformer.heads.feature import FeatureHead
 from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.noise import Cosine, Linear
-from omniformer.heads.pooled import PooledHead
-from omniformer.heads.pooling import AttentionPool, DenseFirstToken, FirstToken, LastToken, MeanPool, SumPool
+from omniformer.heads.pooling import (
+    AttentionPool,
+    DenseFirstToken,
+    FirstToken,
+    FirstTokens,
+    LastToken,
+    MeanPool,
+    SumPool,
+)
 from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.heads.regression import RegressionHead
 from omniformer.heads.span import SpanHead
 from omniformer.heads.transform import Transform
+from omniformer.heads.vector import VectorHead
 
 __all__ = [
     "AttentionPool",
@@ -26,8 +35,10 @@ __all__ = [
     "Cosine",
     "DenoisingHead",
     "DenseFirstToken",
+    "DistilledHead",
     "FeatureHead",
     "FirstToken",
+    "FirstTokens",
     "Head",
     "LastToken",
     "Linear",
@@ -35,11 +46,11 @@ __all__ = [
     "MeanPool",
     "MultiLabelHead",
     "NextTokenHead",
-    "PooledHead",
     "ReconstructionHead",
     "RegressionHead",
     "SpanHead",
     "SumPool",
     "TokenClassificationHead",
     "Transform",
+    "VectorHead",
 ]

@@ -1,7 +1,8 @@
 """Where samples of several modalities lie in one space, so that those that belong together are neighbours."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
 from omniformer.heads.pooling import MeanPool
 
+T = TypeVar("T")
 MAX_SCALE = 100.0
 
 
@@ -24,10 +26,11 @@ class ContrastiveHead(Head):
     pass of the core over one modality at a time, `embed(x, layout, modality)`.
 
     Args:
-        d_model: width of the core.
+        d_model: width of the core; by modality where it is `Towers` of several widths.
         modalities: two or more, each with a map and a pooling of its own.
         d_embedding: width of the common space.
-        pool: makes a pooling, called with `d_model`; the mean by default.
+        pool: makes a pooling, called with `d_model`; the mean by default. By modality where they differ, as in CLIP,
+            which reads the class token of a picture and the last token of a text.
         temperature: where the learned scale starts, `1 / temperature`; 0.07 is that paper's.
         bias: where the learned offset of the sigmoid loss starts, -10 in
             [Zhai et al. 2023](https://arxiv.org/abs/2303.15343); None for no offset, which a softmax cannot feel.
@@ -36,7 +39,8 @@ class ContrastiveHead(Head):
         x `[tokens, d_model]` → `[samples, modalities, d_embedding]`; `embed` → `[samples, d_embedding]`.
 
     Raises:
-        ValueError: there are fewer than two modalities, or one twice; the temperature is not at least 0.01.
+        ValueError: there are fewer than two modalities, or one twice, or one without a width or a pooling; the
+            temperature is not at least 0.01.
 
     Example:
         >>> head = ContrastiveHead(d_model=8, modalities=["vision", "text"], d_embedding=4)
@@ -47,10 +51,10 @@ class ContrastiveHead(Head):
     def __init__(
         self,
         *,
-        d_model: int,
+        d_model: int | dict[str, int],
         modalities: list[str],
         d_embedding: int = 128,
-        pool: Callable[..., nn.Module] = MeanPool,
+        pool: Callable[..., nn.Module] | dict[str, Callable[..., nn.Module]] = MeanPool,
         temperature: float = 0.07,
         bias: float | None = None,
     ) -> None:
@@ -61,8 +65,12 @@ class ContrastiveHead(Head):
             raise ValueError(f"temperature={temperature} must be at least {1 / MAX_SCALE}")
         self.modalities, self.d_embedding = list(modalities), d_embedding
         self.temperature, self.initial_bias = temperature, bias
-        self.pools = nn.ModuleDict({modality: pool(d_model=d_model) for modality in modalities})
-        self.maps = nn.ModuleDict({modality: nn.Linear(d_model, d_embedding, bias=False) for modality in modalities})
+        self.widths = _by_modality(d_model, self.modalities, "d_model")
+        pools = _by_modality(pool, self.modalities, "pool")
+        self.pools = nn.ModuleDict({name: pools[name](d_model=width) for name, width in self.widths.items()})
+        self.maps = nn.ModuleDict(
+            {name: nn.Linear(width, d_embedding, bias=False) for name, width in self.widths.items()}
+        )
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.bias = None if bias is None else nn.Parameter(torch.zeros(()))
         self.reset_parameters()
@@ -78,6 +86,8 @@ class ContrastiveHead(Head):
         """
         if modality not in self.maps:
             raise ValueError(f"no map for modality {modality!r}; this head has {', '.join(self.modalities)}")
+        if not len(x):  # no tower has made these tokens, so that they may be of another width
+            x = x.new_zeros(0, self.widths[modality])
         return F.normalize(self.maps[modality](self.pools[modality](x, layout)).float(), dim=-1)
 
     def scale(self) -> Tensor:
@@ -91,7 +101,12 @@ class ContrastiveHead(Head):
         """The unit vectors of samples under the map of each modality, in the order of `modalities`.
 
         A head cannot see which modality the tokens are of: for a batch of one modality, its row is the one that counts.
+
+        Raises:
+            ValueError: the widths differ, so that no map but one can read the tokens: use `embed`.
         """
+        if len(set(self.widths.values())) > 1:
+            raise ValueError(f"tokens of widths {self.widths} are read by embed(x, layout, modality), one at a time")
         return torch.stack([self.embed(x, layout, modality) for modality in self.modalities], dim=1)
 
     def predict(self, outputs: Tensor) -> Tensor:
@@ -106,3 +121,12 @@ class ContrastiveHead(Head):
         nn.init.constant_(self.log_scale, -math.log(self.temperature))
         if self.bias is not None and self.initial_bias is not None:
             nn.init.constant_(self.bias, self.initial_bias)
+
+
+def _by_modality(given: T | Mapping[str, T], modalities: list[str], name: str) -> dict[str, T]:
+    """One value for each modality, whether one was given for all or a mapping."""
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(modalities, given)
+    if set(given) != set(modalities):
+        raise ValueError(f"{name} is given for {', '.join(given)}; this head has modalities {', '.join(modalities)}")
+    return {modality: given[modality] for modality in modalities}

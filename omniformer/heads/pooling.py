@@ -68,6 +68,49 @@ class FirstToken(nn.Module):
         return out.index_copy(0, present.nonzero().flatten(), x[layout.offsets[:-1][present]])
 
 
+class FirstTokens(nn.Module):
+    """The mean of a sample's first tokens: the class token and the distillation token of AST
+    ([Gong et al. 2021](https://arxiv.org/abs/2104.01778), 2.2); zero for a sample without tokens.
+
+    Args:
+        d_model: width of the core.
+        n: how many; a sample that has tokens has at least as many.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`; `each` → `[samples, n, d_model]`.
+
+    Raises:
+        ValueError: `n` is below 1; at first use, a sample has tokens, but fewer than `n`.
+
+    Example:
+        >>> FirstTokens(d_model=1, n=2)(torch.tensor([[1.0], [3.0], [9.0]]), Layout.from_lengths(3, 0)).tolist()
+        [[2.0], [0.0]]
+    """
+
+    def __init__(self, *, d_model: int, n: int = 2) -> None:
+        super().__init__()
+        if n < 1:
+            raise ValueError(f"n={n} must be at least 1")
+        self.n = n
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Averages the first tokens of each sample."""
+        return self.each(x, layout).mean(1)
+
+    def each(self, x: Tensor, layout: Layout) -> Tensor:
+        """The first tokens of each sample, one after the other."""
+        short = (layout.lengths > 0) & (layout.lengths < self.n)
+        if bool(short.any()):
+            row = int(short.nonzero()[0])
+            raise ValueError(
+                f"sample {row} has {int(layout.lengths[row])} tokens, of which the first {self.n} are read"
+            )
+        present = layout.lengths.to(x.device) > 0
+        places = layout.offsets[:-1][present][:, None] + torch.arange(self.n, device=x.device)
+        out = x.new_zeros(layout.n_samples, self.n, x.shape[-1])
+        return out.index_copy(0, present.nonzero().flatten(), x[places])
+
+
 class LastToken(nn.Module):
     """A sample's last token, which alone has seen all others under a causal rule
     ([Radford et al. 2021](https://arxiv.org/abs/2103.00020), 2.4); zero for a sample without tokens.

@@ -166,7 +166,7 @@ class BERT(Family):
             if self.n_labels != 2:
                 raise ValueError(f"config.json has {self.n_labels} labels; {self.architecture} has 2: start and end")
             return part("omniformer.heads.SpanHead", **width)
-        return part("omniformer.heads.PooledHead", **width, pool=pool)
+        return part("omniformer.heads.VectorHead", **width, pool=pool)
 
     def names(self) -> Iterator[Name]:
         """The table of names."""

@@ -22,6 +22,8 @@ class Name:
         their_rows: which rows of theirs; all by default.
         shape: the shape of theirs where it is not that of ours: a convolution's kernel, which we keep flat.
         transposed: whether theirs is `[in, out]` where ours is `[out, in]`.
+        view: the shape as which ours is seen, before `axes`: a kernel that we keep flat.
+        axes: the order of our axes in theirs, where it is another: time and frequency.
     """
 
     ours: str
@@ -31,6 +33,8 @@ class Name:
     their_rows: tuple[int, int] | None = None
     shape: Shape | None = None
     transposed: bool = False
+    view: Shape | None = None
+    axes: tuple[int, ...] | None = None
 
     def expected(self, parameter: Tensor) -> Shape:
         """The shape that theirs must have, of a whole tensor; rows of theirs are checked by `place`."""
@@ -47,12 +51,18 @@ class Name:
         """
         if self.index is not None:
             parameter = parameter[self.index]
-        if self.rows is None:
-            return parameter
-        first, last = self.rows
-        if last > parameter.shape[0]:
-            raise IndexError(f"{self.ours} has {parameter.shape[0]} rows, the table of names means {first} to {last}")
-        return parameter[first:last]
+        if self.rows is not None:
+            first, last = self.rows
+            if last > parameter.shape[0]:
+                raise IndexError(
+                    f"{self.ours} has {parameter.shape[0]} rows, the table of names means {first} to {last}"
+                )
+            parameter = parameter[first:last]
+        if self.view is not None:
+            if torch.Size(self.view).numel() != parameter.numel():
+                raise IndexError(f"{self.ours} is {list(parameter.shape)}, the table of names means {list(self.view)}")
+            parameter = parameter.view(self.view)
+        return parameter if self.axes is None else parameter.permute(self.axes)
 
     def read(self, tensor: Tensor, first: int, parameter: Tensor) -> None:
         """Copies theirs into ours.

@@ -170,4 +170,4 @@ def test_what_the_core_does_not_have_is_refused(others, message):
 )
 def test_labels_that_fit_no_head_are_refused(others, message):
     with pytest.raises(ValueError, match=message):
-        pretrained.family_of({"model_type": "bert"} | others).recipe
+        _ = pretrained.family_of({"model_type": "bert"} | others).recipe

@@ -117,7 +117,7 @@ def test_a_file_of_the_first_llama_says_little_and_holds_ready_made_frequencies(
     save_file(tensors, tmp_path / "model.safetensors")
     loaded = pretrained.load(tmp_path)
     assert loaded.report.ignored == ("model.layers.0.self_attn.rotary_emb.inv_freq",)
-    ids, mask = ragged_ids(29)
+    ids, _ = ragged_ids(29)
     agree(pretrained.as_reference(loaded)(input_ids=ids).logits, theirs(ids).logits)
 
 

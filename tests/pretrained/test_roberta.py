@@ -75,4 +75,4 @@ def test_the_longest_text_leaves_out_the_rows_of_padding():
 
 def test_a_missing_id_of_padding_is_refused():
     with pytest.raises(ValueError, match="pad_token_id=None; positions begin behind it"):
-        pretrained.family_of({"model_type": "roberta", "pad_token_id": None}).recipe
+        _ = pretrained.family_of({"model_type": "roberta", "pad_token_id": None}).recipe

@@ -76,7 +76,11 @@ def twin(theirs, folder, pick, inputs, mask=None, as_filed=None):
     compare_gradients(model, theirs, as_filed)
     model.save_pretrained(folder / "ours")
     again = type(theirs).from_pretrained(folder / "ours").eval()
-    agree(pick(again(**inputs)), expected, mask, rtol=0, atol=0)
+    # Of the same weights the outputs may still differ in the last bit, where the files lie otherwise in memory.
+    before, after = theirs.state_dict(), again.state_dict()
+    assert before.keys() == after.keys()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+    agree(pick(again(**inputs)), expected, mask)
     return model
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.audio_presets import MultiScaleTokenizer as MultiScaleTokenizer
     from omniformer_tokenizers.audio_presets import WhisperTokenizer as WhisperTokenizer
     from omniformer_tokenizers.characters import CharacterTokenizer as CharacterTokenizer
+    from omniformer_tokenizers.class_tokens import ClassTokens as ClassTokens
     from omniformer_tokenizers.codebook import ColourTokenizer as ColourTokenizer
     from omniformer_tokenizers.codebook import PixelTokenizer as PixelTokenizer
     from omniformer_tokenizers.corpus import Corpus as Corpus
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.molecules import MoleculeTokenizer as MoleculeTokenizer
     from omniformer_tokenizers.packing import pack_lengths as pack_lengths
     from omniformer_tokenizers.raw_bytes import ByteTokenizer as ByteTokenizer
+    from omniformer_tokenizers.resampling import Resampling as Resampling
     from omniformer_tokenizers.series import SeriesTokenizer as SeriesTokenizer
     from omniformer_tokenizers.source_code import CodeTokenizer as CodeTokenizer
     from omniformer_tokenizers.text import BPETokenizer as BPETokenizer
@@ -55,6 +57,7 @@ _WHERE = {
     "CharacterTokenizer": "characters",
     "WordTokenizer": "words",
     "PatchTokenizer": "vision",
+    "Resampling": "resampling",
     "ColourTokenizer": "codebook",
     "PixelTokenizer": "codebook",
     "TubeletTokenizer": "video",
@@ -67,6 +70,7 @@ _WHERE = {
     "GraphTokenizer": "graph",
     "MoleculeTokenizer": "molecules",
     "SeriesTokenizer": "series",
+    "ClassTokens": "class_tokens",
     "MediaError": "media",
     "Corpus": "corpus",
     "encode_corpus": "corpus",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.audio import SpectrogramTokenizer, mono
 from omniformer_tokenizers.mel import FLOOR, kaldi_frames, mel_frames
 
@@ -76,7 +77,7 @@ class WhisperTokenizer(SpectrogramTokenizer):
 class KaldiTokenizer(SpectrogramTokenizer):
     """The filter-bank frames of the Kaldi toolkit, as frames or as AST's patches; 25 ms windows every 10 ms.
 
-    With the defaults equal to Hugging Face's `ASTFeatureExtractor`, but for its padding to 1024 frames.
+    With the defaults and `n_frames=1024` equal to Hugging Face's `ASTFeatureExtractor`.
 
     Args:
         sample_rate: in Hz; other rates are resampled to it.
@@ -84,6 +85,8 @@ class KaldiTokenizer(SpectrogramTokenizer):
         window: Kaldi's own `povey`, or `hanning` as in AST.
         mean: subtracted from the logarithms; the default is AudioSet's.
         std: then divided by twice this number, as AST does; the default is AudioSet's.
+        n_frames: cuts to so many frames or fills up with zeros, which are then normalised like the rest, as AST does
+            to 1024; None keeps the length.
         frames_per_token: frames joined into one token.
         frame_stride: frames from one token to the next; AST overlaps: 10 of 16.
         bands_per_token: bands of one token; None takes all.
@@ -91,7 +94,7 @@ class KaldiTokenizer(SpectrogramTokenizer):
         downmix: how several channels become one: their `mean`, the `first`, or an `error`.
 
     Raises:
-        ValueError: as `SpectrogramTokenizer`, or `std` is not positive.
+        ValueError: as `SpectrogramTokenizer`, or `std` or `n_frames` is not positive.
 
     Example:
         >>> import torch
@@ -108,6 +111,7 @@ class KaldiTokenizer(SpectrogramTokenizer):
         window: Literal["povey", "hanning"] = "hanning",
         mean: float = -4.2677393,
         std: float = 4.5689974,
+        n_frames: int | None = None,
         frames_per_token: int = 1,
         frame_stride: int | None = None,
         bands_per_token: int | None = None,
@@ -131,16 +135,20 @@ class KaldiTokenizer(SpectrogramTokenizer):
             raise ValueError(f"std={std} must be positive")
         self.window: Literal["povey", "hanning"] = window
         self.mean = mean
+        at_least(1, n_frames=n_frames)
         self.std = std
+        self.n_frames = n_frames
 
     def frames(self, raw: Any) -> Tensor:
-        """Kaldi's frames of a sound, none where it is shorter than 25 ms.
+        """Kaldi's frames of a sound, none at all where it is shorter than 25 ms.
 
         Shapes:
             float32 `[frames, n_mels]`.
         """
         wave = mono(raw, sample_rate=self.sample_rate, downmix=self.downmix)
         frames = kaldi_frames(wave, sample_rate=self.sample_rate, n_mels=self.n_mels, window=self.window)
+        if self.n_frames is not None and len(frames):
+            frames = functional.pad(frames[: self.n_frames], (0, 0, 0, max(self.n_frames - len(frames), 0)))
         return (frames - self.mean) / (2 * self.std)
 
     def decode(self, tokens: Any, *, iterations: int = 32) -> Tensor:
@@ -149,7 +157,7 @@ class KaldiTokenizer(SpectrogramTokenizer):
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {name: getattr(self, name) for name in ("window", "mean", "std")}
+        own = {name: getattr(self, name) for name in ("window", "mean", "std", "n_frames")}
         fixed = ("n_fft", "hop_length", "f_min", "f_max", "normalize")
         return own | {name: value for name, value in super().config().items() if name not in fixed}
 

@@ -95,11 +95,16 @@ class Tokenizer(ABC):
                 f"{folder} holds a {name}, not a {cls.__name__}; use omniformer_tokenizers.load({str(folder)!r})"
             )
         try:
-            tokenizer = cls(**config)
+            tokenizer = cls._from_config(config)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{Path(folder) / CONFIG_FILE} does not describe a {name}: {error}") from error
         tokenizer._load_files(Path(folder))
         return tokenizer
+
+    @classmethod
+    def _from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The tokenizer that `config` described, before its files are read."""
+        return cls(**config)
 
     def _save_files(self, folder: Path) -> None:  # noqa: B027 - most tokenizers have nothing to write
         """Writes what fitting found; nothing for a tokenizer that is not fitted."""
@@ -117,12 +122,25 @@ def load(folder: str | Path) -> Tokenizer:
         FileNotFoundError: the folder holds no saved tokenizer.
         ValueError: it names a class that this package does not have.
     """
-    package = import_module("omniformer_tokenizers")
     name = _read_config(Path(folder))["tokenizer"]
+    try:
+        known = known_class(name)
+    except ValueError as error:
+        raise ValueError(f"{folder} was saved by {error}") from None
+    return known.from_pretrained(folder)
+
+
+def known_class(name: str) -> type[Tokenizer]:
+    """The tokenizer of this package's public list that has this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    package = import_module("omniformer_tokenizers")
     known = getattr(package, name) if name in package.__all__ else None
     if not (isinstance(known, type) and issubclass(known, Tokenizer)):
-        raise ValueError(f"{folder} was saved by {name!r}, which is not a tokenizer of omniformer_tokenizers")
-    return known.from_pretrained(folder)
+        raise ValueError(f"{name!r}, which is not a tokenizer of omniformer_tokenizers")
+    return known
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from omniformer_tokenizers._checks import at_least, one_of
 from omniformer_tokenizers.media import naming
 from omniformer_tokenizers.pixels import check_colours, interpolated, read_pixels, resized, unit_range
+from omniformer_tokenizers.resampling import Resampling
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
@@ -31,13 +32,15 @@ class PatchTokenizer(Tokenizer):
             the right (undone by `decode`), `crop` leaves the last rows and columns out, `error` refuses.
         image_size: height and width to which every image is resized first; None keeps the native size.
         resize: how: `stretch` ignores the aspect ratio, `contain` keeps it and stays within `image_size`, `cover`
-            keeps it, fills `image_size` and cuts the middle out.
+            keeps it, fills `image_size` and cuts the middle out. A `Resampling`, or its arguments as a mapping, resizes
+            as a published model's own processor does, to sizes of its own.
         max_tokens: larger images are scaled down, keeping their aspect ratio, until they give no more tokens.
         coordinates: unit of the positions: `patches` counts rows and columns of patches, `unit` maps patch centres to
             0..1 of the longer side, so that scale does not matter.
 
     Raises:
-        ValueError: a size is not positive, `stride` exceeds `patch_size`, or mean and std do not fit `channels`.
+        ValueError: a size is not positive, `stride` exceeds `patch_size`, mean and std do not fit `channels`, or a
+            `Resampling` comes with an `image_size` beside its own.
 
     Example:
         >>> import torch
@@ -58,13 +61,16 @@ class PatchTokenizer(Tokenizer):
         std: tuple[float, ...] = (0.5,),
         remainder: Literal["pad", "crop", "error"] = "pad",
         image_size: tuple[int, int] | None = None,
-        resize: Literal["stretch", "contain", "cover"] = "cover",
+        resize: Literal["stretch", "contain", "cover"] | Resampling | Mapping[str, Any] = "cover",
         max_tokens: int | None = None,
         coordinates: Literal["patches", "unit"] = "patches",
     ) -> None:
         at_least(1, patch_size=patch_size, stride=stride, max_tokens=max_tokens)
         one_of(("pad", "crop", "error"), remainder=remainder)
-        one_of(("stretch", "contain", "cover"), resize=resize)
+        if isinstance(resize, str):
+            one_of(("stretch", "contain", "cover"), resize=resize)
+        elif image_size is not None:
+            raise ValueError(f"image_size={tuple(image_size)} and a Resampling, which has its own size; leave one out")
         one_of(("patches", "unit"), coordinates=coordinates)
         check_colours(channels, mean, std)
         if stride is not None and stride > patch_size:
@@ -78,7 +84,9 @@ class PatchTokenizer(Tokenizer):
         self.std = tuple(std)
         self.remainder = remainder
         self.image_size = tuple(image_size) if image_size is not None else None
-        self.resize: Literal["stretch", "contain", "cover"] = resize
+        self.resize: Literal["stretch", "contain", "cover"] | Resampling = (
+            resize if isinstance(resize, str) else Resampling.of(resize)
+        )
         self.max_tokens = max_tokens
         self.coordinates = coordinates
 
@@ -102,6 +110,8 @@ class PatchTokenizer(Tokenizer):
         """
         with naming(raw):
             image = read_pixels(raw, self.channels)
+            if isinstance(self.resize, Resampling):
+                image = self.resize(image)
             if self.image_size is not None or self.max_tokens is not None:
                 image = self._sized(unit_range(image))
             height, width = image.shape[1:]
@@ -150,13 +160,16 @@ class PatchTokenizer(Tokenizer):
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("patch_size", "stride", "channels", "remainder", "resize", "max_tokens", "coordinates")
+        names = ("patch_size", "stride", "channels", "remainder", "max_tokens", "coordinates")
         lists = {name: getattr(self, name) for name in ("mean", "std", "image_size")}
-        return {name: getattr(self, name) for name in names} | {k: v and list(v) for k, v in lists.items()}
+        resize = self.resize.config() if isinstance(self.resize, Resampling) else self.resize
+        plain = {name: getattr(self, name) for name in names} | {"resize": resize}
+        return plain | {k: v and list(v) for k, v in lists.items()}
 
     def _sized(self, image: Tensor) -> Tensor:
         height, width = image.shape[1:]
         if self.image_size is not None and height and width:
+            assert isinstance(self.resize, str)
             image = resized(image, self.image_size, self.resize)
             height, width = image.shape[1:]
         while self.max_tokens is not None and (tokens := self._grid(height) * self._grid(width)) > self.max_tokens:

@@ -103,6 +103,11 @@ CASES: dict[str, Case] = {
     "patches grey": _image(lambda: ot.PatchTokenizer(patch_size=4, channels=1), channels=1),
     "patches cropped": _image(lambda: ot.PatchTokenizer(patch_size=4, remainder="crop"), tolerance=None),
     "patches resized": _image(lambda: ot.PatchTokenizer(patch_size=4, image_size=(8, 8)), tolerance=None),
+    "patches resampled": _image(
+        lambda: ot.PatchTokenizer(patch_size=4, resize=ot.Resampling(filter="bicubic", shortest_edge=9, crop=(8, 12))),
+        tolerance=None,
+    ),
+    "patches after class tokens": _image(lambda: ot.ClassTokens(tokenizer=ot.PatchTokenizer(patch_size=4), n=2)),
     "colours": _image(lambda: ot.ColourTokenizer(n_colours=16).fit([picture(), picture(8, 8)]), tolerance=None),
     "pixels": _image(ot.PixelTokenizer),
     "tubelets": Case(
@@ -120,6 +125,10 @@ CASES: dict[str, Case] = {
     ),
     "whisper": _sound(ot.WhisperTokenizer, None),
     "kaldi": _sound(ot.KaldiTokenizer, None),
+    "kaldi of one length": _sound(lambda: ot.KaldiTokenizer(n_frames=20, frames_per_token=8, bands_per_token=16), None),
+    "frames after a class token": _sound(
+        lambda: ot.ClassTokens(tokenizer=ot.MultiScaleTokenizer(scales=(1, 4), normalize="none")), None
+    ),
     "scales": _sound(lambda: ot.MultiScaleTokenizer(scales=(1, 4)), None),
     "waveform": _sound(lambda: ot.WaveformTokenizer(frame_length=400, stride=160), 1e-7),
     "mu-law": _sound(ot.MuLawTokenizer, 1 / 64),

@@ -1,0 +1,94 @@
+"""Class tokens: learned vectors in front of the tokens of an image or a sound."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from omniformer_tokenizers import Packed
+from torch import Tensor, nn
+
+
+class ClassTokenEmbedder(nn.Module):
+    """Any embedder, with a learned vector for each class token of a sample, from which heads read
+    ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), equation 1; a second one in
+    [Touvron et al. 2020](https://arxiv.org/abs/2012.12877), figure 2).
+
+    Class token i is where the feature `class_token` is i, counted from 1: `omniformer_tokenizers.ClassTokens` puts them
+    there. It becomes the sum of two learned vectors, what it is and where it stands, which published models keep apart.
+
+    Args:
+        d_model: width of the core.
+        embedder: makes the vectors of all other tokens.
+        n_class_tokens: of each sample.
+        norm: makes a norm after everything, called with a width, as in CLIP; none by default.
+        dropout: share of features of all vectors set to zero in training, after positions were added; the embedder
+            inside then needs none.
+        init_std: deviation of the vectors at the start; 0.02 as in ViT.
+
+    Raises:
+        ValueError: `n_class_tokens` is below 1; at first use, tokens have no feature `class_token`, or more class
+            tokens than there are vectors.
+
+    Shapes:
+        values of the embedder inside → `[tokens, d_model]`.
+
+    Example:
+        >>> from omniformer_tokenizers import ClassTokens, PatchTokenizer, pack
+        >>> from omniformer.embedders import VectorEmbedder
+        >>> tokens = ClassTokens(tokenizer=PatchTokenizer(patch_size=4))(torch.zeros(3, 8, 8))
+        >>> patches = VectorEmbedder(d_model=8, features=48, axes=2)
+        >>> ClassTokenEmbedder(d_model=8, embedder=patches)(pack([tokens])).shape
+        torch.Size([5, 8])
+    """
+
+    # Which of the parameters an optimizer must not decay.
+    no_weight_decay = ("vectors", "positions")
+
+    def __init__(
+        self,
+        *,
+        d_model: int,
+        embedder: nn.Module,
+        n_class_tokens: int = 1,
+        norm: Callable[[int], nn.Module] | None = None,
+        dropout: float = 0.0,
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if n_class_tokens < 1:
+            raise ValueError(f"n_class_tokens={n_class_tokens} must be at least 1; without any, use the embedder alone")
+        self.embedder, self.init_std = embedder, init_std
+        self.vectors = nn.Parameter(torch.empty(n_class_tokens, d_model))
+        self.positions = nn.Parameter(torch.empty(n_class_tokens, d_model))
+        self.norm = nn.Identity() if norm is None else norm(d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def forward(self, packed: Packed) -> Tensor:
+        """The vectors of all tokens."""
+        number = self._numbers(packed)
+        features = {name: feature for name, feature in packed.features.items() if name != "class_token"}
+        x = self.embedder(replace(packed, features=features))
+        own = (self.vectors + self.positions).to(x.dtype)
+        x = torch.where((number > 0)[:, None], own[(number - 1).clamp(min=0)], x)
+        return self.dropout(self.norm(x))
+
+    def reset_parameters(self) -> None:
+        """Draws the vectors anew."""
+        nn.init.normal_(self.vectors, std=self.init_std)
+        nn.init.normal_(self.positions, std=self.init_std)
+
+    def _numbers(self, packed: Packed) -> Tensor:
+        if "class_token" not in packed.features:
+            raise ValueError(
+                f"tokens of modality {packed.modality!r} have no feature 'class_token', which this embedder reads; "
+                "wrap their tokenizer in omniformer_tokenizers.ClassTokens"
+            )
+        number = packed.features["class_token"]
+        # Only on the host: elsewhere looking at the numbers would mean waiting for the device, which checks them too.
+        if number.device.type == "cpu" and number.numel() and (most := int(number.max())) > len(self.vectors):
+            raise ValueError(
+                f"a sample has {most} class tokens, this embedder {len(self.vectors)} vectors; set "
+                f"n_class_tokens={most} or the tokenizer's n"
+            )
+        return number
