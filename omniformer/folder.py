@@ -41,7 +41,11 @@ def save(
         }
         for modality, tokenizer in member.tokenizers.items():
             tokenizer.save_pretrained(folder / "tokenizers" / name / modality)
+    for modality, tokenizer in predictor.tokenizers.items():
+        tokenizer.save_pretrained(folder / "tokenizers" / modality)
     config = {"format": 1, "recipe": recipe, "members": members, "allow_targets": list(allow_targets)}
+    if predictor.tokenizers:
+        config["modalities"] = list(predictor.tokenizers)
     save_model(predictor.model, str(folder / WEIGHTS_FILE))
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -91,7 +95,11 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
         )
         for name, member in described.items()
     }
-    return Predictor(model, members)
+    tokenizers = {
+        modality: omniformer_tokenizers.load(folder / "tokenizers" / modality)
+        for modality in config.get("modalities", ())
+    }
+    return Predictor(model, members, tokenizers=tokenizers)
 
 
 def is_published(folder: Path) -> bool:

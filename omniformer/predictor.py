@@ -1,8 +1,8 @@
 """A trained model ready to use: raw inputs in, named predictions, texts, pictures and sounds out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from omniformer_tokenizers import Tokenizer
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from omniformer.batch import Batch, Sample, collate
 from omniformer.core.layout import Layout
+from omniformer.embeddings import Pooling, embeddings
 from omniformer.generation.answer import Answer
 from omniformer.generation.painter import Painter
 from omniformer.generation.transcriber import Transcriber
@@ -88,12 +89,16 @@ class Predictor:
 
     Args:
         model: embedders, core and heads; put into evaluation mode.
-        members: by the name of their head in the model.
+        members: by the name of their head in the model; none for a model that only reads.
+        tokenizers: by modality, of a model without members, for `embed`. Members have their own.
     """
 
-    def __init__(self, model: OmniFormer, members: Mapping[str, Member]) -> None:
+    def __init__(
+        self, model: OmniFormer, members: Mapping[str, Member], *, tokenizers: Mapping[str, Tokenizer] | None = None
+    ) -> None:
         self.model = model.eval()
         self.members = dict(members)
+        self.tokenizers = dict(tokenizers or {})
 
     def predict(self, inputs: Sequence[Any], *, member: str | None = None, batch_size: int = 64) -> list[Prediction]:
         """Predictions for raw inputs of any modality, in order.
@@ -161,35 +166,106 @@ class Predictor:
         return self.writer(member).write(prompts, **options)
 
     @torch.inference_mode()
-    def embed(self, inputs: Sequence[Any], *, member: str | None = None, batch_size: int = 64) -> Tensor:
-        """Unit vectors of raw inputs in the space that a contrastive task learned: dot products are similarities.
+    def embed(
+        self,
+        inputs: Sequence[Any],
+        *,
+        member: str | None = None,
+        pool: Literal["mean", "first"] | Pooling | None = None,
+        batch_size: int = 64,
+    ) -> Tensor:
+        """Unit vectors of raw inputs: dot products are similarities.
+
+        A contrastive task has learned a space for them. Of any other model, the vector is the mean of what the core
+        makes of the tokens ([Reimers and Gurevych 2019](https://arxiv.org/abs/1908.10084)).
 
         Args:
-            inputs: as for `predict`, each of one modality.
-            member: which task, where the model has several of this kind.
+            inputs: as for `predict`; for a contrastive task each of one modality.
+            member: which task reads them; by default the contrastive one where there is one, else the one that fits
+                each input's modality.
+            pool: "mean", "first" (a class token), or a part called with the core's output and its layout, such as the
+                pooling of a trained head. None is the space of a contrastive task, and the mean elsewhere.
             batch_size: inputs in one pass; results do not depend on it.
 
         Shapes:
-            float32 `[inputs, d_embedding]`, on the host.
+            float32 `[inputs, d_model]`, on the host; `[inputs, d_embedding]` in the space of a contrastive task.
 
         Raises:
-            ValueError: no task of this model has such a space, or several do; or it takes no input of that modality.
+            ValueError: no task of this model takes an input, or several do; or its core makes no vectors of what is
+                given.
+
+        Example:
+            >>> load("outputs/bert_pretrain/latest").embed(["a fine film", "a good movie"])  # doctest: +SKIP
         """
-        member = self._only(ContrastiveHead, member, "compares nothing", "a contrastive task")
+        named = [(name, raw) for i, given in enumerate(inputs) for name, raw in expand(given, i)]
+        contrastive = self._of_kind(ContrastiveHead)
+        if pool is None and (member in contrastive or (member is None and contrastive)):
+            space = self._only(ContrastiveHead, member, "compares nothing", "a contrastive task")
+            return self._in_space(named, space, batch_size)
+        routed = [(name, raw, self._reads(raw, name, member)) for name, raw in named]
+        rows: dict[int, Tensor] = {}
+        for task in dict.fromkeys(task for _, _, task in routed):
+            mine = [i for i, (_, _, route) in enumerate(routed) if route == task]
+            for start in range(0, len(mine), batch_size):
+                chunk = mine[start : start + batch_size]
+                batch = self._collate([self._given(*routed[i]) for i in chunk])
+                vectors = embeddings(self.model, batch, task, pool="mean" if pool is None else pool).cpu()
+                rows.update(zip(chunk, vectors, strict=True))
+        if not rows:
+            return torch.zeros(0, self.model.reader.d_model)  # pyright: ignore[reportCallIssue,reportArgumentType]
+        return torch.stack([rows[i] for i in range(len(named))])
+
+    def similarity(self, one: Sequence[Any], other: Sequence[Any], **options: Any) -> Tensor:
+        """The cosine of each input of one list with each of another.
+
+        Args:
+            one: as for `embed`.
+            other: the same.
+            **options: of `embed`: `member`, `pool`, `batch_size`.
+
+        Shapes:
+            float32 `[inputs of one, inputs of the other]`.
+
+        Raises:
+            ValueError: as for `embed`.
+
+        Example:
+            >>> load("outputs/emoji_clip/latest").similarity(["cat.png"], ["a cat", "a train"])  # doctest: +SKIP
+        """
+        return self.embed(one, **options) @ self.embed(other, **options).T
+
+    def _in_space(self, named: Sequence[tuple[str, Any]], member: str, batch_size: int) -> Tensor:
+        """Unit vectors in the space of a contrastive task."""
         head = self.model.heads[member]
         assert isinstance(head, ContrastiveHead)
-        named = [(name, raw) for i, given in enumerate(inputs) for name, raw in expand(given, i)]
-        rows: list[Tensor] = [torch.zeros(head.d_embedding)] * len(named)
         samples = [sample_of(name, raw, self.members[member].tokenizers) for name, raw in named]
+        rows = torch.zeros(len(samples), head.d_embedding)
         kinds = [_only_modality(sample) for sample in samples]
         for modality in dict.fromkeys(kinds):
             mine = [i for i, kind in enumerate(kinds) if kind == modality]
             for start in range(0, len(mine), batch_size):
                 chunk = mine[start : start + batch_size]
                 x, layout = self.model.encode(self._collate([samples[i] for i in chunk]), member)
-                for i, row in zip(chunk, head.embed(x, layout, modality).cpu(), strict=True):
-                    rows[i] = row
-        return torch.stack(rows) if rows else torch.zeros(0, head.d_embedding)
+                rows[chunk] = head.embed(x, layout, modality).cpu()
+        return rows
+
+    def _reads(self, raw: Any, name: str, member: str | None) -> str | None:
+        """The task that reads an input; None for a model without tasks."""
+        if member is not None and member not in self.members:
+            raise ValueError(f"no task named {member!r}; this model has {', '.join(self.members) or 'none'}")
+        return member or (self.route(raw, name) if self.members else None)
+
+    def _given(self, name: str, raw: Any, task: str | None) -> Sample:
+        """An input as a sample of which all is given, nothing answered."""
+        given = () if task is None else self.members[task].given
+        known = self.tokenizers if task is None else self.members[task].tokenizers
+        if not known:
+            raise ValueError(
+                "this model has no tokenizer: its folder held no tokenizer files; put them there, or tokenize yourself "
+                "and call omniformer.embeddings.embeddings"
+            )
+        sample = sample_of(name, raw, {modality: known[modality] for modality in given or known})
+        return replace(sample, prefix=len(sample)) if given else sample
 
     def route(self, raw: Any, name: str = "input") -> str:
         """The task that a raw input is for, by its modality; one that predicts before one that writes.
@@ -288,9 +364,7 @@ class Predictor:
 
     def _only(self, kind: type[Head] | tuple[type[Head], ...], member: str | None, lacking: str, wanted: str) -> str:
         """The one member with a head of this kind, or the named one of them."""
-        able = [
-            name for name in self.members if isinstance(self.model.heads[name], kind) and not self._finds_hidden(name)
-        ]
+        able = self._of_kind(kind)
         if not able:
             raise ValueError(f"this model {lacking}, it has only {', '.join(self.members)}; train {wanted}")
         if member is None and len(able) > 1:
@@ -300,6 +374,12 @@ class Predictor:
                 f"member={member!r} is no task of this kind in this model; choose one of {', '.join(able)}"
             )
         return member or able[0]
+
+    def _of_kind(self, kind: type[Head] | tuple[type[Head], ...]) -> list[str]:
+        """The members with a head of this kind, less those that have learned to find hidden tokens."""
+        return [
+            name for name in self.members if isinstance(self.model.heads[name], kind) and not self._finds_hidden(name)
+        ]
 
     def _prediction(self, name: str, task: str, row: Tensor, token: int | None) -> Prediction:
         labels = self.members[task].labels

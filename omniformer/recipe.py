@@ -1,9 +1,11 @@
 """How to build a model again: plain JSON values, from a run's configuration and the facts of its data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omniformer.config import ConfigError, build
+from omniformer.config.accepts import is_node
+from omniformer.config.signature import signature
 from omniformer.model import OmniFormer
 
 Node = dict[str, Any]
@@ -52,7 +54,8 @@ def recipe(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[s
     for name, member in members(config).items():
         modalities = list(facts[name])
         for modality, node in by_modality(member["embedder"], modalities).items():
-            embedder = {"node": node, "facts": _relevant(facts[name][modality]) | width}
+            # Only what it reads: members may share an embedder and differ in classes.
+            embedder = {"node": node, "facts": _taken(node, _relevant(facts[name][modality]) | width)}
             if (other := result["embedders"].setdefault(modality, embedder)) != embedder:
                 mistake = (
                     f"members.{name}.embedder: modality {modality!r} has another embedder already; "
@@ -94,6 +97,21 @@ def build_model(recipe: Mapping[str, Any]) -> OmniFormer:
         rules={name: build(node, f"rules.{name}") for name, node in recipe["rules"].items()},
         ties=recipe.get("ties"),
     )
+
+
+def _taken(node: Any, facts: Node) -> Node:
+    """The facts that a part, or a part inside it, has a parameter for."""
+    described = [signature(part["_target_"]) for part in _parts(node)]
+    return {name: value for name, value in facts.items() if any(name in each.parameters for each in described)}
+
+
+def _parts(node: Any) -> Iterator[Node]:
+    """A description and all descriptions in it."""
+    if is_node(node):
+        yield node
+    children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
+    for child in children:
+        yield from _parts(child)
 
 
 def _edges(facts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Node:

@@ -125,9 +125,13 @@ def test_an_embedding_is_of_one_modality():
         predictor_of("pairs").embed([["seven", picture(0)]])
 
 
-def test_a_model_without_a_common_space_says_so():
-    with pytest.raises(ValueError, match="compares nothing, it has only digits; train a contrastive task"):
-        predictor_of("digits").embed(["seven"])
+def test_the_space_of_a_contrastive_task_gives_way_to_a_pooling_asked_for():
+    predictor = predictor_of("pairs", "prose")
+    assert predictor.embed(["seven"]).shape == (1, 4)
+    assert predictor.embed(["seven"], pool="mean", member="pairs").shape == (1, 16)
+    assert predictor.embed(["seven"], member="prose").shape == (1, 16)
+    with pytest.raises(ValueError, match=r"several tasks take it: \['prose', 'verse'\]; choose one with member="):
+        predictor_of("prose", "verse").embed(["seven"])
 
 
 def test_an_input_no_task_takes_is_named():

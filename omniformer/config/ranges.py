@@ -147,6 +147,7 @@ _DATA = {
     "max_bad_fraction": SHARE,
     "val": BELOW_ONE,
     "test": BELOW_ONE,
+    "train_share": SOME_SHARE,
     "val_share": BELOW_ONE,
     "test_share": BELOW_ONE,
     "stride": COUNT,

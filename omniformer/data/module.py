@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -71,14 +73,20 @@ class OmniDataModule(LightningDataModule):
         self._loaders: dict[Split, MixtureLoader | EvaluationLoader] = {}
 
     def setup(self, stage: str | None = None) -> None:
-        """Fits tokenizers that are not fitted yet, on the training split alone; a second call does nothing."""
-        for name, stream in self.streams.items():
+        """Fits tokenizers that are not fitted yet, on the training split alone; a second call does nothing.
+
+        Data sets whose tokenizers of a modality are described alike share one, fitted on the training splits of all of
+        them: they share its embedder too, in whose table an id must mean one thing.
+        """
+        alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        for name in self.streams:
             for modality, tokenizer in self.tokenizers[name].items():
                 if not tokenizer.fitted:
-                    raws = stream.source.split("train")
-                    tokenizer.fit(
-                        part[modality] for raw in raws for part in (raw.contents, raw.answer) if modality in part
-                    )
+                    alike[modality, type(tokenizer), repr(tokenizer.config())].append(name)
+        for (modality, *_), names in alike.items():
+            fitted = self.tokenizers[names[0]][modality].fit(_contents(self.streams, names, modality))
+            for name in names:
+                self.tokenizers[name][modality] = fitted
 
     def facts(self, name: str, modality: str | None = None) -> dict[str, Any]:
         """What a model must know of a data set: the facts of its source and of its tokenizer.
@@ -102,7 +110,7 @@ class OmniDataModule(LightningDataModule):
         for a data set without answers.
         """
         stream = self.streams[name]
-        first = next(iter(stream.source.split("train")), None)
+        first = next(iter(stream.raws("train")), None)
         if first is None or not (stream.answer or first.answer):
             return ()
         return tuple(modality for modality in first.contents if modality != stream.answer or modality in first.answer)
@@ -170,3 +178,10 @@ class OmniDataModule(LightningDataModule):
         if self.trainer is not None:
             return self.trainer.global_rank, self.trainer.world_size
         return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def _contents(streams: Mapping[str, Stream], names: Sequence[str], modality: str) -> Iterator[Any]:
+    """The raw contents of a modality in the training splits of some data sets."""
+    for name in names:
+        for raw in streams[name].raws("train"):
+            yield from (part[modality] for part in (raw.contents, raw.answer) if modality in part)

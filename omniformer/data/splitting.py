@@ -53,3 +53,35 @@ def hashed_split(
             split["test" if middle < test else "val" if middle < test + val else "train"].append(i)
             seen += weight
     return {name: sorted(items) for name, items in split.items()}
+
+
+def share_of(keys: Sequence[str], share: float, *, strata: Sequence[Hashable] | None = None) -> list[int]:
+    """A share of some items, chosen by the hashes of their keys: the same on every machine, and a smaller share is part
+    of every larger one.
+
+    Args:
+        keys: one name an item.
+        share: how many of them, above 0 and at most 1.
+        strata: what each item is, for example its class; of each kind the share is taken, and at least one item. None
+            treats all as one kind.
+
+    Returns:
+        The indices of the chosen ones, ascending.
+
+    Raises:
+        ValueError: the share is out of its range.
+
+    Example:
+        >>> len(share_of([str(i) for i in range(20)], 0.25))
+        5
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share} must be above 0 and at most 1")
+    kinds: dict[Hashable, list[int]] = defaultdict(list)
+    for i in range(len(keys)):
+        kinds[strata[i] if strata is not None else None].append(i)
+    chosen: list[int] = []
+    for members in kinds.values():
+        order = sorted(members, key=lambda i: (fraction(keys[i], "share"), keys[i]))
+        chosen += order[: max(1, round(share * len(order)))]
+    return sorted(chosen)

@@ -1,13 +1,14 @@
 """One data set of a run and how it is fed: what a file of `conf/data` describes."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, overload
 
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.data.plan import Limits
 from omniformer.data.samples import Arrangement, Augment, EachRaw, Samples
-from omniformer.data.source import Source, Split
+from omniformer.data.source import Raw, Source, Split
+from omniformer.data.splitting import share_of
 
 
 class Stream:
@@ -25,6 +26,8 @@ class Stream:
             them; one always stays.
         batch_size: samples in a step, all ranks together; None leaves the limit to `tokens_per_batch`.
         tokens_per_batch: the most tokens in a step, all ranks together; a batch ends at whichever limit comes first.
+        train_share: the share of the training samples that is learned from, the same whatever the seed, of each class
+            alike: what a model makes of few labels. Validation and test stay whole.
         weight: the share of a mixture's steps in which this data set takes part, above 0 and at most 1.
         cache: keep tokens in memory once made, where no `augment` changes the raw content. For sets that fit.
         num_workers: processes that make batches; 0 makes them in the main process.
@@ -53,6 +56,7 @@ class Stream:
         drop: float = 0.0,
         batch_size: int | None = 64,
         tokens_per_batch: int | None = None,
+        train_share: float = 1.0,
         weight: float = 1.0,
         cache: bool = False,
         num_workers: int = 0,
@@ -64,6 +68,8 @@ class Stream:
             raise ValueError(
                 f"weight={weight} must be above 0 and at most 1: the share of steps this data takes part in"
             )
+        if not 0 < train_share <= 1:
+            raise ValueError(f"train_share={train_share} must be above 0 and at most 1")
         if num_workers < 0:
             raise ValueError(f"num_workers={num_workers} must be 0 or more")
         if worker_timeout <= 0:
@@ -90,12 +96,25 @@ class Stream:
         self.answer = answer
         self.drop = drop
         self.limits = Limits(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
+        self.train_share = train_share
         self.weight = weight
         self.cache = cache
         self.num_workers = num_workers
         self.worker_timeout = worker_timeout
         self.on_error = on_error
         self.max_bad_fraction = max_bad_fraction
+        self._chosen: list[int] | None = None
+
+    def raws(self, split: Split) -> Sequence[Raw]:
+        """The raw samples of one split that take part; `train_share` looks at each once, for its id and label."""
+        raws = self.source.split(split)
+        if split != "train" or self.train_share == 1:
+            return raws
+        if self._chosen is None:
+            named = [(raw.id, raw.targets.get("label")) for raw in raws]
+            strata = [None if label is None else int(label) for _, label in named]
+            self._chosen = share_of([key for key, _ in named], self.train_share, strata=strata)
+        return _Some(raws, self._chosen)
 
     def samples(self, split: Split, tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int) -> Samples:
         """The examples of one split.
@@ -106,7 +125,7 @@ class Stream:
             name: the name of the data set in this run, for messages and randomness.
             seed: the seed of the run.
         """
-        raws = self.source.split(split)
+        raws = self.raws(split)
         train = split == "train"
         if self.arrange is not None:
             return self.arrange(raws, tokenizers, name=name, seed=seed, split=split)
@@ -122,6 +141,24 @@ class Stream:
             drop=self.drop if train else 0.0,
             n_classes=self.source.facts.get("n_classes"),
         )
+
+
+class _Some(Sequence[Raw]):
+    """Some of the samples of a split, each read when it is asked for."""
+
+    def __init__(self, raws: Sequence[Raw], chosen: list[int]) -> None:
+        self.raws, self.chosen = raws, chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> Raw: ...
+    @overload
+    def __getitem__(self, index: slice) -> "list[Raw]": ...
+    def __getitem__(self, index: int | slice) -> "Raw | list[Raw]":
+        chosen = self.chosen[index]
+        return self.raws[chosen] if isinstance(chosen, int) else [self.raws[i] for i in chosen]
 
 
 def _by_modality(

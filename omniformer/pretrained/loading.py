@@ -45,14 +45,21 @@ class Pretrained(Predictor):
     Args:
         model: embedders, core and heads.
         members: its one member, with the tokenizers; none for files without a head.
+        tokenizers: by modality, for files without a head.
         family: what the files say of themselves.
         report: what became of the tensors.
     """
 
     def __init__(
-        self, model: OmniFormer, members: Mapping[str, Member], *, family: Family, report: Report | None = None
+        self,
+        model: OmniFormer,
+        members: Mapping[str, Member],
+        *,
+        tokenizers: Mapping[str, Tokenizer] | None = None,
+        family: Family,
+        report: Report | None = None,
     ) -> None:
-        super().__init__(model, members)
+        super().__init__(model, members, tokenizers=tokenizers)
         self.family, self.report = family, report
 
     @property
@@ -95,8 +102,10 @@ def load(folder: str | Path, *, dtype: torch.dtype | None = None) -> Pretrained:
     checkpoint = Checkpoint(folder)
     model = _empty(family.recipe, dtype or checkpoint.dtype)
     report = fill(model, family, checkpoint)
-    members = {} if family.head is None else {family.head: _member(family, family.tokenizers(folder))}
-    return Pretrained(model, members, family=family, report=report)
+    tokenizers = family.tokenizers(folder)
+    if family.head is None:
+        return Pretrained(model, {}, tokenizers=tokenizers, family=family, report=report)
+    return Pretrained(model, {family.head: _member(family, tokenizers)}, family=family, report=report)
 
 
 def fill(model: OmniFormer, family: Family, checkpoint: Checkpoint) -> Report:

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import lightning
 import pytest
 import torch
-from omniformer_tokenizers import BPETokenizer, PatchTokenizer
+from omniformer_tokenizers import BPETokenizer, PatchTokenizer, WordTokenizer
 
 from omniformer.data import Blocks, Digits, OmniDataModule, Stream
+from omniformer.data.source import Raw, Source
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -250,3 +251,35 @@ def test_two_processes_train_on_the_steps_of_one_and_evaluate_each_sample_once(t
     assert together == [sorted(step["d"].ids) for step in module.train_dataloader()]
     evaluated = sorted(i for rank in ranks for step in rank[1] for i in step)
     assert evaluated == sorted(raw.id for raw in Digits().split("val"))
+
+
+class Texts(Source):
+    """The same few texts in every split."""
+
+    def __init__(self, *texts):
+        self.texts = texts
+
+    def split(self, name):
+        return [Raw(id=f"{name}/{i}", contents={"text": text}) for i, text in enumerate(self.texts)]
+
+
+def test_sets_that_describe_one_tokenizer_share_its_vocabulary():
+    def tokenizers(**second):
+        return {"a": {"text": WordTokenizer()}, "b": {"text": WordTokenizer(**second)}}
+
+    streams = {"a": Stream(source=Texts("one two", "two")), "b": Stream(source=Texts("three"))}
+    shared = OmniDataModule(streams=streams, tokenizers=tokenizers(), seed=0)
+    shared.setup()
+    a, b = (shared.tokenizers[name]["text"] for name in "ab")
+    assert a.decode(a("one three")) == b.decode(b("one three")) == "one three"
+    assert a("three").values.tolist() == b("three").values.tolist()
+    apart = OmniDataModule(streams=streams, tokenizers=tokenizers(vocab_size=10), seed=0)
+    apart.setup()
+    assert [apart.tokenizers[name]["text"].vocab_size for name in "ab"] == [4, 3]
+
+
+def test_a_tokenizer_learns_from_the_share_that_is_trained_on():
+    stream = Stream(source=Texts(*(f"word{i}" for i in range(40))), train_share=0.25)
+    module = OmniDataModule(streams={"a": stream}, tokenizers={"a": {"text": WordTokenizer()}}, seed=0)
+    module.setup()
+    assert module.tokenizers["a"]["text"].vocab_size == 2 + 10  # end of text, unknown, and ten words

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniformer.data.splitting import hashed_split
+from omniformer.data.splitting import hashed_split, share_of
 
 keys = st.lists(st.text(max_size=5), unique=True, max_size=60)
 
@@ -50,3 +50,29 @@ def test_equal_names_are_refused_and_named():
 def test_shares_that_leave_nothing_for_training_are_refused(shares):
     with pytest.raises(ValueError, match="must be 0 or more and leave something for training"):
         hashed_split(["a"], **shares)
+
+
+def test_a_share_takes_of_each_kind_and_at_least_one():
+    names, kinds = [f"item {i}" for i in range(203)], ["many"] * 150 + ["some"] * 50 + ["few"] * 3
+    chosen = [kinds[i] for i in share_of(names, 0.1, strata=kinds)]
+    assert {kind: chosen.count(kind) for kind in set(kinds)} == {"many": 15, "some": 5, "few": 1}
+
+
+@given(keys, st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_smaller_share_is_part_of_a_larger_one(names, one, other):
+    smaller, larger = (set(share_of(names, share)) for share in sorted((one, other)))
+    assert smaller <= larger <= set(range(len(names)))
+    assert set(share_of(names, 1)) == set(range(len(names)))
+
+
+def test_a_share_follows_names_and_not_their_order():
+    names = [f"item {i}" for i in range(40)]
+    forward, backward = share_of(names, 0.3), share_of(names[::-1], 0.3)
+    assert {names[i] for i in forward} == {names[::-1][i] for i in backward}
+    assert forward == sorted(forward) != list(range(12))
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5])
+def test_a_share_out_of_range_is_refused(share):
+    with pytest.raises(ValueError, match=f"share={share} must be above 0 and at most 1"):
+        share_of(["a"], share)

@@ -9,6 +9,7 @@ from omniformer.data.augment import ImageJitter
     [
         ({"weight": 0}, "weight=0 must be above 0"),
         ({"weight": 1.5}, r"weight=1\.5 must be above 0 and at most 1"),
+        ({"train_share": 0}, "train_share=0 must be above 0 and at most 1"),
         ({"num_workers": -1}, "num_workers=-1 must be 0 or more"),
         ({"worker_timeout": 0}, "worker_timeout=0 must be above 0 seconds"),
         ({"on_error": "ignore"}, "on_error='ignore' is not known"),
@@ -36,3 +37,22 @@ def test_an_augmentation_for_an_unknown_modality_is_refused(lists, ints):
     stream = Stream(source=lists(train=1), augment={"vision": ImageJitter()})
     with pytest.raises(ValueError, match=r"augment names \['vision'\]; this data has the modalities \['text'\]"):
         stream.samples("train", {"text": ints}, name="x", seed=0)
+
+
+def test_a_share_of_the_training_samples_keeps_every_class_and_leaves_evaluation_whole():
+    stream, whole = Stream(source=Digits(), train_share=0.1), Stream(source=Digits())
+    few, all_ = stream.raws("train"), whole.raws("train")
+    assert len(few) == pytest.approx(0.1 * len(all_), abs=10)
+    counts = [[int(raw.targets["label"]) for raw in raws].count(digit) for raws in (few, all_) for digit in range(10)]
+    assert counts[:10] == [round(0.1 * n) for n in counts[10:]]
+    assert {raw.id for raw in few} < {raw.id for raw in all_}
+    assert [raw.id for raw in few[:3]] == [few[i].id for i in range(3)]
+    assert all(len(stream.raws(split)) == len(whole.raws(split)) for split in ("val", "test"))
+
+
+def test_a_share_of_samples_without_classes_is_taken_too(lists, ints):
+    source = lists(train=20)
+    without = [type(raw)(id=raw.id, contents=raw.contents) for raw in source.split("train")]
+    source.split = lambda name: without
+    stream = Stream(source=source, train_share=0.25)
+    assert len(stream.samples("train", {"text": ints}, name="x", seed=0)) == 5

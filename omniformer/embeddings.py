@@ -1,0 +1,81 @@
+"""One vector for each sample, from what a core makes of its tokens."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omniformer.batch import Batch
+from omniformer.core.layout import Layout
+from omniformer.heads.denoising import DenoisingHead
+from omniformer.heads.next_token import NextTokenHead
+from omniformer.heads.pooling import FirstToken, MeanPool
+from omniformer.model import OmniFormer
+
+Pooling = Callable[[Tensor, Layout], Tensor]
+POOLS: dict[str, type[nn.Module]] = {"mean": MeanPool, "first": FirstToken}
+
+
+def embeddings(
+    model: OmniFormer, batch: Batch, head: str | None = None, *, pool: Literal["mean", "first"] | Pooling = "mean"
+) -> Tensor:
+    """Unit vectors of whole samples: the core's output over their tokens, pooled
+    ([Reimers and Gurevych 2019](https://arxiv.org/abs/1908.10084), 3, who found the mean to be best).
+
+    The tokens are read as the head's task reads them: under its rule, and where answers read a memory, by the encoder
+    that makes it.
+
+    Args:
+        model: any that reads.
+        batch: what samples are given; answers have no part in it.
+        head: the task; None for a model without heads, whose tokens all read each other.
+        pool: from the tokens of a sample to one vector: their "mean", the "first" of them, where data puts a class
+            token, or a part called with the core's output and its layout, such as the pooling of a trained head.
+
+    Shapes:
+        float32 `[samples, d_model]`; zero for a sample without tokens.
+
+    Raises:
+        ValueError: the pooling is not known; or the core makes nothing of what is given, but lets answers read it as
+            the embedders made it, or turns noise into pictures.
+
+    Example:
+        >>> from omniformer_tokenizers import ByteTokenizer
+        >>> from omniformer.batch import Sample, collate
+        >>> from omniformer.core import Transformer
+        >>> from omniformer.embedders import IdEmbedder
+        >>> model = OmniFormer(
+        ...     core=Transformer(d_model=16, n_layers=1, n_heads=2),
+        ...     embedders={"text": IdEmbedder(d_model=16, vocab_size=257)},
+        ...     heads={},
+        ... )
+        >>> vectors = embeddings(model, collate([Sample(id="hi", pieces=[ByteTokenizer()("hello")])]))
+        >>> vectors.shape, round(vectors.norm().item(), 4)
+        (torch.Size([1, 16]), 1.0)
+    """
+    x, layout = _read(model, batch, head)
+    return F.normalize(_part(pool)(x, layout).float(), dim=-1)
+
+
+def _part(pool: str | Pooling) -> Pooling:
+    if callable(pool):
+        return pool
+    if pool not in POOLS:
+        raise ValueError(f"pool={pool!r} is not known; choose {' or '.join(map(repr, POOLS))}, or give a part")
+    return POOLS[pool](d_model=0)  # these two have no weights, and no use for a width
+
+
+def _read(model: OmniFormer, batch: Batch, head: str | None) -> tuple[Tensor, Layout]:
+    """The core's output for what samples are given."""
+    if head is not None and isinstance(model.heads[head], DenoisingHead):
+        raise ValueError(f"{head!r} turns noise into pictures; what it is given has no vector of its own")
+    reads_memory, pair = model.writer.reads_memory, model.reader is not model.writer
+    if reads_memory and not pair:
+        raise ValueError(
+            f"{head!r} lets answers read what is given as the embedders made it; the core makes no vectors of it"
+        )
+    if reads_memory and (head is None or isinstance(model.heads[head], NextTokenHead)):
+        memory = model.memory(batch)
+        return memory.x, memory.layout
+    return model.encode(batch, head)
