@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints class names with probabilities for images, sounds, texts and graphs, or numbers, or what was said."""
+    """Prints class names with probabilities for images, sounds, texts and graphs, or numbers, or what was said; words
+    for each [MASK] of a text; the answer to a question that stands in a text.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m omniformer.predict",
         description=main.__doc__,
@@ -25,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
     parser.add_argument(
-        "--top", type=int, default=3, help="how many classes to print, most probable first (default: 3)"
+        "--top", type=int, default=3, help="how many classes or words to print, most probable first (default: 3)"
+    )
+    parser.add_argument(
+        "--pairs", action="store_true", help="read texts two by two: a question and the text that it is about"
     )
     parser.add_argument("--member", help="which task answers, in a model that has several for one modality")
     parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
@@ -35,12 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.top < 1:
         parser.error(f"--top is {given.top}; give at least 1")
+    if given.pairs and len(given.inputs) % 2:
+        parser.error(f"--pairs reads texts two by two; received {len(given.inputs)}")
     with reported():
         from omniformer.folder import load
 
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(given.device)
-        predictions = predictor.predict(given.inputs, member=given.member)
+        inputs = list(zip(given.inputs[::2], given.inputs[1::2], strict=True)) if given.pairs else given.inputs
+        predictions = predictor.predict(inputs, member=given.member, top=given.top)
         if given.json:
             sys.stdout.writelines(json.dumps(prediction.to_dict()) + "\n" for prediction in predictions)
         else:
@@ -54,12 +62,26 @@ def _table(predictions: Sequence["Prediction"], top: int) -> None:
 
     table = Table("input", "task", "prediction")
     for prediction in predictions:
-        name = prediction.input if prediction.token is None else f"{prediction.input} [{prediction.token}]"
-        ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top]
-        said = "  ".join(f"{label} {probability:.3f}" for label, probability in ranked)
-        said = said or "  ".join(f"{value:.4g}" for value in prediction.values)
-        table.add_row(name, prediction.member, Text(said if prediction.text is None else prediction.text))
+        # As plain text: square brackets in it would be read as styles.
+        table.add_row(Text(_input(prediction)), prediction.member, Text(_said(prediction, top)))
     Console().print(table)
+
+
+def _input(prediction: "Prediction") -> str:
+    """What a prediction is of: an input, or a token of it, with its text where that is known."""
+    if prediction.token is None:
+        return prediction.input
+    return f"{prediction.input} [{prediction.token}] {prediction.text or ''}".rstrip()
+
+
+def _said(prediction: "Prediction", top: int) -> str:
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top]
+    if ranked:
+        return "  ".join(f"{label} {probability:.3f}" for label, probability in ranked)
+    if prediction.span is not None:
+        text = "tokens {} to {}".format(*prediction.span) if prediction.text is None else prediction.text
+        return f"{text} {prediction.score:.3f}"
+    return prediction.text or "  ".join(f"{value:.4g}" for value in prediction.values)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from omniformer.batch import Batch, Sample, collate
 from omniformer.core.layout import Layout
 from omniformer.embeddings import Pooling, embeddings
 from omniformer.generation.answer import Answer
+from omniformer.generation.filler import Filler
 from omniformer.generation.painter import Painter
+from omniformer.generation.places import Places, answer_in, places_of
 from omniformer.generation.transcriber import Transcriber
 from omniformer.generation.writer import Writer
 from omniformer.heads.contrastive import ContrastiveHead
@@ -54,10 +56,15 @@ class Prediction:
     Args:
         input: the input's name: its path, or its place in the list.
         member: the task that answered.
-        probabilities: by class name; for a head that reads every token, of token `token`. Empty for a regression.
+        probabilities: by class name; for a head that reads every token, of token `token`; for a hidden token, by the
+            words that may stand there, the best first. Empty for a regression.
         values: predicted numbers of a regression.
         token: which token, for a head that reads every one (for example the nodes of a graph).
-        text: what is said in the input, for a task that writes it down frame by frame.
+        text: what is said in the input, for a task that writes it down frame by frame; or what stands at `place`.
+        place: from which to before which character of the input's text the token stands, or the answer; of the second
+            text where the input is a pair. None where the tokenizer cannot say.
+        span: from which to which token the answer stands, for a task that points at it.
+        score: the probability of that answer.
     """
 
     input: str
@@ -66,6 +73,9 @@ class Prediction:
     values: tuple[float, ...] = ()
     token: int | None = None
     text: str | None = None
+    place: tuple[int, int] | None = None
+    span: tuple[int, int] | None = None
+    score: float | None = None
 
     @property
     def label(self) -> str:
@@ -79,6 +89,9 @@ class Prediction:
             plain["token"] = self.token
         if self.text is not None:
             plain["text"] = self.text
+        plain |= {name: list(each) for name, each in (("place", self.place), ("span", self.span)) if each is not None}
+        if self.score is not None:
+            plain["score"] = self.score
         if self.probabilities:
             plain |= {"label": self.label, "probabilities": dict(self.probabilities)}
         return plain | ({"values": list(self.values)} if self.values else {})
@@ -100,16 +113,22 @@ class Predictor:
         self.members = dict(members)
         self.tokenizers = dict(tokenizers or {})
 
-    def predict(self, inputs: Sequence[Any], *, member: str | None = None, batch_size: int = 64) -> list[Prediction]:
+    def predict(
+        self, inputs: Sequence[Any], *, member: str | None = None, batch_size: int = 64, top: int = 5
+    ) -> list[Prediction]:
         """Predictions for raw inputs of any modality, in order.
+
+        A task that reads every token has one for each token, one that finds hidden tokens one for each `[MASK]` of a
+        text, and one that points at answers one for each pair of a question and the text that it is about.
 
         Args:
             inputs: paths of files (`.png`, `.wav`, `.txt`, `.json`, ...), or raw samples as the tokenizers take them:
-                image tensors and Pillow images, waveforms, strings, graphs. A folder stands for the files in it.
-                For a task that is given several modalities, a list of these, or a mapping by modality; any may be left
-                out.
+                image tensors and Pillow images, waveforms, strings, pairs of strings as tuples, graphs. A folder stands
+                for the files in it. For a task that is given several modalities, a list of these, or a mapping by
+                modality; any may be left out.
             member: which task answers; by default the one that fits each input's modality.
             batch_size: inputs in one pass; results do not depend on it.
+            top: how many words to name for each hidden token, the most probable ones; classes are named all.
 
         Raises:
             ValueError: no task of this model fits an input, or several do; or a file cannot be read. Names the input.
@@ -121,7 +140,7 @@ class Predictor:
             mine = [i for i, (_, _, route) in enumerate(routed) if route == task]
             for start in range(0, len(mine), batch_size):
                 chunk = mine[start : start + batch_size]
-                answers = self._predict([routed[i][:2] for i in chunk], task)
+                answers = self._predict([routed[i][:2] for i in chunk], task, top)
                 results.update(zip(chunk, answers, strict=True))
         return [prediction for i in range(len(routed)) for prediction in results[i]]
 
@@ -282,7 +301,7 @@ class Predictor:
         fitting = [task for task, member in self.members.items() if wanted <= set(_takes(member))]
         making = (NextTokenHead, DenoisingHead)
         predicting = [task for task in fitting if not isinstance(self.model.heads[task], making)]
-        fitting = predicting or fitting
+        fitting = predicting or [task for task in fitting if self._finds_hidden(task)] or fitting
         if len(fitting) != 1:
             raise ValueError(
                 f"{name} looks like {modality or 'no known modality'}; "
@@ -295,13 +314,13 @@ class Predictor:
         return fitting[0]
 
     @torch.inference_mode()
-    def _predict(self, named: Sequence[tuple[str, Any]], task: str) -> list[list[Prediction]]:
+    def _predict(self, named: Sequence[tuple[str, Any]], task: str, top: int) -> list[list[Prediction]]:
         if task not in self.members:
             raise ValueError(f"no task named {task!r}; this model has {', '.join(self.members)}")
         head = self.model.heads[task]
         assert isinstance(head, Head)
         if self._finds_hidden(task):
-            raise ValueError(_finds_hidden(task))
+            return self._fill(named, task, top)
         if isinstance(head, NextTokenHead):
             raise ValueError(
                 f"{task!r} writes {head.modality}, it predicts no class: use python -m omniformer.generate"
@@ -314,22 +333,44 @@ class Predictor:
             raise ValueError(
                 f"{task!r} says which nodes are joined, it predicts no class: call scores of its head on pairs of nodes"
             )
-        if isinstance(head, SpanHead):
-            raise ValueError(
-                f"{task!r} says from which token to which an answer stands, it predicts no class: call "
-                "omniformer.heads.span.best_spans on what the model says"
-            )
         if isinstance(head, CTCHead):
             return self._transcribe(named, task)
-        samples = [sample_of(name, raw, self.members[task].tokenizers) for name, raw in named]
+        tokenizers = self.members[task].tokenizers
+        samples = [sample_of(name, raw, tokenizers) for name, raw in named]
         outputs = head.predict(self.model(self._collate(samples), task)).cpu()
-        rows = outputs.split([len(sample) if head.per_token else 1 for sample in samples])
+        if not head.per_token:
+            return [[self._prediction(name, task, row)] for (name, _), row in zip(named, outputs, strict=True)]
+        of_sample = outputs.split([len(sample) for sample in samples])
+        every = self._point if isinstance(head, SpanHead) else self._every_token
         return [
-            [
-                self._prediction(name, task, row, token if head.per_token else None)
-                for token, row in enumerate(sample_rows)
-            ]
-            for (name, _), sample_rows in zip(named, rows, strict=True)
+            every(name, task, rows, places_of(raw, tokenizers))
+            for (name, raw), rows in zip(named, of_sample, strict=True)
+        ]
+
+    def _every_token(self, name: str, task: str, rows: Tensor, places: Places | None) -> list[Prediction]:
+        """One prediction for each token; for tokens of text only, where it is known which ones these are."""
+        found = [replace(self._prediction(name, task, row), token=token) for token, row in enumerate(rows)]
+        if places is None:
+            return found
+        at = {token: places.of(token, token) for token in places.text.ge(0).nonzero().flatten().tolist()}
+        return [replace(found[token], text=text, place=place) for token, (text, place) in at.items()]
+
+    def _point(self, name: str, task: str, rows: Tensor, places: Places | None) -> list[Prediction]:
+        """Where the answer stands, if there is a text that it could stand in."""
+        allowed = torch.ones(len(rows), dtype=torch.bool) if places is None else places.answers
+        answer = answer_in(rows, allowed)
+        if answer is None:
+            raise ValueError(f"{name} has no text that an answer could stand in; give a pair: a question and a text")
+        first, last, score = answer
+        text, place = (None, None) if places is None else places.of(first, last)
+        found = Prediction(input=name, member=task, probabilities={}, text=text, place=place)
+        return [replace(found, span=(first, last), score=score)]
+
+    def _fill(self, named: Sequence[tuple[str, Any]], task: str, top: int) -> list[list[Prediction]]:
+        found = Filler(self.model, task, tokenizers=self.members[task].tokenizers).fill(named, top=top)
+        return [
+            [Prediction(input=name, member=task, probabilities=hole.probabilities, token=hole.token) for hole in holes]
+            for (name, _), holes in zip(named, found, strict=True)
         ]
 
     def _transcribe(self, named: Sequence[tuple[str, Any]], task: str) -> list[list[Prediction]]:
@@ -381,13 +422,11 @@ class Predictor:
             name for name in self.members if isinstance(self.model.heads[name], kind) and not self._finds_hidden(name)
         ]
 
-    def _prediction(self, name: str, task: str, row: Tensor, token: int | None) -> Prediction:
+    def _prediction(self, name: str, task: str, row: Tensor) -> Prediction:
         labels = self.members[task].labels
         if not labels:
-            return Prediction(input=name, member=task, probabilities={}, values=tuple(row.tolist()), token=token)
-        return Prediction(
-            input=name, member=task, probabilities=dict(zip(labels, row.tolist(), strict=True)), token=token
-        )
+            return Prediction(input=name, member=task, probabilities={}, values=tuple(row.tolist()))
+        return Prediction(input=name, member=task, probabilities=dict(zip(labels, row.tolist(), strict=True)))
 
     def _takes(self) -> list[str]:
         return sorted({modality for member in self.members.values() for modality in _takes(member)})
@@ -400,8 +439,8 @@ def _takes(member: Member) -> Sequence[str]:
 
 def _finds_hidden(task: str) -> str:
     return (
-        f"{task!r} has learned to find hidden tokens from those on both sides, it answers nothing by itself; begin "
-        "another task from its weights with model.pretrained=<run>"
+        f"{task!r} has learned to find hidden tokens from those on both sides, it writes nothing by itself: call "
+        "predict on a text with [MASK] in it, or begin another task from its weights with model.pretrained=<run>"
     )
 
 

@@ -2,19 +2,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from omniformer_tokenizers import ByteTokenizer, PatchTokenizer
+from omniformer_tokenizers import BPETokenizer, ByteTokenizer, PatchTokenizer
 
 from omniformer.core.rules import Causal, Full
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder, VectorEmbedder
-from omniformer.heads import ClassificationHead, NextTokenHead
+from omniformer.heads import ClassificationHead, NextTokenHead, TokenClassificationHead
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.heads.ctc import CTCHead
 from omniformer.heads.link import LinkHead
 from omniformer.heads.span import SpanHead
+from omniformer.inputs import sample_of
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 
+# Pieces of words say where they stand, bytes do not.
+PIECES = BPETokenizer(vocab_size=257).fit([""])
 TEXT, VISION = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1)
 
 
@@ -35,6 +38,7 @@ def predictor_of(*names: str) -> Predictor:
         "holes": NextTokenHead(d_model=16, vocab_size=257),
         "links": LinkHead(d_model=16),
         "quotes": SpanHead(d_model=16),
+        "tags": TokenClassificationHead(d_model=16, n_classes=2),
     }
     members = {
         "digits": Member(tokenizers={"vision": VISION}, labels=("a", "b", "c")),
@@ -45,7 +49,8 @@ def predictor_of(*names: str) -> Predictor:
         "reader": Member(tokenizers={"vision": VISION, "text": TEXT}, given=("vision",)),
         "holes": Member(tokenizers={"text": TEXT}),
         "links": Member(tokenizers={"text": TEXT}),
-        "quotes": Member(tokenizers={"text": TEXT}),
+        "quotes": Member(tokenizers={"text": PIECES if "tags" in names else TEXT}),
+        "tags": Member(tokenizers={"text": PIECES}, labels=("noun", "verb")),
     }
     model = OmniFormer(
         core=Transformer(d_model=16, n_layers=1, n_heads=2, init_std=0.3),
@@ -198,9 +203,10 @@ def test_a_file_that_cannot_be_transcribed_is_named(tmp_path):
 
 
 def test_a_model_that_finds_hidden_tokens_is_not_taken_for_one_that_writes():
-    for ask in (lambda it: it.generate(["some words"]), lambda it: it.predict(["some words"])):
-        with pytest.raises(ValueError, match="'holes' has learned to find hidden tokens from those on both sides"):
-            ask(predictor_of("holes"))
+    with pytest.raises(ValueError, match="'holes' has learned to find hidden tokens from those on both sides"):
+        predictor_of("holes").generate(["some words"])
+    with pytest.raises(ValueError, match="'holes' knows no hidden token: its vocabulary has none of"):
+        predictor_of("holes").predict(["some [MASK] words"])
     both = predictor_of("holes", "prose")
     assert both.writer().head == "prose"
     with pytest.raises(ValueError, match="'holes' has learned to find hidden tokens"):
@@ -209,8 +215,45 @@ def test_a_model_that_finds_hidden_tokens_is_not_taken_for_one_that_writes():
         predictor_of("holes", "digits").writer()
 
 
-def test_links_and_spans_say_how_they_are_read():
+def test_links_say_how_they_are_read():
     with pytest.raises(ValueError, match="'links' says which nodes are joined, .* call scores of its head"):
         predictor_of("links").predict(["some words"])
-    with pytest.raises(ValueError, match=r"'quotes' says from which token .*\.best_spans"):
-        predictor_of("quotes").predict(["some words"])
+
+
+def test_an_answer_is_the_span_with_the_best_ends():
+    predictor = predictor_of("quotes")
+    torch.nn.init.normal_(predictor.model.heads["quotes"].ends.weight)
+    (answer,) = predictor.predict(["some words"])
+    x, _ = predictor.model.encode(predictor._collate([sample_of("", "some words", {"text": TEXT})]), "quotes")
+    start, end = predictor.model.heads["quotes"](x, None).softmax(0).detach().unbind(-1)
+    best = max(float(start[i] * end[j]) for i in range(10) for j in range(i, 10))
+    assert answer.score == pytest.approx(best, rel=1e-5)
+    assert float(start[answer.span[0]] * end[answer.span[1]]) == pytest.approx(best, rel=1e-5)
+    assert answer.to_dict() == {
+        "input": "input 0",
+        "member": "quotes",
+        "span": list(answer.span),
+        "score": answer.score,
+    }
+
+
+def test_tokens_and_answers_say_where_in_the_text_they_stand():
+    predictor = predictor_of("tags", "quotes")
+    text = "some words here"
+    tags = predictor.predict([text], member="tags")
+    assert "".join(tag.text for tag in tags) == text
+    assert [tag.text for tag in tags] == [text[slice(*tag.place)] for tag in tags]
+    assert [tag.token for tag in tags] == list(range(len(tags)))
+    (answer,) = predictor.predict([text], member="quotes")
+    assert answer.text == text[slice(*answer.place)]
+    assert answer.place == (tags[answer.span[0]].place[0], tags[answer.span[1]].place[1])
+
+
+def test_an_answer_needs_a_text_to_stand_in():
+    with pytest.raises(ValueError, match="input 0 has no text that an answer could stand in; give a pair"):
+        predictor_of("quotes").predict([""])
+
+
+def test_words_for_holes_come_before_what_only_writes():
+    assert predictor_of("holes", "prose").route("some [MASK] words") == "holes"
+    assert predictor_of("holes", "prose", "tags").route("some words") == "tags"

@@ -2,6 +2,7 @@
 
 from omniformer.generation.answer import Answer
 from omniformer.generation.beam import BeamSearch
+from omniformer.generation.filler import Filler, Hole
 from omniformer.generation.painter import Painter
 from omniformer.generation.sampling import Greedy, Sampling
 from omniformer.generation.session import Session, begin
@@ -15,7 +16,9 @@ __all__ = [
     "Answer",
     "BeamSearch",
     "Chosen",
+    "Filler",
     "Greedy",
+    "Hole",
     "Painter",
     "Sampling",
     "Session",
