@@ -2,12 +2,15 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from omniformer.generation.session import Session
 from omniformer.generation.strategy import Strategy, Until, Written
+
+Stopping = Literal["certain", "likely", "full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +20,7 @@ class BeamSearch(Strategy):
     An answer's score is the sum of its log-probabilities divided by `length ** length_penalty`, where the length counts
     the ids written, the stop id included: the simple form of the normalisation of
     [Wu et al. 2016](https://arxiv.org/abs/1609.08144), 7, who divide by `((5 + length) / 6) ** length_penalty`. An
-    answer that reaches `max_new_tokens` without an end takes part as it is. The search of a sample ends as soon as no
-    running beginning can win any more.
+    answer that reaches `max_new_tokens` without an end takes part as it is.
 
     Args:
         n_beams: how many beginnings are kept; 4 is usual for translation
@@ -26,9 +28,15 @@ class BeamSearch(Strategy):
         length_penalty: 0 ranks by probability, which favours short answers; 1, the default, by the mean
             log-probability; more favours long ones.
         n_best: how many answers to return for each sample.
+        stopping: when the search of a sample ends ([Kasai et al. 2022](https://arxiv.org/abs/2204.05424) compare such
+            rules). "certain", the default: no running beginning can win any more, however it goes on. "likely":
+            `n_beams` answers have ended, and no running beginning would beat the worst of them if it ended with the
+            score that it has now, which a mean over more ids may still raise; so the usual libraries search unless told
+            otherwise, and so most published numbers were made. "full": `n_beams` answers have ended (first come, first
+            served). The first finds the best answers, the last is the fastest.
 
     Raises:
-        ValueError: a number is out of its range, or `n_best` is above `n_beams`.
+        ValueError: a number is out of its range, `n_best` is above `n_beams`, or `stopping` is not known.
 
     Example:
         >>> BeamSearch(n_beams=8).length_penalty
@@ -38,6 +46,7 @@ class BeamSearch(Strategy):
     n_beams: int = 4
     length_penalty: float = 1.0
     n_best: int = 1
+    stopping: Stopping = "certain"
 
     def __post_init__(self) -> None:
         if self.n_beams < 1:
@@ -46,6 +55,8 @@ class BeamSearch(Strategy):
             raise ValueError(f"length_penalty={self.length_penalty} must be at least 0; 0 ranks by probability")
         if not 1 <= self.n_best <= self.n_beams:
             raise ValueError(f"n_best={self.n_best} must be in 1..{self.n_beams} (n_beams)")
+        if self.stopping not in get_args(Stopping):
+            raise ValueError(f"stopping={self.stopping!r} is not known; choose {', '.join(get_args(Stopping))}")
 
     def write(
         self, session: Session, *, stop: Collection[int], max_new_tokens: int, until: Until | None = None
@@ -53,7 +64,7 @@ class BeamSearch(Strategy):
         """Answers to every sample of a session, the one with the highest score first."""
         finished: list[list[Written]] = [[] for _ in range(len(session))]
         beams = [_Beam(sample, 0.0, (), ()) for sample in range(len(session))]
-        for _ in range(max_new_tokens):
+        for step in range(max_new_tokens):
             going: list[tuple[int, _Beam]] = []
             for candidates in self._candidates(session, beams, len(stop)):
                 kept: list[tuple[int, _Beam]] = []
@@ -65,10 +76,12 @@ class BeamSearch(Strategy):
                             finished[beam.sample].append(self._written(beam, stops=stops, ended=True))
                     elif len(kept) < self.n_beams:
                         kept.append((row, beam))
-                if kept and not self._decided(finished[kept[0][1].sample], kept[0][1], max_new_tokens):
+                # Where the room ends, what is running takes part whatever has just ended beside it.
+                last = step == max_new_tokens - 1
+                if kept and (last or not self._decided(finished[kept[0][1].sample], kept[0][1], max_new_tokens)):
                     going += kept
             beams = [beam for _, beam in going]
-            if not going or len(beams[0].ids) == max_new_tokens:
+            if not going or step == max_new_tokens - 1:
                 break
             session.reorder([row for row, _ in going])
             session.advance([beam.ids[-1] for beam in beams])
@@ -116,14 +129,17 @@ class BeamSearch(Strategy):
         return found
 
     def _decided(self, finished: list[Written], best: "_Beam", max_new_tokens: int) -> bool:
-        """Whether no continuation of the best running beginning can still be among the answers.
+        """Whether the search of a sample is over, as `stopping` says.
 
-        Log-probabilities only add to its loss, so its score is at most what it has now, spread over the most tokens.
+        Log-probabilities only add to the best running beginning's loss, so that its score is at most what it has now,
+        spread over the most tokens.
         """
-        if len(finished) < self.n_best:
-            return False
-        bar = sorted((answer.score for answer in finished), reverse=True)[self.n_best - 1]
-        return bar >= best.total / max_new_tokens**self.length_penalty
+        needed = self.n_best if self.stopping == "certain" else self.n_beams
+        if len(finished) < needed or self.stopping == "full":
+            return len(finished) >= needed
+        bar = sorted((answer.score for answer in finished), reverse=True)[needed - 1]
+        length = max_new_tokens if self.stopping == "certain" else len(best.ids)
+        return bar >= best.total / length**self.length_penalty
 
     def _written(self, beam: "_Beam", *, stops: bool, ended: bool) -> Written:
         return Written(

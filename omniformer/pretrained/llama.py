@@ -1,6 +1,5 @@
-"""LLaMA 1 to 3 ([Touvron et al. 2023](https://arxiv.org/abs/2302.13971),
-[2023b](https://arxiv.org/abs/2307.09288), [Grattafiori et al. 2024](https://arxiv.org/abs/2407.21783)), and what its
-relatives share with it.
+"""LLaMA 1 to 3 ([Touvron et al. 2023](https://arxiv.org/abs/2302.13971), [2023b](https://arxiv.org/abs/2307.09288),
+[Grattafiori et al. 2024](https://arxiv.org/abs/2407.21783)), and what its relatives share with it.
 """
 
 from collections.abc import Iterator

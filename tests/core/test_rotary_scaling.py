@@ -46,6 +46,21 @@ def test_yarn_raises_scores_by_the_papers_temperature():
     assert rotary.amplitude == pytest.approx(0.1 * math.log(16.0) + 1)
 
 
+def test_yarn_takes_an_amplitude_of_its_own_and_bounds_between_frequencies():
+    assert YaRN(factor=16.0, original_seq_len=64, amplitude=0.5).amplitude == 0.5
+    length, factor = 2048, 16.0
+    kept = frequencies(YaRN(factor=factor, original_seq_len=length, whole=False)) / PLAIN
+
+    def bound(turns):
+        return N * math.log(length / (2 * math.pi * turns)) / math.log(BASE)
+
+    low, high = bound(32), bound(1)
+    mixed = [min(max((i - low) / (high - low), 0), 1) for i in range(N)]
+    expected = torch.tensor([1 - share + share / factor for share in mixed]).double()
+    torch.testing.assert_close(kept, expected, rtol=1e-5, atol=0)
+    assert not torch.allclose(kept, frequencies(YaRN(factor=factor, original_seq_len=length)) / PLAIN)
+
+
 def test_llama3_scaling_keeps_short_waves_and_stretches_long_ones():
     wave = 2 * math.pi / PLAIN
     kept = frequencies(Llama3Scaling(factor=8.0, original_seq_len=512)) / PLAIN

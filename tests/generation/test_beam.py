@@ -87,6 +87,25 @@ def test_the_search_ends_when_no_beginning_can_win_any_more(one_sequence, batch,
     assert steps == sorted(steps, reverse=True)  # samples that are decided drop out
 
 
+def test_a_search_that_stops_sooner_writes_no_more_and_finds_no_better(one_sequence, batch, monkeypatch):
+    steps, scores = {}, {}
+    advance = Session.advance
+    for stopping in ("certain", "likely", "full"):
+        steps[stopping] = 0
+
+        def counted(self, ids, stopping=stopping):
+            steps[stopping] += len(ids)
+            advance(self, ids)
+
+        monkeypatch.setattr(Session, "advance", counted)
+        strategy = BeamSearch(n_beams=4, stopping=stopping)
+        found = write(one_sequence, "it", batch, strategy=strategy, stop={STOP, 1, 2, 3}, max_new_tokens=12)
+        scores[stopping] = [answers[0].score for answers in found]
+    assert steps["full"] < steps["likely"] < steps["certain"]
+    for sooner in ("likely", "full"):
+        assert all(a <= b + 1e-6 for a, b in zip(scores[sooner], scores["certain"], strict=True))
+
+
 def test_an_answer_may_be_declared_complete(one_sequence, batch):
     found = write(
         one_sequence,
@@ -107,6 +126,7 @@ def test_an_answer_may_be_declared_complete(one_sequence, batch):
         ({"n_beams": 0}, "n_beams=0 must be at least 1"),
         ({"length_penalty": -0.5}, "length_penalty=-0.5 must be at least 0"),
         ({"n_best": 5}, r"n_best=5 must be in 1\.\.4"),
+        ({"stopping": "never"}, "stopping='never' is not known; choose certain, likely, full"),
     ],
 )
 def test_numbers_out_of_range_are_named(options, message):

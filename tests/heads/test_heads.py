@@ -7,6 +7,7 @@ from omniformer.heads import (
     AttentionPool,
     ClassificationHead,
     DenseFirstToken,
+    FeatureHead,
     FirstToken,
     LastToken,
     MeanPool,
@@ -111,3 +112,16 @@ def test_chunked_losses_equal_the_whole_and_so_do_gradients(x, chunk):
 def test_a_table_of_another_size_cannot_be_tied():
     with pytest.raises(ValueError, match=r"\[7, 4\] to an input table \[8, 4\]"):
         NextTokenHead(d_model=4, vocab_size=7).tie(torch.nn.Embedding(8, 4))
+
+
+def test_a_classifier_without_offsets_is_one_map():
+    head = ClassificationHead(d_model=4, n_classes=3, pool=LastToken, bias=False)
+    torch.nn.init.normal_(head.classes.weight)
+    x = torch.randn(LAYOUT.n_tokens, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(head(x, LAYOUT), LastToken(d_model=4)(x, LAYOUT) @ head.classes.weight.T)
+    assert [name for name, _ in head.named_parameters()] == ["classes.weight"]
+
+
+def test_features_are_the_cores_output_as_it_is(x):
+    assert FeatureHead()(x, LAYOUT) is x
+    assert FeatureHead().predict(x.bfloat16()).dtype == torch.float32
