@@ -111,3 +111,12 @@ def test_chunked_losses_equal_the_whole_and_so_do_gradients(x, chunk):
 def test_a_table_of_another_size_cannot_be_tied():
     with pytest.raises(ValueError, match=r"\[7, 4\] to an input table \[8, 4\]"):
         NextTokenHead(d_model=4, vocab_size=7).tie(torch.nn.Embedding(8, 4))
+
+
+def test_offsets_that_are_kept_are_added_and_saved_but_neither_trained_nor_counted(x):
+    head = NextTokenHead(d_model=4, vocab_size=6, tied=False, kept_bias=True)
+    plain = head.scores(x)
+    offsets = torch.linspace(-1, 1, 6)
+    head.load_state_dict(head.state_dict() | {"kept_bias": offsets})
+    torch.testing.assert_close(head.scores(x), plain + offsets)
+    assert [name for name, _ in head.named_parameters()] == ["ids.weight"]
