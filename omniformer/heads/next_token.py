@@ -22,7 +22,9 @@ class NextTokenHead(Head):
         tied: whether the output table is the embedder's input table; the model ties them by name of modality.
         modality: whose ids are predicted.
         transform: makes what stands before the scores, called with `d_model`: `Transform` in BERT; nothing by default.
-        bias: whether each id has an offset, as in BERT and BART.
+        bias: whether each id has an offset, as in BERT.
+        kept_bias: whether each id has an offset that is kept with the weights but neither trained nor counted as one of
+            them, as in the published files of BART and Marian (`final_logits_bias`).
         scale: factor of the core's output; `d_model^-0.5` in the first T5, whose tables are tied.
 
     Shapes:
@@ -40,12 +42,15 @@ class NextTokenHead(Head):
         modality: str = "text",
         transform: Callable[..., nn.Module] | None = None,
         bias: bool = False,
+        kept_bias: bool = False,
         scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.tied, self.modality = tied, modality
         self.transform = nn.Identity() if transform is None else transform(d_model=d_model)
         self.ids = nn.Linear(d_model, vocab_size, bias=bias)
+        self.kept_bias: Tensor | None
+        self.register_buffer("kept_bias", torch.zeros(vocab_size) if kept_bias else None)
         self.scale = scale
         self.reset_parameters()
 
@@ -74,7 +79,8 @@ class NextTokenHead(Head):
             x `[tokens, d_model]` → `[tokens, vocab_size]`.
         """
         x = self.transform(x)
-        return self.ids(x if self.scale == 1 else x * self.scale)
+        scores = self.ids(x if self.scale == 1 else x * self.scale)
+        return scores if self.kept_bias is None else scores + self.kept_bias
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Probabilities of the next id."""

@@ -16,15 +16,18 @@ from omniformer.recipe import Node
 
 # By `model_type` in config.json: the module of this package that reads it, and its class.
 FAMILIES: dict[str, tuple[str, str]] = {
+    "bart": ("bart", "BART"),
     "bert": ("bert", "BERT"),
     "distilbert": ("distilbert", "DistilBERT"),
     "gpt2": ("gpt2", "GPT2"),
     "llama": ("llama", "Llama"),
+    "marian": ("marian", "Marian"),
     "mistral": ("mistral", "Mistral"),
     "mixtral": ("mixtral", "Mixtral"),
     "qwen2": ("qwen2", "Qwen2"),
     "qwen3": ("qwen3", "Qwen3"),
     "roberta": ("roberta", "RoBERTa"),
+    "t5": ("t5", "T5"),
     "xlm-roberta": ("roberta", "XLMRoBERTa"),
 }
 

@@ -112,11 +112,12 @@ def fill(model: OmniFormer, family: Family, checkpoint: Checkpoint) -> Report:
     """Copies the tensors of a file into a model.
 
     Raises:
-        ValueError: a tensor is missing, or has another shape than the configuration says.
+        ValueError: a tensor is missing, has another shape than the configuration says, or another of its places in the
+            file holds other numbers.
     """
     lines, expected = _lines(family, model)
-    renamed = {name: _found(name, family, checkpoint.where) for name in lines}
-    if missing := [name for name, found in renamed.items() if found is None]:
+    renamed = {name: _read_from(each[0], family, checkpoint.where) for name, each in lines.items()}
+    if missing := [name for name, found in renamed.items() if found is None and lines[name][0].absent is None]:
         raise ValueError(f"{checkpoint.folder} lacks {_brief(missing)}, which its {CONFIG_FILE} asks for")
     wrong = [
         f"{found} is {list(checkpoint.shapes[found])}, {CONFIG_FILE} says {list(expected[name])}"
@@ -125,7 +126,10 @@ def fill(model: OmniFormer, family: Family, checkpoint: Checkpoint) -> Report:
     ]
     if wrong:
         raise ValueError(f"{checkpoint.folder}: {_brief(wrong)}")
-    ours = {found: lines[name] for name, found in renamed.items() if found is not None}
+    ours: dict[str, list[Name]] = {}
+    for name, found in renamed.items():
+        if found is not None:
+            ours.setdefault(found, []).extend(lines[name])
     parameters = _parameters(model)
     with torch.no_grad():
         shared = [found for found, each in ours.items() if each[0].their_rows is not None]
@@ -133,8 +137,11 @@ def fill(model: OmniFormer, family: Family, checkpoint: Checkpoint) -> Report:
             for line in ours[found]:
                 line.read(rows, first, parameters[line.ours])
             del rows
+        for line in (line for name, found in renamed.items() if found is None for line in lines[name]):
+            line.part(parameters[line.ours]).fill_(line.absent or 0.0)
+    repeated = _repeated(ours, family, checkpoint, parameters)
     rest = [name for name in checkpoint if name not in ours]
-    ignored = tuple(name for name in rest if _is_ignored(name, family))
+    ignored = tuple(name for name in rest if name in repeated or _is_ignored(name, family))
     unexpected = tuple(name for name in rest if name not in ignored)
     if unexpected:
         has_no = f"{family.architecture} has no place for {_brief(unexpected)}"
@@ -248,6 +255,38 @@ def _found(name: str, family: Family, there: Mapping[str, Any]) -> str | None:
     return next(
         (each for one in spelled for each in (one, one.removeprefix(prefix), prefix + one) if each in there), None
     )
+
+
+def _read_from(line: Name, family: Family, there: Mapping[str, Any]) -> str | None:
+    """The name of the tensor that a line is read from: the first of its own names that the file has."""
+    places = (_found(name, family, there) for name in (line.theirs, *line.also, *line.instead))
+    return next((found for found in places if found is not None), None)
+
+
+def _repeated(
+    ours: Mapping[str, Sequence[Name]], family: Family, checkpoint: Checkpoint, parameters: Mapping[str, Tensor]
+) -> set[str]:
+    """The tensors that repeat what was read from another one.
+
+    Raises:
+        ValueError: one of them holds other numbers.
+    """
+    places = [
+        (_found(name, family, checkpoint.where), read, line)
+        for read, lines in ours.items()
+        for line in lines
+        for name in line.also
+    ]
+    again = {found: (read, line) for found, read, line in places if found is not None and found not in ours}
+    for found, first, rows in checkpoint.pieces(again):
+        read, line = again[found]
+        if checkpoint.shapes[found] != checkpoint.shapes[read] or not line.agrees(rows, first, parameters[line.ours]):
+            raise ValueError(
+                f"{checkpoint.folder} holds different numbers as {read} and as {found}, which are one and the same in "
+                f"a {family.architecture} of its {CONFIG_FILE}"
+            )
+        del rows
+    return set(again)
 
 
 def _write(folder: Path, shards: Sequence[dict[str, Tensor]]) -> None:

@@ -24,6 +24,10 @@ class Name:
         transposed: whether theirs is `[in, out]` where ours is `[out, in]`.
         view: the shape as which ours is seen, before `axes`: a kernel that we keep flat.
         axes: the order of our axes in theirs, where it is another: time and frequency.
+        also: further names under which files hold the same numbers again: tables that several parts share. One of them
+            is enough; where there are several, they must agree.
+        instead: names that are read where theirs is not there, in this order.
+        absent: the value of all its numbers where none of these is there; by default the tensor must be there.
     """
 
     ours: str
@@ -35,6 +39,9 @@ class Name:
     transposed: bool = False
     view: Shape | None = None
     axes: tuple[int, ...] | None = None
+    also: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
+    absent: float | None = None
 
     def expected(self, parameter: Tensor) -> Shape:
         """The shape that theirs must have, of a whole tensor; rows of theirs are checked by `place`."""
@@ -72,14 +79,21 @@ class Name:
             first: the number of the first row.
             parameter: ours, which is written to.
         """
-        mine = self.part(parameter)
         if self.their_rows is not None:
+            mine = self.part(parameter)
             mine.copy_(tensor.flatten(0, -2)[slice(*self.their_rows)].reshape(mine.shape))
             return
+        self._rows(parameter, first, len(tensor) if tensor.ndim else 1).copy_(tensor)
+
+    def agrees(self, tensor: Tensor, first: int, parameter: Tensor) -> bool:
+        """Whether rows of theirs, as for `read`, are what ours holds already."""
+        return torch.equal(self._rows(parameter, first, len(tensor)), tensor.to(parameter.dtype))
+
+    def _rows(self, parameter: Tensor, first: int, n: int) -> Tensor:
+        """Ours in the shape of theirs, some rows of it."""
+        mine = self.part(parameter)
         mine = mine.T if self.transposed else mine.view(self.shape or mine.shape)
-        if mine.ndim:
-            mine = mine[first : first + len(tensor)]
-        mine.copy_(tensor)
+        return mine[first : first + n] if mine.ndim else mine
 
     def write(self, parameter: Tensor) -> Tensor:
         """Ours as theirs; those rows of it where `their_rows` says so."""
@@ -90,9 +104,9 @@ class Name:
         return mine.reshape(self.shape or mine.shape).contiguous()
 
 
-def same(ours: str, theirs: str, shape: Shape | None = None) -> Iterator[Name]:
-    """One tensor."""
-    yield Name(ours=ours, theirs=theirs, shape=shape)
+def same(ours: str, theirs: str, shape: Shape | None = None, *, also: Sequence[str] = ()) -> Iterator[Name]:
+    """One tensor; `also` names the places where files repeat it."""
+    yield Name(ours=ours, theirs=theirs, shape=shape, also=tuple(also))
 
 
 def linear(ours: str, theirs: str, *, bias: bool = True) -> Iterator[Name]:

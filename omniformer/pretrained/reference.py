@@ -21,8 +21,9 @@ class Outputs:
 
     Shapes:
         logits and prediction_logits `[samples, seq, vocab_size]`, or `[samples, n_classes]` where the head reads whole
-        samples, as of seq_relationship_logits; start_logits and end_logits `[samples, seq]`; last_hidden_state
-        `[samples, seq, d_model]`; pooler_output `[samples, d_model]`. Rows of padding are zero.
+        samples, as of seq_relationship_logits; start_logits and end_logits `[samples, seq]`; last_hidden_state and
+        encoder_last_hidden_state `[samples, seq, d_model]`; pooler_output `[samples, d_model]`. Rows of padding are
+        zero.
     """
 
     logits: Tensor | None = None
@@ -32,6 +33,7 @@ class Outputs:
     pooler_output: Tensor | None = None
     prediction_logits: Tensor | None = None
     seq_relationship_logits: Tensor | None = None
+    encoder_last_hidden_state: Tensor | None = None
 
 
 class CausalReference(nn.Module):
@@ -122,6 +124,50 @@ class EncoderReference(nn.Module):
         """The coordinates of the tokens that take part."""
         count = torch.ones_like(taken) if self.padding is None else taken
         return (count.cumsum(1) - 1)[taken][:, None].float()
+
+
+class EncoderDecoderReference(nn.Module):
+    """A model that reads a text and writes another one: `input_ids`, `decoder_input_ids` and their masks in, `logits`
+    out.
+
+    Positions count the tokens that take part, so that padding may stand on either side.
+
+    Args:
+        model: the loaded model.
+        head: the name of its head.
+        source: the modality of what is read.
+        target: the modality of what is written.
+    """
+
+    def __init__(self, model: OmniFormer, head: str, *, source: str = "text", target: str = "text") -> None:
+        super().__init__()
+        self.model, self.head, self.source, self.target = model, head, source, target
+
+    def forward(
+        self,
+        *,
+        input_ids: Tensor,
+        decoder_input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+    ) -> Outputs:
+        """The reference's outputs; `last_hidden_state` is the decoder's.
+
+        Shapes:
+            input_ids and attention_mask int64 `[samples, seq]`, decoder_input_ids and decoder_attention_mask int64
+            `[samples, target seq]`.
+        """
+        taken = takes_part(input_ids, attention_mask)
+        written = takes_part(decoder_input_ids, decoder_attention_mask)
+        answer = batch_of(ids(decoder_input_ids, written, self.target))
+        batch = replace(batch_of(ids(input_ids, taken, self.source)), answer=answer)
+        memory = self.model.memory(batch)
+        x, layout = self.model.decode(batch, self.head, memory=memory)
+        return Outputs(
+            logits=padded(self.model.heads[self.head](x, layout), written),
+            last_hidden_state=padded(x, written),
+            encoder_last_hidden_state=padded(memory.x, taken),
+        )
 
 
 def takes_part(values: Tensor, attention_mask: Tensor | None) -> Tensor:

@@ -125,3 +125,12 @@ def test_a_classifier_without_offsets_is_one_map():
 def test_features_are_the_cores_output_as_it_is(x):
     assert FeatureHead()(x, LAYOUT) is x
     assert FeatureHead().predict(x.bfloat16()).dtype == torch.float32
+
+
+def test_offsets_that_are_kept_are_added_and_saved_but_neither_trained_nor_counted(x):
+    head = NextTokenHead(d_model=4, vocab_size=6, tied=False, kept_bias=True)
+    plain = head.scores(x)
+    offsets = torch.linspace(-1, 1, 6)
+    head.load_state_dict(head.state_dict() | {"kept_bias": offsets})
+    torch.testing.assert_close(head.scores(x), plain + offsets)
+    assert [name for name, _ in head.named_parameters()] == ["ids.weight"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from omniformer import pretrained
+from omniformer.recipe import build_model
 
 transformers = pytest.importorskip("transformers")
 
@@ -39,6 +40,14 @@ def ragged_ids(vocab_size, lengths=(7, 2, 12), seed=0, side="right", least=0):
     place = torch.arange(longest)
     taken = torch.stack([place < n if side == "right" else place >= longest - n for n in lengths])
     return ids, taken.long()
+
+
+def ragged_pair(vocab_size, target_vocab_size=None, least=0, side="right"):
+    """Keyword tensors of what is read and of what is written, samples of several lengths each; and which are tokens."""
+    ids, mask = ragged_ids(vocab_size, least=least, side=side)
+    written, written_mask = ragged_ids(target_vocab_size or vocab_size, lengths=(3, 9, 1), seed=3, least=least)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    return inputs | {"decoder_input_ids": written, "decoder_attention_mask": written_mask}, written_mask
 
 
 def agree(ours, theirs, mask=None, **tolerance):
@@ -83,6 +92,13 @@ def twin(theirs, folder, pick, inputs, mask=None, as_filed=None):
     assert [name for name in before if name not in unread and not torch.equal(before[name], after[name])] == []
     agree(pick(again(**inputs)), expected, mask)
     return model
+
+
+def counted(config):
+    """The weights that the family of a published configuration builds, on the meta device."""
+    with torch.device("meta"):
+        model = build_model(pretrained.family_of(config).recipe)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def compare_gradients(model, theirs, as_filed=None):
