@@ -17,7 +17,12 @@ from omniformer.recipe import Node
 # By `model_type` in config.json: the module of this package that reads it, and its class.
 FAMILIES: dict[str, tuple[str, str]] = {
     "bart": ("bart", "BART"),
+    "audio-spectrogram-transformer": ("audio_spectrogram", "AudioSpectrogram"),
     "bert": ("bert", "BERT"),
+    "clip": ("clip", "CLIP"),
+    "clip_text_model": ("clip", "CLIPText"),
+    "clip_vision_model": ("clip", "CLIPVision"),
+    "deit": ("deit", "DeiT"),
     "distilbert": ("distilbert", "DistilBERT"),
     "gpt2": ("gpt2", "GPT2"),
     "llama": ("llama", "Llama"),
@@ -28,6 +33,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "qwen3": ("qwen3", "Qwen3"),
     "roberta": ("roberta", "RoBERTa"),
     "t5": ("t5", "T5"),
+    "vit": ("vit", "ViT"),
     "xlm-roberta": ("roberta", "XLMRoBERTa"),
 }
 
@@ -96,9 +102,22 @@ class Family(ABC):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of its classes; empty where there are none."""
+        """The names of its classes, which the reference makes up where the file says nothing; empty where it has none."""
         named = self.config.get("id2label") or {}
+        if not named and "Classification" in self.architecture:
+            named = {i: f"LABEL_{i}" for i in range(self.config.get("num_labels", 2))}
         return tuple(str(named[key]) for key in sorted(named, key=int))
+
+    @property
+    def n_classes(self) -> int:
+        """The number of its classes.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not self.labels:
+            raise ValueError(f"config.json gives {self.architecture} no class; accepted: num_labels of at least 1")
+        return len(self.labels)
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -109,6 +128,21 @@ class Family(ABC):
     def max_seq_len(self) -> int | None:
         """The longest text that it can read; None for no limit."""
         return None
+
+    chosen_size: bool = False
+    """Whether somebody chose the size of its pictures, against the files."""
+
+    def at_size(self, model: OmniFormer, image_size: tuple[int, int]) -> "Family":
+        """The family of the same model for pictures of another size, to which the model's positions are stretched.
+
+        Args:
+            model: changed in place.
+            image_size: height and width in pixels.
+
+        Raises:
+            ValueError: it reads no pictures, or none of that size.
+        """
+        raise ValueError(f"image_size={image_size}: {self.architecture} reads no pictures")
 
     def need(self, key: str, *accepted: Any) -> Any:
         """A key of the configuration that must be there, and must be one of a few values where these are given.

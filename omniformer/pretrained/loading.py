@@ -72,7 +72,9 @@ class Pretrained(Predictor):
         save_pretrained(self.model, folder, self.family.config, max_shard_size=max_shard_size)
 
 
-def load(folder: str | Path, *, dtype: torch.dtype | None = None) -> Pretrained:
+def load(
+    folder: str | Path, *, dtype: torch.dtype | None = None, image_size: tuple[int, int] | None = None
+) -> Pretrained:
     """Reads a published model from a folder in the usual layout: `config.json`, weights, tokenizer files.
 
     At most one tensor of the file is in memory beside the model.
@@ -81,11 +83,14 @@ def load(folder: str | Path, *, dtype: torch.dtype | None = None) -> Pretrained:
         folder: holds `config.json`, `model.safetensors` (or shards with their index, or `pytorch_model.bin`), and
             the files of the tokenizer.
         dtype: of the weights; that of the file by default.
+        image_size: height and width to which a model of pictures is changed: its positions are stretched
+            ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), 3.2), its tokenizer brings pictures to that
+            size.
 
     Raises:
         FileNotFoundError: a file is not there.
-        ValueError: the family is not known, a file is damaged, or configuration and tensors disagree; names the file
-            and what is wrong. Nothing is returned half loaded.
+        ValueError: the family is not known, a file is damaged, configuration and tensors disagree, or the model reads
+            no pictures of that size; names the file and what is wrong. Nothing is returned half loaded.
 
     Example:
         >>> model = load("gpt2")  # doctest: +SKIP
@@ -102,6 +107,8 @@ def load(folder: str | Path, *, dtype: torch.dtype | None = None) -> Pretrained:
     checkpoint = Checkpoint(folder)
     model = _empty(family.recipe, dtype or checkpoint.dtype)
     report = fill(model, family, checkpoint)
+    if image_size is not None:
+        family = family.at_size(model, image_size)
     tokenizers = family.tokenizers(folder)
     if family.head is None:
         return Pretrained(model, {}, tokenizers=tokenizers, family=family, report=report)

@@ -21,9 +21,10 @@ class Outputs:
 
     Shapes:
         logits and prediction_logits `[samples, seq, vocab_size]`, or `[samples, n_classes]` where the head reads whole
-        samples, as of seq_relationship_logits; start_logits and end_logits `[samples, seq]`; last_hidden_state and
-        encoder_last_hidden_state `[samples, seq, d_model]`; pooler_output `[samples, d_model]`. Rows of padding are
-        zero.
+        samples, as of seq_relationship_logits, cls_logits and distillation_logits; start_logits and end_logits
+        `[samples, seq]`; last_hidden_state and encoder_last_hidden_state `[samples, seq, d_model]`; pooler_output
+        `[samples, d_model]`; image_embeds and text_embeds `[samples, d_embedding]`; logits_per_image `[images, texts]`, logits_per_text its transpose.
+        Rows of padding are zero.
     """
 
     logits: Tensor | None = None
@@ -34,6 +35,12 @@ class Outputs:
     prediction_logits: Tensor | None = None
     seq_relationship_logits: Tensor | None = None
     encoder_last_hidden_state: Tensor | None = None
+    cls_logits: Tensor | None = None
+    distillation_logits: Tensor | None = None
+    image_embeds: Tensor | None = None
+    text_embeds: Tensor | None = None
+    logits_per_image: Tensor | None = None
+    logits_per_text: Tensor | None = None
 
 
 class CausalReference(nn.Module):

@@ -79,22 +79,19 @@ class Resampling:
         What was cut off around the middle stays the same share. With `shortest_edge`, the shorter side of a picture
         becomes as long as the longer side of the result needs, so that nothing stays black.
 
-        Raises:
-            ValueError: the size of results depends on the picture.
-
         Example:
             >>> Resampling(size=(256, 256), crop=(224, 224)).giving(384, 384).size
             (439, 439)
         """
-        if self.output is None:
-            raise ValueError(f"{self} gives pictures of many sizes; only one with size or crop can be told another")
         crop = None if self.crop is None else (height, width)
+        kept = self.output or (height, width)
         if self.size is not None:
-            scale = [new / old for new, old in zip((height, width), self.output, strict=True)]
-            return replace(self, size=(round(self.size[0] * scale[0]), round(self.size[1] * scale[1])), crop=crop)
-        if self.shortest_edge is None:
-            return replace(self, crop=crop)
-        return replace(self, shortest_edge=round(self.shortest_edge * max(height, width) / min(self.output)), crop=crop)
+            size = round(self.size[0] * height / kept[0]), round(self.size[1] * width / kept[1])
+            return replace(self, size=size, crop=crop)
+        if self.shortest_edge is not None:
+            share = self.shortest_edge / min(self.crop) if self.crop else 1
+            return replace(self, shortest_edge=round(share * max(height, width)), crop=(height, width))
+        return replace(self, crop=crop) if crop else replace(self, size=(height, width))
 
     def config(self) -> dict[str, Any]:
         """The arguments, as plain JSON values."""

@@ -1,0 +1,444 @@
+"""CLIP ([Radford et al. 2021](https://arxiv.org/abs/2103.00020)): pictures and texts in one space, and its towers alone."""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from omniformer_tokenizers import Packed, Tokenizer
+from torch import Tensor, nn
+
+from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.model import OmniFormer
+from omniformer.pretrained.family import ACTIVATIONS, Family, factory, layers, part, recipe_of
+from omniformer.pretrained.names import Name, linear, same, stacked
+from omniformer.pretrained.patches import check_size, patches
+from omniformer.pretrained.pictures import picture_tokenizer
+from omniformer.pretrained.reference import Outputs, batch_of, padded, takes_part
+from omniformer.pretrained.text import text_tokenizer
+from omniformer.pretrained.vit import patch_embedder, sides, square, stretch, written
+from omniformer.recipe import Node
+
+TEXT: dict[str, Any] = {
+    "vocab_size": 49408,
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "projection_dim": 512,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "attention_dropout": 0.0,
+    "eos_token_id": 49407,
+}
+VISION: dict[str, Any] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "projection_dim": 512,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "num_channels": 3,
+    "image_size": 224,
+    "patch_size": 32,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "attention_dropout": 0.0,
+}
+# Configurations that say so mean the largest id of a text, whatever it is: an error of the first ones, kept since.
+LARGEST_ID = 2
+CAUSAL = "omniformer.core.rules.Causal"
+
+
+class CLIP(Family):
+    """Both towers, as `CLIPModel` writes them.
+
+    Args:
+        config: the content of `config.json`.
+
+    Raises:
+        ValueError: an option that changes the computation in a way the core does not have.
+    """
+
+    architectures = ("CLIPModel",)
+    defaults: ClassVar[dict[str, Any]] = {"projection_dim": 512, "logit_scale_init_value": 2.6592}
+    ignored = ("*.embeddings.position_ids",)
+
+    @property
+    def text(self) -> dict[str, Any]:
+        """The configuration of the text tower."""
+        return TEXT | _part(self.config, "text_config", TEXT)
+
+    @property
+    def vision(self) -> dict[str, Any]:
+        """The configuration of the image tower."""
+        return VISION | _part(self.config, "vision_config", VISION)
+
+    @property
+    def recipe(self) -> Node:
+        """Two towers, the one over texts causal, and a head that compares what they make of a sample."""
+        text, vision = self.text, self.vision
+        head = part(
+            "omniformer.heads.ContrastiveHead",
+            d_model={"vision": vision["hidden_size"], "text": text["hidden_size"]},
+            modalities=["vision", "text"],
+            d_embedding=self.config["projection_dim"],
+            pool={"vision": factory("omniformer.heads.FirstToken"), "text": factory("omniformer.heads.LastToken")},
+            temperature=max(math.exp(-self.config["logit_scale_init_value"]), 0.01),
+        )
+        return recipe_of(
+            core=part(
+                "omniformer.core.towers.Towers",
+                towers=[_tower(vision, "vision_config."), _tower(text, "text_config.")],
+                rules=[part("omniformer.core.rules.Full"), part(CAUSAL)],
+            ),
+            # In the order of the towers.
+            embedders={"vision": _picture_embedder(vision), "text": _text_embedder(text)},
+            heads={"contrastive": head},
+        )
+
+    def names(self) -> Iterator[Name]:
+        """The table of names."""
+        yield from _vision_names(self.vision, "core.towers.0")
+        yield from _text_names(self.text, "core.towers.1")
+        yield from same("heads.contrastive.maps.vision.weight", "visual_projection.weight")
+        yield from same("heads.contrastive.maps.text.weight", "text_projection.weight")
+        yield from same("heads.contrastive.log_scale", "logit_scale")
+
+    @property
+    def max_seq_len(self) -> int:
+        """The places of the text tower's positions."""
+        return self.text["max_position_embeddings"]
+
+    def at_size(self, model: OmniFormer, image_size: tuple[int, int]) -> Self:
+        """The family of the model for pictures of another size, to which the model's positions are stretched.
+
+        The reference reads back a model of squares only: it has no CLIP of other shapes but by stretching in each call.
+        """
+        other = copy.copy(self)
+        other.config = self.config | {"vision_config": self.vision | {"image_size": written(image_size)}}
+        other.config.pop("vision_config_dict", None)
+        other.chosen_size = True
+        stretch(model, _grid(other.vision))
+        return other
+
+    def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
+        """Patches behind a class token, and texts between their start and their end."""
+        return _picture_tokenizer(folder, self.vision, self.chosen_size) | text_tokenizer(folder, self.text)
+
+    def reference(self, model: OmniFormer) -> nn.Module:
+        """`input_ids`, `attention_mask` and `pixel_values` in; similarities and vectors out."""
+        return CLIPReference(model, self.vision, self.text)
+
+
+class CLIPVision(Family):
+    """The image tower alone, as `CLIPVisionModelWithProjection` writes it.
+
+    Args:
+        config: the content of `config.json`.
+
+    Raises:
+        ValueError: an option that changes the computation in a way the core does not have.
+    """
+
+    architectures = ("CLIPVisionModelWithProjection",)
+    defaults: ClassVar[dict[str, Any]] = VISION
+    ignored = ("*.embeddings.position_ids",)
+
+    @property
+    def recipe(self) -> Node:
+        """One tower, and the map of its class token into the common space."""
+        return recipe_of(
+            core=_tower(self.config),
+            embedders={"vision": _picture_embedder(self.config)},
+            heads={"picture": _vector_head(self.config, "omniformer.heads.FirstToken")},
+        )
+
+    def names(self) -> Iterator[Name]:
+        """The table of names."""
+        yield from _vision_names(self.config, "core")
+        yield from same("heads.picture.map.weight", "visual_projection.weight")
+
+    def at_size(self, model: OmniFormer, image_size: tuple[int, int]) -> Self:
+        """The family of the model for pictures of another size, to which the model's positions are stretched.
+
+        The reference reads back a model of squares only: it has no CLIP of other shapes but by stretching in each call.
+        """
+        other = copy.copy(self)
+        other.config = self.config | {"image_size": written(image_size)}
+        other.chosen_size = True
+        stretch(model, _grid(other.config))
+        return other
+
+    def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
+        """Patches behind a class token."""
+        return _picture_tokenizer(folder, self.config, self.chosen_size)
+
+    def reference(self, model: OmniFormer) -> nn.Module:
+        """`pixel_values` in; `image_embeds`, not yet of length one, and `last_hidden_state` out."""
+        return CLIPVisionReference(model, self.config)
+
+
+class CLIPText(Family):
+    """The text tower alone, as `CLIPTextModelWithProjection` writes it.
+
+    Args:
+        config: the content of `config.json`.
+
+    Raises:
+        ValueError: an option that changes the computation in a way the core does not have.
+    """
+
+    architectures = ("CLIPTextModelWithProjection",)
+    defaults: ClassVar[dict[str, Any]] = TEXT
+    ignored = ("*.embeddings.position_ids",)
+
+    @property
+    def recipe(self) -> Node:
+        """One causal tower, and the map of its last token into the common space."""
+        return recipe_of(
+            core=_tower(self.config),
+            embedders={"text": _text_embedder(self.config)},
+            heads={"text": _vector_head(self.config, "omniformer.heads.LastToken")},
+            rules={"text": part(CAUSAL)},
+        )
+
+    def names(self) -> Iterator[Name]:
+        """The table of names."""
+        yield from _text_names(self.config, "core")
+        yield from same("heads.text.map.weight", "text_projection.weight")
+
+    @property
+    def max_seq_len(self) -> int:
+        """The places of the learned positions."""
+        return self.config["max_position_embeddings"]
+
+    def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
+        """Texts between their start and their end."""
+        return text_tokenizer(folder, self.config)
+
+    def reference(self, model: OmniFormer) -> nn.Module:
+        """`input_ids` and `attention_mask` in; `text_embeds`, not yet of length one, and `last_hidden_state` out."""
+        return CLIPTextReference(model, self.config)
+
+
+class CLIPReference(nn.Module):
+    """Both towers: `input_ids`, `attention_mask` and `pixel_values` in; `logits_per_image`, `logits_per_text`,
+    `image_embeds` and `text_embeds`, of length one, out.
+
+    Args:
+        model: the loaded model.
+        vision: the configuration of the image tower.
+        text: the configuration of the text tower.
+    """
+
+    def __init__(self, model: OmniFormer, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model, self.vision, self.text = model, dict(vision), dict(text)
+
+    def forward(self, *, input_ids: Tensor, pixel_values: Tensor, attention_mask: Tensor | None = None) -> Outputs:
+        """The reference's outputs.
+
+        Shapes:
+            input_ids and attention_mask int64 `[texts, seq]`, pixel_values `[images, channels, height, width]`.
+        """
+        head: Any = self.model.heads["contrastive"]
+        assert isinstance(head, ContrastiveHead)
+        pictures = _packed_pictures(pixel_values, self.vision)
+        texts, _ = _packed_texts(input_ids, attention_mask, self.text)
+        images, words = (
+            head.embed(*self.model.encode(batch_of(packed), "contrastive"), packed.modality)
+            for packed in (pictures, texts)
+        )
+        similarity = words @ images.T * head.scale()
+        return Outputs(
+            logits_per_text=similarity, logits_per_image=similarity.T, image_embeds=images, text_embeds=words
+        )
+
+
+class CLIPVisionReference(nn.Module):
+    """The image tower: `pixel_values` in; `image_embeds` and `last_hidden_state` out.
+
+    Args:
+        model: the loaded model.
+        config: of the tower.
+    """
+
+    def __init__(self, model: OmniFormer, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model, self.config = model, dict(config)
+
+    def forward(self, *, pixel_values: Tensor) -> Outputs:
+        """The reference's outputs.
+
+        Shapes:
+            pixel_values `[images, channels, height, width]`.
+        """
+        stages: dict[str, Tensor] = {}
+        x, layout = self.model.encode(batch_of(_packed_pictures(pixel_values, self.config)), "picture", stages=stages)
+        # The reference calls the last state what stands before the last norm.
+        last = stages[f"blocks.{self.config['num_hidden_layers'] - 1}"]
+        return Outputs(
+            image_embeds=self.model.heads["picture"](x, layout),
+            last_hidden_state=last.unflatten(0, (len(pixel_values), -1)),
+        )
+
+
+class CLIPTextReference(nn.Module):
+    """The text tower: `input_ids` and `attention_mask` in; `text_embeds` and `last_hidden_state` out.
+
+    Args:
+        model: the loaded model.
+        config: of the tower.
+    """
+
+    def __init__(self, model: OmniFormer, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model, self.config = model, dict(config)
+
+    def forward(self, *, input_ids: Tensor, attention_mask: Tensor | None = None) -> Outputs:
+        """The reference's outputs; states behind the end of a text are zero.
+
+        Shapes:
+            input_ids and attention_mask int64 `[texts, seq]`.
+        """
+        packed, taken = _packed_texts(input_ids, attention_mask, self.config)
+        x, layout = self.model.encode(batch_of(packed), "text")
+        return Outputs(text_embeds=self.model.heads["text"](x, layout), last_hidden_state=padded(x, taken))
+
+
+def _part(config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """One tower's part of a configuration; `..._config_dict` of older files wins where it is there, defaults and all."""
+    older = config.get(f"{key}_dict")
+    return {**(config.get(key) or {}), **({} if older is None else {**defaults, **older})}
+
+
+def _tower(config: Mapping[str, Any], where: str = "") -> Node:
+    name = config["hidden_act"]
+    if name not in ACTIVATIONS:
+        raise ValueError(f"config.json has {where}hidden_act={name!r}; accepted: {', '.join(ACTIVATIONS)}")
+    return part(
+        "omniformer.core.transformer.Transformer",
+        d_model=config["hidden_size"],
+        n_layers=config["num_hidden_layers"],
+        n_heads=config["num_attention_heads"],
+        attention=factory("omniformer.core.attention.multihead.SelfAttention", dropout=config["attention_dropout"]),
+        feedforward=factory(
+            "omniformer.core.feedforward.FeedForward", d_ff=config["intermediate_size"], activation=ACTIVATIONS[name]
+        ),
+        norm=factory("omniformer.core.norm.LayerNorm", eps=config["layer_norm_eps"]),
+    )
+
+
+def _picture_embedder(config: Mapping[str, Any]) -> Node:
+    return patch_embedder(
+        d_model=config["hidden_size"],
+        features=math.prod(_conv_shape(config)[1:]),
+        sizes=_grid(config),
+        n_class_tokens=1,
+        bias=False,
+        norm=factory("omniformer.core.norm.LayerNorm", eps=config["layer_norm_eps"]),
+    )
+
+
+def _text_embedder(config: Mapping[str, Any]) -> Node:
+    return part(
+        "omniformer.embedders.IdEmbedder",
+        d_model=config["hidden_size"],
+        vocab_size=config["vocab_size"],
+        position=factory("omniformer.core.positions.Learned", sizes=[config["max_position_embeddings"]]),
+    )
+
+
+def _vector_head(config: Mapping[str, Any], pool: str) -> Node:
+    return part(
+        "omniformer.heads.VectorHead",
+        d_model=config["hidden_size"],
+        d_embedding=config["projection_dim"],
+        pool=factory(pool),
+    )
+
+
+def _grid(config: Mapping[str, Any]) -> list[int]:
+    """Rows and columns of patches."""
+    return [side // _conv_shape(config)[-1] for side in sides("image_size", config["image_size"])]
+
+
+def _conv_shape(config: Mapping[str, Any]) -> tuple[int, ...]:
+    p = square("patch_size", config["patch_size"])
+    return (config["hidden_size"], config["num_channels"], p, p)
+
+
+def _vision_names(config: Mapping[str, Any], core: str) -> Iterator[Name]:
+    ours, theirs = "embedders.vision", "vision_model.embeddings"
+    conv, grid = _conv_shape(config), _grid(config)
+    table = (1 + grid[0] * grid[1], conv[0])
+    yield from same(f"{ours}.vectors", f"{theirs}.class_embedding", conv[:1])
+    positions = f"{theirs}.position_embedding.weight"
+    yield Name(ours=f"{ours}.positions", theirs=positions, their_rows=(0, 1), shape=table)
+    yield Name(ours=f"{ours}.embedder.position.table", theirs=positions, their_rows=(1, table[0]), shape=table)
+    yield from same(f"{ours}.embedder.map.weight", f"{theirs}.patch_embedding.weight", conv)
+    yield from linear(f"{ours}.norm", "vision_model.pre_layrnorm")
+    yield from _tower_names(config, core, "vision_model.encoder.layers")
+    yield from linear(f"{core}.norm", "vision_model.post_layernorm")
+
+
+def _text_names(config: Mapping[str, Any], core: str) -> Iterator[Name]:
+    ours, theirs = "embedders.text", "text_model.embeddings"
+    yield from same(f"{ours}.table.weight", f"{theirs}.token_embedding.weight")
+    yield from same(f"{ours}.position.table", f"{theirs}.position_embedding.weight")
+    yield from _tower_names(config, core, "text_model.encoder.layers")
+    yield from linear(f"{core}.norm", "text_model.final_layer_norm")
+
+
+def _tower_names(config: Mapping[str, Any], core: str, their_layers: str) -> Iterator[Name]:
+    for ours, theirs in layers(config["num_hidden_layers"], f"{core}.blocks", their_layers):
+        rows = {f"{theirs}.self_attn.{name}_proj": config["hidden_size"] for name in "qkv"}
+        yield from linear(f"{ours}.attention.norm", f"{theirs}.layer_norm1")
+        yield from stacked(f"{ours}.attention.branch.qkv", rows)
+        yield from linear(f"{ours}.attention.branch.out", f"{theirs}.self_attn.out_proj")
+        yield from linear(f"{ours}.feedforward.norm", f"{theirs}.layer_norm2")
+        yield from linear(f"{ours}.feedforward.branch.up", f"{theirs}.mlp.fc1")
+        yield from linear(f"{ours}.feedforward.branch.down", f"{theirs}.mlp.fc2")
+
+
+def _picture_tokenizer(folder: Path, config: Mapping[str, Any], chosen: bool) -> dict[str, Tokenizer]:
+    return picture_tokenizer(
+        folder,
+        patch_size=_conv_shape(config)[-1],
+        channels=config["num_channels"],
+        image_size=sides("image_size", config["image_size"]),
+        chosen=chosen,
+    )
+
+
+def _packed_pictures(pixel_values: Tensor, config: Mapping[str, Any]) -> Packed:
+    check_size("pixel_values", tuple(pixel_values.shape[2:]), sides("image_size", config["image_size"]))
+    return patches(pixel_values, _conv_shape(config)[-1], n_class_tokens=1, modality="vision")
+
+
+def _packed_texts(input_ids: Tensor, attention_mask: Tensor | None, config: Mapping[str, Any]) -> tuple[Packed, Tensor]:
+    """Texts as far as their end, behind which a causal tower cannot look anyway; and which places those are.
+
+    Places count from the row's beginning, padding included, as the reference's positions do.
+    """
+    end = config["eos_token_id"]
+    if end == LARGEST_ID:
+        last = input_ids.int().argmax(1)
+    else:
+        ends = input_ids == end
+        if bool((~ends.any(1)).any()):
+            row = int((~ends.any(1)).nonzero()[0])
+            raise ValueError(f"row {row} of input_ids has no end of text, eos_token_id={end}, of which CLIP reads")
+        last = ends.int().argmax(1)
+    place = torch.arange(input_ids.shape[1], device=input_ids.device)
+    taken = takes_part(input_ids, attention_mask) & (place <= last[:, None])
+    packed = Packed(
+        values=input_ids[taken],
+        positions=place.expand_as(input_ids)[taken][:, None].float(),
+        modality="text",
+        lengths=taken.sum(1).cpu(),
+    )
+    return packed, taken

@@ -1,0 +1,152 @@
+"""Loaded models of pictures and spectrograms behind the reference library's keywords: pixels in, outputs out."""
+
+import torch
+from einops import rearrange, repeat
+from omniformer_tokenizers import Packed
+from torch import Tensor, nn
+
+from omniformer.heads.classification import ClassificationHead
+from omniformer.heads.distilled import DistilledHead
+from omniformer.heads.vector import VectorHead
+from omniformer.model import OmniFormer
+from omniformer.pretrained.reference import Outputs, batch_of
+
+
+class PictureReference(nn.Module):
+    """A model of pictures: `pixel_values` in; `logits`, or what else its head makes, out.
+
+    Args:
+        model: the loaded model.
+        head: the name of its head; without one the core's output is returned.
+        image_size: height and width that it reads, in pixels.
+        patch_size: in pixels.
+        n_class_tokens: tokens in front of the patches.
+    """
+
+    def __init__(
+        self, model: OmniFormer, head: str | None, *, image_size: tuple[int, int], patch_size: int, n_class_tokens: int
+    ) -> None:
+        super().__init__()
+        self.model, self.head = model, head
+        self.image_size, self.patch_size, self.n_class_tokens = image_size, patch_size, n_class_tokens
+
+    def forward(self, *, pixel_values: Tensor) -> Outputs:
+        """The reference's outputs.
+
+        Shapes:
+            pixel_values `[samples, channels, height, width]`.
+
+        Raises:
+            ValueError: the pictures are not of the size that the model reads.
+        """
+        check_size("pixel_values", tuple(pixel_values.shape[2:]), self.image_size)
+        packed = patches(pixel_values, self.patch_size, n_class_tokens=self.n_class_tokens, modality="vision")
+        return outputs(self.model, self.head, packed)
+
+
+class SpectrogramReference(nn.Module):
+    """A model of spectrograms cut into patches: `input_values` in, `logits` out.
+
+    Args:
+        model: the loaded model.
+        head: the name of its head.
+        size: frames and bands that it reads.
+        patch_size: frames and bands of a patch.
+        strides: frames and bands from one patch to the next.
+        n_class_tokens: tokens in front of the patches.
+    """
+
+    def __init__(
+        self,
+        model: OmniFormer,
+        head: str | None,
+        *,
+        size: tuple[int, int],
+        patch_size: int,
+        strides: tuple[int, int],
+        n_class_tokens: int,
+    ) -> None:
+        super().__init__()
+        self.model, self.head, self.size = model, head, size
+        self.patch_size, self.strides, self.n_class_tokens = patch_size, strides, n_class_tokens
+
+    def forward(self, *, input_values: Tensor) -> Outputs:
+        """The reference's outputs.
+
+        Shapes:
+            input_values `[samples, time, freq]`.
+
+        Raises:
+            ValueError: the spectrograms are not of the size that the model reads.
+        """
+        check_size("input_values", tuple(input_values.shape[1:]), self.size)
+        packed = patches(
+            input_values[:, None],
+            self.patch_size,
+            strides=self.strides,
+            n_class_tokens=self.n_class_tokens,
+            modality="audio",
+        )
+        # Our patches follow time first, theirs frequency first: what is said of the whole sound is the same.
+        return Outputs(logits=outputs(self.model, self.head, packed).logits)
+
+
+def check_size(name: str, received: tuple[int, ...], expected: tuple[int, int]) -> None:
+    """Refuses inputs of another height and width, or time and frequency.
+
+    Raises:
+        ValueError: as said.
+    """
+    if received != expected:
+        raise ValueError(
+            f"{name} have size {received}, this model reads {expected}; pictures of other sizes: "
+            f"pretrained.load(folder, image_size={received})"
+        )
+
+
+def patches(
+    images: Tensor,
+    patch_size: int,
+    *,
+    strides: tuple[int, int] | None = None,
+    n_class_tokens: int,
+    modality: str,
+) -> Packed:
+    """Images of one size as packed patches behind class tokens, as tokenizers make them.
+
+    Shapes:
+        images `[samples, channels, height, width]` → values `[tokens, channels * patch_size * patch_size]`, positions
+        `[tokens, 2]`, and the feature `class_token`.
+    """
+    down, across = strides or (patch_size, patch_size)
+    windows = images.unfold(2, patch_size, down).unfold(3, patch_size, across)
+    n_samples, rows, columns = len(images), windows.shape[2], windows.shape[3]
+    values = rearrange(windows, "samples c rows columns h w -> samples (rows columns) (c h w)")
+    values = nn.functional.pad(values, (0, 0, n_class_tokens, 0))
+    cells = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).reshape(-1, 2).to(images)
+    number = torch.cat([torch.arange(1, n_class_tokens + 1), torch.zeros(rows * columns, dtype=torch.long)])
+    places = nn.functional.pad(cells, (0, 0, n_class_tokens, 0))
+    return Packed(
+        values=rearrange(values, "samples n features -> (samples n) features"),
+        positions=repeat(places, "n axes -> (samples n) axes", samples=n_samples).float(),
+        features={"class_token": repeat(number, "n -> (samples n)", samples=n_samples).to(images.device)},
+        modality=modality,
+        lengths=torch.full((n_samples,), n_class_tokens + rows * columns),
+    )
+
+
+def outputs(model: OmniFormer, head: str | None, packed: Packed) -> Outputs:
+    """What the reference returns for packed patches: the core's output, and what the head makes of it."""
+    x, layout = model.encode(batch_of(packed), head)
+    hidden = rearrange(x, "(samples n) d_model -> samples n d_model", samples=len(packed))
+    reader = None if head is None else model.heads[head]
+    if isinstance(reader, DistilledHead):
+        own, distilled = reader.each(x, layout).unbind(1)
+        return Outputs(
+            logits=(own + distilled) / 2, cls_logits=own, distillation_logits=distilled, last_hidden_state=hidden
+        )
+    if isinstance(reader, VectorHead):
+        return Outputs(pooler_output=reader(x, layout), last_hidden_state=hidden)
+    if isinstance(reader, ClassificationHead):
+        return Outputs(logits=reader(x, layout), last_hidden_state=hidden)
+    return Outputs(last_hidden_state=hidden)

@@ -1,0 +1,149 @@
+"""How published image models want their pictures: the files of their image processors as a tokenizer of ours."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omniformer_tokenizers import ClassTokens, PatchTokenizer, Resampling, Tokenizer
+
+from omniformer.pretrained.checkpoint import read_json
+
+PROCESSOR_FILES = {"preprocessor_config.json": None, "processor_config.json": "image_processor"}
+"""Where the settings of an image processor stand, and under which key: older folders have the first file, newer ones
+may have only the second."""
+
+_HALF = [0.5, 0.5, 0.5]
+_CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+_COMMON = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+_IMAGENET = {"image_mean": _HALF, "image_std": _HALF}
+# What the reference takes a key for where the file leaves it out, by kind of processor.
+PROCESSORS: dict[str, dict[str, Any]] = {
+    "ViTImageProcessor": _COMMON
+    | _IMAGENET
+    | {"size": {"height": 224, "width": 224}, "resample": 2, "do_center_crop": False, "default_to_square": True},
+    "DeiTImageProcessor": _COMMON
+    | _IMAGENET
+    | {
+        "size": {"height": 256, "width": 256},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": 224, "width": 224},
+        "default_to_square": True,
+    },
+    "CLIPImageProcessor": _COMMON
+    | _CLIP
+    | {
+        "size": {"shortest_edge": 224},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": 224, "width": 224},
+        "default_to_square": False,
+    },
+}
+_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+# Options of other processors that change pixels.
+_REFUSED = ("do_pad", "pad_size", "do_flip_channel_order", "do_thumbnail", "do_align_long_axis", "crop_pct")
+
+
+def picture_tokenizer(
+    folder: Path,
+    *,
+    patch_size: int,
+    channels: int,
+    image_size: tuple[int, int],
+    n_class_tokens: int = 1,
+    chosen: bool = False,
+) -> dict[str, Tokenizer]:
+    """The tokenizer of a folder as the one of modality vision; nothing where the folder says nothing of pictures.
+
+    Args:
+        folder: holds `preprocessor_config.json`, or `processor_config.json`.
+        patch_size: of the model, in pixels.
+        channels: colours of a pixel.
+        image_size: height and width that the model reads.
+        n_class_tokens: tokens of the model in front of the patches.
+        chosen: whether somebody chose that size, so that pictures are brought to it; else the files must agree.
+
+    Raises:
+        ValueError: the file is damaged, of another kind of processor, asks for something that is not known here, or
+            makes pictures of another size than the model reads; names the file and the key.
+    """
+    found = _settings(folder)
+    if found is None:
+        return {}
+    path, settings = found
+    try:
+        resampling, mean, std = _described(settings)
+        if chosen:
+            resampling = resampling.giving(*image_size)
+        elif resampling.output not in (None, image_size):
+            raise ValueError(
+                f"its pictures have height and width {resampling.output}, those of config.json {image_size}; choose by "
+                f"loading with image_size={resampling.output}"
+            )
+        tokenizer = PatchTokenizer(
+            patch_size=patch_size,
+            channels=channels,  # pyright: ignore[reportArgumentType]
+            mean=mean,
+            std=std,
+            remainder="crop",  # as a convolution leaves out the rows and columns that make no whole patch
+            resize=resampling,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return {"vision": ClassTokens(tokenizer=tokenizer, n=n_class_tokens)}
+
+
+def _settings(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The settings of the image processor, and the file in which they stand."""
+    for name, key in PROCESSOR_FILES.items():
+        if not (folder / name).is_file():
+            continue
+        content = read_json(folder / name)
+        settings = content if key is None else content.get(key)
+        if isinstance(settings, dict):
+            return folder / name, settings
+    return None
+
+
+def _described(settings: Mapping[str, Any]) -> tuple[Resampling, tuple[float, ...], tuple[float, ...]]:
+    """How pictures are resized, and what is subtracted from pixels of 0..1 and what they are divided by."""
+    kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type"))
+    plain = kind.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+    if plain not in PROCESSORS:
+        raise ValueError(f"image_processor_type={kind!r}; accepted: {', '.join(PROCESSORS)}")
+    known = PROCESSORS[plain] | {key: value for key, value in settings.items() if value is not None}
+    for key in _REFUSED:
+        if known.get(key):
+            raise ValueError(f"{key}={known[key]!r} is not supported; accepted: false, or nothing")
+    size = _size("size", known["size"], square=known["default_to_square"]) if known["do_resize"] else {}
+    crop = _size("crop_size", known.get("crop_size"), square=True) if known["do_center_crop"] else {}
+    if "shortest_edge" in crop:
+        raise ValueError(f"crop_size={known['crop_size']!r}; accepted: a number, or height and width")
+    if known["resample"] not in _FILTERS:
+        named = ", ".join(f"{number} ({name})" for number, name in _FILTERS.items())
+        raise ValueError(f"resample={known['resample']!r}; accepted: {named}")
+    resampling = Resampling(filter=_FILTERS[known["resample"]], crop=crop.get("size"), **size)  # pyright: ignore
+    # What the reference does to a pixel p of 0..255: (p * factor - mean) / std. Ours begins at p / 255.
+    share = 1 / (255 * (known["rescale_factor"] if known["do_rescale"] else 1))
+    mean, std = (known["image_mean"], known["image_std"]) if known["do_normalize"] else (0.0, 1.0)
+    return resampling, *(tuple(number * share for number in _numbers(each)) for each in (mean, std))  # pyright: ignore
+
+
+def _size(key: str, value: Any, *, square: bool) -> dict[str, Any]:
+    """A size as an argument of `Resampling`."""
+    if isinstance(value, Mapping):
+        value = {name: number for name, number in value.items() if number is not None}
+        if set(value) == {"height", "width"}:
+            return {"size": (value["height"], value["width"])}
+        if set(value) == {"shortest_edge"}:
+            return {"shortest_edge": value["shortest_edge"]}
+    elif isinstance(value, int):
+        return {"size": (value, value)} if square else {"shortest_edge": value}
+    elif isinstance(value, Sequence) and len(value) == 2:
+        return {"size": tuple(value)}
+    raise ValueError(f"{key}={value!r}; accepted: a number, height and width, or shortest_edge alone")
+
+
+def _numbers(value: Any) -> list[float]:
+    return [float(each) for each in (value if isinstance(value, Sequence) else [value])]
