@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core.init import linear_
+from omniformer.core.projections import Projection, stack
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -58,6 +59,11 @@ class FeedForward(nn.Module):
         """Maps each token `[..., d_model]` by itself."""
         return self.down(self.dropout(self.activation(self.up(x))))
 
+    @property
+    def projections(self) -> dict[str, Projection]:
+        """`up` and `down`."""
+        return stack("up", up=self.up.out_features) | stack("down", down=self.down.out_features)
+
     def reset_parameters(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the map in, `output_std` for the map back onto the residual stream."""
         linear_(self.up, std)
@@ -101,6 +107,12 @@ class GatedFeedForward(nn.Module):
         """Maps each token `[..., d_model]` by itself."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(self.dropout(self.activation(gate) * up))
+
+    @property
+    def projections(self) -> dict[str, Projection]:
+        """`gate`, `up` and `down`."""
+        d_ff = self.down.in_features
+        return stack("gate_up", gate=d_ff, up=d_ff) | stack("down", down=self.down.out_features)
 
     def reset_parameters(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""

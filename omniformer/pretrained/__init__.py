@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from omniformer.pretrained.adapter import load_adapter, save_adapter
 from omniformer.pretrained.family import FAMILIES, Family, family_of
 from omniformer.pretrained.loading import Pretrained, Report, load, save_pretrained
 
@@ -19,4 +20,15 @@ def as_reference(model: Pretrained) -> "nn.Module":
     return model.family.reference(model.model)
 
 
-__all__ = ["FAMILIES", "Family", "Pretrained", "Report", "as_reference", "family_of", "load", "save_pretrained"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Pretrained",
+    "Report",
+    "as_reference",
+    "family_of",
+    "load",
+    "load_adapter",
+    "save_adapter",
+    "save_pretrained",
+]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from omniformer.core.attention.multihead import Context, MultiHead
 from omniformer.core.attention.reference import Score
 from omniformer.core.init import linear_
+from omniformer.core.projections import Projection, stack
 
 
 class CrossAttention(MultiHead):
@@ -104,6 +105,12 @@ class CrossAttention(MultiHead):
         heads = rearrange(self.kv(memory), "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim)
         k, v = heads.chunk(2, dim=1)
         return self.k_norm(k), v
+
+    @property
+    def projections(self) -> dict[str, Projection]:
+        """`query` of the tokens, `key` and `value` of the memory, and `out`."""
+        n_kv = self.n_kv_heads * self.head_dim
+        return stack("q", query=self.q.out_features) | stack("kv", key=n_kv, value=n_kv) | super().projections
 
     def reset_parameters(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""

@@ -14,6 +14,7 @@ from omniformer.core.cache import LayerCache
 from omniformer.core.init import linear_
 from omniformer.core.layout import View
 from omniformer.core.memory import Memory
+from omniformer.core.projections import Projection, stack
 from omniformer.core.rotary import Rotation
 
 
@@ -101,6 +102,11 @@ class MultiHead(nn.Module):
             score=self.score,
             dropout=self.dropout if self.training else 0.0,
         )
+
+    @property
+    def projections(self) -> dict[str, Projection]:
+        """Which rows of which map mean what, by name; a subclass adds its maps in."""
+        return stack("out", out=self.out.out_features)
 
     def biases(self, bias: Bias | None) -> Bias | None:
         """The sum of the batch's additive scores and the layer's own; None where there is neither."""
@@ -205,6 +211,12 @@ class SelfAttention(MultiHead):
         if context.rotation is not None:
             q, k = context.rotation(q), context.rotation(k)
         return q, k, v
+
+    @property
+    def projections(self) -> dict[str, Projection]:
+        """`query`, `key`, `value` and `out`."""
+        n_q, n_kv = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
+        return stack("qkv", query=n_q, key=n_kv, value=n_kv) | super().projections
 
     def reset_parameters(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""

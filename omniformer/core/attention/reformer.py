@@ -13,6 +13,7 @@ from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout, View
+from omniformer.core.projections import Projection, stack
 
 # Added to a token's score of itself, so that it attends to itself only where it may attend to nothing else.
 _SELF = -1e5
@@ -140,6 +141,12 @@ class ReformerAttention(MultiHead):
             "heads tokens head_dim, rounds heads head_dim directions -> rounds heads tokens directions",
         )
         return torch.cat([along, -along], dim=-1).argmax(-1)
+
+    @property
+    def projections(self) -> dict[str, Projection]:
+        """`query`, which is the key too, `value` and `out`."""
+        n = self.n_heads * self.head_dim
+        return stack("qk_v", query=n, value=n) | super().projections
 
     def reset_parameters(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""

@@ -1,0 +1,193 @@
+"""LoRA beside the PEFT library: the same matrices, the same numbers, files in both directions."""
+
+import json
+
+import pytest
+import torch
+from twins import GRADIENTS, agree, ragged_ids, saved, shaken, transformers, weighted
+
+from omniformer import pretrained
+from omniformer.adapters import LoRA, adapters, apply_lora, merge
+
+peft = pytest.importorskip("peft")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fan_in_fan_out:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
+]
+
+
+def gpt2():
+    sizes = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 16, "vocab_size": 29}
+    dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    config = transformers.GPT2Config(**sizes, **dropout, bos_token_id=0, eos_token_id=0)
+    return transformers.GPT2LMHeadModel(config)
+
+
+MODELS = {"gpt2": (gpt2, ["c_attn"], "qkv"), "gpt2, all maps": (gpt2, ["c_attn", "c_proj", "c_fc"], "qkv out up down")}
+
+
+def adapted(make, targets, **options):
+    """The reference's model with an adapter of random numbers."""
+    theirs = shaken(make())
+    config = peft.LoraConfig(target_modules=targets, **({"r": 4, "lora_alpha": 6, "bias": "none"} | options))
+    return theirs, config
+
+
+def with_noise(model, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return model.eval()
+
+
+@pytest.fixture(params=MODELS, ids=list(MODELS))
+def pair(request, tmp_path):
+    """A reference model with PEFT's adapter, saved, and ours with the same read from its files."""
+    make, targets, ours = MODELS[request.param]
+    theirs, config = adapted(make, targets)
+    folder = saved(theirs, tmp_path / "base")
+    theirs = with_noise(peft.get_peft_model(theirs, config))
+    theirs.save_pretrained(tmp_path / "adapter")
+    model = pretrained.load(folder)
+    pretrained.load_adapter(model, tmp_path / "adapter")
+    return theirs, model, ours.split()
+
+
+INPUTS = dict(zip(("input_ids", "attention_mask"), ragged_ids(29), strict=True))
+
+
+def test_logits_and_gradients_equal_those_of_peft(pair):
+    theirs, model, targets = pair
+    expected = theirs(**INPUTS).logits
+    found = pretrained.as_reference(model)(**INPUTS).logits
+    agree(found, expected, INPUTS["attention_mask"])
+    weighted(expected, INPUTS["attention_mask"]).backward()
+    weighted(found, INPUTS["attention_mask"]).backward()
+    lines = {line.ours: line.theirs for line in model.family.names()}
+    updates = adapters(model.model)
+    assert {path.rpartition(".")[2] for path in updates} == set(targets)
+    for place, update in updates.values():
+        layer = theirs.get_submodule("base_model.model." + lines[f"{place.linear}.weight"].removesuffix(".weight"))
+        torch.testing.assert_close(update.a.grad, layer.lora_A["default"].weight.grad, **GRADIENTS)
+        torch.testing.assert_close(update.b.grad, layer.lora_B["default"].weight.grad, **GRADIENTS)
+    assert all(parameter.grad is None for name, parameter in model.model.named_parameters() if ".lora." not in name)
+
+
+def test_what_is_merged_equals_what_peft_merges(pair):
+    theirs, model, _ = pair
+    merge(model.model)
+    agree(
+        pretrained.as_reference(model)(**INPUTS).logits,
+        theirs.merge_and_unload()(**INPUTS).logits,
+        INPUTS["attention_mask"],
+    )
+
+
+def test_peft_reads_what_we_write(pair, tmp_path):
+    theirs, model, _ = pair
+    expected = theirs(**INPUTS).logits
+    pretrained.save_adapter(model, tmp_path / "ours", base="some-model")
+    again = peft.PeftModel.from_pretrained(theirs.unload(), tmp_path / "ours").eval()
+    agree(again(**INPUTS).logits, expected, INPUTS["attention_mask"], rtol=0, atol=0)
+
+
+def test_queries_and_values_of_their_fused_matrix_are_one_adapter_of_twice_the_rank(tmp_path):
+    theirs = shaken(gpt2())
+    model = pretrained.load(saved(theirs, tmp_path / "base"))
+    apply_lora(model.model, LoRA(rank=3, alpha=5.0))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _, update in adapters(model.model).values():
+            update.b.copy_(torch.randn(update.b.shape, generator=generator) * 0.2)
+    pretrained.save_adapter(model, tmp_path / "ours")
+    config = json.loads((tmp_path / "ours" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (6, 10.0)
+    again = peft.PeftModel.from_pretrained(theirs, tmp_path / "ours").eval()
+    agree(pretrained.as_reference(model)(**INPUTS).logits, again(**INPUTS).logits, INPUTS["attention_mask"])
+
+
+def test_ranks_and_scales_of_single_maps_are_read_and_written(tmp_path):
+    options = {
+        "rank_pattern": {"h.0.attn.c_attn": 2},
+        "alpha_pattern": {"h.1.attn.c_attn": 11},
+        "use_rslora": True,
+        "init_lora_weights": "gaussian",
+    }
+    theirs, config = adapted(gpt2, ["c_attn"], **options)
+    folder = saved(theirs, tmp_path / "base")
+    theirs = with_noise(peft.get_peft_model(theirs, config))
+    theirs.save_pretrained(tmp_path / "adapter")
+    model = pretrained.load(folder)
+    pretrained.load_adapter(model, tmp_path / "adapter")
+    expected = theirs(**INPUTS).logits
+    agree(pretrained.as_reference(model)(**INPUTS).logits, expected, INPUTS["attention_mask"])
+    pretrained.save_adapter(model, tmp_path / "ours")
+    again = peft.PeftModel.from_pretrained(theirs.unload(), tmp_path / "ours").eval()
+    agree(again(**INPUTS).logits, expected, INPUTS["attention_mask"])
+
+
+def test_the_part_below_the_head_has_names_of_its_own(tmp_path):
+    whole = shaken(gpt2())
+    theirs = whole.transformer
+    folder = saved(theirs, tmp_path / "base")
+    theirs = with_noise(peft.get_peft_model(theirs, peft.LoraConfig(target_modules=["c_attn"], r=2)))
+    theirs.save_pretrained(tmp_path / "adapter")
+    model = pretrained.load(folder)
+    pretrained.load_adapter(model, tmp_path / "adapter")
+    agree(
+        pretrained.as_reference(model)(**INPUTS).last_hidden_state,
+        theirs(**INPUTS).last_hidden_state,
+        INPUTS["attention_mask"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"peft_type": "LOHA"}, "peft_type='LOHA'; accepted: 'LORA'"),
+        ({"bias": "all"}, "bias='all'; accepted: 'none'"),
+        ({"use_dora": True}, "use_dora=True, which is not supported"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save="),
+        ({"something_new": 1}, "something_new=1, which is not supported"),
+        ({"init_lora_weights": "pissa"}, "changes the model's own weights"),
+    ],
+)
+def test_adapters_that_compute_something_else_are_refused(tmp_path, change, words):
+    model = pretrained.load(saved(gpt2(), tmp_path / "base"))
+    apply_lora(model.model, LoRA(targets=["qkv"]))
+    pretrained.save_adapter(model, tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    fresh = pretrained.load(tmp_path / "base")
+    with pytest.raises(ValueError, match=words):
+        pretrained.load_adapter(fresh, tmp_path / "adapter")
+    assert not adapters(fresh.model)
+
+
+def test_an_adapter_of_another_model_is_refused_and_leaves_the_model_as_it_was(tmp_path):
+    model = pretrained.load(saved(gpt2(), tmp_path / "base"))
+    apply_lora(model.model, LoRA(targets=["qkv", "up"]))
+    pretrained.save_adapter(model, tmp_path / "adapter")
+    other = transformers.GPT2Config(n_embd=24, n_layer=1, n_head=3, n_positions=16, vocab_size=29, n_inner=40)
+    fresh = pretrained.load(saved(transformers.GPT2LMHeadModel(other), tmp_path / "other"))
+    with pytest.raises(ValueError, match=r"mlp.c_fc has A \[8, 24\] and B \[96, 8\], this model needs .* \[40, 8\]"):
+        pretrained.load_adapter(fresh, tmp_path / "adapter")
+    assert not adapters(fresh.model)
+    assert all(parameter.requires_grad for parameter in fresh.model.parameters())
+
+
+def test_a_folder_without_adapter_and_a_damaged_file_are_told(tmp_path):
+    model = pretrained.load(saved(gpt2(), tmp_path / "base"))
+    with pytest.raises(FileNotFoundError, match="holds no adapter: looked for adapter_config.json"):
+        pretrained.load_adapter(model, tmp_path)
+    with pytest.raises(ValueError, match="no adapter to save"):
+        pretrained.save_adapter(model, tmp_path / "adapter")
+    apply_lora(model.model, LoRA(targets=["qkv"]))
+    pretrained.save_adapter(model, tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match="adapter_model.safetensors is damaged or cut off"):
+        pretrained.load_adapter(pretrained.load(tmp_path / "base"), tmp_path / "adapter")
