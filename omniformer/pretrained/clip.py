@@ -1,4 +1,4 @@
-"""CLIP ([Radford et al. 2021](https://arxiv.org/abs/2103.00020)): pictures and texts in one space, and its towers alone."""
+"""CLIP ([Radford et al. 2021](https://arxiv.org/abs/2103.00020)): pictures and texts in one space."""
 
 import copy
 import math
@@ -310,7 +310,7 @@ class CLIPTextReference(nn.Module):
 
 
 def _part(config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
-    """One tower's part of a configuration; `..._config_dict` of older files wins where it is there, defaults and all."""
+    """One tower's part of a configuration; `..._config_dict` of older files wins, defaults and all."""
     older = config.get(f"{key}_dict")
     return {**(config.get(key) or {}), **({} if older is None else {**defaults, **older})}
 

@@ -1,4 +1,4 @@
-"""DeiT ([Touvron et al. 2020](https://arxiv.org/abs/2012.12877)): ViT with a second token, which learned from a teacher."""
+"""DeiT ([Touvron et al. 2020](https://arxiv.org/abs/2012.12877)): ViT with a second token, taught by a teacher."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar

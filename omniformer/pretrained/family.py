@@ -102,7 +102,7 @@ class Family(ABC):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of its classes, which the reference makes up where the file says nothing; empty where it has none."""
+        """The names of its classes, made up as in the reference where the file has none; empty without classes."""
         named = self.config.get("id2label") or {}
         if not named and "Classification" in self.architecture:
             named = {i: f"LABEL_{i}" for i in range(self.config.get("num_labels", 2))}

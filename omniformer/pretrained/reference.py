@@ -23,8 +23,8 @@ class Outputs:
         logits and prediction_logits `[samples, seq, vocab_size]`, or `[samples, n_classes]` where the head reads whole
         samples, as of seq_relationship_logits, cls_logits and distillation_logits; start_logits and end_logits
         `[samples, seq]`; last_hidden_state and encoder_last_hidden_state `[samples, seq, d_model]`; pooler_output
-        `[samples, d_model]`; image_embeds and text_embeds `[samples, d_embedding]`; logits_per_image `[images, texts]`, logits_per_text its transpose.
-        Rows of padding are zero.
+        `[samples, d_model]`; image_embeds and text_embeds `[samples, d_embedding]`; logits_per_image `[images, texts]`,
+        logits_per_text its transpose. Rows of padding are zero.
     """
 
     logits: Tensor | None = None
