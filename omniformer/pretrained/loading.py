@@ -175,10 +175,6 @@ def save_pretrained(
     lines, _ = _lines(family, model)
     parameters = _parameters(model)
     names = [line for each in lines.values() for line in each]
-    if left := sorted(set(parameters) - {line.ours for line in names}):
-        raise ValueError(
-            f"a {family.architecture} has no place for {_brief(left)}; use omniformer.save, our own format"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -234,6 +230,10 @@ def _lines(family: Family, model: OmniFormer) -> tuple[dict[str, list[Name]], di
             expected[line.theirs] = line.expected(parameters[line.ours])
         except IndexError as error:
             raise ValueError(f"this model is no {family.architecture} of this {CONFIG_FILE}: {error}") from error
+    if left := sorted(set(parameters) - {line.ours for each in lines.values() for line in each}):
+        raise ValueError(
+            f"a {family.architecture} has no place for {_brief(left)}; use omniformer.save, our own format"
+        )
     return lines, expected
 
 
