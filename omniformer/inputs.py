@@ -73,6 +73,8 @@ def modality_of(raw: Any) -> str | None:
         return "audio" if raw.ndim == 1 or (raw.ndim == 2 and raw.shape[0] <= 2) else "vision"
     if isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], Tensor):
         return "audio"
+    if isinstance(raw, tuple) and raw and all(isinstance(each, str) for each in raw):
+        return "text"  # a pair of texts, such as a question and what it is about
     if isinstance(raw, Mapping) or hasattr(raw, "edge_index") or hasattr(raw, "adjacency"):
         return "graph"
     return "vision" if hasattr(raw, "convert") and hasattr(raw, "size") else None

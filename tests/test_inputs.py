@@ -23,6 +23,7 @@ PICTURE, WAVE = torch.zeros(1, 8, 8, dtype=torch.uint8), torch.zeros(100)
         (Path("a.PNG"), "vision"),
         (Path("a.flac"), "audio"),
         (Path("a.unknown"), None),
+        (("who wrote it?", "a book"), "text"),
         ("a.png", "text"),
         (PICTURE, "vision"),
         (WAVE, "audio"),

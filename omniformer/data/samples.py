@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Tokenizer, Tokens, framed
+from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.batch import Sample
 from omniformer.data.random import generator
@@ -191,8 +191,7 @@ class EachRaw(Samples):
             tokens = self._tokens(modality, content, raw, epoch)
             if not len(tokens):
                 raise ValueError(f"the answer {content!r} has no tokens; there is nothing to learn from it")
-            tokenizer = self.tokenizers[modality]
-            written[modality] = framed(tokens, start=tokenizer.start, stop=tokenizer.stop)
+            written[modality] = self.tokenizers[modality].answer(tokens)
         return given, written
 
     def _tokens(self, modality: str, content: Any, raw: Raw, epoch: int) -> Tokens:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from omniformer_tokenizers import Tokens, unpack
+from omniformer_tokenizers import Tokens, framed, unpack
 from torch import Tensor
 
 from omniformer.batch import Batch, Sample, collate
@@ -271,12 +271,12 @@ def samples_of(batch: Batch) -> list[Sample]:
     ]
 
 
-def begin(batch: Batch, start: int, *, modality: str = "text", axes: int = 1) -> Batch:
+def begin(batch: Batch, start: int | Sequence[int], *, modality: str = "text", axes: int = 1) -> Batch:
     """The same samples with nothing written yet but the start id: what a model goes on from.
 
     Args:
         batch: what the samples are given; an answer that it has is left out.
-        start: the id from which the model begins to write (`tokenizer.start`).
+        start: the id from which the model begins to write, or several (`tokenizer.beginning`).
         modality: of what is written.
         axes: on how many axes it lies.
 
@@ -285,8 +285,8 @@ def begin(batch: Batch, start: int, *, modality: str = "text", axes: int = 1) ->
         >>> begin(collate([Sample(id="a", pieces=[word])]), start=0).answer.parts["text"].values.tolist()
         [0]
     """
-    token = Tokens(values=torch.tensor([start]), positions=torch.zeros(1, axes), modality=modality)
-    answer = collate([Sample(id=name, pieces=[token]) for name in batch.ids])
+    nothing = Tokens(values=torch.zeros(0, dtype=torch.long), positions=torch.zeros(0, axes), modality=modality)
+    answer = collate([Sample(id=name, pieces=[framed(nothing, start=start)]) for name in batch.ids])
     return replace(batch, answer=answer.to(batch.prefix.device))
 
 

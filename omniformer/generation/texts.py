@@ -68,16 +68,20 @@ class Spelling:
         table: Any = getattr(self.tokenizer, "token_bytes", None)
         if table is not None:
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
-            return lambda chosen: decoder.decode(b"" if chosen is None else table[chosen], final=chosen is None)
+            # Published models have rows beyond the vocabulary, which mean nothing.
+            return lambda chosen: decoder.decode(
+                table[chosen] if chosen is not None and chosen < len(table) else b"", final=chosen is None
+            )
         ids: list[int] = []
         length = 0
 
         def grow(chosen: int | None) -> str:
             nonlocal length
-            if chosen is None:
-                return ""
-            ids.append(chosen)
+            if chosen is not None:
+                ids.append(chosen)
             whole = self._whole(ids)
+            if chosen is not None and whole.endswith("\ufffd"):
+                return ""  # may be the first bytes of a character
             new, length = whole[length:], len(whole)
             return new
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Tokenizer, Tokens, framed
+from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.batch import Batch, Sample, collate
 from omniformer.generation.answer import Answer, blank_picture, given_sample
@@ -76,7 +76,7 @@ class Writer:
     @property
     def writes_text(self) -> bool:
         """Whether it writes text, not pictures or sounds."""
-        return self.tokenizer.stop is not None
+        return self.tokenizer.modality == "text"
 
     @property
     def usual(self) -> Sampling:
@@ -178,7 +178,7 @@ class Writer:
         """What of `write` depends on the kind of what is written."""
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens}
         if self.writes_text:
-            return options | {"stop": (self.tokenizer.stop,), "max_seq_len": self.max_seq_len}
+            return options | {"stop": self.tokenizer.stops, "max_seq_len": self.max_seq_len}
         if stop:
             raise ValueError(f"{self.head!r} writes {self.modality}, no text: leave out stop")
         if blank is not None and max_new_tokens is not None:
@@ -187,7 +187,7 @@ class Writer:
             raise ValueError(
                 f"{self.head!r} writes {self.modality} without an end; say how many samples with max_new_tokens"
             )
-        positions = None if blank is None else framed(blank, start=self.tokenizer.start).positions
+        positions = None if blank is None else self.tokenizer.begun(blank).positions
         return options | {"banned": (self.tokenizer.start,), "positions": positions}
 
     def _blank(self, size: tuple[int, int] | None) -> Tokens | None:
@@ -208,13 +208,13 @@ class Writer:
             sample = Sample(id=name, pieces=[])
             if prompt is not None and not (isinstance(prompt, str) and not prompt):
                 begun = tokens_of(name, self.modality, prompt, self.tokenizer)
-        return replace(sample, answer=[framed(begun, start=self.tokenizer.start)])
+        return replace(sample, answer=[self.tokenizer.begun(begun)])
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:
         return collate(samples).to(next(self.model.parameters()).device)
 
     def _spelling(self, sample: Sample, stop: Sequence[str]) -> Spelling:
-        return Spelling(self.tokenizer, stop=stop, before=sample.answer[0].values[1:].tolist())
+        return Spelling(self.tokenizer, stop=stop, before=sample.answer[0].values.tolist())
 
     def _answer(self, name: str, written: Written, spelling: Spelling, blank: Tokens | None) -> Answer:
         ids = torch.tensor(written.ids, dtype=torch.long)

@@ -66,7 +66,6 @@ class ConditionalGeneration(CausalLM):
         self.tokenizer = tokenizers[head.modality]
         if self.tokenizer.start is None:
             raise ValueError(f"{type(self.tokenizer).__name__} makes no ids that a model could write one by one")
-        self.start = self.tokenizer.start
         self.strategy = Greedy() if strategy is None else strategy
         self.max_new_tokens = max_new_tokens
         self.scores = tuple(scores)
@@ -79,9 +78,9 @@ class ConditionalGeneration(CausalLM):
         written = write(
             model,
             name,
-            begin(batch, self.start, modality=self.modality),
+            begin(batch, self.tokenizer.beginning, modality=self.modality),
             strategy=self.strategy,
-            stop=() if self.tokenizer.stop is None else (self.tokenizer.stop,),
+            stop=self.tokenizer.stops,
             max_new_tokens=self.max_new_tokens,
         )
         texts = tuple(self.tokenizer.decode(list(best[0].ids)) for best in written)  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,8 @@
 import pytest
+import vocabularies
 from hypothesis import given
 from hypothesis import strategies as st
-from omniformer_tokenizers import BPETokenizer, ByteTokenizer, CharacterTokenizer, WordTokenizer
+from omniformer_tokenizers import BPETokenizer, ByteTokenizer, CharacterTokenizer, SubwordTokenizer, WordTokenizer
 
 from omniformer.generation.texts import Spelling
 
@@ -9,6 +10,10 @@ TEXT = "the café — ☕ and the 東京 of the café"
 BPE = BPETokenizer(vocab_size=300).fit([TEXT] * 4)
 CHARACTERS = CharacterTokenizer().fit([TEXT])
 WORDS = WordTokenizer().fit([TEXT])
+
+
+def published(kind):
+    return SubwordTokenizer.from_model(vocabularies.KINDS[kind]().backend_tokenizer)
 
 
 def ids_of(tokenizer, text):
@@ -19,6 +24,18 @@ def test_pieces_are_whole_characters():
     cup = ids_of(BPE, "☕")
     assert len(cup) > 1  # several tokens, so no piece may be half a cup
     assert list(Spelling(BPE).pieces([*cup, *ids_of(BPE, "é")])) == ["☕", "é"]
+
+
+@pytest.mark.parametrize("kind", ["GPT-2", "LLaMA 2"])
+def test_pieces_of_published_vocabularies_are_whole_characters_and_add_up(kind):
+    tokenizer = published(kind)
+    text = "the cat 😀 and 日 é"
+    ids = tokenizer.encode_ids([text])[0].tolist()
+    pieces = list(Spelling(tokenizer).pieces(ids))
+    assert "".join(pieces) == Spelling(tokenizer).text(ids) == text
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert Spelling(tokenizer).text([*ids, tokenizer.vocab_size + 3]) == text
+    assert list(Spelling(tokenizer).pieces([tokenizer.vocab_size + 3])) == []
 
 
 def test_half_a_character_at_the_end_is_shown_as_such():

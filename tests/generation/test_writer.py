@@ -1,19 +1,23 @@
 import pytest
 import torch
+import vocabularies
 from omniformer_tokenizers import (
     ByteTokenizer,
     ColourTokenizer,
     MuLawTokenizer,
     PatchTokenizer,
     PixelTokenizer,
+    SubwordTokenizer,
+    Tokens,
     WordTokenizer,
 )
 
+from omniformer.batch import Sample, collate
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Prefix
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder, VectorEmbedder
-from omniformer.generation import BeamSearch, Greedy, Sampling, Writer
+from omniformer.generation import BeamSearch, Greedy, Sampling, Writer, write
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.model import OmniFormer
 
@@ -158,15 +162,32 @@ def test_colours_are_painted_from_words_and_saved_as_png(tmp_path):
         assert image.getpixel((1, 0)) == tuple(cat[0].content[:, 0, 1].tolist())
 
 
+def test_a_prompt_of_a_published_vocabulary_is_read_as_its_template_makes_it():
+    """LLaMA's prompts begin with <s> once; an empty one is what the model begins with."""
+    theirs = vocabularies.llama()
+    tokenizer = SubwordTokenizer.from_model(theirs.backend_tokenizer, start="<s>", stop="</s>")
+    writer = writer_of(tokenizer)
+    for prompt, ids in (("a cat", theirs("a cat").input_ids), ("", [1])):
+        begun = Tokens(values=torch.tensor(ids), positions=torch.arange(len(ids)).float()[:, None], modality="text")
+        batch = collate([Sample(id="prompt 0", pieces=[], answer=[begun])])
+        ((expected,),) = write(writer.model, "it", batch, strategy=Greedy(), stop={2}, max_new_tokens=6)
+        ((answer,),) = writer.write([prompt], strategy=Greedy(), max_new_tokens=6)
+        assert answer.ids == expected.ids
+
+
+def test_any_of_several_ids_ends_a_text():
+    tokenizer = SubwordTokenizer.from_model(vocabularies.qwen().backend_tokenizer, start=0, stop=0)
+    first = writer_of(tokenizer).write(["a cat"], strategy=Greedy(), max_new_tokens=3)[0][0].ids
+    tokenizer = SubwordTokenizer.from_model(vocabularies.qwen().backend_tokenizer, start=0, stop=[0, first[1]])
+    ((answer,),) = writer_of(tokenizer).write(["a cat"], strategy=Greedy(), max_new_tokens=3)
+    assert (answer.ids, answer.ended) == (first[:1], True)
+
+
 def test_pixels_written_step_by_step_lie_where_the_tokenizer_puts_them():
-    from omniformer_tokenizers import framed
-
-    from omniformer.batch import Sample, collate
-
     tokenizer = PixelTokenizer(channels=1, levels=4)
     writer = writer_of(tokenizer, modality="pixels")
     answer = writer.write([""], size=(3, 3), strategy=Greedy())[0][0]
-    whole = framed(tokenizer(answer.content), start=tokenizer.start)
+    whole = tokenizer.begun(tokenizer(answer.content))
     batch = collate([Sample(id="a", pieces=[], answer=[whole])])
     x, layout = writer.model.decode(batch, "it")
     best = writer.model.heads["it"](x, layout)[:-1, : tokenizer.start].argmax(-1)

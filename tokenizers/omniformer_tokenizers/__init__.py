@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.resampling import Resampling as Resampling
     from omniformer_tokenizers.series import SeriesTokenizer as SeriesTokenizer
     from omniformer_tokenizers.source_code import CodeTokenizer as CodeTokenizer
+    from omniformer_tokenizers.subword import SubwordTokenizer as SubwordTokenizer
     from omniformer_tokenizers.text import BPETokenizer as BPETokenizer
     from omniformer_tokenizers.tokenizer import Tokenizer as Tokenizer
     from omniformer_tokenizers.tokenizer import load as load
@@ -53,6 +54,7 @@ _WHERE = {
     "load": "tokenizer",
     "BPETokenizer": "text",
     "CodeTokenizer": "source_code",
+    "SubwordTokenizer": "subword",
     "ByteTokenizer": "raw_bytes",
     "CharacterTokenizer": "characters",
     "WordTokenizer": "words",

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from omniformer_tokenizers.tokens import Tokens
+from omniformer_tokenizers.tokens import Tokens, framed
 
 CONFIG_FILE = "tokenizer_config.json"
 
@@ -43,6 +43,26 @@ class Tokenizer(ABC):
     def stop(self) -> int | None:
         """The id with which a model says that it has written all; None where the number of tokens is known."""
         return None
+
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """All ids that stand before anything is written: `start`; several where a model is told what to write, such as
+        the language and the task of Whisper.
+        """
+        return () if self.start is None else (self.start,)
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """All ids that end what a model writes, `stop` first."""
+        return () if self.stop is None else (self.stop,)
+
+    def begun(self, tokens: Tokens) -> Tokens:
+        """What a model goes on from: its beginning, and behind it the tokens that are written already."""
+        return framed(tokens, start=self.beginning)
+
+    def answer(self, tokens: Tokens) -> Tokens:
+        """The tokens as a whole answer: from where a model begins to write to where it stops."""
+        return framed(tokens, start=self.beginning, stop=self.stop)
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

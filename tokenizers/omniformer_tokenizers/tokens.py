@@ -205,14 +205,14 @@ def pack(samples: Sequence[Tokens]) -> Packed:
     )
 
 
-def framed(tokens: Tokens, *, start: int | None = None, stop: int | None = None) -> Tokens:
-    """Tokens of ids with a first and a last one around them: what a model that writes them begins and ends with.
+def framed(tokens: Tokens, *, start: int | Sequence[int] | None = None, stop: int | None = None) -> Tokens:
+    """Tokens of ids with first ones and a last one around them: what a model that writes them begins and ends with.
 
     Coordinates on one axis are counted anew from 0; on several, the new tokens lie where their neighbours do.
 
     Args:
         tokens: ids, without edges, features or pairs.
-        start: goes in front; None for nothing.
+        start: goes in front, one id or several; None for nothing.
         stop: goes behind; None for nothing.
 
     Raises:
@@ -224,12 +224,13 @@ def framed(tokens: Tokens, *, start: int | None = None, stop: int | None = None)
         >>> framed(word, start=0, stop=0).values.tolist()
         [0, 7, 9, 0]
     """
-    if start is None and stop is None:
+    first = [start] if isinstance(start, int) else list(start or ())
+    if not first and stop is None:
         return tokens
     if tokens.values.ndim != 1 or tokens.edges is not None or tokens.features or tokens.pairs:
         raise ValueError(f"{tokens.modality}: only plain ids can be framed; received {tokens.values.dtype} values")
     ids = tokens.values
-    front = ids.new_tensor([] if start is None else [start])
+    front = ids.new_tensor(first)
     back = ids.new_tensor([] if stop is None else [stop])
     values = torch.cat([front, ids, back])
     if tokens.positions.shape[1] == 1:

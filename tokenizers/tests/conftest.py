@@ -89,10 +89,22 @@ def _series() -> list[torch.Tensor]:
     return [gap, torch.ones(1, 16)]
 
 
+def _subwords() -> ot.SubwordTokenizer:
+    from tokenizers.pre_tokenizers import Whitespace
+
+    from tokenizers import Tokenizer, models
+
+    model = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "cat": 2, "##s": 3, "and": 4}, unk_token="[UNK]"))
+    model.pre_tokenizer = Whitespace()  # pyright: ignore[reportAttributeAccessIssue]
+    model.add_special_tokens(["[STOP]"])
+    return ot.SubwordTokenizer.from_model(model, start=0, stop="[STOP]", segments=True)
+
+
 CASES: dict[str, Case] = {
     "bpe": _text(lambda: ot.BPETokenizer(vocab_size=320)),
     "code": _text(lambda: ot.CodeTokenizer(vocab_size=320)),
     "bytes": _text(ot.ByteTokenizer),
+    "subwords": Case(make=_subwords, raws=[*TEXTS, ("the cats", "and")], empty="", wrong=3, tolerance=None),
     "characters": _text(ot.CharacterTokenizer),
     "words": _words(lowercase=False),
     "words lowercase": _words(lowercase=True),

@@ -21,6 +21,21 @@ class Plain(Tokenizer):
         return {}
 
 
+class Ids(Plain):
+    """Begins with 8 and stops with 9."""
+
+    start, stop = 8, 9
+
+
+def test_what_a_model_writes_lies_between_start_and_stop():
+    tokenizer, nothing = Ids(), Plain()
+    assert tokenizer.begun(tokenizer(2)).values.tolist() == [8, 0, 0]
+    assert tokenizer.answer(tokenizer(2)).values.tolist() == [8, 0, 0, 9]
+    assert (tokenizer.beginning, tokenizer.stops) == ((8,), (9,))
+    assert (nothing.beginning, nothing.stops) == ((), ())
+    assert nothing.answer(nothing(2)).values.tolist() == [0, 0]
+
+
 def test_a_tokenizer_with_nothing_to_learn_is_ready_and_reads_nothing():
     tokenizer = Plain()
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 import torch
-from omniformer_tokenizers import Tokens, pack, unpack
+from omniformer_tokenizers import Tokens, framed, pack, unpack
 
 
 def graph(n: int, edges: list[list[int]], **more) -> Tokens:
@@ -65,3 +65,11 @@ def test_packing_nothing_is_refused():
 def test_fields_that_disagree_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(word(2), **fields)
+
+
+def test_ids_are_framed_by_one_or_by_several():
+    word = Tokens(values=torch.tensor([7]), positions=torch.tensor([[5.0]]), modality="text")
+    assert framed(word, start=[1, 2], stop=3).values.tolist() == [1, 2, 7, 3]
+    assert framed(word, start=[1, 2], stop=3).positions[:, 0].tolist() == [0, 1, 2, 3]
+    assert framed(word, start=1).values.tolist() == framed(word, start=[1]).values.tolist() == [1, 7]
+    assert framed(word, start=()) is word

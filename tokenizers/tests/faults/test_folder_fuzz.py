@@ -15,11 +15,17 @@ import random, sys
 from pathlib import Path
 import torch
 import omniformer_tokenizers as ot
+from tokenizers import Tokenizer, models
+def subwords():
+    model = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "cat": 2, "##s": 3}, unk_token="[UNK]"))
+    model.add_special_tokens(["[STOP]"])
+    return model
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 made = {
     "bpe": (ot.BPETokenizer(vocab_size=270).fit(["the cat and the dog " * 9]), "the cat"),
     "characters": (ot.CharacterTokenizer().fit(["abc"]), "abc"),
     "colours": (ot.ColourTokenizer(n_colours=3, channels=1).fit([torch.rand(1, 4, 4)]), torch.rand(1, 2, 2)),
+    "subwords": (ot.SubwordTokenizer.from_model(subwords(), stop="[STOP]"), "the cat"),
     "graph": (ot.GraphTokenizer(laplacian=2), {"n_nodes": 2, "edges": [[0, 1]]}),
 }
 for name, (tokenizer, _) in made.items():

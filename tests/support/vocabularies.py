@@ -1,0 +1,143 @@
+"""Small vocabularies of every published kind, made with the reference library, and what it says of them."""
+
+import json
+
+import pytest
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+transformers = pytest.importorskip("transformers")
+
+CORPUS = [
+    "The quick brown fox jumps over the lazy dog, doesn't it? 123 + 45 = 168.",
+    "Ein naïver Café-Besucher sah 😀 über der Größe! It's the fox's dog.",
+    "a cat and a dog and a bird; the cat sat on the mat.",
+] * 4
+TEXTS = [
+    "The quick brown fox",
+    "",
+    " ",
+    "a  cat   and\n\tthe dog's bird . It didn't , we 've !",
+    "Größe naïve café 😀🎉 日本語 ΑΒΓ",
+    " leading and trailing ",
+    "UPPER lower MiXed 2024-01-31 x=3.5%",
+]
+
+
+def bytes_vocabulary(size=330):
+    """Vocabulary and merges of byte-level pairs, as in GPT-2."""
+    model = Tokenizer(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    model.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    )
+    return parts_of(model)
+
+
+def parts_of(model):
+    """Vocabulary and merges of a byte-pair model."""
+    described = json.loads(model.to_str())["model"]
+    return described["vocab"], [tuple(merge) for merge in described.get("merges", ())]
+
+
+def behind(vocab, *names):
+    """The vocabulary with special tokens as its last ids."""
+    return {**vocab, **{name: len(vocab) + i for i, name in enumerate(names)}}
+
+
+def bert(**options):
+    model = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    model.normalizer = normalizers.BertNormalizer()
+    model.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    model.train_from_iterator(CORPUS, trainer)
+    return transformers.BertTokenizer(vocab=model.get_vocab(), **options)
+
+
+def gpt2(**options):
+    vocab, merges = bytes_vocabulary()
+    return transformers.GPT2Tokenizer(vocab=behind(vocab, "<|endoftext|>"), merges=merges, **options)
+
+
+def roberta(kind=None, **options):
+    vocab, merges = bytes_vocabulary()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    vocab = {**{name: i for i, name in enumerate(special)}, **{token: i + 4 for token, i in vocab.items()}}
+    return (kind or transformers.RobertaTokenizer)(vocab=behind(vocab, "<mask>"), merges=merges, **options)
+
+
+def bart(**options):
+    return roberta(transformers.BartTokenizer, **options)
+
+
+def qwen(**options):
+    vocab, merges = bytes_vocabulary()
+    vocab = behind(vocab, "<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    tokenizer = transformers.Qwen2Tokenizer(vocab=vocab, merges=merges, **options)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    return tokenizer
+
+
+def clip(**options):
+    model = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    model.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+    )
+    model.train_from_iterator(CORPUS, trainer)
+    vocab, merges = parts_of(model)
+    letters = dict.fromkeys([*vocab, *(f"{letter}</w>" for letter in alphabet)])
+    vocab = {token: i for i, token in enumerate(letters)}
+    return transformers.CLIPTokenizer(vocab=behind(vocab, "<|startoftext|>", "<|endoftext|>"), merges=merges, **options)
+
+
+def llama(**options):
+    """Pairs of characters with bytes to fall back on, as in LLaMA 2."""
+    model = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    model.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False, limit_alphabet=40)
+    model.train_from_iterator(CORPUS, trainer)
+    vocab, merges = parts_of(model)
+    return transformers.LlamaTokenizer(vocab=vocab, merges=merges, **({"add_bos_token": True} | options))
+
+
+def t5(**options):
+    model = Tokenizer(models.Unigram())
+    model.pre_tokenizer = pre_tokenizers.Metaspace()
+    model.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=150, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+    )
+    model.train_from_iterator(CORPUS, trainer)
+    pieces = [tuple(piece) for piece in json.loads(model.to_str())["model"]["vocab"]]
+    pieces += [(f"<extra_id_{i}>", 0.0) for i in reversed(range(5))]
+    return transformers.T5Tokenizer(vocab=pieces, extra_ids=5, **options)
+
+
+def whisper(**options):
+    vocab, merges = bytes_vocabulary()
+    tasks = ["<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
+    special = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", *tasks]
+    tokenizer = transformers.WhisperTokenizer(vocab=behind(vocab, *special), merges=merges, **options)
+    tokenizer.add_special_tokens({"extra_special_tokens": special[1:]})
+    tokenizer.add_tokens([transformers.AddedToken(f"<|{i * 0.02:.2f}|>", special=False) for i in range(5)])
+    return tokenizer
+
+
+KINDS = {
+    "BERT": bert,
+    "BERT cased": lambda: bert(do_lower_case=False),
+    "GPT-2": gpt2,
+    "RoBERTa": roberta,
+    "BART": bart,
+    "Qwen2": qwen,
+    "CLIP": clip,
+    "LLaMA 2": llama,
+    "T5": t5,
+    "Whisper": whisper,
+}

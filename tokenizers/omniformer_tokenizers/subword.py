@@ -1,0 +1,262 @@
+"""Subwords of published text models, from a `tokenizer.json`: WordPiece, byte pairs, unigram pieces."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from omniformer_tokenizers._checks import need
+from omniformer_tokenizers.byte_level import character_of_byte
+from omniformer_tokenizers.published import Pieces, PublishedTokenizer, Text
+
+VOCABULARY_FILE = "tokenizer.json"
+
+
+class SubwordTokenizer(PublishedTokenizer):
+    """Any `tokenizer.json` of the Hugging Face `tokenizers` library: WordPiece ([Wu et al. 2016](https://arxiv.org/abs/1609.08144)),
+    byte pairs ([Sennrich et al. 2016](https://arxiv.org/abs/1508.07909)), unigram pieces
+    ([Kudo 2018](https://arxiv.org/abs/1804.10959)).
+
+    Ids are those of the library: its normaliser, its way of cutting and its template of special tokens included. So
+    text may be lost: case, accents and blanks, as the file says, and what the vocabulary does not know. `decode` gives
+    what is left. `BPETokenizer` is the one that loses nothing, and that is trained.
+
+    Args:
+        start: what a model begins to write from, where nothing is written yet: name or id of a special token, or
+            several of them in order. Published configurations call it `decoder_start_token_id`, or `bos_token_id`.
+        stop: what ends a text that a model writes; any of them, where there are several (`eos_token_id`).
+        segments: whether tokens have the feature `segment`, 0 for the first text of a pair and 1 for the second, which
+            BERT reads.
+        special_in_text: whether text that spells a special token becomes that token, as the library does unless told
+            otherwise: for filled-in chat templates and for `[MASK]`. By default it stays text (or is unknown, in
+            unigram vocabularies), so that what strangers write cannot pass for what the system says.
+        clean_up_spaces: whether `decode` takes away blanks before punctuation, as the configurations of some published
+            vocabularies want it (`clean_up_tokenization_spaces`); never for byte pairs, as the reference has it.
+
+    Raises:
+        ImportError: the library `tokenizers` is not installed.
+
+    Example:
+        >>> import tokenizers
+        >>> pieces = tokenizers.models.WordPiece({"[UNK]": 0, "cat": 1, "##s": 2}, unk_token="[UNK]")
+        >>> model = tokenizers.Tokenizer(pieces)
+        >>> tokenizer = SubwordTokenizer.from_model(model)
+        >>> tokenizer("cats").values.tolist()
+        [1, 2]
+    """
+
+    def __init__(
+        self,
+        *,
+        start: int | str | Sequence[int | str] | None = None,
+        stop: int | str | Sequence[int | str] | None = None,
+        segments: bool = False,
+        special_in_text: bool = False,
+        clean_up_spaces: bool = False,
+    ) -> None:
+        super().__init__(start=start, stop=stop, segments=segments, clean_up_spaces=clean_up_spaces)
+        need("tokenizers", "text", "a published vocabulary")
+        self.special_in_text = special_in_text
+        self._model: Any = None
+        self._size = 0
+        self._suffix = ""
+        # Special tokens that are pieces too, so that text may spell them whatever the library is told; and what
+        # stands for them then.
+        self._spelled: frozenset[int] = frozenset()
+        self._unknown = 0
+        self._bytes: tuple[bytes, ...] | None = None
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a vocabulary: after `from_file`, `from_model` or `from_pretrained`."""
+        return self._model is not None
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the highest id. The model may have more rows, which then mean nothing."""
+        self._read()
+        return self._size
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The names of ids that text does not produce by itself."""
+        added = self._read().get_added_tokens_decoder().values()
+        return tuple(token.content for token in added if token.special)
+
+    def special_id(self, name: str) -> int:
+        """The id of the special token `name`.
+
+        Raises:
+            ValueError: there is no such special token.
+        """
+        if name not in self.special_tokens:
+            raise ValueError(f"{name!r} is not a special token of this vocabulary; it has {self.special_tokens[:20]}")
+        return self._read().token_to_id(name)
+
+    @property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """The bytes of text that each id stands for; none for a special token.
+
+        Raises:
+            AttributeError: pieces of this vocabulary do not join to text by themselves, as those of bytes do.
+        """
+        self._read()
+        if self._bytes is None:
+            raise AttributeError("token_bytes: only vocabularies of bytes (GPT-2, LLaMA 3) say what an id stands for")
+        return self._bytes
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of the vocabulary and its rules: equal digests mean equal ids."""
+        return hashlib.sha256(f"{self.special_in_text}\n{self._read().to_str()}".encode()).hexdigest()
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().config() | {"special_in_text": self.special_in_text}
+
+    @classmethod
+    def from_file(cls, path: str | Path, **options: Any) -> Self:
+        """The tokenizer of a `tokenizer.json`.
+
+        Args:
+            path: the file.
+            **options: those of the class.
+
+        Raises:
+            ValueError: the file is damaged, or drops pieces at random, or lacks a name that `start` or `stop` gives;
+                names the file.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not a tokenizer.json: {error}") from error
+        return cls.from_text(text, str(path), **options)
+
+    @classmethod
+    def from_text(cls, text: str, source: str, **options: Any) -> Self:
+        """The tokenizer of the content of a `tokenizer.json`; `source` names it in messages."""
+        tokenizer = cls(**options)
+        tokenizer._use(_read_model(text, source), source)
+        return tokenizer
+
+    @classmethod
+    def from_model(cls, model: Any, **options: Any) -> Self:
+        """The tokenizer around a copy of a `tokenizers.Tokenizer` object."""
+        return cls.from_text(model.to_str(), "this tokenizers.Tokenizer", **options)
+
+    def reading_special(self) -> Self:
+        """The same tokenizer, for text in which special tokens are spelled: `special_in_text=True`."""
+        other = copy.copy(self)
+        other.special_in_text = True
+        other._use(_read_model(self._read().to_str(), "this tokenizer"), "this tokenizer")
+        return other
+
+    def _encode(self, texts: Sequence[Text], *, template: bool) -> list[Pieces]:
+        model = self._read()
+        try:
+            found = model.encode_batch(list(texts), add_special_tokens=template)
+        except BaseException as error:  # the library raises bare Exception, and panics as a BaseException
+            if not _is_of_library(error):
+                raise
+            raise ValueError(f"this vocabulary cannot encode such text: {error!r}") from error
+        return [Pieces(self._unspelled(each), each.type_ids, each.offsets) for each in found]
+
+    def _unspelled(self, encoding: Any) -> list[int]:
+        """The ids of a text, without special tokens that it spells."""
+        if not self._spelled:
+            return encoding.ids
+        places = zip(encoding.ids, encoding.special_tokens_mask, strict=True)
+        return [i if ours or i not in self._spelled else self._unknown for i, ours in places]
+
+    def _decode(self, ids: list[int]) -> str:
+        text = self._read().decode(ids, skip_special_tokens=True)
+        # CLIP marks ends of words and its file does not say how they are shown.
+        return text.replace(self._suffix, " ").strip() if self._suffix else text
+
+    def _read(self) -> Any:
+        if self._model is None:
+            raise ValueError(f"{type(self).__name__} has no vocabulary yet; use from_file or load one")
+        return self._model
+
+    def _use(self, model: Any, source: str) -> None:
+        model.encode_special_tokens = not self.special_in_text
+        model.no_truncation()
+        model.no_padding()
+        self._model = model
+        self._size = max(model.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        if not self._size:
+            raise ValueError(f"{source} has no tokens")
+        described = json.loads(model.to_str())
+        of_bytes = (described["decoder"] or {}).get("type") == "ByteLevel"
+        self._suffix = (described["model"].get("end_of_word_suffix") or "") if of_bytes else ""
+        if described["model"]["type"] == "Unigram" and not self.special_in_text:
+            self._unknown = described["model"]["unk_id"] or 0
+            self._spelled = frozenset(map(model.token_to_id, self.special_tokens)) - {self._unknown}
+        else:
+            self._spelled = frozenset()
+        self._cleans = self.clean_up_spaces and described["model"]["type"] != "BPE"
+        self._bytes = _bytes_of(model, self._size) if of_bytes and not self._suffix else None
+        try:
+            self._found(source)
+        except ValueError as error:
+            raise error if source in str(error) else ValueError(f"{source}: {error}") from error
+
+    def _save_files(self, folder: Path) -> None:
+        (folder / VOCABULARY_FILE).write_text(self._read().to_str(pretty=True), encoding="utf-8")
+
+    def _load_files(self, folder: Path) -> None:
+        path = folder / VOCABULARY_FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not a tokenizer.json: {error}") from error
+        self._use(_read_model(text, str(path)), str(path))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The library forgets encode_special_tokens when it is pickled, so its own text form travels instead.
+        return self.__dict__ | {"_model": self._model.to_str() if self.fitted else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        if state["_model"] is not None:
+            self._use(_read_model(state["_model"], "a pickled tokenizer"), "a pickled tokenizer")
+
+
+def _read_model(text: str, source: str) -> Any:
+    """The `tokenizers.Tokenizer` of a `tokenizer.json`.
+
+    Raises:
+        ValueError: the text is not such a file, or merges are dropped at random.
+    """
+    from tokenizers import Tokenizer as Model
+
+    try:
+        model = Model.from_str(text)
+        dropout = getattr(model.model, "dropout", None)
+    except BaseException as error:
+        if not _is_of_library(error):
+            raise
+        raise ValueError(f"{source} is not a tokenizer.json: {error!r}") from error
+    if dropout:
+        raise ValueError(f"{source} drops merges at random (dropout={dropout}); ids must be deterministic")
+    return model
+
+
+def _is_of_library(error: BaseException) -> bool:
+    """Whether an error comes from the library, which raises bare Exception, and panics as a BaseException."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _bytes_of(model: Any, size: int) -> tuple[bytes, ...]:
+    """The bytes that each id of a byte-level vocabulary stands for."""
+    byte_of = {character: byte for byte, character in character_of_byte().items()}
+    special = {i for i, added in model.get_added_tokens_decoder().items() if added.special}
+    table = [b""] * size
+    for token, i in model.get_vocab(with_added_tokens=True).items():
+        if i not in special:
+            known = all(character in byte_of for character in token)
+            table[i] = bytes([byte_of[character] for character in token]) if known else token.encode()
+    return tuple(table)
