@@ -150,8 +150,12 @@ class SubwordTokenizer(PublishedTokenizer):
         """The same tokenizer, for text in which special tokens are spelled: `special_in_text=True`."""
         other = copy.copy(self)
         other.special_in_text = True
-        other._use(_read_model(self._read().to_str(), "this tokenizer"), "this tokenizer")
+        other._use(self.library_model(), "this tokenizer")
         return other
+
+    def library_model(self) -> Any:
+        """A copy of the `tokenizers.Tokenizer` inside, to be changed and given to `from_model`."""
+        return _read_model(self._read().to_str(), "this tokenizer")
 
     def _encode(self, texts: Sequence[Text], *, template: bool) -> list[Pieces]:
         model = self._read()
