@@ -144,8 +144,10 @@ class BART(Family):
         return self.config["max_position_embeddings"]
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
-        """Byte-level byte pairs between `<s>` and `</s>`, the same for both sides."""
-        return {name: each for each in text_tokenizer(folder, self.config).values() for name in ("source", "text")}
+        """Those of what is read and of what is written: the same byte pairs between `<s>` and `</s>`, or Marian's two
+        vocabularies.
+        """
+        return text_tokenizer(folder, self.config, modalities=("source", "text"))
 
     def reference(self, model: OmniFormer) -> nn.Module:
         """`input_ids` and `decoder_input_ids` in, `logits` out."""

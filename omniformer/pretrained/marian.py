@@ -4,10 +4,7 @@
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
-
-from omniformer_tokenizers import Tokenizer
 
 from omniformer.pretrained.bart import BART
 from omniformer.pretrained.family import factory, part
@@ -56,10 +53,6 @@ class Marian(BART):
     def tied(self) -> bool:
         """Whether the output has the table of what is written."""
         return super().tied if self.one_table else self.config["tie_word_embeddings"]
-
-    def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
-        """Pieces of two models, of the language that is read and of the one that is written."""
-        return super().tokenizers(folder)
 
     def _embedder(self, vocab_size: int) -> Node:
         """A table, and waves: sines in the first half, cosines in the second."""

@@ -1,31 +1,159 @@
 """The text tokenizers of published models, from the files beside their weights."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omniformer_tokenizers import BPETokenizer, Tokenizer
+from omniformer_tokenizers import SentencePieceTokenizer, SubwordTokenizer, Tokenizer
+from omniformer_tokenizers.published import PublishedTokenizer
 
-TOKENIZER_FILE = "tokenizer.json"
+from omniformer.pretrained.checkpoint import read_json
+from omniformer.pretrained.old_vocabularies import described, template
+
+TOKENIZER_FILE, SETTINGS_FILE, SPECIAL_FILE = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
+GENERATION_FILE = "generation_config.json"
+SOURCE_FILE, TARGET_FILE, IDS_FILE, TARGET_IDS_FILE = "source.spm", "target.spm", "vocab.json", "target_vocab.json"
+PIECES_FILES = ("spiece.model", "tokenizer.model")
+# Classes of the reference whose settings say what stands around a text, whatever the file of the vocabulary holds.
+_FRAMED_BY_SETTINGS = ("LlamaTokenizer", "GPT2Tokenizer", "Qwen2Tokenizer", "TokenizersBackend", "PreTrainedTokenizer")
+_TIMESTAMP = re.compile(r"<\|\d+\.\d\d\|>")
 
 
-def text_tokenizer(folder: Path, config: Mapping[str, Any]) -> dict[str, Tokenizer]:
-    """The tokenizer of a folder as the one of modality text; nothing where the folder holds none.
+def text_tokenizer(
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    modalities: Sequence[str] = ("text",),
+    start: int | str | Sequence[int | str] | None = None,
+) -> dict[str, Tokenizer]:
+    """The tokenizer of a folder under each name that text has in the model; nothing where the folder holds none.
+
+    It is read from `tokenizer.json`; in older folders from `vocab.json` and `merges.txt`, from `vocab.txt`, or from the
+    files of the library sentencepiece. A translator's `source.spm` is what is read first, its `target.spm` what is
+    written.
 
     Args:
-        folder: holds `tokenizer.json`.
-        config: the content of `config.json`, whose `vocab_size` bounds the ids.
+        folder: holds the files.
+        config: the content of `config.json`, which bounds the ids (`vocab_size`) and says from what the model begins to
+            write and with what it stops. `generation_config.json` may say so too, and is believed first.
+        modalities: what the model calls its texts; what it writes is the last one.
+        start: from what the model begins to write, where the files do not say.
 
     Raises:
-        ValueError: the file is damaged, or has more ids than the model; names the file.
+        ValueError: a file is damaged, or has more ids than the model; names the file.
+        ImportError: only the library sentencepiece can read the files, and it is not installed.
     """
-    path = folder / TOKENIZER_FILE
-    if not path.is_file():
+    settings = {**_json(folder / SPECIAL_FILE), **_json(folder / SETTINGS_FILE)}
+    said = {key: value for key, value in _json(folder / GENERATION_FILE).items() if value is not None}
+    known = {**config, **said}
+    begins = (known.get(name) for name in ("decoder_start_token_id", "bos_token_id", "eos_token_id"))
+    options: dict[str, Any] = {
+        "start": next((each for each in begins if each is not None), None) if start is None else start,
+        "stop": known.get("eos_token_id"),
+        "segments": config.get("type_vocab_size", 1) > 1,
+        "clean_up_spaces": bool(settings.get("clean_up_tokenization_spaces")),
+    }
+    if (folder / SOURCE_FILE).is_file():
+        return _translators(folder, config, modalities, options)
+    found = _one(folder, config, settings, options)
+    if found is None:
         return {}
-    tokenizer = BPETokenizer.from_file(path)
-    if tokenizer.vocab_size > config["vocab_size"]:
+    tokenizer, path = found
+    _check(tokenizer, path, config["vocab_size"])
+    return dict.fromkeys(modalities, tokenizer)
+
+
+def _one(
+    folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[PublishedTokenizer, Path] | None:
+    """The tokenizer of a folder that has one, and its file."""
+    path = folder / TOKENIZER_FILE
+    if path.is_file():
+        return SubwordTokenizer.from_text(_as_set(path, settings), str(path), **options), path
+    model_type = config.get("model_type", "")
+    if (old := described(folder, model_type, settings)) is not None:
+        text, path = old
+        return SubwordTokenizer.from_text(text, str(path), **options), path
+    for path in (folder / name for name in PIECES_FILES):
+        if path.is_file():
+            return SentencePieceTokenizer.from_file(path, **options, **_pieces(model_type, settings)), path
+    return None
+
+
+def _as_set(path: Path, settings: Mapping[str, Any]) -> str:
+    """The content of a `tokenizer.json`, changed as `tokenizer_config.json` wants it."""
+    content = read_json(path)
+    added = content.get("added_tokens")
+    stamps = [each for each in added or () if isinstance(each, dict) and _TIMESTAMP.fullmatch(str(each.get("content")))]
+    for each in stamps:
+        each["special"] = True  # Whisper's points in time are no text
+    kind = str(settings.get("tokenizer_class", "")).removesuffix("Fast")
+    asked = {name for name in ("add_bos_token", "add_eos_token") if name in settings}
+    if asked and kind in _FRAMED_BY_SETTINGS:
+        content["post_processor"] = None
+        content = json.loads(_framed(json.dumps(content), str(path), settings))
+    elif not stamps:
+        return path.read_text(encoding="utf-8")
+    return json.dumps(content)
+
+
+def _framed(text: str, source: str, settings: Mapping[str, Any]) -> str:
+    """A `tokenizer.json` whose texts begin and end as the settings say."""
+    tokenizer = SubwordTokenizer.from_text(text, source)
+    model = tokenizer.library_model()
+    front, back = (
+        [_content(settings[token])] if settings.get(flag) and settings.get(token) else []
+        for flag, token in (("add_bos_token", "bos_token"), ("add_eos_token", "eos_token"))
+    )
+    try:
+        model.post_processor = template(model, front, back, between=[*back, *front], kinds=(0, 1))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    return model.to_str()
+
+
+def _pieces(model_type: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file of sentencepiece does not say: the special tokens around texts, and those behind its pieces."""
+    if model_type in ("t5", "mt5"):
+        return {"back": ["</s>"], "extra": settings.get("extra_ids", 100)}
+    return {
+        "front": ["<s>"] if settings.get("add_bos_token", True) else [],
+        "back": ["</s>"] if settings.get("add_eos_token", False) else [],
+    }
+
+
+def _translators(
+    folder: Path, config: Mapping[str, Any], modalities: Sequence[str], options: Mapping[str, Any]
+) -> dict[str, Tokenizer]:
+    """Marian's two vocabularies."""
+    own = (folder / TARGET_IDS_FILE).is_file()
+    found: dict[str, Tokenizer] = {}
+    for modality in modalities:
+        written = modality == modalities[-1]
+        path = folder / (TARGET_FILE if written else SOURCE_FILE)
+        ids = folder / (TARGET_IDS_FILE if written and own else IDS_FILE)
+        if missing := [each for each in (path, ids) if not each.is_file()]:
+            raise ValueError(f"{folder} holds {SOURCE_FILE}, but no {missing[0].name}; copy the folder anew")
+        tokenizer = SentencePieceTokenizer.from_file(path, ids=ids, back=["</s>"], **options)
+        size = (written and own and config.get("decoder_vocab_size")) or config["vocab_size"]
+        _check(tokenizer, ids, size)
+        found[modality] = tokenizer
+    return found
+
+
+def _check(tokenizer: PublishedTokenizer, path: Path, vocab_size: int) -> None:
+    if tokenizer.vocab_size > vocab_size:
         raise ValueError(
-            f"{path} has {tokenizer.vocab_size} ids, the model knows vocab_size={config['vocab_size']}: it is the "
+            f"{path} has ids up to {tokenizer.vocab_size - 1}, the model knows vocab_size={vocab_size}: it is the "
             "tokenizer of another model"
         )
-    return {"text": tokenizer}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
+def _content(token: Any) -> str:
+    return token["content"] if isinstance(token, Mapping) else str(token)

@@ -4,6 +4,7 @@ from itertools import takewhile
 
 import pytest
 import torch
+import vocabularies
 from omniformer_tokenizers import Tokens
 from twins import saved, shaken, transformers
 
@@ -169,20 +170,23 @@ def test_the_texts_are_worth_comparing(pair):
     assert len({tuple(answer.ids for answers in each for answer in answers) for each in found.values()}) > 1
 
 
-def test_from_text_to_text(tmp_path):
-    from omniformer_tokenizers import BPETokenizer
-
-    tokenizer = BPETokenizer(vocab_size=290).fit(["the cat sat on the mat and the dog sat on the cat"])
-    start, stop = tokenizer.start, (tokenizer.stop,)
-    sizes = LLAMA | {"vocab_size": tokenizer.vocab_size, "bos_token_id": start}
+@pytest.mark.parametrize("kind", ["LLaMA 2", "GPT-2", "Qwen2"])
+def test_from_text_to_text(kind, tmp_path):
+    """Prompts are what the reference's tokenizer makes of them: behind <s> in LLaMA, as they are in GPT-2 and Qwen2."""
+    made = vocabularies.KINDS[kind]()
+    start, stop = (made.bos_token_id if kind == "LLaMA 2" else made.eos_token_id), (made.eos_token_id,)
+    sizes = LLAMA | {"vocab_size": len(made) + 3, "bos_token_id": start, "eos_token_id": stop[0]}
     theirs = shaken(transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)))
-    tokenizer.save_pretrained(saved(theirs, tmp_path))
+    made.save_pretrained(saved(theirs, tmp_path))
+    tokenizer = type(made).from_pretrained(tmp_path)
     loaded = pretrained.load(tmp_path)
     texts = ["the cat", "a dog on", ""]
-    prompts = [[start, *tokenizer(text).values.tolist()] for text in texts]
+    prompts = [tokenizer(text).input_ids or [start] for text in texts]
     for strategy, n_beams in ((Greedy(), 1), (BeamSearch(n_beams=3, stopping="likely"), 3)):
         found = loaded.generate(texts, strategy=strategy, max_new_tokens=NEW)
         each = theirs_one_by_one(theirs, stop=stop, num_beams=n_beams, prompts=prompts)
-        for answers, (_, rows) in zip(found, each, strict=True):
-            assert answers[0].ids == without_padding(rows[0], stop)
-            assert answers[0].content == tokenizer.decode(list(answers[0].ids))
+        for answers, prompt, (_, rows) in zip(found, prompts, each, strict=True):
+            expected = without_padding(rows[0], stop)
+            assert answers[0].ids == expected
+            before, whole = (tokenizer.decode(ids, skip_special_tokens=True) for ids in (prompt, [*prompt, *expected]))
+            assert answers[0].content == whole[len(before) :]
