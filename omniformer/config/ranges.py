@@ -119,6 +119,8 @@ _MODEL = {
     "input_dropout": BELOW_ONE,
     "n_views": Range(least=2),
     "consistency": NOT_NEGATIVE,
+    "load_balance": NOT_NEGATIVE,
+    "router_z": NOT_NEGATIVE,
     "stochastic_depth": BELOW_ONE,
     "label_smoothing": BELOW_ONE,
     "loss_weight": NOT_NEGATIVE,

@@ -1,7 +1,9 @@
 """The files of a published model: its configuration, and its tensors, read one at a time."""
 
 import json
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,8 @@ def read_json(path: Path) -> dict[str, Any]:
 class Checkpoint:
     """The tensors of a published model, in one file or in several with an index ("shards").
 
-    Files of the safetensors format are read piece by piece, so that a model and its file are never in memory together.
-    Pickled files are read with `weights_only`: they can hold tensors and nothing that runs.
+    Files are read piece by piece, so that a model and its file are never in memory together; only pickled files of
+    before 2020 are read whole. Pickled files are read with `weights_only`: what they hold beside tensors is never run.
 
     Args:
         folder: holds `model.safetensors`, or `model.safetensors.index.json` with its shards, or `pytorch_model.bin` or
@@ -54,7 +56,6 @@ class Checkpoint:
         self.where = _where(folder)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, torch.dtype] = {}
-        self._pickled: dict[Path, dict[str, Tensor]] = {}
         for path, names in self.by_file().items():
             self._describe(path, names)
 
@@ -93,17 +94,11 @@ class Checkpoint:
         """
         wanted, in_one = set(names), set(whole)
         for path, held in self.by_file().items():
-            chosen = [name for name in held if name in wanted]
-            if path.suffix != ".safetensors":
-                tensors = self._unpickled(path)
-                yield from ((name, 0, tensors[name]) for name in chosen)
-                self._pickled.pop(path)
-                continue
-            cuts = [cut for name in chosen for cut in self._cuts(name, name in in_one)]
-            for some in _together(cuts):
-                with _opened(path) as file:
+            cuts = [cut for name in held if name in wanted for cut in self._cuts(name, name in in_one)]
+            for some in _together(cuts) if _in_pieces(path) else [cuts]:
+                with _reader(path) as read:
                     for name, first, last, _ in some:
-                        rows = file.get_tensor(name) if last is None else file.get_slice(name)[first:last]
+                        rows = read(name, first, last)
                         yield name, first, rows
                         del rows
 
@@ -120,26 +115,12 @@ class Checkpoint:
 
     def _describe(self, path: Path, names: list[str]) -> None:
         """Notes shapes and types, and that the file holds what it should."""
-        if path.suffix != ".safetensors":
-            tensors = self._unpickled(path)
-            if missing := [name for name in names if name not in tensors]:
-                raise ValueError(_lacks(path, missing, self.folder))
-            self.shapes |= {name: tuple(tensors[name].shape) for name in names}
-            self.dtypes |= {name: tensors[name].dtype for name in names}
-            return
-        with _opened(path) as file:
-            held = set(file.keys())
-            if missing := [name for name in names if name not in held]:
-                raise ValueError(_lacks(path, missing, self.folder))
-            for name in names:
-                described = file.get_slice(name)
-                self.shapes[name] = tuple(described.get_shape())
-                self.dtypes[name] = _DTYPES.get(described.get_dtype(), torch.uint8)
-
-    def _unpickled(self, path: Path) -> dict[str, Tensor]:
-        if path not in self._pickled:
-            self._pickled[path] = _unpickle(path)
-        return self._pickled[path]
+        described = _described(path)
+        if missing := [name for name in names if name not in described]:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise ValueError(f"{path} lacks {missing[0]}{more}, which the index of {self.folder} says it holds")
+        self.shapes |= {name: described[name][0] for name in names}
+        self.dtypes |= {name: described[name][1] for name in names}
 
 
 _DTYPES = {
@@ -193,10 +174,29 @@ def _indexed(folder: Path, index: str) -> dict[str, Path]:
 
 
 def _names(path: Path) -> list[str]:
+    return list(_described(path))
+
+
+def _described(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """The shapes and types of a file's tensors."""
     if path.suffix != ".safetensors":
-        return list(_unpickle(path))
+        return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in _unpickled(path).items()}
     with _opened(path) as file:
-        return list(file.keys())
+        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return {
+            name: (tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), torch.uint8)) for name, part in parts.items()
+        }
+
+
+@contextmanager
+def _reader(path: Path) -> Iterator[Callable[[str, int, int | None], Tensor]]:
+    """Reads rows of tensors, from and to, or all of one; what was read is let go when the block ends."""
+    if path.suffix != ".safetensors":
+        tensors = _unpickled(path)
+        yield lambda name, first, last: tensors[name] if last is None else tensors[name][first:last]
+        return
+    with _opened(path) as file:
+        yield lambda name, first, last: file.get_tensor(name) if last is None else file.get_slice(name)[first:last]
 
 
 def _opened(path: Path) -> Any:
@@ -206,15 +206,18 @@ def _opened(path: Path) -> Any:
         raise ValueError(f"{path} is damaged or cut off: {error}") from error
 
 
-def _unpickle(path: Path) -> dict[str, Tensor]:
+def _in_pieces(path: Path) -> bool:
+    """Whether a file can be read in pieces; pickled ones can since they are archives (torch 1.6)."""
+    return path.suffix == ".safetensors" or zipfile.is_zipfile(path)
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Mapped where it can be, so that only what is looked at is in memory.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_in_pieces(path))
     except Exception as error:  # a damaged archive, or one that holds more than tensors: torch raises many kinds
-        raise ValueError(f"{path} is damaged, or holds more than tensors: {error}") from error
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path} is damaged, or holds more than tensors, and was not run: {said}") from error
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
         raise ValueError(f"{path} is no table of tensors by name")
     return content
-
-
-def _lacks(path: Path, names: list[str], folder: Path) -> str:
-    return f"{path} lacks {names[0]} and {len(names) - 1} more that the index of {folder} says it holds"

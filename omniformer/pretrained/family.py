@@ -77,6 +77,12 @@ class Family(ABC):
                 f"architectures={named}: of model_type={self.config.get('model_type')!r} this reads "
                 f"{', '.join(self.architectures)}"
             )
+        if quantized := self.config.get("quantization_config"):
+            kind = quantized.get("quant_method") if isinstance(quantized, Mapping) else quantized
+            raise ValueError(
+                f"its weights are quantized (quantization_config: {kind}); accepted: weights in float32, float16 or "
+                "bfloat16"
+            )
 
     @property
     @abstractmethod

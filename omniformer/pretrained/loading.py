@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
+from omniformer.pretrained import hub
 from omniformer.pretrained.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, Checkpoint, read_json
 from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.names import Name, assemble
@@ -73,7 +75,11 @@ class Pretrained(Predictor):
 
 
 def load(
-    folder: str | Path, *, dtype: torch.dtype | None = None, image_size: tuple[int, int] | None = None
+    folder: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    image_size: tuple[int, int] | None = None,
+    revision: str | None = None,
 ) -> Pretrained:
     """Reads a published model from a folder in the usual layout: `config.json`, weights, tokenizer files.
 
@@ -81,14 +87,17 @@ def load(
 
     Args:
         folder: holds `config.json`, `model.safetensors` (or shards with their index, or `pytorch_model.bin`), and
-            the files of the tokenizer.
+            the files of the tokenizer. Where no such folder is, the name of a model on the hub, `owner/model`, is
+            fetched, which needs the optional library of `omniformer[hub]`; see `omniformer.pretrained.hub` for what is
+            trusted.
         dtype: of the weights; that of the file by default.
         image_size: height and width to which a model of pictures is changed: its positions are stretched
             ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), 3.2), its tokenizer brings pictures to that
             size.
+        revision: of a model on the hub: a branch, a tag or the hash of a commit.
 
     Raises:
-        FileNotFoundError: a file is not there.
+        FileNotFoundError: a file is not there, or a model cannot be fetched.
         ValueError: the family is not known, a file is damaged, configuration and tensors disagree, or the model reads
             no pictures of that size; names the file and what is wrong. Nothing is returned half loaded.
 
@@ -97,9 +106,7 @@ def load(
         >>> model.generate(["Once upon a time"])[0][0].content  # doctest: +SKIP
         ' there was a man named John.'
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder; give one that holds {CONFIG_FILE} and weights")
+    folder = _local(folder, revision)
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
@@ -113,6 +120,17 @@ def load(
     if family.head is None:
         return Pretrained(model, {}, tokenizers=tokenizers, family=family, report=report)
     return Pretrained(model, {family.head: _member(family, tokenizers)}, family=family, report=report)
+
+
+def _local(folder: str | Path, revision: str | None) -> Path:
+    """The folder on this machine."""
+    if Path(folder).is_dir():
+        if revision is not None:
+            raise ValueError(f"revision={revision!r} is of a model on the hub; {folder} is a folder here")
+        return Path(folder)
+    if not hub.is_name(folder):
+        raise FileNotFoundError(f"{folder} is no folder; give one that holds {CONFIG_FILE} and weights")
+    return hub.fetch(str(folder), revision=revision)
 
 
 def fill(model: OmniFormer, family: Family, checkpoint: Checkpoint) -> Report:
@@ -175,15 +193,8 @@ def save_pretrained(
     lines, _ = _lines(family, model)
     parameters = _parameters(model)
     names = [line for each in lines.values() for line in each]
-    folder.mkdir(parents=True, exist_ok=True)
-    shards: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, tensor in assemble(names, parameters.__getitem__):
-        if shards[-1] and size + tensor.nbytes > max_shard_size:
-            shards, size = [*shards, {}], 0
-        shards[-1][name] = tensor
-        size += tensor.nbytes
-    _write(folder, shards)
+    _same_shapes(parameters, family)
+    _write(folder, assemble(names, parameters.__getitem__), max_shard_size)
     # A key that is null where nobody says otherwise needs no word; some classes of the reference stumble over it.
     unsaid = {key for key, value in family.defaults.items() if value is None and family.config[key] is None}
     written = {key: value for key, value in family.config.items() if key not in unsaid}
@@ -296,21 +307,59 @@ def _repeated(
     return set(again)
 
 
-def _write(folder: Path, shards: Sequence[dict[str, Tensor]]) -> None:
-    """One file, or several with an index."""
-    for old in folder.glob("model*.safetensors*"):
-        old.unlink()
-    if len(shards) == 1:
-        save_file(shards[0], folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        return
-    where: dict[str, str] = {}
-    for i, shard in enumerate(shards, start=1):
-        file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, folder / file, metadata={"format": "pt"})
-        where |= dict.fromkeys(shard, file)
-    total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
+def _same_shapes(parameters: Mapping[str, Tensor], family: Family) -> None:
+    """Compares a model with the one that the configuration describes.
+
+    Raises:
+        ValueError: a weight has another shape.
+    """
+    with torch.device("meta"):
+        described = _parameters(build_model(family.recipe))
+    wrong = [
+        f"{name} is {list(tensor.shape)}, {CONFIG_FILE} says {list(described[name].shape)}"
+        for name, tensor in parameters.items()
+        if name in described and described[name].shape != tensor.shape
+    ]
+    if wrong:
+        raise ValueError(f"this model is no {family.architecture} of this {CONFIG_FILE}: {_brief(wrong)}")
+
+
+def _write(folder: Path, tensors: Iterable[tuple[str, Tensor]], max_shard_size: int) -> None:
+    """One file, or several with an index. Files that are there are replaced once the new ones are whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+        written: list[tuple[Path, list[str]]] = []
+        total = 0
+        for shard in _shards(tensors, max_shard_size):
+            path = Path(scratch) / f"{len(written)}.safetensors"
+            save_file(shard, path, metadata={"format": "pt"})
+            written.append((path, list(shard)))
+            total += sum(tensor.nbytes for tensor in shard.values())
+        for old in folder.glob("model*.safetensors*"):
+            old.unlink()
+        if len(written) == 1:
+            written[0][0].replace(folder / WEIGHTS_FILE)
+            return
+        where: dict[str, str] = {}
+        for i, (path, names) in enumerate(written, start=1):
+            file = f"model-{i:05d}-of-{len(written):05d}.safetensors"
+            path.replace(folder / file)
+            where |= dict.fromkeys(names, file)
     index = {"metadata": {"total_size": total}, "weight_map": where}
     (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _shards(tensors: Iterable[tuple[str, Tensor]], max_shard_size: int) -> Iterator[dict[str, Tensor]]:
+    """The tensors in groups of at most so many bytes, or of one tensor."""
+    shard: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in tensors:
+        if shard and size + tensor.nbytes > max_shard_size:
+            yield shard
+            shard, size = {}, 0
+        shard[name] = tensor
+        size += tensor.nbytes
+    yield shard
 
 
 def _brief(names: Sequence[str]) -> str:

@@ -24,6 +24,11 @@ EXACT = {
     "clip_vit_b32": 151_277_313,
     "llama2_7b": 6_738_415_616,
     "mistral_7b": 7_241_732_096,
+    # As the reference library counts the published configurations: see tests/pretrained/test_counts.py.
+    "llama3_8b": 8_030_261_248,
+    "mixtral_8x7b": 46_702_792_704,
+    "qwen2_0_5b": 494_032_768,
+    "qwen3_0_6b": 596_049_920,
 }
 ROUNDED = {"transformer_base": 65e6, "transformer_big": 213e6, "gpt3_175b": 175e9}
 

@@ -1,0 +1,178 @@
+"""Published configurations beside their published numbers of weights, and beside the presets of the same name."""
+
+import pytest
+import torch
+import yaml
+
+from omniformer.inspect import main
+from omniformer.inspection.cost import parameters
+from omniformer.inspection.whole import build_on_meta
+from omniformer.pretrained import family_of
+from omniformer.pretrained.reference import batch_of, ids
+from omniformer.recipe import build_model
+
+# By the name of the preset, what config.json of the published folder says, and the number of weights in its files.
+PUBLISHED = {
+    "gpt2_small": (
+        {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 768, "n_head": 12, "n_layer": 12},
+        124_439_808,
+    ),
+    "llama2_7b": (
+        {
+            "model_type": "llama",
+            "architectures": ["LlamaForCausalLM"],
+            "hidden_size": 4096,
+            "intermediate_size": 11008,
+            "max_position_embeddings": 4096,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": 32,
+            "pretraining_tp": 1,
+            "rms_norm_eps": 1e-5,
+            "rope_scaling": None,
+            "tie_word_embeddings": False,
+            "vocab_size": 32000,
+        },
+        6_738_415_616,
+    ),
+    "llama3_8b": (
+        {
+            "model_type": "llama",
+            "architectures": ["LlamaForCausalLM"],
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "max_position_embeddings": 8192,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-5,
+            "rope_scaling": None,
+            "rope_theta": 500000.0,
+            "tie_word_embeddings": False,
+            "vocab_size": 128256,
+        },
+        8_030_261_248,
+    ),
+    "mistral_7b": (
+        {
+            "model_type": "mistral",
+            "architectures": ["MistralForCausalLM"],
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "max_position_embeddings": 32768,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0,
+            "sliding_window": 4096,
+            "tie_word_embeddings": False,
+            "vocab_size": 32000,
+        },
+        7_241_732_096,
+    ),
+    "mixtral_8x7b": (
+        {
+            "model_type": "mixtral",
+            "architectures": ["MixtralForCausalLM"],
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "max_position_embeddings": 32768,
+            "num_attention_heads": 32,
+            "num_experts_per_tok": 2,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": 8,
+            "num_local_experts": 8,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 1000000.0,
+            "router_aux_loss_coef": 0.02,
+            "sliding_window": None,
+            "tie_word_embeddings": False,
+            "vocab_size": 32000,
+        },
+        46_702_792_704,
+    ),
+    "qwen2_0_5b": (
+        {
+            "model_type": "qwen2",
+            "architectures": ["Qwen2ForCausalLM"],
+            "hidden_size": 896,
+            "intermediate_size": 4864,
+            "max_position_embeddings": 131072,
+            "max_window_layers": 24,
+            "num_attention_heads": 14,
+            "num_hidden_layers": 24,
+            "num_key_value_heads": 2,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000.0,
+            "sliding_window": 131072,
+            "tie_word_embeddings": True,
+            "use_sliding_window": False,
+            "vocab_size": 151936,
+        },
+        494_032_768,
+    ),
+    "qwen3_0_6b": (
+        {
+            "model_type": "qwen3",
+            "architectures": ["Qwen3ForCausalLM"],
+            "attention_bias": False,
+            "head_dim": 128,
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "max_position_embeddings": 40960,
+            "max_window_layers": 28,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 28,
+            "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-6,
+            "rope_scaling": None,
+            "rope_theta": 1000000,
+            "sliding_window": None,
+            "tie_word_embeddings": True,
+            "use_sliding_window": False,
+            "vocab_size": 151936,
+        },
+        596_049_920,
+    ),
+}
+
+
+def shapes(core):
+    return {name: list(weight.shape) for name, weight in core.named_parameters()}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_configuration_and_its_preset_are_one_model(name, capsys):
+    config, count = PUBLISHED[name]
+    family = family_of(config)
+    with torch.device("meta"):
+        model = build_model(family.recipe)
+    assert parameters(model) == count
+    main([f"core={name}", "--cfg", "job"])
+    described = yaml.safe_load(capsys.readouterr().out)
+    preset = build_on_meta(described)
+    assert parameters(preset) == count
+    assert shapes(preset["core"]) == shapes(model.core)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_weight_of_a_published_model_has_its_line_in_the_table(name):
+    family = family_of(PUBLISHED[name][0])
+    with torch.device("meta"):
+        model = build_model(family.recipe)
+    placed = {}
+    weights = dict(model.named_parameters())
+    for line in family.names():
+        part = line.part(weights[line.ours])
+        placed[line.ours] = placed.get(line.ours, 0) + part.numel()
+    assert placed == {name: weight.numel() for name, weight in weights.items()}
+
+
+@pytest.mark.slow
+def test_gpt2_small_runs_on_a_cpu():
+    model = build_model(family_of(PUBLISHED["gpt2_small"][0]).recipe).eval()
+    tokens = torch.randint(50257, (2, 5))
+    with torch.inference_mode():
+        scores = model(batch_of(ids(tokens, torch.ones_like(tokens, dtype=torch.bool))), "causal_lm")
+    assert scores.shape == (10, 50257) and scores.isfinite().all()
