@@ -1,5 +1,6 @@
 """Small vocabularies of every published kind, made with the reference library, and what it says of them."""
 
+import io
 import json
 
 import pytest
@@ -141,3 +142,39 @@ KINDS = {
     "T5": t5,
     "Whisper": whisper,
 }
+
+
+def pieces(path, **options):
+    """Writes a file of the library sentencepiece, trained on the same texts."""
+    library = pytest.importorskip("sentencepiece")
+    file = io.BytesIO()
+    library.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS), model_writer=file, hard_vocab_limit=False, minloglevel=2, **options
+    )
+    path.write_bytes(file.getvalue())
+    return path
+
+
+def t5_pieces(folder):
+    return pieces(folder / "spiece.model", vocab_size=120, pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+
+
+def llama_pieces(folder):
+    kind = {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity"}
+    return pieces(
+        folder / "tokenizer.model", vocab_size=400, character_coverage=0.98, remove_extra_whitespaces=False, **kind
+    )
+
+
+def marian_pieces(folder):
+    """Two files that share one list of ids, as Marian's."""
+    library = pytest.importorskip("sentencepiece")
+    found = {}
+    for name, size in (("source", 110), ("target", 100)):
+        file = pieces(folder / f"{name}.spm", vocab_size=size)
+        processor = library.SentencePieceProcessor(model_file=str(file))
+        found |= dict.fromkeys(processor.id_to_piece(i) for i in range(3, processor.get_piece_size()))
+    ids = {piece: i for i, piece in enumerate(["</s>", "<unk>", *found, ">>fra<<", "<pad>"])}
+    (folder / "vocab.json").write_text(json.dumps(ids))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"source_lang": "en", "target_lang": "de"}))
+    return folder

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.packing import pack_lengths as pack_lengths
     from omniformer_tokenizers.raw_bytes import ByteTokenizer as ByteTokenizer
     from omniformer_tokenizers.resampling import Resampling as Resampling
+    from omniformer_tokenizers.sentencepiece import SentencePieceTokenizer as SentencePieceTokenizer
     from omniformer_tokenizers.series import SeriesTokenizer as SeriesTokenizer
     from omniformer_tokenizers.source_code import CodeTokenizer as CodeTokenizer
     from omniformer_tokenizers.subword import SubwordTokenizer as SubwordTokenizer
@@ -55,6 +56,7 @@ _WHERE = {
     "BPETokenizer": "text",
     "CodeTokenizer": "source_code",
     "SubwordTokenizer": "subword",
+    "SentencePieceTokenizer": "sentencepiece",
     "ByteTokenizer": "raw_bytes",
     "CharacterTokenizer": "characters",
     "WordTokenizer": "words",

@@ -100,11 +100,22 @@ def _subwords() -> ot.SubwordTokenizer:
     return ot.SubwordTokenizer.from_model(model, start=0, stop="[STOP]", segments=True)
 
 
+def _pieces() -> ot.SentencePieceTokenizer:
+    import tempfile
+    from pathlib import Path
+
+    from vocabularies import t5_pieces
+
+    with tempfile.TemporaryDirectory() as folder:
+        return ot.SentencePieceTokenizer.from_file(t5_pieces(Path(folder)), start="<pad>", stop="</s>", extra=3)
+
+
 CASES: dict[str, Case] = {
     "bpe": _text(lambda: ot.BPETokenizer(vocab_size=320)),
     "code": _text(lambda: ot.CodeTokenizer(vocab_size=320)),
     "bytes": _text(ot.ByteTokenizer),
     "subwords": Case(make=_subwords, raws=[*TEXTS, ("the cats", "and")], empty="", wrong=3, tolerance=None),
+    "pieces": Case(make=_pieces, raws=TEXTS, empty="", wrong=3, tolerance=None),
     "characters": _text(ot.CharacterTokenizer),
     "words": _words(lowercase=False),
     "words lowercase": _words(lowercase=True),

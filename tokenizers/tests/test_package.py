@@ -12,6 +12,7 @@ HEAVY = (
     "torch",
     "numpy",
     "tokenizers",
+    "sentencepiece",
     "PIL",
     "soundfile",
     "torchaudio",
@@ -53,6 +54,7 @@ print(*(name for name in sys.modules if name not in before))
 
 USES = {
     ("tokenizers", "text"): "ot.BPETokenizer()",
+    ("sentencepiece", "sentencepiece"): "ot.SentencePieceTokenizer()",
     ("PIL", "vision"): "ot.PatchTokenizer()(b'')",
     ("soundfile", "audio"): "ot.SpectrogramTokenizer()(b'')",
     ("torchaudio", "audio"): "ot.SpectrogramTokenizer()((torch.zeros(9), 8000))",
