@@ -1,5 +1,6 @@
 """Builds objects from their description in a configuration: a small, strict replacement of Hydra's `instantiate`."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -22,7 +23,8 @@ def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
         node: the description, as plain values.
         key: where it stands in the configuration; error messages name it.
         facts: arguments for every part whose constructor has a parameter of that name and whose description leaves it
-            out, such as `vocab_size` from a fitted tokenizer or ready-made objects.
+            out, such as `vocab_size` from a fitted tokenizer or ready-made objects. A partial still waits for what must
+            be given to it and may be given by its place: the width of a norm.
 
     Raises:
         BuildError: a target is not allowed or not found, a key is no parameter of it, or its constructor refused the
@@ -74,7 +76,8 @@ def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> 
     arguments = {name: build(value, f"{key}.{name}", **facts) for name, value in given.items()}
     filled = {name: value for name, value in facts.items() if name in described.parameters and name not in given}
     if node.get("_partial_", False):
-        return partial(function, **filled, **arguments)
+        ours = {name: value for name, value in filled.items() if not _waits_for(function, name)}
+        return partial(function, **ours, **arguments)
     try:
         return function(**filled, **arguments)
     except BuildError:
@@ -84,6 +87,14 @@ def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> 
     except OSError as error:
         error.add_note(f"while building {key} ({target})")
         raise
+
+
+def _waits_for(function: Callable[..., Any], name: str) -> bool:
+    """Whether whoever calls a partial gives it this argument by its place, as the core gives a norm its width."""
+    parameter = inspect.signature(function).parameters.get(name)
+    if parameter is None or parameter.default is not parameter.empty:
+        return False
+    return parameter.kind is parameter.POSITIONAL_OR_KEYWORD
 
 
 def _refuse_unknown(given: Mapping[str, Any], described: Signature, key: str) -> None:

@@ -109,6 +109,7 @@ _MODEL = {
     "sinks": COUNT_OR_NONE,
     "hops": COUNT,
     "every": COUNT,
+    "first": COUNT_OR_NONE,
     "d_condition": COUNT,
     "max_distance": COUNT,
     "max_distances": COUNT,

@@ -20,6 +20,12 @@ class Setting:
 class Divides:
     """`part` divides `whole` without rest.
 
+    Args:
+        part: the name of the smaller value.
+        whole: the name of the larger one.
+        unless: a key that makes the relation void where it is set, here or in a part directly inside: heads whose width
+            is given need not share the model's.
+
     Example:
         >>> heads = {"n_heads": Setting("core.n_heads", 5), "d_model": Setting("core.d_model", 12)}
         >>> print(Divides("n_heads", "d_model").problem(heads))
@@ -28,6 +34,7 @@ class Divides:
 
     part: str
     whole: str
+    unless: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,7 +77,7 @@ class AtMost:
 
 
 RELATIONS: tuple[Divides | AtMost, ...] = (
-    Divides("n_heads", "d_model"),
+    Divides("n_heads", "d_model", unless="head_dim"),
     Divides("n_kv_heads", "n_heads"),
     AtMost("min_epochs", "max_epochs"),
     AtMost("min_lr", "lr"),

@@ -8,7 +8,7 @@ from omniformer.config.accepts import Kind, is_node, kind
 from omniformer.config.allow import NotAllowedError, allowed, allowing
 from omniformer.config.errors import ConfigError, choices, nearest, shown
 from omniformer.config.ranges import misfit
-from omniformer.config.relations import RELATIONS, Setting
+from omniformer.config.relations import RELATIONS, Divides, Setting
 from omniformer.config.signature import UNKNOWN, Signature, signature
 
 _ROOT = "omniformer.config.root.Root"
@@ -156,6 +156,8 @@ class _Checker:
         }
         settings = {**outer, **defaults, **here}
         for relation in RELATIONS:
+            if isinstance(relation, Divides) and relation.unless and _is_set(relation.unless, arguments):
+                continue
             if all(name in settings for name in relation.names) and any(name in here for name in relation.names):
                 problem = relation.problem(settings)
                 if problem:
@@ -167,6 +169,12 @@ class _Checker:
         for name in _SINGLE:
             if (config.get(name) is not None) != wanted:
                 self.problems.append(f"{name}: {why} {name} {what}")
+
+
+def _is_set(name: str, arguments: Mapping[str, object]) -> bool:
+    """Whether a key has a value among arguments, or in a part that is one of them."""
+    parts = [arguments, *(value for value in arguments.values() if isinstance(value, Mapping))]
+    return any(part.get(name) is not None for part in parts)
 
 
 def _with_text_keys(value: Any) -> Any:

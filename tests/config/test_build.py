@@ -56,6 +56,13 @@ def test_a_partial_waits_for_the_rest():
     assert made(size=4).mode == "hard"
 
 
+def test_a_partial_waits_for_what_its_caller_gives_by_its_place():
+    norm = build({"_target_": "omniformer.core.norm.LayerNorm", "_partial_": True, "eps": 0.1}, "norm", d_model=8)
+    assert norm(3).normalized_shape == (3,)
+    position = build({"_target_": "omniformer.core.positions.Sinusoidal", "_partial_": True}, "position", d_model=8)
+    assert position().d_model == 8
+
+
 def test_functions_are_built_by_calling_them():
     assert build({"_target_": "toybox.double", "size": 4}) == 8
 

@@ -136,6 +136,14 @@ def test_all_mistakes_are_told_at_once():
     assert len(caught.value.problems) == 2
 
 
+def test_heads_of_a_width_of_their_own_need_not_divide_the_models():
+    attention = {"_target_": "omniformer.core.attention.multihead.SelfAttention", "_partial_": True, "bias": False}
+    core = {"_target_": "omniformer.core.transformer.Transformer", "d_model": 64, "n_layers": 1, "n_heads": 6}
+    validate(changed(GOOD, "core", core | {"attention": attention | {"head_dim": 8}}))
+    with pytest.raises(ConfigError, match=r"core\.n_heads=6 does not divide core\.d_model=64"):
+        validate(changed(GOOD, "core", core | {"attention": attention}))
+
+
 def test_a_relation_reaches_into_the_parts_of_a_part():
     config = changed(GOOD, "core.part", {"_target_": "toybox.Core", "d_model": 12, "n_heads": 8})
     with pytest.raises(ConfigError, match=r"core\.part\.n_heads=8 does not divide core\.part\.d_model=12"):
