@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from omniformer.core.layout import Layout
+from omniformer.core.norm import LayerNorm
 from omniformer.heads import (
     AttentionPool,
     ClassificationHead,
@@ -52,7 +53,7 @@ def test_first_tokens_are_averaged_and_a_sample_with_fewer_is_told(x):
 
 
 def test_a_norm_stands_between_pooling_and_classes(x):
-    head = ClassificationHead(d_model=4, n_classes=3, norm=torch.nn.LayerNorm)
+    head = ClassificationHead(d_model=4, n_classes=3, norm=LayerNorm)
     torch.nn.init.normal_(head.classes.weight)
     pooled = MeanPool(d_model=4)(x, LAYOUT)
     torch.testing.assert_close(head(x, LAYOUT), head.classes(F.layer_norm(pooled, (4,))))
