@@ -407,6 +407,7 @@ def _tower_names(config: Mapping[str, Any], core: str, their_layers: str) -> Ite
 def _picture_tokenizer(folder: Path, config: Mapping[str, Any], chosen: bool) -> dict[str, Tokenizer]:
     return picture_tokenizer(
         folder,
+        processor="CLIPImageProcessor",
         patch_size=_conv_shape(config)[-1],
         channels=config["num_channels"],
         image_size=sides("image_size", config["image_size"]),

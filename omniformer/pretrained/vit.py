@@ -30,6 +30,7 @@ class ViT(Family):
     architectures = ("ViTForImageClassification", "ViTModel")
     prefix = "vit."
     n_class_tokens: ClassVar[int] = 1
+    processor: ClassVar[str] = "ViTImageProcessor"
     defaults: ClassVar[dict[str, Any]] = {
         "hidden_size": 768,
         "num_hidden_layers": 12,
@@ -128,6 +129,7 @@ class ViT(Family):
         """Patches behind class tokens."""
         return picture_tokenizer(
             folder,
+            processor=self.processor,
             patch_size=self.patch_size,
             channels=self.config["num_channels"],
             image_size=self.image_size,
