@@ -50,10 +50,11 @@ def recipe(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[s
         ConfigError: two members give one modality different embedders or vocabularies.
     """
     result: Node = {"core": config["core"], "edges": _edges(facts), "embedders": {}, "heads": {}, "rules": {}}
-    width = {"d_model": _width(config["core"])}
+    widths = _widths(config["core"])
     for name, member in members(config).items():
         modalities = list(facts[name])
         for modality, node in by_modality(member["embedder"], modalities).items():
+            width = {"d_model": _of_tower(widths, result["embedders"], modality)}
             # Only what it reads: members may share an embedder and differ in classes.
             embedder = {"node": node, "facts": _taken(node, _relevant(facts[name][modality]) | width)}
             if (other := result["embedders"].setdefault(modality, embedder)) != embedder:
@@ -63,6 +64,8 @@ def recipe(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[s
                 )
                 raise ConfigError([mistake])
         head = member["task"]["head"]
+        read = {modality: _of_tower(widths, result["embedders"], modality) for modality in modalities}
+        width = {"d_model": read if len(set(read.values())) > 1 else next(iter(read.values()))}
         result["heads"][name] = {"node": head, "facts": _relevant(merged(facts[name], head)) | width}
         if member["task"].get("rule") is not None:
             result["rules"][name] = member["task"]["rule"]
@@ -122,6 +125,22 @@ def _edges(facts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Node:
             if any(known.get(name) for name in names):
                 return _relevant({name: known[name] for name in names if name in known})
     return {}
+
+
+def _widths(core: Node) -> list[int]:
+    """The width of a core, or of each of its towers."""
+    return [_width(tower) for tower in core["towers"]] if core.get("towers") else [_width(core)]
+
+
+def _of_tower(widths: list[int], embedders: Mapping[str, Any], modality: str) -> int:
+    """The width of the tower that reads a modality, whose number is its place among the embedders."""
+    if len(widths) == 1:
+        return widths[0]
+    number = [*embedders, modality].index(modality)
+    if number >= len(widths):
+        there = ", ".join(embedders)
+        raise ConfigError([f"core.towers: {len(widths)} towers, for {there}; modality {modality!r} has none"])
+    return widths[number]
 
 
 def _width(core: Node) -> int:

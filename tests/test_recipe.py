@@ -40,3 +40,33 @@ def test_members_share_an_embedder_whatever_their_classes():
 def test_members_of_other_vocabularies_do_not_share_one():
     with pytest.raises(ConfigError, match=r"members\.b\.embedder: modality 'text' has another embedder already"):
         recipe(config(a="NextTokenHead", b="NextTokenHead"), facts(a={"vocab_size": 30}, b={"vocab_size": 31}))
+
+
+TOWERS = {"_target_": "omniformer.core.towers.Towers", "towers": [CORE, CORE | {"d_model": 8}]}
+
+
+def pairs(core, *modalities):
+    """A member that compares modalities."""
+    read = {"_target_": "omniformer.embedders.VectorEmbedder", "features": 3}
+    head = {"_target_": "omniformer.heads.ContrastiveHead", "modalities": [*modalities]}
+    embedder = dict.fromkeys(modalities, read)
+    parts = {"tokenizer": {"_target_": "x"}, "data": {"_target_": "x"}, "embedder": embedder, "task": {"head": head}}
+    return {"core": core, "members": {"pairs": parts}}
+
+
+def test_each_modality_has_the_width_of_its_tower():
+    made = recipe(pairs(TOWERS, "vision", "audio"), {"pairs": {"vision": {}, "audio": {}}})
+    model = build_model(made)
+    assert [embedder.map.out_features for embedder in model.embedders.values()] == [16, 8]
+    assert [linear.in_features for linear in model.heads["pairs"].maps.values()] == [16, 8]
+
+
+def test_towers_of_one_width_are_a_core_of_one_width():
+    made = recipe(pairs(TOWERS | {"towers": [CORE, CORE]}, "vision", "audio"), {"pairs": {"vision": {}, "audio": {}}})
+    assert made["heads"]["pairs"]["facts"]["d_model"] == 16
+
+
+def test_a_modality_without_a_tower_is_told():
+    known = {"pairs": {"vision": {}, "audio": {}, "text": {}}}
+    with pytest.raises(ConfigError, match=r"core\.towers: 2 towers, for vision, audio; modality 'text' has none"):
+        recipe(pairs(TOWERS, "vision", "audio", "text"), known)

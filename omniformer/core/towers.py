@@ -73,12 +73,14 @@ class Towers(nn.Module):
         if not layout.n_tokens:
             return x
         number = self._number(layout)
+        return self.towers[number](x, layout, self.rule(number, rule), stages=stages, losses=losses)
+
+    def rule(self, number: int, given: Rule | None = None) -> Rule:
+        """Who may attend to whom in a tower: whom its own rule allows, and the given one too."""
         own = self.rules[number]
-        if rule is None or isinstance(rule, Full):
-            rule = own
-        elif not isinstance(own, Full):
-            rule = rule & own
-        return self.towers[number](x, layout, rule, stages=stages, losses=losses)
+        if given is None or isinstance(given, Full):
+            return own
+        return given if isinstance(own, Full) else given & own
 
     def _number(self, layout: Layout) -> int:
         """The modality of all tokens."""

@@ -20,7 +20,7 @@ class ClassTokenEmbedder(nn.Module):
         d_model: width of the core.
         embedder: makes the vectors of all other tokens.
         n_class_tokens: of each sample.
-        norm: makes a norm after everything, called with a width, as in CLIP; none by default.
+        norm: makes a norm after everything, called with `d_model`, as in CLIP; none by default.
         dropout: share of features of all vectors set to zero in training, after positions were added; the embedder
             inside then needs none.
         init_std: deviation of the vectors at the start; 0.02 as in ViT.
@@ -50,7 +50,7 @@ class ClassTokenEmbedder(nn.Module):
         d_model: int,
         embedder: nn.Module,
         n_class_tokens: int = 1,
-        norm: Callable[[int], nn.Module] | None = None,
+        norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
         init_std: float = 0.02,
     ) -> None:
@@ -60,7 +60,7 @@ class ClassTokenEmbedder(nn.Module):
         self.embedder, self.init_std = embedder, init_std
         self.vectors = nn.Parameter(torch.empty(n_class_tokens, d_model))
         self.positions = nn.Parameter(torch.empty(n_class_tokens, d_model))
-        self.norm = nn.Identity() if norm is None else norm(d_model)
+        self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
 

@@ -19,7 +19,7 @@ class VectorEmbedder(nn.Module):
         position: makes positions to add, called with `d_model` and `n_axes`; none by default, since the default core
             rotates queries and keys instead.
         bias: whether the map has an offset; CLIP's has none.
-        norm: makes a norm after the map; none by default.
+        norm: makes a norm after the map, called with `d_model`; none by default.
         dropout: share of features set to zero in training.
 
     Shapes:
@@ -41,12 +41,12 @@ class VectorEmbedder(nn.Module):
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
         bias: bool = True,
-        norm: Callable[[int], nn.Module] | None = None,
+        norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.map = nn.Linear(features, d_model, bias=bias)
-        self.norm = nn.Identity() if norm is None else norm(d_model)
+        self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()

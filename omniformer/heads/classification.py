@@ -17,7 +17,7 @@ class ClassificationHead(Head):
         d_model: width of the core.
         n_classes: number of classes.
         pool: makes the pooling, called with `d_model`; the mean by default, which needs no class token.
-        norm: makes a norm of what was pooled, called with a width, as in AST
+        norm: makes a norm of what was pooled, called with `d_model`, as in AST
             ([Gong et al. 2021](https://arxiv.org/abs/2104.01778)); none by default, since most cores end in one.
         dropout: share of pooled features set to zero in training.
         bias: whether each class has an offset; the classifiers of LLaMA and its relatives have none.
@@ -37,13 +37,13 @@ class ClassificationHead(Head):
         d_model: int,
         n_classes: int,
         pool: Callable[..., nn.Module] = MeanPool,
-        norm: Callable[[int], nn.Module] | None = None,
+        norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
         bias: bool = True,
     ) -> None:
         super().__init__()
         self.pool = pool(d_model=d_model)
-        self.norm = nn.Identity() if norm is None else norm(d_model)
+        self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.dropout = nn.Dropout(dropout)
         self.classes = nn.Linear(d_model, n_classes, bias=bias)
         self.reset_parameters()

@@ -1,7 +1,7 @@
 """Where samples of several modalities lie in one space, so that those that belong together are neighbours."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -66,7 +66,7 @@ class ContrastiveHead(Head):
         self.modalities, self.d_embedding = list(modalities), d_embedding
         self.temperature, self.initial_bias = temperature, bias
         self.widths = _by_modality(d_model, self.modalities, "d_model")
-        pools = _by_modality(pool, self.modalities, "pool")
+        pools: dict[str, Callable[..., nn.Module]] = _by_modality(pool, self.modalities, "pool")
         self.pools = nn.ModuleDict({name: pools[name](d_model=width) for name, width in self.widths.items()})
         self.maps = nn.ModuleDict(
             {name: nn.Linear(width, d_embedding, bias=False) for name, width in self.widths.items()}
@@ -123,9 +123,9 @@ class ContrastiveHead(Head):
             nn.init.constant_(self.bias, self.initial_bias)
 
 
-def _by_modality(given: T | Mapping[str, T], modalities: list[str], name: str) -> dict[str, T]:
+def _by_modality(given: T | dict[str, T], modalities: list[str], name: str) -> dict[str, T]:
     """One value for each modality, whether one was given for all or a mapping."""
-    if not isinstance(given, Mapping):
+    if not isinstance(given, dict):
         return dict.fromkeys(modalities, given)
     if set(given) != set(modalities):
         raise ValueError(f"{name} is given for {', '.join(given)}; this head has modalities {', '.join(modalities)}")

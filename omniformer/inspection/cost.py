@@ -24,6 +24,7 @@ from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.rules import Causal, Full, Rule
+from omniformer.core.towers import Towers
 from omniformer.inspection.pairs import count_pairs
 
 # Linear attention keeps sums of one size; Linformer cannot decode.
@@ -105,10 +106,11 @@ def forward_cost(
     A core with `AdaptiveNorm` is given a condition of the width that it asks for.
 
     Args:
-        core: a core such as `Transformer` or `EncoderDecoder`, on the meta device.
+        core: a core such as `Transformer`, `EncoderDecoder` or `Towers`, on the meta device.
         layout: the samples; with edges or positions where the rule needs them.
         rule: who may attend to whom; everybody by default. Of an `EncoderDecoder`, in the target; causal by default.
-        target: the samples that an `EncoderDecoder` writes; those that it reads by default.
+        target: the samples that an `EncoderDecoder` writes, or that all `Towers` but the first read; the layout by
+            default.
         memory: what blocks with cross-attention read.
 
     Raises:
@@ -139,6 +141,13 @@ def forward_cost(
             lambda: core.decoder(x, written, rule or Causal(), memory=core.encode(source, read), **steered),
             known,
         )
+    if isinstance(core, Towers):
+        others = moved(target) if target is not None else read
+        passes = [
+            (tower, _tokens(tower, each), each, core.rule(number, rule))
+            for number, (tower, each) in enumerate(zip(core.towers, [read, *[others] * len(core.towers)], strict=False))
+        ]
+        return _measured(core, lambda: [tower(x, each, own) for tower, x, each, own in passes], known)
     x, options = _tokens(core, read), _condition(core, read)
     if memory is not None:
         options["memory"] = Memory(x=memory.x.to("meta"), layout=moved(memory.layout), rule=memory.rule)

@@ -11,6 +11,7 @@ from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
+from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
 from omniformer.heads.head import Head
 from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
@@ -37,11 +38,12 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
     core, rule = whole["core"], build(config["rule"], "rule")
     samples, seq_len = config["batch_size"], config["seq_len"]
     layout = written = Layout(lengths=torch.full((samples,), seq_len))
-    if is_pair := isinstance(core, EncoderDecoder):
+    if is_pair := isinstance(core, EncoderDecoder | Towers):  # two kinds of tokens
         written = Layout(lengths=torch.full((samples,), config.get("target_len") or seq_len))
     memory = _memory(core, samples, dtype)
     cost = forward_cost(core, layout, rule, target=written if is_pair else None, memory=memory)
-    outside = sum(_outside_flops(part, written) for name, part in whole.items() if name != "core")
+    beside = layout if isinstance(core, Towers) else written
+    outside = sum(_outside_flops(part, beside) for name, part in whole.items() if name != "core")
     found = {f"parameters/{name}": own for name, own in _own_parameters(whole).items()} | {
         "parameters": parameters(whole),
         "active_parameters": active_parameters(whole),

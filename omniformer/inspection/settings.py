@@ -16,7 +16,8 @@ class Settings:
         ties: weights that two parts share: the path of one, and that of the other whose place it takes.
         rule: who may attend to whom.
         seq_len: tokens of a sample.
-        target_len: tokens that an encoder-decoder writes for a sample; as many as it reads by default.
+        target_len: tokens that an encoder-decoder writes for a sample, or that all towers but the first read; as many
+            as `seq_len` by default.
         batch_size: samples of a batch.
         dtype: of weights and activations.
         published: the number of weights that the family's own publication or weights have.

@@ -18,6 +18,7 @@ from omniformer.recipe import Node
 PROCESSOR_FILE = "preprocessor_config.json"
 # What the reference takes a key of that file for where it is left out.
 PROCESSOR: dict[str, Any] = {
+    "feature_extractor_type": "ASTFeatureExtractor",
     "sampling_rate": 16000,
     "num_mel_bins": 128,
     "max_length": 1024,
@@ -122,7 +123,7 @@ class AudioSpectrogram(Family):
         if not path.is_file():
             return {}
         settings = PROCESSOR | read_json(path)
-        if (kind := settings.get("feature_extractor_type")) != "ASTFeatureExtractor":
+        if (kind := settings["feature_extractor_type"]) != "ASTFeatureExtractor":
             raise ValueError(f"{path}: feature_extractor_type={kind!r}; accepted: ASTFeatureExtractor")
         made = settings["max_length"], settings["num_mel_bins"]
         if made != self.size:

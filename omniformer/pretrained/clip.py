@@ -69,12 +69,12 @@ class CLIP(Family):
     @property
     def text(self) -> dict[str, Any]:
         """The configuration of the text tower."""
-        return TEXT | _part(self.config, "text_config", TEXT)
+        return _part(self.config, "text_config", TEXT)
 
     @property
     def vision(self) -> dict[str, Any]:
         """The configuration of the image tower."""
-        return VISION | _part(self.config, "vision_config", VISION)
+        return _part(self.config, "vision_config", VISION)
 
     @property
     def recipe(self) -> Node:
@@ -309,10 +309,10 @@ class CLIPTextReference(nn.Module):
         return Outputs(text_embeds=self.model.heads["text"](x, layout), last_hidden_state=padded(x, taken))
 
 
-def _part(config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]) -> Mapping[str, Any]:
-    """One tower's part of a configuration; `..._config_dict` of older files wins, defaults and all."""
+def _part(config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """One tower's part of a configuration; `..._config_dict` of older files wins where it is, defaults and all."""
     older = config.get(f"{key}_dict")
-    return {**(config.get(key) or {}), **({} if older is None else {**defaults, **older})}
+    return {**defaults, **(config.get(key) or {}), **({} if older is None else {**defaults, **older})}
 
 
 def _tower(config: Mapping[str, Any], where: str = "") -> Node:
@@ -407,6 +407,7 @@ def _tower_names(config: Mapping[str, Any], core: str, their_layers: str) -> Ite
 def _picture_tokenizer(folder: Path, config: Mapping[str, Any], chosen: bool) -> dict[str, Tokenizer]:
     return picture_tokenizer(
         folder,
+        processor="CLIPImageProcessor",
         patch_size=_conv_shape(config)[-1],
         channels=config["num_channels"],
         image_size=sides("image_size", config["image_size"]),

@@ -23,6 +23,7 @@ class DeiT(ViT):
     architectures = ("DeiTForImageClassificationWithTeacher", "DeiTForImageClassification")
     prefix = "deit."
     n_class_tokens: ClassVar[int] = 2
+    processor: ClassVar[str] = "DeiTImageProcessor"
 
     @property
     def heads(self) -> dict[str, Node]:

@@ -135,6 +135,10 @@ class Family(ABC):
         """The longest text that it can read; None for no limit."""
         return None
 
+    def holding(self, tensors: Iterable[str]) -> "Family":
+        """The family as a file of these tensors has it: some leave out a part of which the configuration is silent."""
+        return self
+
     chosen_size: bool = False
     """Whether somebody chose the size of its pictures, against the files."""
 

@@ -112,6 +112,7 @@ def load(
         raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
     family = family_of(read_json(path), str(path))
     checkpoint = Checkpoint(folder)
+    family = family.holding(checkpoint.where)
     model = _empty(family.recipe, dtype or checkpoint.dtype)
     report = fill(model, family, checkpoint)
     if image_size is not None:

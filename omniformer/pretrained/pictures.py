@@ -48,6 +48,7 @@ _REFUSED = ("do_pad", "pad_size", "do_flip_channel_order", "do_thumbnail", "do_a
 def picture_tokenizer(
     folder: Path,
     *,
+    processor: str,
     patch_size: int,
     channels: int,
     image_size: tuple[int, int],
@@ -58,6 +59,7 @@ def picture_tokenizer(
 
     Args:
         folder: holds `preprocessor_config.json`, or `processor_config.json`.
+        processor: the kind of image processor that a file means which names none.
         patch_size: of the model, in pixels.
         channels: colours of a pixel.
         image_size: height and width that the model reads.
@@ -73,7 +75,7 @@ def picture_tokenizer(
         return {}
     path, settings = found
     try:
-        resampling, mean, std = _described(settings)
+        resampling, mean, std = _described(settings, processor)
         if chosen:
             resampling = resampling.giving(*image_size)
         elif resampling.output not in (None, image_size):
@@ -106,9 +108,9 @@ def _settings(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def _described(settings: Mapping[str, Any]) -> tuple[Resampling, tuple[float, ...], tuple[float, ...]]:
+def _described(settings: Mapping[str, Any], processor: str) -> tuple[Resampling, tuple[float, ...], tuple[float, ...]]:
     """How pictures are resized, and what is subtracted from pixels of 0..1 and what they are divided by."""
-    kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type"))
+    kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or processor)
     plain = kind.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
     if plain not in PROCESSORS:
         raise ValueError(f"image_processor_type={kind!r}; accepted: {', '.join(PROCESSORS)}")

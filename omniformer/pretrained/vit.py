@@ -1,7 +1,7 @@
 """ViT ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929))."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -30,6 +30,7 @@ class ViT(Family):
     architectures = ("ViTForImageClassification", "ViTModel")
     prefix = "vit."
     n_class_tokens: ClassVar[int] = 1
+    processor: ClassVar[str] = "ViTImageProcessor"
     defaults: ClassVar[dict[str, Any]] = {
         "hidden_size": 768,
         "num_hidden_layers": 12,
@@ -45,6 +46,7 @@ class ViT(Family):
         "qkv_bias": True,
         "pooler_output_size": None,
         "pooler_act": "tanh",
+        "has_pooler": True,  # a key of ours: the reference asks its caller
     }
 
     @property
@@ -70,6 +72,8 @@ class ViT(Family):
         """A classifier of the class token; of the part below it, the map of the class token that belongs to it."""
         d_model = self.config["hidden_size"]
         if self.architecture == "ViTModel":
+            if not self.config["has_pooler"]:
+                return {}
             self.need("pooler_act", "tanh")
             self.need("pooler_output_size", None, d_model)
             return {"picture": part("omniformer.heads.VectorHead", d_model=d_model, pool=factory(_POOLER))}
@@ -80,10 +84,18 @@ class ViT(Family):
         config, vision = self.config, "embedders.vision"
         yield from patch_names(vision, "vit.embeddings", self.conv_shape, self.grid, ("cls_token",))
         yield from encoder_names(config, "vit")
-        if self.architecture == "ViTModel":
+        if "picture" in self.heads:
             yield from linear("heads.picture.pool.map", "vit.pooler.dense")
-        else:
+        if "classification" in self.heads:
             yield from linear("heads.classification.classes", "classifier")
+
+    def holding(self, tensors: Iterable[str]) -> Self:
+        """Without the map of the class token where the file has none, as those of DINO."""
+        if self.architecture != "ViTModel" or {"pooler.dense.weight", "vit.pooler.dense.weight"} & set(tensors):
+            return self
+        other = copy.copy(self)
+        other.config = self.config | {"has_pooler": False}
+        return other
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -117,6 +129,7 @@ class ViT(Family):
         """Patches behind class tokens."""
         return picture_tokenizer(
             folder,
+            processor=self.processor,
             patch_size=self.patch_size,
             channels=self.config["num_channels"],
             image_size=self.image_size,

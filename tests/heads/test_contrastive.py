@@ -3,7 +3,7 @@ import torch
 
 from omniformer.core.layout import Layout
 from omniformer.heads.contrastive import ContrastiveHead
-from omniformer.heads.pooling import AttentionPool
+from omniformer.heads.pooling import AttentionPool, FirstToken, LastToken
 
 LAYOUT = Layout.from_lengths(2, 0, 3)
 
@@ -54,12 +54,29 @@ def test_only_a_head_with_a_bias_has_one():
     [
         ({"modalities": ["a"]}, "two or more different"),
         ({"modalities": ["a", "a", "b"]}, "two or more different"),
+        ({"d_model": {"a": 4}}, "d_model is given for a; this head has modalities a, b"),
+        ({"pool": {"a": FirstToken, "b": FirstToken, "c": FirstToken}}, "pool is given for a, b, c; this head has"),
         ({"temperature": 0.0}, "temperature=0.0 must be at least 0.01"),
     ],
 )
 def test_impossible_heads_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         head(**wrong)
+
+
+def test_modalities_may_have_widths_and_poolings_of_their_own(x):
+    it = head(d_model={"a": 4, "b": 3}, pool={"a": FirstToken, "b": LastToken})
+    vectors = it.embed(x[:, :3], LAYOUT, "b")[[0, 2]]
+    mapped = x[[1, 4], :3] @ it.maps["b"].weight.T
+    torch.testing.assert_close(vectors, mapped / mapped.norm(dim=1, keepdim=True))
+    assert it.embed(x, LAYOUT, "a").shape == (3, 6)
+    with pytest.raises(ValueError, match=r"widths {'a': 4, 'b': 3} are read by embed"):
+        it(x, LAYOUT)
+
+
+def test_no_tokens_fit_every_width():
+    it = head(d_model={"a": 4, "b": 3})
+    assert not it.embed(torch.zeros(0, 4), Layout.from_lengths(0, 0), "b").any()
 
 
 def test_an_unknown_modality_is_told_with_the_known_ones(x):

@@ -3,12 +3,14 @@ import torch
 from torch.nn import functional as F
 
 from omniformer.core.layout import Layout
+from omniformer.core.norm import LayerNorm
 from omniformer.heads import (
     AttentionPool,
     ClassificationHead,
     DenseFirstToken,
     FeatureHead,
     FirstToken,
+    FirstTokens,
     LastToken,
     MeanPool,
     MultiLabelHead,
@@ -41,6 +43,22 @@ def test_first_token_picks_the_first_of_each_sample(x):
     torch.testing.assert_close(FirstToken(d_model=4)(x, LAYOUT), expected)
 
 
+def test_first_tokens_are_averaged_and_a_sample_with_fewer_is_told(x):
+    expected = torch.stack([x[:2].mean(0), torch.zeros(4), x[2:4].mean(0)])
+    torch.testing.assert_close(FirstTokens(d_model=4, n=2)(x, LAYOUT), expected)
+    with pytest.raises(ValueError, match="sample 0 has 2 tokens, of which the first 3 are read"):
+        FirstTokens(d_model=4, n=3)(x, LAYOUT)
+    with pytest.raises(ValueError, match="n=0 must be at least 1"):
+        FirstTokens(d_model=4, n=0)
+
+
+def test_a_norm_stands_between_pooling_and_classes(x):
+    head = ClassificationHead(d_model=4, n_classes=3, norm=LayerNorm)
+    torch.nn.init.normal_(head.classes.weight)
+    pooled = MeanPool(d_model=4)(x, LAYOUT)
+    torch.testing.assert_close(head(x, LAYOUT), head.classes(F.layer_norm(pooled, (4,))))
+
+
 def test_attention_pool_weighs_by_softmax_within_a_sample(x):
     pool = AttentionPool(d_model=4)
     torch.nn.init.normal_(pool.query.weight, std=3.0)
@@ -61,7 +79,9 @@ def test_the_first_token_mapped_and_squashed():
     torch.testing.assert_close(pool(x, LAYOUT), torch.tanh(first @ pool.map.weight.T + pool.map.bias))
 
 
-@pytest.mark.parametrize("pool", [MeanPool, SumPool, FirstToken, LastToken, DenseFirstToken, AttentionPool])
+@pytest.mark.parametrize(
+    "pool", [MeanPool, SumPool, FirstToken, FirstTokens, LastToken, DenseFirstToken, AttentionPool]
+)
 def test_pools_never_mix_samples(pool, x):
     layer = pool(d_model=4)
     (gradient,) = torch.autograd.grad(layer(x, LAYOUT)[0].sum(), x)

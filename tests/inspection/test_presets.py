@@ -25,6 +25,8 @@ EXACT = {
     "opus_mt": 73_886_208,
     "whisper_tiny": 37_760_640,
     "clip_vit_b32": 151_277_313,
+    "deit_small": 22_436_432,
+    "ast_base": 86_594_063,
     "llama2_7b": 6_738_415_616,
     "mistral_7b": 7_241_732_096,
     # As the reference library counts the published configurations: see tests/pretrained/test_counts.py.

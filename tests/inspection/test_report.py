@@ -62,6 +62,21 @@ def test_an_encoder_decoder_is_counted_over_what_it_reads_and_what_it_writes():
     assert found["cache_bytes"] == written * 2 * d * 2
 
 
+def test_towers_are_counted_each_over_its_own_tokens_and_under_its_own_rule():
+    narrow = {**CORE, "d_model": 4, "n_layers": 1}
+    towers = {
+        "_target_": "omniformer.core.towers.Towers",
+        "towers": [{**CORE, "n_layers": 1}, narrow],
+        "rules": [{"_target_": f"omniformer.core.rules.{name}"} for name in ("Full", "Causal")],
+    }
+    full = {"_target_": "omniformer.core.rules.Full"}
+    found = numbers(CONFIG | {"core": towers, "target_len": 4, "rule": full})
+    linear = 2 * 30 * 12 * 8 * 8 + 2 * 12 * 12 * 4 * 4
+    attention = 4 * 3 * (8 * 10 * 10 + 4 * (4 * 5 // 2))
+    assert found["flops/core"] == linear + attention
+    assert found["attention_layers"] == 2
+
+
 def test_the_table_shows_the_published_number_and_the_gap(capsys):
     found = numbers(CONFIG)
     print_table(CONFIG | {"published": found["parameters"]}, found)

@@ -1,7 +1,13 @@
 """CLIP beside the reference library."""
 
+from dataclasses import replace
+from typing import ClassVar
+
 import pytest
 import torch
+from omniformer_tokenizers import Tokenizer
+from omniformer_tokenizers.text import text_tokens
+from torch.nn.utils.rnn import pad_sequence
 from twins import LOGITS, ragged_ids, saved, shaken, transformers, twin
 from vision import count, loads_whole, pixels
 
@@ -141,3 +147,37 @@ def test_the_text_tower_alone(output, tmp_path):
 
 def test_the_published_model_has_the_published_number_of_weights():
     assert count({"model_type": "clip"}) == 151_277_313
+
+
+class Letters(Tokenizer):
+    """Texts of the twin's vocabulary: letters, then the end."""
+
+    modality = "text"
+    facts: ClassVar = {"vocab_size": 29, "axes": 1}
+
+    def __call__(self, raw):
+        return text_tokens(torch.tensor([2 + ord(letter) - ord("a") for letter in raw] + [END]))
+
+    def config(self):
+        return {}
+
+
+def test_pictures_and_texts_are_embedded_into_one_space(tmp_path):
+    theirs = shaken(model())
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16)
+    processor.save_pretrained(tmp_path)
+    loaded = pretrained.load(saved(theirs, tmp_path))
+    (member,) = loaded.members.values()
+    with_texts = replace(member, tokenizers={**member.tokenizers, "text": Letters()})
+    ours = pretrained.Pretrained(loaded.model, {"contrastive": with_texts}, family=loaded.family)
+    pictures = [torch.randint(0, 256, (3, 20, 31), dtype=torch.uint8), torch.zeros(3, 40, 16, dtype=torch.uint8)]
+    words = ["cat", "elephant", "ox"]
+    ids = pad_sequence([Letters()(word).values for word in words], batch_first=True, padding_value=END)
+    expected = theirs(
+        input_ids=ids,
+        attention_mask=(torch.arange(ids.shape[1]) <= torch.tensor([[len(word)] for word in words])).long(),
+        pixel_values=processor(pictures, return_tensors="pt")["pixel_values"],
+    )
+    found = ours.embed([pictures[0], *words, pictures[1]])
+    torch.testing.assert_close(found[[0, 4]], expected.image_embeds, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[1:4], expected.text_embeds, **LOGITS)

@@ -25,7 +25,9 @@ def photograph(height, width, mode="RGB", seed=0):
 
 def ours(processor, folder, size, **options):
     processor.save_pretrained(folder)
-    return picture_tokenizer(folder, patch_size=P, channels=3, image_size=size, **options)["vision"]
+    return picture_tokenizer(
+        folder, processor="ViTImageProcessor", patch_size=P, channels=3, image_size=size, **options
+    )["vision"]
 
 
 def same_pixels(tokenizer, processor, picture):
@@ -97,29 +99,34 @@ def test_a_chosen_size_is_that_of_a_processor_told_the_same(size, tmp_path):
             {"feature_extractor_type": "CLIPFeatureExtractor", "size": 26, "crop_size": 24, "resample": 3},
             transformers.CLIPImageProcessor(size={"shortest_edge": 26}, crop_size=24),
         ),
+        ({"size": 24}, transformers.ViTImageProcessor(size={"height": 24, "width": 24})),
         (
             {"image_processor_type": "CLIPImageProcessorFast", "size": {"shortest_edge": 24, "height": None}},
             transformers.CLIPImageProcessor(size={"shortest_edge": 24}, do_center_crop=False),
         ),
     ],
-    ids=["old vit", "old clip", "fast"],
+    ids=["old vit", "old clip", "nameless", "fast"],
 )
 def test_files_of_older_and_newer_versions_are_read(written, told, tmp_path):
     settings = written if "Fast" not in str(written) else written | {"do_center_crop": False}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
-    tokenizer = picture_tokenizer(tmp_path, patch_size=P, channels=3, image_size=(24, 24))["vision"]
+    tokenizer = picture_tokenizer(
+        tmp_path, processor="ViTImageProcessor", patch_size=P, channels=3, image_size=(24, 24)
+    )["vision"]
     same_pixels(tokenizer, told, photograph(50, 37))
 
 
 def test_a_processor_inside_a_file_of_several_is_found(tmp_path):
     settings = {"image_processor": transformers.ViTImageProcessor(size={"height": 8, "width": 8}).to_dict()}
     (tmp_path / "processor_config.json").write_text(json.dumps(settings))
-    tokenizer = picture_tokenizer(tmp_path, patch_size=P, channels=3, image_size=(8, 8))["vision"]
+    tokenizer = picture_tokenizer(tmp_path, processor="ViTImageProcessor", patch_size=P, channels=3, image_size=(8, 8))[
+        "vision"
+    ]
     assert len(tokenizer(photograph(10, 30))) == 5
 
 
 def test_a_folder_that_says_nothing_of_pictures_has_no_tokenizer(tmp_path):
-    assert picture_tokenizer(tmp_path, patch_size=P, channels=3, image_size=(8, 8)) == {}
+    assert picture_tokenizer(tmp_path, processor="ViTImageProcessor", patch_size=P, channels=3, image_size=(8, 8)) == {}
 
 
 @pytest.mark.parametrize(
@@ -138,4 +145,4 @@ def test_what_is_not_known_is_refused_by_file_and_key(wrong, message, tmp_path):
     settings = {"image_processor_type": "ViTImageProcessor", "size": 24} | wrong
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=f"preprocessor_config.json: .*{message}"):
-        picture_tokenizer(tmp_path, patch_size=P, channels=3, image_size=(24, 24))
+        picture_tokenizer(tmp_path, processor="ViTImageProcessor", patch_size=P, channels=3, image_size=(24, 24))

@@ -40,6 +40,18 @@ def test_the_part_below_the_classifier(output, tmp_path):
     loads_whole(type(theirs), tmp_path / "ours")
 
 
+def test_a_file_may_leave_the_pooler_out(tmp_path):
+    theirs = transformers.ViTModel(transformers.ViTConfig(**(SIZES | PICTURES)), add_pooling_layer=False)
+    inputs = {"pixel_values": pixels(2, 3, 16, 16)}
+    ours = pretrained.load(saved(shaken(theirs), tmp_path / "theirs"))
+    expected = theirs(**inputs).last_hidden_state
+    torch.testing.assert_close(pretrained.as_reference(ours)(**inputs).last_hidden_state, expected, **LOGITS)
+    ours.save_pretrained(tmp_path / "ours")
+    assert pretrained.load(tmp_path / "ours").family.head is None
+    again = loads_whole(transformers.ViTModel, tmp_path / "ours", add_pooling_layer=False)
+    torch.testing.assert_close(again(**inputs).last_hidden_state, expected, **LOGITS)
+
+
 @pytest.mark.parametrize("size", [(24, 24), (8, 28), (18, 13)], ids=["larger", "wide", "pixels left over"])
 def test_other_image_sizes_stretch_the_positions_as_the_reference_does(size, tmp_path):
     theirs = shaken(model())

@@ -26,9 +26,9 @@ def as_written(theirs):
     return renamed
 
 
-def loads_whole(kind, folder):
+def loads_whole(kind, folder, **options):
     """The reference loads the folder and misses nothing, and finds nothing that it does not know."""
-    model, told = kind.from_pretrained(folder, output_loading_info=True)
+    model, told = kind.from_pretrained(folder, output_loading_info=True, **options)
     assert not any(told.values()), told
     return model.eval()
 

@@ -5,6 +5,7 @@ import torch
 from omniformer_tokenizers import Tokens
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.heads.contrastive import ContrastiveHead
@@ -121,6 +122,25 @@ def test_batches_without_anything_to_compare_lose_nothing_and_still_have_a_gradi
     step.loss.backward()
     assert step.loss.item() == pytest.approx(0, abs=1e-6)
     assert step.count == (having == ("at",))
+
+
+@pytest.mark.parametrize("having", [("at", "ta"), ("a", "t"), ("a", "at"), ("t", "t")])
+def test_towers_of_several_widths_learn_each_from_its_own_modality(having):
+    widths = {"text": 8, "audio": 12}
+    head = ContrastiveHead(d_model=widths, modalities=["audio", "text"], d_embedding=8)
+    model = OmniFormer(
+        core=Towers(towers=[Transformer(d_model=width, n_layers=1, n_heads=2) for width in widths.values()]),
+        embedders={
+            "text": IdEmbedder(d_model=8, vocab_size=11),
+            "audio": VectorEmbedder(d_model=12, features=3),
+        },
+        heads={"it": head},
+    )
+    step = Contrastive(head=head).step(model, batch_of(*having), "it")
+    step.loss.backward()
+    learned = [any(weight.grad is not None for weight in tower.parameters()) for tower in model.core.towers]
+    assert learned == ["t" in "".join(having), "a" in "".join(having)]
+    assert step.loss.isfinite()
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
