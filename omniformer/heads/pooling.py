@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from omniformer.core.feedforward import ACTIVATIONS, Activation
 from omniformer.core.init import linear_
@@ -63,9 +64,7 @@ class FirstToken(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Picks the first token of each sample."""
-        present = layout.lengths.to(x.device) > 0
-        out = x.new_zeros(layout.n_samples, x.shape[-1])
-        return out.index_copy(0, present.nonzero().flatten(), x[layout.offsets[:-1][present]])
+        return _picked(x, layout.offsets[:-1], layout)
 
 
 class FirstTokens(nn.Module):
@@ -128,9 +127,7 @@ class LastToken(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Picks the last token of each sample."""
-        present = layout.lengths.to(x.device) > 0
-        out = x.new_zeros(layout.n_samples, x.shape[-1])
-        return out.index_copy(0, present.nonzero().flatten(), x[layout.offsets[1:][present] - 1])
+        return _picked(x, layout.offsets[1:] - 1, layout)
 
 
 class DenseFirstToken(FirstToken):
@@ -188,3 +185,9 @@ class AttentionPool(nn.Module):
         total = weights.new_zeros(layout.n_samples).index_add(0, layout.sample, weights)
         weights = weights / total[layout.sample]
         return x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, x * weights[:, None])
+
+
+def _picked(x: Tensor, token: Tensor, layout: Layout) -> Tensor:
+    """One token of each sample by its number, zero for a sample without tokens."""
+    # Who has none picks one more row, of zeros. To ask which samples these are would make the host wait for a GPU.
+    return F.pad(x, (0, 0, 0, 1))[torch.where(layout.lengths.to(x.device) > 0, token, x.shape[0])]
