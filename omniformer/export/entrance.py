@@ -55,6 +55,8 @@ class Entrance(nn.Module):
         embedder: reads it.
         axes: coordinates of a token.
         seq: names the axis of tokens.
+        segmented: whether the segment of each token comes in too, where the embedder tells segments apart; else all
+            are of the first.
 
     Raises:
         ValueError: the embedder reads neither ids nor vectors.
@@ -67,7 +69,9 @@ class Entrance(nn.Module):
         torch.Size([1, 2, 4])
     """
 
-    def __init__(self, modality: str, embedder: nn.Module, *, axes: int, seq: str = "seq") -> None:
+    def __init__(
+        self, modality: str, embedder: nn.Module, *, axes: int, seq: str = "seq", segmented: bool = True
+    ) -> None:
         super().__init__()
         self.modality, self.embedder, self.axes = modality, embedder, axes
         inner = embedder.embedder if isinstance(embedder, Maskable) else embedder
@@ -77,7 +81,7 @@ class Entrance(nn.Module):
                 "are ids (IdEmbedder) and vectors (VectorEmbedder)"
             )
         self.inner: IdEmbedder | VectorEmbedder = inner
-        self.segments = isinstance(inner, IdEmbedder) and inner.segments is not None
+        self.segments = inner.segments if segmented and isinstance(inner, IdEmbedder) else None
         self.counted = isinstance(inner, IdEmbedder) and axes == 1
         self.ports = self._ports(seq)
 
@@ -92,7 +96,7 @@ class Entrance(nn.Module):
                 meaning="values of the tokens, as the tokenizer gives them",
             )
         ]
-        if self.segments:
+        if self.segments is not None:
             name = "token_type_ids" if plain else f"{self.modality}_segments"
             ports.append(
                 Port(name=name, dtype="int64", shape=("batch", seq), meaning="segment of each token, 0 for the first")
@@ -152,7 +156,7 @@ class Entrance(nn.Module):
             positions = (places(valid) if index is None else index)[..., None].float()
         else:
             positions = torch.where(valid[..., None], tensors[-2], 0.0)
-        features = {"segment": torch.where(valid, tensors[1], 0).flatten()} if self.segments else {}
+        features = {"segment": torch.where(valid, tensors[1], 0).flatten()} if self.segments is not None else {}
         packed = Packed(
             values=values.flatten(0, 1),
             positions=positions.flatten(0, 1),
@@ -195,8 +199,8 @@ class Entrance(nn.Module):
         features = {}
         if isinstance(self.inner, IdEmbedder):
             values = torch.randint(self.inner.table.num_embeddings, (n,), generator=generator)
-            if self.inner.segments is not None:
-                kinds = self.inner.segments.num_embeddings
+            if self.segments is not None:
+                kinds = self.segments.num_embeddings
                 features = {"segment": torch.randint(kinds, (n,), generator=generator)}
         else:
             values = torch.randn(n, self.features, generator=generator)

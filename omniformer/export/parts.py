@@ -159,8 +159,9 @@ def traceable(model: OmniFormer) -> OmniFormer:
                 f"{name} {type(core).__name__} cannot be exported: only a Transformer takes padded rows; "
                 "train one with core=tiny, or predict with omniformer.load"
             )
-    # Weights are not copied: a model may be larger than half of the memory.
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    # Weights are not copied, for a model may be larger than half of the memory, but they learn no more.
+    shared: dict[int, Any] = {id(weight): nn.Parameter(weight.detach(), False) for weight in model.parameters()}
+    shared |= {id(buffer): buffer for buffer in model.buffers()}
     return _replaced(copy.deepcopy(model, shared)).eval()
 
 

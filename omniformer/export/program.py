@@ -247,7 +247,8 @@ class Decoder(Program):
         reader = self.model.heads[head]
         assert isinstance(reader, NextTokenHead)
         modality = reader.modality
-        self.entrance = _entrance(self.model, modality, tokenizer, "new")
+        # What is written is of the first segment, as in `Session`.
+        self.entrance = _entrance(self.model, modality, tokenizer, "new", segmented=False)
         if not self.entrance.counted:
             raise ValueError(
                 f"{head!r} writes {modality}, whose tokens lie on {self.entrance.axes} axes; exported programs write "
@@ -419,11 +420,13 @@ def difference(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).abs().max() / expected.abs().max().clamp(min=1.0)).detach())
 
 
-def _entrance(model: OmniFormer, modality: str, tokenizer: Tokenizer | None, seq: str) -> Entrance:
+def _entrance(
+    model: OmniFormer, modality: str, tokenizer: Tokenizer | None, seq: str, *, segmented: bool = True
+) -> Entrance:
     if modality not in model.embedders:
         raise ValueError(f"this model has no embedder for {modality!r}, only for {', '.join(model.embedders)}")
     embedder = model.embedders[modality]
-    return Entrance(modality, embedder, axes=axes_of(embedder, tokenizer), seq=seq)
+    return Entrance(modality, embedder, axes=axes_of(embedder, tokenizer), seq=seq, segmented=segmented)
 
 
 def _joined(

@@ -50,7 +50,9 @@ def test_parts_are_exchanged_and_weights_shared():
     kinds = [type(module) for module in found.modules()]
     assert {Numbers, Places, EveryExpert} <= set(kinds)
     assert Learned not in kinds
-    assert {id(p) for p in found.parameters()} == {id(p) for p in model.parameters()}
+    assert {p.data_ptr() for p in found.parameters()} == {p.data_ptr() for p in model.parameters()}
+    assert not any(p.requires_grad for p in found.parameters())
+    assert all(p.requires_grad for p in model.parameters())
     assert Learned in [type(module) for module in model.modules()]
 
 
