@@ -73,12 +73,19 @@ class Towers(nn.Module):
         if not layout.n_tokens:
             return x
         number = self._number(layout)
+        return self.towers[number](x, layout, self.rule(number, rule), stages=stages, losses=losses)
+
+    def rule(self, number: int, given: Rule | None = None) -> Rule:
+        """Who may attend to whom in a tower: as the tower says and, where a call brings a rule, as that says too.
+
+        Args:
+            number: of the tower.
+            given: the rule that a call brings.
+        """
         own = self.rules[number]
-        if rule is None or isinstance(rule, Full):
-            rule = own
-        elif not isinstance(own, Full):
-            rule = rule & own
-        return self.towers[number](x, layout, rule, stages=stages, losses=losses)
+        if given is None or isinstance(given, Full):
+            return own
+        return given if isinstance(own, Full) else given & own
 
     def _number(self, layout: Layout) -> int:
         """The modality of all tokens."""

@@ -8,9 +8,11 @@ import torch
 from omniformer_tokenizers import Packed, Tokenizer, Tokens
 from torch import Tensor, nn
 
-from omniformer.embedders import IdEmbedder, Maskable, VectorEmbedder
+from omniformer.embedders import ClassTokenEmbedder, IdEmbedder, Maskable, VectorEmbedder
 from omniformer.export.padded import places
 from omniformer.export.parts import Places
+
+CLASS_TOKEN = "class_token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +57,8 @@ class Entrance(nn.Module):
         embedder: reads it.
         axes: coordinates of a token.
         seq: names the axis of tokens.
-        segmented: whether the segment of each token comes in too, where the embedder tells segments apart; else all
-            are of the first.
+        featured: whether the features of each token that the embedder reads come in too, such as its segment; else
+            all are 0.
 
     Raises:
         ValueError: the embedder reads neither ids nor vectors.
@@ -70,58 +72,43 @@ class Entrance(nn.Module):
     """
 
     def __init__(
-        self, modality: str, embedder: nn.Module, *, axes: int, seq: str = "seq", segmented: bool = True
+        self, modality: str, embedder: nn.Module, *, axes: int, seq: str = "seq", featured: bool = True
     ) -> None:
         super().__init__()
         self.modality, self.embedder, self.axes = modality, embedder, axes
-        inner = embedder.embedder if isinstance(embedder, Maskable) else embedder
+        inner = _inner(embedder)
         if not isinstance(inner, IdEmbedder | VectorEmbedder):
             raise ValueError(
                 f"the embedder of {modality!r} is a {type(inner).__name__}, which cannot be exported; what can come in "
                 "are ids (IdEmbedder) and vectors (VectorEmbedder)"
             )
         self.inner: IdEmbedder | VectorEmbedder = inner
-        self.segments = inner.segments if segmented and isinstance(inner, IdEmbedder) else None
+        self.read = _features(embedder) if featured else {}
         self.counted = isinstance(inner, IdEmbedder) and axes == 1
         self.ports = self._ports(seq)
 
     def _ports(self, seq: str) -> tuple[Port, ...]:
-        ids = isinstance(self.inner, IdEmbedder)
         plain = self.modality == "text" and self.counted
-        ports = [
-            Port(
-                name="input_ids" if plain else f"{self.modality}_ids" if ids else f"{self.modality}_values",
-                dtype="int64" if ids else "float32",
-                shape=("batch", seq) if ids else ("batch", seq, self.features),
-                meaning="values of the tokens, as the tokenizer gives them",
-            )
+
+        def port(name: str, known: str, meaning: str, dtype: Literal["int64", "float32"] = "int64", *rest: int) -> Port:
+            name = known if plain else f"{self.modality}_{name}"
+            return Port(name=name, dtype=dtype, shape=("batch", seq, *rest), meaning=meaning)
+
+        meaning = "values of the tokens, as the tokenizer gives them"
+        if isinstance(self.inner, IdEmbedder):
+            values = port("ids", "input_ids", meaning)
+        else:
+            values = port("values", "", meaning, "float32", self.n_features)
+        features = [
+            port(name, "token_type_ids" if name == "segment" else name, f"feature {name!r} of the tokens, else 0")
+            for name in self.read
         ]
-        if self.segments is not None:
-            name = "token_type_ids" if plain else f"{self.modality}_segments"
-            ports.append(
-                Port(name=name, dtype="int64", shape=("batch", seq), meaning="segment of each token, 0 for the first")
-            )
-        if not self.counted:
-            ports.append(
-                Port(
-                    name=f"{self.modality}_positions",
-                    dtype="float32",
-                    shape=("batch", seq, self.axes),
-                    meaning="positions of the tokens, as the tokenizer gives them",
-                )
-            )
-        ports.append(
-            Port(
-                name="attention_mask" if plain else f"{self.modality}_mask",
-                dtype="int64",
-                shape=("batch", seq),
-                meaning="1 for a token, 0 for padding",
-            )
-        )
-        return tuple(ports)
+        meaning = "positions of the tokens, as the tokenizer gives them"
+        positions = [] if self.counted else [port("positions", "", meaning, "float32", self.axes)]
+        return (values, *features, *positions, port("mask", "attention_mask", "1 for a token, 0 for padding"))
 
     @property
-    def features(self) -> int:
+    def n_features(self) -> int:
         """Numbers of a token that is a vector."""
         assert isinstance(self.inner, VectorEmbedder)
         return self.inner.map.in_features
@@ -156,7 +143,7 @@ class Entrance(nn.Module):
             positions = (places(valid) if index is None else index)[..., None].float()
         else:
             positions = torch.where(valid[..., None], tensors[-2], 0.0)
-        features = {"segment": torch.where(valid, tensors[1], 0).flatten()} if self.segments is not None else {}
+        features = {name: torch.where(valid, tensors[i], 0).flatten() for i, name in enumerate(self.read, start=1)}
         packed = Packed(
             values=values.flatten(0, 1),
             positions=positions.flatten(0, 1),
@@ -186,26 +173,27 @@ class Entrance(nn.Module):
         return tensors
 
     def _of(self, piece: Tokens, port: Port) -> Tensor:
-        if port is self.ports[0]:
+        i = self.ports.index(port)
+        if i == 0:
             return piece.values
-        if port is self.ports[-1]:
-            return torch.ones(len(piece), dtype=torch.int64)
-        if port.name.endswith("positions"):
-            return piece.positions
-        return piece.features.get("segment", torch.zeros(len(piece), dtype=torch.int64))
+        if i <= len(self.read):
+            return piece.features.get(list(self.read)[i - 1], torch.zeros(len(piece), dtype=torch.int64))
+        return torch.ones(len(piece), dtype=torch.int64) if port is self.ports[-1] else piece.positions
 
     def drawn(self, n: int, generator: torch.Generator) -> Tokens:
         """Random tokens of this modality, to try a program with."""
-        features = {}
         if isinstance(self.inner, IdEmbedder):
             values = torch.randint(self.inner.table.num_embeddings, (n,), generator=generator)
-            if self.segments is not None:
-                kinds = self.segments.num_embeddings
-                features = {"segment": torch.randint(kinds, (n,), generator=generator)}
         else:
-            values = torch.randn(n, self.features, generator=generator)
-        return Tokens(values=values, positions=self._drawn_positions(n, generator), features=features,
-                      modality=self.modality)  # fmt: skip
+            values = torch.randn(n, self.n_features, generator=generator)
+        features = {}
+        for name, most in self.read.items():
+            if name == CLASS_TOKEN:  # they come first
+                features[name] = torch.arange(1, n + 1) * (torch.arange(n) < most)
+            else:
+                features[name] = torch.randint(most, (n,), generator=generator)
+        positions = self._drawn_positions(n, generator)
+        return Tokens(values=values, positions=positions, features=features, modality=self.modality)
 
     def _drawn_positions(self, n: int, generator: torch.Generator) -> Tensor:
         if self.counted:
@@ -221,8 +209,24 @@ class Entrance(nn.Module):
 
 def axes_of(embedder: nn.Module, tokenizer: Tokenizer | None) -> int:
     """On how many axes tokens of an embedder lie: what their positions say, else their tokenizer, else one."""
-    inner = embedder.embedder if isinstance(embedder, Maskable) else embedder
-    position = getattr(inner, "position", None)
+    position = getattr(_inner(embedder), "position", None)
     if position is not None:
         return position.n_axes
     return int(tokenizer.facts.get("axes", 1)) if tokenizer is not None else 1
+
+
+def _inner(embedder: nn.Module) -> nn.Module:
+    """The embedder of values, inside those that add something of their own."""
+    return _inner(embedder.embedder) if isinstance(embedder, Maskable | ClassTokenEmbedder) else embedder
+
+
+def _features(embedder: nn.Module) -> dict[str, int]:
+    """The features of tokens that an embedder reads, with how many numbers each may have or, of class tokens, how many
+    there are.
+    """
+    if isinstance(embedder, ClassTokenEmbedder):
+        return {CLASS_TOKEN: len(embedder.vectors), **_features(embedder.embedder)}
+    if isinstance(embedder, Maskable):
+        return _features(embedder.embedder)
+    segments = getattr(embedder, "segments", None)
+    return {} if segments is None else {"segment": segments.num_embeddings}

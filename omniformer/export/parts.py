@@ -19,6 +19,7 @@ from omniformer.core.graph_biases import EdgeBias, ShortestPath
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.positions import Learned, Position
 from omniformer.core.rules import Global, Modalities, Neighbours, RandomBlocks, Rule
+from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import NodeEmbedder
 from omniformer.heads import DenoisingHead
@@ -153,12 +154,11 @@ def traceable(model: OmniFormer) -> OmniFormer:
     """
     for module in model.modules():
         refuse(module)
-    for name, core in (("core", model.reader), ("decoder", model.writer)):
-        if not isinstance(core, Transformer):
-            raise ValueError(
-                f"{name} {type(core).__name__} cannot be exported: only a Transformer takes padded rows; "
-                "train one with core=tiny, or predict with omniformer.load"
-            )
+    if not isinstance(model.core, Transformer | Towers):
+        raise ValueError(
+            f"core {type(model.core).__name__} cannot be exported: only a Transformer, or Towers of them, reads padded "
+            "rows; train one with core=tiny, or predict with omniformer.load"
+        )
     # Weights are not copied, for a model may be larger than half of the memory, but they learn no more.
     shared: dict[int, Any] = {id(weight): nn.Parameter(weight.detach(), False) for weight in model.parameters()}
     shared |= {id(buffer): buffer for buffer in model.buffers()}

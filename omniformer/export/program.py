@@ -12,18 +12,21 @@ from torch.nn import functional as F
 from omniformer.batch import Batch, Sample, collate
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.rules import Rule
-from omniformer.core.transformer import Transformer
+from omniformer.core.towers import Towers
 from omniformer.export.entrance import Entered, Entrance, Port, axes_of
 from omniformer.export.padded import PaddedLayout, StepCache, apart, places, plan
 from omniformer.export.parts import refuse, traceable
 from omniformer.heads import (
     ClassificationHead,
     ContrastiveHead,
+    DistilledHead,
+    FeatureHead,
     LinkHead,
     NextTokenHead,
     ReconstructionHead,
     RegressionHead,
     TokenClassificationHead,
+    VectorHead,
 )
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member
@@ -31,7 +34,13 @@ from omniformer.predictor import Member
 Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """A program at work: tensors in the order of its inputs, to tensors in the order of its outputs."""
 
-_NAMES: dict[type, str] = {RegressionHead: "values", ReconstructionHead: "values", LinkHead: "vectors"}
+_NAMES: dict[type, str] = {
+    RegressionHead: "values",
+    ReconstructionHead: "values",
+    LinkHead: "vectors",
+    VectorHead: "embedding",
+    FeatureHead: "last_hidden_state",
+}
 
 
 class Program(nn.Module, ABC):
@@ -56,6 +65,11 @@ class Program(nn.Module, ABC):
         # Beside the module's own parts, so that what is traced is not found twice.
         self._packed: dict[str, OmniFormer] = {"model": model}
         self.model = traceable(model)
+
+    @property
+    def core(self) -> nn.Module:
+        """The traced core."""
+        return self.model.core
 
     @property
     def packed(self) -> OmniFormer:
@@ -119,7 +133,11 @@ class Encoder(Program):
             entered.append(door(rest[: len(door.ports)]))
             rest = rest[len(door.ports) :]
         x, layout = _joined(entered, [self.modalities[door.modality] for door in self.doors])
-        return _core(self.model.reader)(x, layout, plan=plan(self.rule, layout)), layout
+        core, rule = self.core, self.rule
+        if isinstance(core, Towers):
+            number = self.modalities[self.doors[0].modality]
+            core, rule = core.towers[number], core.rule(number, rule)
+        return core(x, layout, plan=plan(rule, layout)), layout
 
     def said(self, x: Tensor, layout: PaddedLayout) -> tuple[Tensor, ...]:
         """What the head says of the core's output."""
@@ -248,13 +266,13 @@ class Decoder(Program):
         assert isinstance(reader, NextTokenHead)
         modality = reader.modality
         # What is written is of the first segment, as in `Session`.
-        self.entrance = _entrance(self.model, modality, tokenizer, "new", segmented=False)
+        self.entrance = _entrance(self.model, modality, tokenizer, "new", featured=False)
         if not self.entrance.counted:
             raise ValueError(
                 f"{head!r} writes {modality}, whose tokens lie on {self.entrance.axes} axes; exported programs write "
                 "what lies on one axis only, such as text"
             )
-        self.attentions = [each for each in self.model.writer.modules() if isinstance(each, SelfAttention)]
+        self.attentions = [each for each in self.core.modules() if isinstance(each, SelfAttention)]
         ids, total = self.entrance.ports[0], "past + new"
         mask = Port(
             name=self.entrance.ports[-1].name,
@@ -301,7 +319,7 @@ class Decoder(Program):
         )
         cache = StepCache(layout, keys, past[::2], past[1::2])
         assert self.head is not None
-        out = _core(self.model.writer)(x, layout, self.rule, cache=cache)  # pyright: ignore[reportArgumentType]
+        out = self.core(x, layout, self.rule, cache=cache)
         scores = self.model.heads[self.head](out, layout).unflatten(0, ids.shape)
         return (scores, *(state for layer in cache.layers for state in (layer.keys, layer.values)))
 
@@ -361,7 +379,7 @@ class Decoder(Program):
         return self.head
 
 
-_CLASSES = (ClassificationHead, TokenClassificationHead)
+_CLASSES = (ClassificationHead, DistilledHead, TokenClassificationHead)
 
 
 def programs(model: OmniFormer, name: str | None, member: Member | None) -> dict[str, Program]:
@@ -421,12 +439,12 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 
 def _entrance(
-    model: OmniFormer, modality: str, tokenizer: Tokenizer | None, seq: str, *, segmented: bool = True
+    model: OmniFormer, modality: str, tokenizer: Tokenizer | None, seq: str, *, featured: bool = True
 ) -> Entrance:
     if modality not in model.embedders:
         raise ValueError(f"this model has no embedder for {modality!r}, only for {', '.join(model.embedders)}")
     embedder = model.embedders[modality]
-    return Entrance(modality, embedder, axes=axes_of(embedder, tokenizer), seq=seq, segmented=segmented)
+    return Entrance(modality, embedder, axes=axes_of(embedder, tokenizer), seq=seq, featured=featured)
 
 
 def _joined(
@@ -450,11 +468,6 @@ def _filled(valid: Tensor, number: int) -> Tensor:
 def _rows(rows: Tensor, layout: PaddedLayout) -> Tensor:
     """Rows of all places as a padded tensor, zero in padding."""
     return rows.unflatten(0, layout.valid.shape) * layout.valid[..., None].to(rows.dtype)
-
-
-def _core(core: nn.Module) -> Transformer:
-    assert isinstance(core, Transformer)
-    return core
 
 
 def _cut(piece: Tokens, start: int, stop: int) -> Tokens:

@@ -99,15 +99,13 @@ class FirstTokens(nn.Module):
     def each(self, x: Tensor, layout: Layout) -> Tensor:
         """The first tokens of each sample, one after the other."""
         short = (layout.lengths > 0) & (layout.lengths < self.n)
-        if bool(short.any()):
+        # A tracer cannot look at the lengths.
+        if not torch.compiler.is_compiling() and bool(short.any()):
             row = int(short.nonzero()[0])
             raise ValueError(
                 f"sample {row} has {int(layout.lengths[row])} tokens, of which the first {self.n} are read"
             )
-        present = layout.lengths.to(x.device) > 0
-        places = layout.offsets[:-1][present][:, None] + torch.arange(self.n, device=x.device)
-        out = x.new_zeros(layout.n_samples, self.n, x.shape[-1])
-        return out.index_copy(0, present.nonzero().flatten(), x[places])
+        return torch.stack([_picked(x, layout.offsets[:-1] + i, layout) for i in range(self.n)], dim=1)
 
 
 class LastToken(nn.Module):

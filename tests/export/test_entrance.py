@@ -2,10 +2,10 @@ from functools import partial
 
 import pytest
 import torch
-from omniformer_tokenizers import PatchTokenizer, PixelTokenizer, Tokens, pack
+from omniformer_tokenizers import ClassTokens, PatchTokenizer, PixelTokenizer, Tokens, pack
 
 from omniformer.core.positions import Learned, Sinusoidal
-from omniformer.embedders import IdEmbedder, Maskable, NodeEmbedder, VectorEmbedder
+from omniformer.embedders import ClassTokenEmbedder, IdEmbedder, Maskable, NodeEmbedder, VectorEmbedder
 from omniformer.export.entrance import Entrance, axes_of
 from omniformer.export.parts import Places
 
@@ -88,3 +88,15 @@ def test_pieces_keep_their_values():
     ids, mask = entrance.fed([piece, None], left=True)
     assert ids.tolist() == [[4, 2], [0, 0]]
     assert mask.tolist() == [[1, 1], [0, 0]]
+
+
+def test_class_tokens_come_in_as_their_tokenizer_numbers_them():
+    embedder = ClassTokenEmbedder(
+        d_model=8, n_class_tokens=2, embedder=VectorEmbedder(d_model=8, features=16, axes=2, position=Sinusoidal)
+    )
+    entrance = Entrance("vision", embedder, axes=2)
+    assert names(entrance) == ["vision_values", "vision_class_token", "vision_positions", "vision_mask"]
+    tokenizer = ClassTokens(tokenizer=PatchTokenizer(patch_size=4, channels=1), n=2)
+    pieces = [tokenizer(torch.rand(1, 8, 4 * n, generator=torch.Generator().manual_seed(n))) for n in (1, 3)]
+    entered = entrance(entrance.fed(pieces))
+    torch.testing.assert_close(entered.x[entered.valid], embedder(pack(pieces)))
