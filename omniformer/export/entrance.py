@@ -113,13 +113,11 @@ class Entrance(nn.Module):
         assert isinstance(self.inner, VectorEmbedder)
         return self.inner.map.in_features
 
-    @property
-    def limit(self) -> int | None:
-        """How many tokens a sample may have; None for any number."""
+    def fitting(self, n: int) -> int:
+        """The number of tokens nearest to n that a sample may have: with its class tokens, and within its positions."""
         position = self.inner.position
-        if not self.counted or not isinstance(position, Places):
-            return None
-        return position.sizes[0] - position.first
+        n = max(n, self.read.get(CLASS_TOKEN, 1)) if n else 0
+        return min(n, position.sizes[0] - position.first) if self.counted and isinstance(position, Places) else n
 
     def forward(self, tensors: Sequence[Tensor]) -> Entered:
         """The vectors of padded tokens, for tensors in the order of `ports`."""

@@ -189,7 +189,7 @@ class Encoder(Program):
         return [
             Sample(
                 id=f"drawn {i}",
-                pieces=[door.drawn(min(n + j, door.limit or n + j), generator) for j, door in enumerate(self.doors)],
+                pieces=[door.drawn(door.fitting(n + j), generator) for j, door in enumerate(self.doors)],
             )
             for i, n in enumerate(lengths)
         ]
@@ -346,8 +346,7 @@ class Decoder(Program):
 
     def _tried(self, run: Run, lengths: Sequence[int], seed: int, *, left: bool) -> float:
         generator = torch.Generator().manual_seed(seed)
-        limit = self.entrance.limit or max(lengths)
-        pieces = [self.entrance.drawn(min(n, limit), generator) for n in lengths]
+        pieces = [self.entrance.drawn(self.entrance.fitting(n), generator) for n in lengths]
         with torch.no_grad():
             whole = self.packed(
                 collate([Sample(id=f"drawn {i}", pieces=[p]) for i, p in enumerate(pieces)]), self._name

@@ -64,7 +64,7 @@ class FirstToken(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Picks the first token of each sample."""
-        return _picked(x, layout.offsets[:-1], layout)
+        return _picked(x, layout, 0)
 
 
 class FirstTokens(nn.Module):
@@ -105,7 +105,7 @@ class FirstTokens(nn.Module):
             raise ValueError(
                 f"sample {row} has {int(layout.lengths[row])} tokens, of which the first {self.n} are read"
             )
-        return torch.stack([_picked(x, layout.offsets[:-1] + i, layout) for i in range(self.n)], dim=1)
+        return torch.stack([_picked(x, layout, i) for i in range(self.n)], dim=1)
 
 
 class LastToken(nn.Module):
@@ -125,7 +125,7 @@ class LastToken(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Picks the last token of each sample."""
-        return _picked(x, layout.offsets[1:] - 1, layout)
+        return _picked(x, layout, -1)
 
 
 class DenseFirstToken(FirstToken):
@@ -185,7 +185,9 @@ class AttentionPool(nn.Module):
         return x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, x * weights[:, None])
 
 
-def _picked(x: Tensor, token: Tensor, layout: Layout) -> Tensor:
-    """One token of each sample by its number, zero for a sample without tokens."""
+def _picked(x: Tensor, layout: Layout, place: int) -> Tensor:
+    """One token of each sample by its place, counted from the end where it is negative; zero where there is none."""
+    token = layout.offsets[:-1] + place if place >= 0 else layout.offsets[1:] + place
+    there = layout.lengths.to(x.device) > (place if place >= 0 else -place - 1)
     # Who has none picks one more row, of zeros. To ask which samples these are would make the host wait for a GPU.
-    return F.pad(x, (0, 0, 0, 1))[torch.where(layout.lengths.to(x.device) > 0, token, x.shape[0])]
+    return F.pad(x, (0, 0, 0, 1))[torch.where(there, token, x.shape[0])]

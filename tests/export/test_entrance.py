@@ -65,7 +65,8 @@ def test_drawn_tokens_lie_on_the_grid_of_learned_positions():
 def test_the_longest_text_is_as_long_as_its_learned_positions():
     embedder = IdEmbedder(d_model=8, vocab_size=9, position=partial(Learned, sizes=[12], first=2))
     embedder.position = Places(embedder.position)
-    assert Entrance("text", embedder, axes=1).limit == 10
+    entrance = Entrance("text", embedder, axes=1)
+    assert [entrance.fitting(n) for n in (0, 4, 50)] == [0, 4, 10]
 
 
 def test_the_number_of_axes_comes_from_positions_or_the_tokenizer():
