@@ -63,7 +63,7 @@ class NoPositions(Position):
 
     def encode(self, positions: Tensor) -> Tensor:
         """Zeros."""
-        return torch.zeros(len(positions), self.d_model, device=positions.device)
+        return torch.zeros(positions.shape[0], self.d_model, device=positions.device)
 
 
 class Sinusoidal(Position):

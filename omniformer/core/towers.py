@@ -76,7 +76,12 @@ class Towers(nn.Module):
         return self.towers[number](x, layout, self.rule(number, rule), stages=stages, losses=losses)
 
     def rule(self, number: int, given: Rule | None = None) -> Rule:
-        """Who may attend to whom in a tower: whom its own rule allows, and the given one too."""
+        """Who may attend to whom in a tower: as the tower says and, where a call brings a rule, as that says too.
+
+        Args:
+            number: of the tower.
+            given: the rule that a call brings.
+        """
         own = self.rules[number]
         if given is None or isinstance(given, Full):
             return own

@@ -85,8 +85,10 @@ class ClassTokenEmbedder(nn.Module):
                 "wrap their tokenizer in omniformer_tokenizers.ClassTokens"
             )
         number = packed.features["class_token"]
-        # Only on the host: elsewhere looking at the numbers would mean waiting for the device, which checks them too.
-        if number.device.type == "cpu" and number.numel() and (most := int(number.max())) > len(self.vectors):
+        # Only on the host, and not where a tracer looks on: elsewhere looking at the numbers would mean waiting for the
+        # device, which checks them too.
+        seen = number.device.type == "cpu" and not torch.compiler.is_compiling()
+        if seen and number.numel() and (most := int(number.max())) > len(self.vectors):
             raise ValueError(
                 f"a sample has {most} class tokens, this embedder {len(self.vectors)} vectors; set "
                 f"n_class_tokens={most} or the tokenizer's n"

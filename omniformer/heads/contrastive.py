@@ -86,7 +86,7 @@ class ContrastiveHead(Head):
         """
         if modality not in self.maps:
             raise ValueError(f"no map for modality {modality!r}; this head has {', '.join(self.modalities)}")
-        if not len(x):  # no tower has made these tokens, so that they may be of another width
+        if x.shape[0] == 0:  # no tower has made these tokens, so that they may be of another width
             x = x.new_zeros(0, self.widths[modality])
         return F.normalize(self.maps[modality](self.pools[modality](x, layout)).float(), dim=-1)
 

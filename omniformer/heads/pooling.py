@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from omniformer.core.feedforward import ACTIVATIONS, Activation
 from omniformer.core.init import linear_
@@ -63,9 +64,7 @@ class FirstToken(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Picks the first token of each sample."""
-        present = layout.lengths.to(x.device) > 0
-        out = x.new_zeros(layout.n_samples, x.shape[-1])
-        return out.index_copy(0, present.nonzero().flatten(), x[layout.offsets[:-1][present]])
+        return _picked(x, layout, 0)
 
 
 class FirstTokens(nn.Module):
@@ -100,15 +99,13 @@ class FirstTokens(nn.Module):
     def each(self, x: Tensor, layout: Layout) -> Tensor:
         """The first tokens of each sample, one after the other."""
         short = (layout.lengths > 0) & (layout.lengths < self.n)
-        if bool(short.any()):
+        # A tracer cannot look at the lengths.
+        if not torch.compiler.is_compiling() and bool(short.any()):
             row = int(short.nonzero()[0])
             raise ValueError(
                 f"sample {row} has {int(layout.lengths[row])} tokens, of which the first {self.n} are read"
             )
-        present = layout.lengths.to(x.device) > 0
-        places = layout.offsets[:-1][present][:, None] + torch.arange(self.n, device=x.device)
-        out = x.new_zeros(layout.n_samples, self.n, x.shape[-1])
-        return out.index_copy(0, present.nonzero().flatten(), x[places])
+        return torch.stack([_picked(x, layout, i) for i in range(self.n)], dim=1)
 
 
 class LastToken(nn.Module):
@@ -128,9 +125,7 @@ class LastToken(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Picks the last token of each sample."""
-        present = layout.lengths.to(x.device) > 0
-        out = x.new_zeros(layout.n_samples, x.shape[-1])
-        return out.index_copy(0, present.nonzero().flatten(), x[layout.offsets[1:][present] - 1])
+        return _picked(x, layout, -1)
 
 
 class DenseFirstToken(FirstToken):
@@ -188,3 +183,11 @@ class AttentionPool(nn.Module):
         total = weights.new_zeros(layout.n_samples).index_add(0, layout.sample, weights)
         weights = weights / total[layout.sample]
         return x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, x * weights[:, None])
+
+
+def _picked(x: Tensor, layout: Layout, place: int) -> Tensor:
+    """One token of each sample by its place, counted from the end where it is negative; zero where there is none."""
+    token = layout.offsets[:-1] + place if place >= 0 else layout.offsets[1:] + place
+    there = layout.lengths.to(x.device) > (place if place >= 0 else -place - 1)
+    # Who has none picks one more row, of zeros. To ask which samples these are would make the host wait for a GPU.
+    return F.pad(x, (0, 0, 0, 1))[torch.where(there, token, x.shape[0])]

@@ -29,6 +29,7 @@ def test_importing_a_package_loads_no_heavy_library(module, tmp_path):
         ("evaluate", ["--help"]),
         ("predict", ["--help"]),
         ("generate", ["--help"]),
+        ("export", ["--help"]),
     ],
 )
 def test_a_question_to_a_command_loads_no_heavy_library(module, arguments, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from omniformer.export.__main__ import _parser as export_parser
 from omniformer.generate import _parser
 from omniformer.train import main as train
 
@@ -33,6 +34,11 @@ def test_the_second_line_of_code_is_the_test_command_that_ci_calls():
 @pytest.mark.parametrize("line", re.findall(r"^    python -m omniformer\.generate (.*)$", README, flags=re.MULTILINE))
 def test_every_generating_command_of_the_readme_is_understood(line):
     assert _parser().parse_intermixed_args(shlex.split(line)).run.startswith("outputs/")
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    python -m omniformer\.export (.*)$", README, flags=re.MULTILINE))
+def test_every_exporting_command_of_the_readme_is_understood(line):
+    assert export_parser().parse_args(shlex.split(line, comments=True)).run.startswith("outputs/")
 
 
 @pytest.mark.parametrize("page", sorted(set(re.findall(r"\]\(((?:docs/)?[\w./]+\.md)\)", README))))

@@ -1,5 +1,6 @@
 """A rule lowered for one batch: which kernel runs and why, decided once and shared by all layers."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +84,8 @@ class Plan:
         return f"kernel {self.kernel.name!r} for {self.rule}: {self.reason}"
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
-        n_keys = k.shape[:-2].numel()
-        if len(q) != self.layout.n_tokens or n_keys != self.key_layout.n_tokens or k.shape[:-1] != v.shape[:-1]:
+        n_keys = math.prod(k.shape[:-2])
+        if q.shape[0] != self.layout.n_tokens or n_keys != self.key_layout.n_tokens or k.shape[:-1] != v.shape[:-1]:
             raise ValueError(
                 f"q {list(q.shape)}, k {list(k.shape)}, v {list(v.shape)} do not fit a plan for {self.layout.n_tokens} "
                 f"queries and {self.key_layout.n_tokens} keys, each [tokens, heads, head_dim]"

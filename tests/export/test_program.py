@@ -1,0 +1,166 @@
+from functools import partial
+
+import pytest
+import torch
+from exporting import CORE, agrees, reader, shaken
+from omniformer_tokenizers import PatchTokenizer, PixelTokenizer
+
+from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.attention.value_residual import ValueResidualAttention
+from omniformer.core.biases import ALiBi, T5Buckets
+from omniformer.core.block import ParallelBlock
+from omniformer.core.connection import PostNorm, SandwichNorm
+from omniformer.core.encoder_decoder import EncoderDecoder
+from omniformer.core.moe import MixtureOfExperts
+from omniformer.core.norm import RMSNorm
+from omniformer.core.positions import Learned, Sinusoidal
+from omniformer.core.reversible import ReversibleTransformer
+from omniformer.core.rotary import Rotary
+from omniformer.core.rules import Causal, Full, Prefix, Window, mistral
+from omniformer.core.scores import SoftCap
+from omniformer.embedders import IdEmbedder, VectorEmbedder
+from omniformer.export.program import difference, programs, sees_ahead
+from omniformer.heads import (
+    ClassificationHead,
+    ContrastiveHead,
+    CTCHead,
+    DenoisingHead,
+    LastToken,
+    NextTokenHead,
+    RegressionHead,
+    SpanHead,
+)
+from omniformer.model import OmniFormer
+from omniformer.predictor import Member
+
+CORES = {
+    "grouped": CORE(n_kv_heads=2),
+    "rotary, normalised, gated": CORE(rotary=Rotary, attention=partial(SelfAttention, qk_norm=RMSNorm), norm=RMSNorm),
+    "buckets shared by layers, no scale": CORE(pair_bias=T5Buckets, attention=partial(SelfAttention, scale=1.0)),
+    "slopes of each layer, soft cap": CORE(attention=partial(SelfAttention, pair_bias=ALiBi, score=SoftCap(cap=2.0))),
+    "norms behind": CORE(connection=PostNorm, final_norm=False),
+    "sandwich, side by side": CORE(connection=SandwichNorm, block=ParallelBlock),
+    "experts": CORE(feedforward=partial(MixtureOfExperts, n_experts=3)),
+    "first values": CORE(attention=ValueResidualAttention),
+}
+
+
+def classes(**options):
+    return ClassificationHead(d_model=16, n_classes=3, **options)
+
+
+def only(model, member=None):
+    (program,) = programs(model, "it", member).values()
+    return program
+
+
+@pytest.mark.parametrize("core", CORES.values(), ids=CORES)
+def test_a_classifier_of_padded_text_says_what_the_packed_one_says(core):
+    assert agrees(only(reader(core=core, head=classes())))
+
+
+def test_a_reversible_core_is_read_like_any_other():
+    assert agrees(only(reader(core=ReversibleTransformer(d_model=16, n_layers=2, n_heads=4), head=classes())))
+
+
+@pytest.mark.parametrize("core", CORES.values(), ids=CORES)
+def test_a_decoder_says_step_by_step_what_one_pass_says(core):
+    program = only(reader(core=core, rule=Causal()))
+    assert agrees(program)
+    assert [port.name for port in program.inputs[:3]] == ["input_ids", "attention_mask", "past_key_values.0.key"]
+
+
+@pytest.mark.parametrize("rule", [mistral(window=3), mistral(window=2, sinks=1), Causal() & Window(left=4)], ids=str)
+@pytest.mark.parametrize("position", [None, Sinusoidal, partial(Learned, sizes=[12]), partial(Learned, sizes=[5])])
+def test_windows_and_positions_of_a_decoder_count_tokens_and_not_columns(rule, position):
+    assert agrees(only(reader(rule=rule, position=position, segments=2)))
+
+
+@pytest.mark.parametrize(
+    ("head", "shape"),
+    [
+        (classes(pool=LastToken), ("batch", 3)),
+        (RegressionHead(d_model=16, n_outputs=2, target_mean=[3.0, 4.0], target_std=[2.0, 1.0]), ("batch", 2)),
+        (SpanHead(d_model=16), ("batch", "seq", 2)),
+        (CTCHead(d_model=16, vocab_size=5), ("batch", "seq", 6)),
+        (NextTokenHead(d_model=16, vocab_size=20), ("batch", "seq", 20)),
+    ],
+    ids=["classes", "numbers", "spans", "frames", "hidden tokens"],
+)
+def test_outputs_are_rows_of_samples_or_of_tokens(head, shape):
+    program = only(reader(head=head, rule=Full()))
+    assert program.outputs[0].shape == shape
+    assert agrees(program)
+
+
+def test_a_model_without_a_head_gives_the_cores_output():
+    model = shaken(OmniFormer(core=CORE(), embedders={"text": IdEmbedder(d_model=16, vocab_size=20)}, heads={}))
+    (program,) = programs(model, None, None).values()
+    assert agrees(program)
+    assert [port.name for port in program.outputs] == ["last_hidden_state"]
+
+
+def pictures_and_text(head):
+    embedders = {
+        "vision": VectorEmbedder(d_model=16, features=16, axes=2, position=partial(Learned, sizes=[4, 4])),
+        "text": IdEmbedder(d_model=16, vocab_size=20),
+    }
+    core = CORE(rotary=partial(Rotary, n_axes=2))
+    return shaken(OmniFormer(core=core, embedders=embedders, heads={"it": head}))
+
+
+MEMBER = Member(tokenizers={"vision": PatchTokenizer(patch_size=4, channels=1), "text": None})
+
+
+def test_several_modalities_of_a_sample_come_in_side_by_side():
+    program = only(pictures_and_text(classes()), MEMBER)
+    assert {port.shape[1] for port in program.inputs} == {"vision_seq", "text_seq"}
+    assert agrees(program)
+
+
+def test_models_that_compare_become_one_program_for_each_modality():
+    head = ContrastiveHead(d_model=16, modalities=["vision", "text"], d_embedding=6)
+    towers = programs(pictures_and_text(head), "it", MEMBER)
+    assert list(towers) == ["vision", "text"]
+    assert all(agrees(tower) for tower in towers.values())
+    assert [port.name for port in towers["text"].inputs] == ["input_ids", "attention_mask"]
+
+
+def test_a_program_of_other_weights_is_told_from_the_model():
+    program = only(reader(head=classes()))
+    other = only(reader(head=classes(), core=CORE(n_kv_heads=1)))
+    assert not agrees(program, other)
+
+
+def test_prefixes_see_ahead_and_the_past_does_not():
+    assert sees_ahead(Full())
+    assert not sees_ahead(Causal() | Prefix())  # of which a text to go on from has none
+
+
+def test_what_is_given_something_before_it_writes_is_refused():
+    member = Member(tokenizers={"vision": None, "text": None}, given=("vision",))
+    head = NextTokenHead(d_model=16, vocab_size=20, tied=False)
+    model = pictures_and_text(head)
+    model.rules["it"] = Causal()
+    with pytest.raises(ValueError, match="'it' is given something before it writes, which cannot be exported"):
+        programs(model, "it", member)
+    assert EncoderDecoder  # whose core refuses by name
+
+
+def test_pictures_are_not_written_step_by_step():
+    head = NextTokenHead(d_model=16, vocab_size=20, modality="pixels", tied=False)
+    embedders = {"pixels": IdEmbedder(d_model=16, vocab_size=20, axes=3)}
+    model = OmniFormer(core=CORE(), embedders=embedders, heads={"it": head}, rules={"it": Causal()})
+    with pytest.raises(ValueError, match="'it' writes pixels, whose tokens lie on 3 axes"):
+        programs(model, "it", Member(tokenizers={"pixels": PixelTokenizer(image_size=[2, 2])}))
+
+
+def test_painting_out_of_noise_is_refused_by_name():
+    with pytest.raises(ValueError, match="DenoisingHead cannot be exported: a picture takes many steps"):
+        programs(reader(head=DenoisingHead(d_model=16, features=4)), "it", None)
+
+
+def test_a_result_that_is_no_number_or_of_another_shape_is_infinitely_far():
+    assert difference(torch.tensor([torch.nan]), torch.tensor([0.0])) == float("inf")
+    assert difference(torch.zeros(2), torch.zeros(3)) == float("inf")
+    assert difference(torch.zeros(0), torch.zeros(0)) == 0.0
