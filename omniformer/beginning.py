@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 from torch import nn
 
@@ -25,6 +26,12 @@ from omniformer.training.warm_start import Loaded, freeze, load_weights, trainab
 
 log = logging.getLogger(__name__)
 
+# Keys of `model` that mean nothing without weights to begin from.
+_OF_PRETRAINED = {
+    "lora": "adapts a model that was trained before",
+    "special_tokens": "are added to a published vocabulary",
+    "image_size": "changes the size of pictures of a published model",
+}
 _MASKABLE = "omniformer.embedders.Maskable"
 _CAUSAL = "omniformer.core.rules.Causal"
 
@@ -57,8 +64,8 @@ class Beginning:
 
     def tokenizers(self) -> list[tuple[str, Tokenizer]]:
         """Its tokenizers, each with its modality."""
-        by_member = [member.tokenizers for member in self.predictor.members.values()]
-        return [each for mine in (*by_member, self.predictor.tokenizers) for each in mine.items()]
+        known = (*_by_member(self.predictor), self.predictor.tokenizers)
+        return [each for mine in known for each in mine.items()]
 
 
 def begin(config: Mapping[str, Any]) -> Beginning | None:
@@ -81,9 +88,12 @@ def begin(config: Mapping[str, Any]) -> Beginning | None:
         return None
     if folder.is_published(Path(source)):
         # Weights that train are float32, whatever the file has; the trainer's precision says what is computed in.
-        predictor: Predictor = pretrained.load(source, dtype=torch.float32)
+        size = model.get("image_size")
+        predictor: Predictor = pretrained.load(source, dtype=torch.float32, image_size=tuple(size) if size else None)
     else:
         predictor = folder.load(source, allow_targets=config["allow_targets"])
+        if model.get("image_size"):
+            raise ConfigError([f"model.image_size: {source} is no published model; its tokenizer says the size"])
     published = isinstance(predictor, Pretrained)
     if names := model.get("special_tokens"):
         if not isinstance(predictor, Pretrained):
@@ -118,7 +128,7 @@ def take_tokenizers(data: OmniDataModule, beginning: Beginning) -> None:
                 )
             if same:
                 mine[modality] = same[0]
-                log.info("%s: the tokenizer of %s is that of %s", name, modality, beginning.source)
+                rank_zero_info(f"{name}: the tokenizer of {modality} is that of {beginning.source}")
 
 
 def recipe_from(
@@ -172,7 +182,9 @@ def fill(model: nn.Module, made: Node, beginning: Beginning) -> Loaded:
     """
     state = beginning.predictor.model.state_dict()
     if not beginning.published:
-        return load_weights(model, state)
+        loaded = load_weights(model, state)
+        rank_zero_info(f"{beginning.source}: {loaded}")
+        return loaded
     renamed = {name: tensor for name, tensor in state.items() if not name.startswith("heads.")}
     for name, head in made["heads"].items():
         if (theirs := _same_kind(head["node"], beginning.recipe)) is not None:
@@ -185,6 +197,7 @@ def fill(model: nn.Module, made: Node, beginning: Beginning) -> Loaded:
             f"{beginning.source} has {wrong[0]} in another shape than this run; model.core may change what has no "
             "weights, such as dropout, and add parts, not change the sizes of the published ones"
         )
+    rank_zero_info(f"{beginning.source}: core and embedders are taken over; {loaded}")
     return loaded
 
 
@@ -203,7 +216,7 @@ def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -
                 "model.freeze without model.pretrained keeps random weights as they are: name what to begin from"
             )
         frozen = freeze(model, patterns)
-        log.info("%d parameters frozen; %s numbers left to train", len(frozen), f"{trainable(model):,}")
+        rank_zero_info(f"{len(frozen)} parameters frozen; {trainable(model):,} numbers left to train")
     if keys.get("lora"):
         assert loaded is not None
         kept = {id(parameter) for parameter in model.parameters() if not parameter.requires_grad}
@@ -215,7 +228,7 @@ def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -
         for module in model.modules():
             if isinstance(module, Updates):
                 module.train()  # beside parts that are frozen whole, and so have no dropout
-        log.info("%d projections adapted; %s numbers to train", len(paths), f"{trainable(model):,}")
+        rank_zero_info(f"{len(paths)} projections adapted; {trainable(model):,} numbers to train")
 
 
 def check_lengths(config: Mapping[str, Any], data: OmniDataModule, beginning: Beginning) -> None:
@@ -263,16 +276,27 @@ def tuned(predictor: Predictor, made: Node, beginning: Beginning | None) -> Pred
 
 def _add_special_tokens(model: Pretrained, names: Sequence[str]) -> None:
     """More special tokens for the texts of a published model, and rows for them where it has none to spare."""
-    for name, member in model.members.items():
-        if "text" not in member.tokenizers:
-            continue
-        tokenizer: Any = member.tokenizers["text"]
+
+    def larger(tokenizers: Mapping[str, Tokenizer]) -> dict[str, Tokenizer]:
+        tokenizer: Any = tokenizers.get("text")
         if not hasattr(tokenizer, "with_special_tokens"):
-            raise ConfigError([f"model.special_tokens: a {type(tokenizer).__name__} takes no further ones"])
-        larger = tokenizer.with_special_tokens(names)
-        if larger.vocab_size > pretrained.vocabulary_size(model):
-            pretrained.resize_vocabulary(model, larger.vocab_size)
-        model.members[name] = replace(member, tokenizers={**member.tokenizers, "text": larger})
+            kind = "nothing" if tokenizer is None else f"a {type(tokenizer).__name__}"
+            raise ConfigError([f"model.special_tokens: texts are read by {kind}, which takes no further ones"])
+        return {**tokenizers, "text": tokenizer.with_special_tokens(names)}
+
+    model.members = {
+        name: replace(member, tokenizers=larger(member.tokenizers)) for name, member in model.members.items()
+    }
+    if model.tokenizers:
+        model.tokenizers = larger(model.tokenizers)
+    every: list[Any] = [each["text"] for each in (*_by_member(model), model.tokenizers) if "text" in each]
+    needed = max(tokenizer.vocab_size for tokenizer in every)
+    if needed > pretrained.vocabulary_size(model):
+        pretrained.resize_vocabulary(model, needed)
+
+
+def _by_member(model: Predictor) -> list[Mapping[str, Tokenizer]]:
+    return [member.tokenizers for member in model.members.values()]
 
 
 def _laid_over(node: Node, keys: Mapping[str, Any]) -> Node:

@@ -1,7 +1,6 @@
 """One training run from a checked configuration: data, model, tasks, Lightning, and the folder that results."""
 
 import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ from omniformer.training.memory import keep_memory
 from omniformer.training.metrics_file import MetricsFile, print_results
 from omniformer.training.schedules import total_steps
 from omniformer.training.trainer import build_trainer, quiet
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +86,7 @@ def assemble(
         loaded = None
         if begun is not None:
             loaded = beginning.fill(model, made, begun)
-            log.info("%s: %s", begun.source, loaded)
             if begun.published:
-                log.info("core, embedders and tokenizers are those of %s", begun.source)
                 beginning.freeze_unread(model, data, begun)
         beginning.settle(model, config, loaded)
     tasks = {name: _task(member["task"], name, model, facts[name], data) for name, member in members(config).items()}

@@ -1,6 +1,7 @@
 """Published models with another vocabulary or longer texts."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def vocabulary_size(model: Pretrained, modality: str = "text") -> int:
 
 
 @torch.no_grad()
-def resize_vocabulary(model: Pretrained, vocab_size: int, *, modality: str = "text") -> None:
+def resize_vocabulary(model: Pretrained, vocab_size: int) -> None:
     """Gives a model room for more ids, or takes the last ones away.
 
     Old rows stay bit for bit. New ones are drawn about the mean of the old
@@ -38,28 +39,31 @@ def resize_vocabulary(model: Pretrained, vocab_size: int, *, modality: str = "te
     Args:
         model: changed in place, with what it says of itself, so that it can be saved and written back.
         vocab_size: the new number of ids.
-        modality: whose ids.
 
     Raises:
-        ValueError: the modality has no table of ids, or its tokenizer uses more.
+        ValueError: the model has no table of ids, or its tokenizer uses more.
 
     Example:
         >>> model = load("gpt2")  # doctest: +SKIP
         >>> resize_vocabulary(model, 50304)  # a multiple of 64 is faster on GPUs  # doctest: +SKIP
     """
-    table = _table(model, modality)
-    for member in model.members.values():
-        tokenizer: Any = member.tokenizers.get(modality)
-        if tokenizer is not None and tokenizer.vocab_size > vocab_size:
-            raise ValueError(f"vocab_size={vocab_size} is less than the {tokenizer.vocab_size} ids of the tokenizer")
     if vocab_size < 1:
         raise ValueError(f"vocab_size={vocab_size} must be at least 1")
-    grown = {id(table.weight): _rows(table.weight, vocab_size)}
+    before, after = model.family.recipe["embedders"], model.family.resized(vocab_size=vocab_size).recipe["embedders"]
+    changed = {name for name, each in after.items() if each != before[name] and name in model.model.embedders}
+    for tokenizers in (*(member.tokenizers for member in model.members.values()), model.tokenizers):
+        for modality in changed & set(tokenizers):
+            tokenizer: Any = tokenizers[modality]
+            if tokenizer.vocab_size > vocab_size:
+                raise ValueError(
+                    f"vocab_size={vocab_size} is less than the {tokenizer.vocab_size} ids of the tokenizer"
+                )
+    old: list[Tensor] = [_table(model, modality).weight for modality in sorted(changed)]
     for head in model.model.heads.values():
-        if isinstance(head, NextTokenHead) and head.modality == modality:
-            for name, tensor in [*head.named_parameters(), *head.named_buffers()]:
-                if name in _BY_ID and id(tensor) not in grown:
-                    grown[id(tensor)] = _rows(tensor, vocab_size)
+        if isinstance(head, NextTokenHead) and head.modality in changed:
+            named = [*head.named_parameters(), *head.named_buffers()]
+            old += [tensor for name, tensor in named if name in _BY_ID]
+    grown = {id(tensor): _rows(tensor, vocab_size) for tensor in {id(each): each for each in old}.values()}
     for module in model.model.modules():
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             if id(tensor) in grown:
@@ -69,45 +73,49 @@ def resize_vocabulary(model: Pretrained, vocab_size: int, *, modality: str = "te
 
 
 @torch.no_grad()
-def resize_positions(model: Pretrained, *sizes: int, modality: str = "text") -> None:
-    """Lets a model with learned positions read longer texts, or larger pictures.
+def resize_positions(model: Pretrained, max_seq_len: int) -> None:
+    """Lets a model with learned positions read longer texts, or only shorter ones.
 
-    Text: old places stay bit for bit, and are repeated from the first one on, as Longformer grew out of RoBERTa
-    ([Beltagy et al. 2020](https://arxiv.org/abs/2004.05150), 5): neighbours are told apart as before, and training
-    does the rest. Pictures: the grid is stretched, bicubically ([Dosovitskiy et al.
-    2020](https://arxiv.org/abs/2010.11929), 3.2), so that a place of the picture keeps its vector.
+    Old places stay bit for bit. Further ones repeat them from the first one on, as Longformer grew out of RoBERTa
+    ([Beltagy et al. 2020](https://arxiv.org/abs/2004.05150), 5): neighbours are told apart as before, and training does
+    the rest. For pictures of another size, whose grid of positions is stretched, see `load(..., image_size=...)`.
 
     Args:
         model: changed in place, with what it says of itself.
-        *sizes: places along each axis: one number for text, rows and columns of patches for pictures.
-        modality: whose positions.
+        max_seq_len: the longest text from now on, in tokens.
 
     Raises:
-        ValueError: the modality has no learned positions (rotary and relative ones need no resizing), or another number
-            of axes.
+        ValueError: the model has no learned positions of texts; those that are computed (rotary, relative) need no
+            resizing.
 
     Example:
         >>> model = load("gpt2")  # doctest: +SKIP
         >>> resize_positions(model, 2048)  # doctest: +SKIP
     """
-    embedder = _embedder(model, modality)
-    position = getattr(embedder, "position", None)
-    if not isinstance(position, Learned):
+    if max_seq_len < 1:
+        raise ValueError(f"max_seq_len={max_seq_len} must be at least 1")
+    parts: list[Any] = [each for each in model.model.modules() if isinstance(getattr(each, "position", None), Learned)]
+    embedders = [each for each in parts if each.position.n_axes == 1]
+    if not embedders:
         raise ValueError(
-            f"{modality} has no table of learned positions here; positions that are computed need no resizing"
+            f"{model.family.architecture} has no learned positions of texts; positions that are computed need no "
+            "resizing, and those of pictures are stretched by pretrained.load(folder, image_size=...)"
         )
-    if len(sizes) != position.n_axes or min(sizes) < 1:
-        raise ValueError(f"sizes={list(sizes)} must be {position.n_axes} numbers, each at least 1")
-    if position.n_axes > 1:
-        embedder.position = position.resized(*sizes)
-        return
+    _remember(model, max_seq_len=max_seq_len)
+    for embedder in embedders:
+        embedder.position = _longer(embedder.position, max_seq_len)
+    model.members = {name: replace(member, max_seq_len=max_seq_len) for name, member in model.members.items()}
+
+
+def _longer(position: Learned, n: int) -> Learned:
+    """The same positions for texts of up to `n` tokens."""
     old, first = position.table, position.first
-    rows = (torch.arange(sizes[0], device=old.device) % (len(old) - first)) + first
-    other = Learned(d_model=position.d_model, sizes=[first + sizes[0]], first=first, init_std=position.init_std)
-    other.to(old.device, old.dtype).table.copy_(torch.cat([old[:first], old[rows]]))
-    other.table.requires_grad_(old.requires_grad)
-    embedder.position = other.train(position.training)
-    _remember(model, max_seq_len=sizes[0])
+    rows = torch.arange(n, device=old.device) % (len(old) - first) + first
+    new = Learned(d_model=position.d_model, sizes=[first + n], first=first, init_std=position.init_std)
+    new = new.to(old.device, old.dtype)
+    new.table.copy_(torch.cat([old[:first], old[rows]]))
+    new.table.requires_grad_(old.requires_grad)
+    return new.train(position.training)
 
 
 def _embedder(model: Pretrained, modality: str) -> Any:
