@@ -1,7 +1,6 @@
 """One training run from a checked configuration: data, model, tasks, Lightning, and the folder that results."""
 
 import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ import torch
 import yaml
 from omniformer_tokenizers import Tokenizer
 
-from omniformer import folder
+from omniformer import beginning, folder
+from omniformer.adapters import is_adapted, merge, remove, save_adapter
+from omniformer.beginning import Beginning
 from omniformer.config import allowing, build, validate
 from omniformer.data.module import OmniDataModule
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
-from omniformer.recipe import Node, build_model, members, merged, recipe
+from omniformer.recipe import Node, build_model, members, merged
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import latest_checkpoint
@@ -25,9 +26,6 @@ from omniformer.training.memory import keep_memory
 from omniformer.training.metrics_file import MetricsFile, print_results
 from omniformer.training.schedules import total_steps
 from omniformer.training.trainer import build_trainer, quiet
-from omniformer.training.warm_start import freeze, load_weights, trainable
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,51 +36,61 @@ class Experiment:
     model: OmniFormer
     tasks: Mapping[str, Task]
     recipe: Node
+    beginning: Beginning | None = None
 
     def predictor(self) -> Predictor:
         """The model with all that is needed to use it."""
+        known = None if self.beginning is None else self.beginning.max_seq_len
         members = {
             name: Member(
                 tokenizers=self.data.tokenizers[name],
                 labels=self.data.labels(name),
-                max_seq_len=getattr(self.data.streams[name].arrange, "seq_len", None),
+                max_seq_len=known or getattr(self.data.streams[name].arrange, "seq_len", None),
                 given=self.data.given(name),
             )
             for name in self.tasks
         }
-        return Predictor(self.model, members)
+        return beginning.tuned(Predictor(self.model, members), self.recipe, self.beginning)
 
 
-def assemble(config: Mapping[str, Any], tokenizers: Mapping[str, dict[str, Tokenizer]] | None = None) -> Experiment:
+def assemble(
+    config: Mapping[str, Any],
+    tokenizers: Mapping[str, dict[str, Tokenizer]] | None = None,
+    made: Node | None = None,
+) -> Experiment:
     """Builds data, model and tasks.
 
     Args:
         config: the checked configuration.
-        tokenizers: by member and modality, where they are fitted already; else those of the `model.pretrained` run are
-            taken, or they are fitted on the training split.
+        tokenizers: by member and modality, where they are fitted already; else those of `model.pretrained` are taken,
+            or they are fitted on the training split.
+        made: how to build the model, where a finished run says it; `model` and `core` of the configuration are then not
+            read.
     """
-    pretrained = _pretrained(config)
+    begun = beginning.begin(config) if made is None else None
     data = build_data(config, tokenizers)
-    if pretrained is not None and tokenizers is None:
-        _take_tokenizers(data, pretrained)
+    if begun is not None:
+        if tokenizers is None:
+            beginning.take_tokenizers(data, begun)
+        beginning.check_lengths(config, data, begun)
     data.setup()
     facts = {
         name: {modality: data.facts(name, modality) for modality in data.tokenizers[name]} for name in data.streams
     }
     torch.manual_seed(config["seed"])
-    made = recipe(config, facts)
-    model = build_model(made)
-    if pretrained is not None:
-        log.info("%s: %s", config["model"]["pretrained"], load_weights(model, pretrained.model.state_dict()))
-    if patterns := config.get("model", {}).get("freeze"):
-        frozen = freeze(model, patterns)
-        if pretrained is None:
-            log.warning(
-                "model.freeze without model.pretrained keeps random weights as they are: name what to begin from"
-            )
-        log.info("%d parameters frozen; %s numbers left to train", len(frozen), f"{trainable(model):,}")
+    if made is not None:
+        model = build_model(made)
+    else:
+        made = beginning.recipe_from(config, facts, begun)
+        model = build_model(made)
+        loaded = None
+        if begun is not None:
+            loaded = beginning.fill(model, made, begun)
+            if begun.published:
+                beginning.freeze_unread(model, data, begun)
+        beginning.settle(model, config, loaded)
     tasks = {name: _task(member["task"], name, model, facts[name], data) for name, member in members(config).items()}
-    return Experiment(data=data, model=model, tasks=tasks, recipe=made)
+    return Experiment(data=data, model=model, tasks=tasks, recipe=made, beginning=begun)
 
 
 def build_data(
@@ -135,6 +143,11 @@ def train(config: Mapping[str, Any]) -> float | None:
         trainer.test(module, datamodule=experiment.data, ckpt_path=best, weights_only=True, verbose=False)
     if trainer.is_global_zero:
         _write_texts(output / "written.jsonl", module)
+        if is_adapted(experiment.model):
+            # The model's folder holds plain weights, which everything reads; the adapter alone lies beside it.
+            save_adapter(experiment.model, output / "adapter")
+            merge(experiment.model)
+            remove(experiment.model)
         folder.save(
             output / "model", experiment.predictor(), recipe=experiment.recipe, allow_targets=config["allow_targets"]
         )
@@ -164,7 +177,7 @@ def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[st
     with allowing(allow_targets):
         validate(config)
         # The weights come from the run itself, whatever it began from.
-        experiment = assemble(config | {"model": {}}, tokenizers)
+        experiment = assemble(config, tokenizers, folder.recipe_of(output))
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
     trainer = build_trainer(config["trainer"], callbacks={"metrics": metrics}, loggers={}, output_dir=str(output))
@@ -200,25 +213,6 @@ def _tokenizers(node: Node, name: str) -> dict[str, Tokenizer]:
         tokenizer = build(node, f"{name}.tokenizer")
         return {tokenizer.modality: tokenizer}
     return {modality: build(part, f"{name}.tokenizer.{modality}") for modality, part in node.items()}
-
-
-def _pretrained(config: Mapping[str, Any]) -> Predictor | None:
-    """The model of the run that this one begins from."""
-    if not (beginning := config.get("model", {}).get("pretrained")):
-        return None
-    return folder.load(beginning, allow_targets=config["allow_targets"])
-
-
-def _take_tokenizers(data: OmniDataModule, pretrained: Predictor) -> None:
-    """Puts fitted tokenizers of the pretrained run in the place of those that would have to be fitted anew: weights of
-    a language model mean nothing with other ids.
-    """
-    saved = [each for member in pretrained.members.values() for each in member.tokenizers.items()]
-    for mine in data.tokenizers.values():
-        for modality, tokenizer in mine.items():
-            same = [other for name, other in saved if name == modality and type(other) is type(tokenizer)]
-            if not tokenizer.fitted and same:
-                mine[modality] = same[0]
 
 
 def _task(

@@ -44,6 +44,9 @@ def save(
     for modality, tokenizer in predictor.tokenizers.items():
         tokenizer.save_pretrained(folder / "tokenizers" / modality)
     config = {"format": 1, "recipe": recipe, "members": members, "allow_targets": list(allow_targets)}
+    if isinstance(predictor, pretrained.Tuned):
+        # So that the model can be written back as one of its family.
+        config["published"] = predictor.family.config
     if predictor.tokenizers:
         config["modalities"] = list(predictor.tokenizers)
     save_model(predictor.model, str(folder / WEIGHTS_FILE))
@@ -58,6 +61,10 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
             (see `omniformer.pretrained.load`).
         allow_targets: packages of your own whose classes the folder may name, for example `["mypackage."]`. Without it
             a folder can only build classes of this project and of PyTorch: files never run code.
+
+    Returns:
+        The model ready to predict; a `pretrained.Pretrained`, with `save_pretrained`, where it is a published one or
+        was trained from one.
 
     Raises:
         FileNotFoundError: the folder holds no saved model.
@@ -99,7 +106,19 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
         modality: omniformer_tokenizers.load(folder / "tokenizers" / modality)
         for modality in config.get("modalities", ())
     }
+    if "published" in config:
+        family = pretrained.family_of(config["published"], f"{path}: published")
+        return pretrained.Tuned(model, members, tokenizers=tokenizers, family=family, recipe=recipe)
     return Predictor(model, members, tokenizers=tokenizers)
+
+
+def recipe_of(folder: str | Path) -> dict[str, Any]:
+    """How a saved model is built, as its folder says it.
+
+    Raises:
+        FileNotFoundError: the folder holds no saved model.
+    """
+    return read_json(_model_folder(Path(folder)) / CONFIG_FILE)["recipe"]
 
 
 def is_published(folder: Path) -> bool:

@@ -27,13 +27,23 @@ class Model:
     """What the model begins from, and which of it learns.
 
     Args:
-        pretrained: the folder of a finished run, or of a published model, whose weights are the beginning, wherever
-            names and shapes agree; its tokenizers are used too.
+        pretrained: the folder of a finished run, whose weights are the beginning wherever names and shapes agree; or
+            that of a published model (or of a run that began from one), whose core, embedders and tokenizers are taken
+            over as they are.
         freeze: shell patterns of parameters that stay as they are; one that begins with `!` thaws again.
+        core: keys laid over the core, published or not, such as `{dropout: 0.2}`.
+        lora: updates of low rank beside projections of a model that otherwise stays as it is: the options of
+            `omniformer.adapters.LoRA`.
+        special_tokens: names of further special tokens of a published vocabulary.
+        image_size: height and width of pictures, where they are to differ from those of a published model.
     """
 
     pretrained: str | None = None
     freeze: list[str] = field(default_factory=list)
+    core: dict[str, object] | None = None
+    lora: dict[str, object] | None = None
+    special_tokens: list[str] = field(default_factory=list)
+    image_size: list[int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,11 @@ from omniformer.config.relations import RELATIONS, Divides, Setting
 from omniformer.config.signature import UNKNOWN, Signature, signature
 
 _ROOT = "omniformer.config.root.Root"
-_SECTIONS = {"paths": "omniformer.config.root.Paths", "model": "omniformer.config.root.Model"}
+_SECTIONS = {
+    "paths": "omniformer.config.root.Paths",
+    "model": "omniformer.config.root.Model",
+    "model.lora": "omniformer.adapters.lora.LoRA",
+}
 _MEMBER = "omniformer.config.root.Member"
 _META = ("_target_", "_partial_")
 _SINGLE = ("tokenizer", "embedder", "data", "task")
@@ -71,7 +75,10 @@ class _Checker:
     def root(self, config: Mapping[str, object]) -> None:
         self.section(config, "", _ROOT, also=self.groups)
         for name, target in _SECTIONS.items():
-            if isinstance(section := config.get(name), Mapping):
+            section: object = config
+            for part in name.split("."):
+                section = section.get(part) if isinstance(section, Mapping) else None
+            if isinstance(section, Mapping):
                 self.section(section, name, target)
         members = config.get("members")
         if isinstance(members, Mapping) and members:

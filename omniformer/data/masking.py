@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from omniformer_tokenizers import Tokenizer, Tokens
@@ -37,6 +38,8 @@ class Masked(Arrangement):
             those of other tokens of the sample; 0.1 there.
         max_tokens: the longest piece: a longer one is cut, at a random place in training, after so many tokens in
             evaluation. None leaves pieces whole.
+        token: the special token of the vocabulary that stands where an id is hidden, such as `[MASK]` of published
+            models; embedders need then not be `Maskable`, and special tokens are never hidden. None leaves it to them.
 
     Raises:
         ValueError: a number is out of its range.
@@ -55,6 +58,7 @@ class Masked(Arrangement):
         unchanged: float = 0.1,
         random: float = 0.1,
         max_tokens: int | None = None,
+        token: str | None = None,
     ) -> None:
         spans.check(share=share, mean_span=mean_span)
         if unchanged < 0 or random < 0 or unchanged + random > 1:
@@ -67,6 +71,7 @@ class Masked(Arrangement):
         self.unchanged = unchanged
         self.random = random
         self.max_tokens = max_tokens
+        self.token = token
 
     def __call__(
         self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, split: Split
@@ -74,24 +79,44 @@ class Masked(Arrangement):
         """The samples of one split, with hidden tokens.
 
         Raises:
-            ValueError: there is no tokenizer for the modality, or it does not say what its tokens are.
+            ValueError: there is no tokenizer for the modality, it does not say what its tokens are, or it has no
+                special token of that name.
         """
         if self.modality not in tokenizers:
             raise ValueError(
                 f"modality={self.modality!r} is to be masked, but {name} has tokenizers for {sorted(tokenizers)}"
             )
         whole = EachRaw(raws, tokenizers, name=name, seed=seed)
-        return MaskedSamples(whole, self, tokenizers[self.modality].facts, name=name, seed=seed, train=split == "train")
+        tokenizer: Any = tokenizers[self.modality]
+        special: dict[str, int] = {}
+        if self.token is not None:
+            special = {each: tokenizer.special_id(each) for each in getattr(tokenizer, "special_tokens", ())}
+            if self.token not in special:
+                raise ValueError(
+                    f"token={self.token!r} is no special token of the tokenizer of {self.modality!r}; it has "
+                    f"{', '.join(special) or 'none'}"
+                )
+        train = split == "train"
+        return MaskedSamples(whole, self, tokenizer.facts, special=special, name=name, seed=seed, train=train)
 
 
 class MaskedSamples(Samples):
     """Samples with hidden tokens; made by `Masked`."""
 
     def __init__(
-        self, whole: EachRaw, how: Masked, facts: Mapping[str, object], *, name: str, seed: int, train: bool
+        self,
+        whole: EachRaw,
+        how: Masked,
+        facts: Mapping[str, object],
+        *,
+        special: Mapping[str, int] | None = None,
+        name: str,
+        seed: int,
+        train: bool,
     ) -> None:
         self.whole = whole
         self.how = how
+        self.special = dict(special or {})
         self.name = name
         self.seed = seed
         self.train = train
@@ -168,9 +193,13 @@ class MaskedSamples(Samples):
         return replace(piece, values=piece.values[kept], positions=positions, features=features)
 
     def _chosen(self, piece: Tokens, chance: torch.Generator) -> Tensor:
-        """Which tokens are to be predicted. Of a graph with further tokens, only nodes."""
+        """Which tokens are to be predicted. Of a graph with further tokens, only nodes; of a published vocabulary, no
+        special tokens.
+        """
         kind = piece.features.get("kind")
         places = torch.arange(len(piece)) if kind is None else (kind == 0).nonzero().flatten()
+        if self.special:
+            places = places[~torch.isin(piece.values[places], torch.tensor(list(self.special.values())))]
         mask = torch.zeros(len(piece), dtype=torch.bool)
         mask[places] = spans.random_mask(
             len(places), share=self.how.share, mean_span=self.how.mean_span, generator=chance
@@ -192,4 +221,7 @@ class MaskedSamples(Samples):
         else:
             columns = [torch.randint(size, (n,), generator=chance) for size in self.vocab_sizes]
             values[replaced] = torch.stack(columns, dim=1).to(values.dtype)
+        if self.how.token is not None:
+            values[blank] = self.special[self.how.token]
+            return replace(piece, values=values)
         return replace(piece, values=values, features={**piece.features, "masked": blank})

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from omniformer.pretrained.adapter import load_adapter, save_adapter
 from omniformer.pretrained.family import FAMILIES, Family, family_of
 from omniformer.pretrained.loading import Pretrained, Report, load, save_pretrained
+from omniformer.pretrained.resizing import resize_positions, resize_vocabulary, vocabulary_size
+from omniformer.pretrained.tuned import Tuned
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,10 +27,14 @@ __all__ = [
     "Family",
     "Pretrained",
     "Report",
+    "Tuned",
     "as_reference",
     "family_of",
     "load",
     "load_adapter",
+    "resize_positions",
+    "resize_vocabulary",
     "save_adapter",
     "save_pretrained",
+    "vocabulary_size",
 ]

@@ -32,6 +32,7 @@ class BART(Family):
 
     architectures = ("BartForConditionalGeneration", "BartModel")
     prefix = "model."
+    sizes: ClassVar[dict[str, str]] = {"vocab_size": "vocab_size", "max_seq_len": "max_position_embeddings"}
     defaults: ClassVar[dict[str, Any]] = {
         "vocab_size": 50265,
         "max_position_embeddings": 1024,

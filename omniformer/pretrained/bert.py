@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from omniformer_tokenizers import Tokenizer
 from torch import nn
@@ -79,6 +79,7 @@ class BERT(Family):
         "add_cross_attention": False,
     }
     """Keys of the configuration that may be left out, and have one value that the core knows."""
+    sizes: ClassVar[dict[str, str]] = {"vocab_size": "vocab_size", "max_seq_len": "max_position_embeddings"}
     spelled: ClassVar[Mapping[str, str]] = {}
     """The family's own words for keys of BERT's configuration."""
     stack = "encoder.layer"
@@ -99,6 +100,11 @@ class BERT(Family):
     def heads(self) -> tuple[str, ...]:
         """The names of its heads."""
         return HEADS[self.kind]
+
+    def resized(self, **sizes: int) -> Self:
+        if "max_seq_len" in sizes:
+            sizes["max_seq_len"] += self.first
+        return super().resized(**sizes)
 
     def key(self, name: str) -> Any:
         """A value of the configuration, by BERT's name for it."""

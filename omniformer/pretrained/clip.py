@@ -64,6 +64,10 @@ class CLIP(Family):
 
     architectures = ("CLIPModel",)
     defaults: ClassVar[dict[str, Any]] = {"projection_dim": 512, "logit_scale_init_value": 2.6592}
+    sizes: ClassVar[dict[str, str]] = {
+        "vocab_size": "text_config.vocab_size",
+        "max_seq_len": "text_config.max_position_embeddings",
+    }
     ignored = ("*.embeddings.position_ids",)
 
     @property
@@ -192,6 +196,7 @@ class CLIPText(Family):
     """
 
     architectures = ("CLIPTextModelWithProjection",)
+    sizes: ClassVar[dict[str, str]] = {"vocab_size": "vocab_size", "max_seq_len": "max_position_embeddings"}
     defaults: ClassVar[dict[str, Any]] = TEXT
     ignored = ("*.embeddings.position_ids",)
 

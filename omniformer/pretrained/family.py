@@ -1,10 +1,11 @@
 """What a family of published models must say of itself; everything else is common to all of them."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from omniformer_tokenizers import Tokenizer
 from torch import nn
@@ -67,6 +68,10 @@ class Family(ABC):
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other ends of names of tensors, which some files have in place of the usual ones: "LayerNorm.gamma" for
     "LayerNorm.weight"."""
+
+    sizes: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
+    """The keys of sizes that may be changed later: of the vocabulary (`vocab_size`), and of learned positions
+    (`max_seq_len`) where the family has them. A dot leads into a part of the configuration."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config: dict[str, Any] = {**self.defaults, **config}
@@ -153,6 +158,23 @@ class Family(ABC):
             ValueError: it reads no pictures, or none of that size.
         """
         raise ValueError(f"image_size={image_size}: {self.architecture} reads no pictures")
+
+    def resized(self, **sizes: int) -> Self:
+        """The same family with other sizes, as `sizes` names them.
+
+        Raises:
+            ValueError: the family has no such size.
+        """
+        config = copy.deepcopy(self.config)
+        for name, n in sizes.items():
+            if name not in self.sizes:
+                raise ValueError(f"{self.architecture} has no {name} to change; it has {', '.join(self.sizes)}")
+            *path, key = self.sizes[name].split(".")
+            place = config
+            for each in path:
+                place = place.setdefault(each, {})
+            place[key] = n
+        return type(self)(config)
 
     def need(self, key: str, *accepted: Any) -> Any:
         """A key of the configuration that must be there, and must be one of a few values where these are given.

@@ -44,6 +44,7 @@ class GPT2(Family):
         "add_cross_attention": False,
         "tie_word_embeddings": True,
     }
+    sizes: ClassVar[dict[str, str]] = {"vocab_size": "vocab_size", "max_seq_len": "n_positions"}
     ignored = ("lm_head.weight", "*.attn.bias", "*.attn.masked_bias")
 
     @property

@@ -36,6 +36,7 @@ class Marian(BART):
         "eos_token_id": 0,
         "decoder_start_token_id": 58100,
     }
+    sizes: ClassVar[dict[str, str]] = {"vocab_size": "vocab_size"}
     ignored = (*BART.ignored, "model.*.embed_positions.weight")
     needed: ClassVar[dict[str, Any]] = BART.needed | {"normalize_embedding": False, "static_position_embeddings": True}
 

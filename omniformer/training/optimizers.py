@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from omniformer.training.parameter_groups import describe, groups
+from omniformer.training.parameter_groups import check_patterns, describe, groups
 from omniformer.training.schedules import Schedule, schedule
 
 
@@ -20,6 +20,7 @@ class OptimizerFactory(ABC):
         lr: peak learning rate.
         weight_decay: decoupled, for matrices only.
         layer_decay: factor on the rate for each block further from the head; 1 for none, about 0.75 to fine-tune.
+        lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names.
         schedule: how the rate changes, see `omniformer.training.schedules`.
         warmup_steps: optimizer steps in which the rate rises.
         min_factor: rate at the end over peak rate, for schedules that end.
@@ -35,6 +36,7 @@ class OptimizerFactory(ABC):
         lr: float,
         weight_decay: float,
         layer_decay: float,
+        lr_of: Mapping[str, float] | None,
         schedule: Schedule,
         warmup_steps: int,
         min_factor: float,
@@ -48,6 +50,7 @@ class OptimizerFactory(ABC):
         self.lr = lr
         self.weight_decay = weight_decay
         self.layer_decay = layer_decay
+        self.lr_of = dict(lr_of or {})
         self.schedule: Schedule = schedule
         self.warmup_steps = warmup_steps
         self.min_factor = min_factor
@@ -91,6 +94,8 @@ class AdamW(OptimizerFactory):
             transformers: it forgets a spike in twenty steps, not a thousand.
         eps: keeps the division finite.
         layer_decay: factor on the rate for each block further from the head; 1 for none, about 0.75 to fine-tune.
+        lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names, such as
+            `{"core.*": 1e-5}`; the last that fits counts.
         schedule: `constant`, `linear`, `cosine`, `noam` or `wsd`.
         warmup_steps: optimizer steps in which the rate rises.
         min_factor: rate at the end over peak rate.
@@ -116,6 +121,7 @@ class AdamW(OptimizerFactory):
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         layer_decay: float = 1.0,
+        lr_of: dict[str, float] | None = None,
         schedule: Schedule = "cosine",
         warmup_steps: int = 100,
         min_factor: float = 0.0,
@@ -126,6 +132,7 @@ class AdamW(OptimizerFactory):
             lr=lr,
             weight_decay=weight_decay,
             layer_decay=layer_decay,
+            lr_of=lr_of,
             schedule=schedule,
             warmup_steps=warmup_steps,
             min_factor=min_factor,
@@ -137,7 +144,10 @@ class AdamW(OptimizerFactory):
 
     def __call__(self, model: nn.Module) -> Optimizer:
         """The optimizer of a model's trainable parameters."""
-        grouped = groups(describe(model), lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay)
+        described = describe(model)
+        check_patterns(described, self.lr_of)
+        rates: Any = {"lr": self.lr, "weight_decay": self.weight_decay, "layer_decay": self.layer_decay}
+        grouped = groups(described, **rates, lr_of=self.lr_of)
         return torch.optim.AdamW(grouped, lr=self.lr, betas=self.betas, eps=self.eps, fused=self.fused)
 
 
@@ -156,6 +166,8 @@ class Muon(OptimizerFactory):
         betas: of AdamW.
         eps: of AdamW.
         layer_decay: factor on the rate for each block further from the head; 1 for none.
+        lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names; the last that fits
+            counts.
         schedule: `constant`, `linear`, `cosine`, `noam` or `wsd`.
         warmup_steps: optimizer steps in which the rate rises.
         min_factor: rate at the end over peak rate.
@@ -184,6 +196,7 @@ class Muon(OptimizerFactory):
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         layer_decay: float = 1.0,
+        lr_of: dict[str, float] | None = None,
         schedule: Schedule = "cosine",
         warmup_steps: int = 100,
         min_factor: float = 0.0,
@@ -195,6 +208,7 @@ class Muon(OptimizerFactory):
             lr=lr,
             weight_decay=weight_decay,
             layer_decay=layer_decay,
+            lr_of=lr_of,
             schedule=schedule,
             warmup_steps=warmup_steps,
             min_factor=min_factor,
@@ -213,8 +227,10 @@ class Muon(OptimizerFactory):
                 f"{type(model).__name__} has no matrix outside {', '.join(self.adamw_modules)} for Muon to train; "
                 "use optim=adamw"
             )
+        check_patterns(described, self.lr_of)
         top = max(item.depth for item in described)
-        rates = {"lr": self.lr, "weight_decay": self.weight_decay, "layer_decay": self.layer_decay, "top": top}
+        rates: Any = {"lr": self.lr, "weight_decay": self.weight_decay, "layer_decay": self.layer_decay}
+        rates |= {"top": top, "lr_of": self.lr_of}
         muon = torch.optim.Muon(groups(hidden, **rates), lr=self.lr, adjust_lr_fn="match_rms_adamw", **self._muon)
         others = [item for item in described if not item.hidden]
         adamw = torch.optim.AdamW(groups(others, **rates), lr=self.lr, **self._adamw) if others else None

@@ -1,15 +1,17 @@
 """Which parameters are decayed, which are hidden matrices, and how deep they lie."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
 
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _TABLES = ("table", "tokens")  # what bare parameters are called that are looked up or added, not multiplied
-_BLOCK = re.compile(r"(?:^|\.)(?:blocks|layers)\.(\d+)\.")
+_BLOCK = re.compile(r"^(|.*?\.)(?:blocks|layers)\.(\d+)\.")
+_MODEL = "model."  # how the module that trains calls the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,6 +25,8 @@ class Described:
             other vectors and tables that are looked up (embeddings, positions) are not.
         hidden: whether it is a plain matrix between hidden activations, as Muon wants it.
         depth: 0 for what comes before the blocks, 1 for the first block, ..., one more than blocks for what follows.
+            Where there are several stacks (encoder and decoder, towers), the last blocks of all of them are equally
+            deep: each is one step below a head, or read by the block that is.
     """
 
     name: str
@@ -56,7 +60,10 @@ def describe(model: nn.Module, *, outside: Sequence[str] = ()) -> list[Described
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not named:
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
-    n_blocks = max((int(match[1]) + 1 for name, _ in named if (match := _BLOCK.search(name))), default=0)
+    heights: dict[str, int] = {}
+    for name, _ in named:
+        if match := _BLOCK.search(name):
+            heights[match[1]] = max(heights.get(match[1], 0), int(match[2]) + 1)
     return [
         Described(
             name=name,
@@ -65,14 +72,20 @@ def describe(model: nn.Module, *, outside: Sequence[str] = ()) -> list[Described
                 decayed := _is_matrix(parameter) and not any(_is_table(*owner) for owner in owners[id(parameter)])
             ),
             hidden=decayed and parameter.ndim == 2 and not set(name.split(".")) & set(outside),
-            depth=_depth(name, n_blocks),
+            depth=_depth(name, heights),
         )
         for name, parameter in named
     ]
 
 
 def groups(
-    described: Sequence[Described], *, lr: float, weight_decay: float, layer_decay: float, top: int | None = None
+    described: Sequence[Described],
+    *,
+    lr: float,
+    weight_decay: float,
+    layer_decay: float,
+    top: int | None = None,
+    lr_of: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Parameter groups for a torch optimizer: one for each rate and decay that occurs.
 
@@ -83,13 +96,34 @@ def groups(
         layer_decay: factor on the rate for each step of depth down from the top (BEiT,
             https://arxiv.org/abs/2106.08254); 1 for none.
         top: the depth that gets `lr` itself; that of the deepest of `described` by default.
+        lr_of: rates in the place of `lr`, by shell pattern of names (ULMFiT, https://arxiv.org/abs/1801.06146, 3.2);
+            the last pattern that fits counts, and `layer_decay` holds for them too.
     """
     top = max((item.depth for item in described), default=0) if top is None else top
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for item in described:
-        rate = lr * layer_decay ** (top - item.depth)
+        fitting = [rate for pattern, rate in (lr_of or {}).items() if _fits(item.name, pattern)]
+        rate = (fitting[-1] if fitting else lr) * layer_decay ** (top - item.depth)
         found.setdefault((rate, weight_decay if item.decayed else 0.0), []).append(item.parameter)
     return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in found.items()]
+
+
+def check_patterns(described: Sequence[Described], lr_of: Mapping[str, float]) -> None:
+    """Refuses rates that would be nobody's.
+
+    Raises:
+        ValueError: a pattern fits no trainable parameter, or a rate is not above 0.
+    """
+    for pattern, rate in lr_of.items():
+        if not rate > 0:
+            raise ValueError(f"lr_of[{pattern!r}]={rate} must be above 0; model.freeze keeps parameters as they are")
+        if not any(_fits(item.name, pattern) for item in described):
+            names = ", ".join(item.name.removeprefix(_MODEL) for item in described[:3])
+            raise ValueError(f"lr_of: {pattern!r} fits no parameter that is trained; they are {names}, ...")
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return fnmatchcase(name.removeprefix(_MODEL), pattern)
 
 
 def _is_matrix(parameter: Tensor) -> bool:
@@ -102,10 +136,12 @@ def _is_table(module: nn.Module, name: str) -> bool:
     return isinstance(module, _EMBEDDINGS) or norm or name in (*_TABLES, *getattr(module, "no_weight_decay", ()))
 
 
-def _depth(name: str, n_blocks: int) -> int:
+def _depth(name: str, heights: Mapping[str, int]) -> int:
+    """Steps from the embedders; `heights` says how many blocks the stack of each path has."""
+    most = max(heights.values(), default=0)
     if match := _BLOCK.search(name):
-        return int(match[1]) + 1
-    return 0 if _is_before_blocks(name.split(".")) else n_blocks + 1
+        return most - heights[match[1]] + int(match[2]) + 1
+    return 0 if _is_before_blocks(name.split(".")) else most + 1
 
 
 def _is_before_blocks(path: Sequence[str]) -> bool:

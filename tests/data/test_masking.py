@@ -127,6 +127,27 @@ def test_long_texts_are_cut_at_random_in_training_and_at_the_head_in_evaluation(
     assert held.lengths() == [10]
 
 
+def test_a_special_token_of_the_vocabulary_stands_for_what_is_hidden_and_is_never_hidden_itself():
+    from omniformer_tokenizers import BPETokenizer, framed
+
+    class Framed(BPETokenizer):
+        def __call__(self, raw):
+            return framed(super().__call__(raw), start=self.special_id("<s>"), stop=self.special_id("<s>"))
+
+    tokenizer = Framed(vocab_size=300, special_tokens=("<s>", "<mask>")).fit(["to be or not to be"])
+    raws = [Raw(id=str(i), contents={"text": "to be or not to be"}, targets={}) for i in range(20)]
+    how = Masked(modality="text", share=0.5, unchanged=0, random=0, token="<mask>")
+    for i in range(20):
+        sample = how(raws, {"text": tokenizer}, name="x", seed=0, split="train")(0, i)
+        (piece,), mask = sample.pieces, sample.token_targets["mask"]
+        assert "masked" not in piece.features and not mask[0] and not mask[-1]
+        assert (piece.values == tokenizer.special_id("<mask>")).tolist() == mask.tolist()
+        whole = torch.where(mask, sample.token_targets["ids"], piece.values)
+        assert tokenizer.decode(whole) == "to be or not to be"
+    with pytest.raises(ValueError, match=r"token='\[MASK\]' is no special token .* it has <s>, <mask>"):
+        Masked(modality="text", token="[MASK]")(raws, {"text": tokenizer}, name="x", seed=0, split="train")
+
+
 def test_a_graph_is_not_cut():
     with pytest.raises(SampleError, match="sample 's0' of x: a graph of 5 tokens cannot be cut to max_tokens=2"):
         masked({"graph": GRAPH}, modality="graph", max_tokens=2)(0, 0)

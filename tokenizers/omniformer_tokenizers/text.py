@@ -117,6 +117,24 @@ class BPETokenizer(Tokenizer):
             raise ValueError(f"{name!r} is not a special token of this vocabulary; it has {self.special_tokens}")
         return self._trained().token_to_id(name)
 
+    def with_special_tokens(self, names: Iterable[str]) -> Self:
+        """The same vocabulary with further special tokens behind the last id.
+
+        Raises:
+            ValueError: one of them is there already; or there is no vocabulary yet.
+
+        Example:
+            >>> tokenizer = BPETokenizer(vocab_size=257).fit(["cat"]).with_special_tokens(["<image>"])
+            >>> tokenizer.special_id("<image>")
+            257
+        """
+        model = read_model(self._trained().to_str(), "this vocabulary")
+        known, names = set(model.get_vocab()), tuple(names)
+        if there := [name for name in names if name in known]:
+            raise ValueError(f"{there[0]!r} is a token of this vocabulary already")
+        model.add_special_tokens(list(names))
+        return type(self).from_model(model)
+
     def fit(self, raws: Iterable[str], *, show_progress: bool = False) -> Self:
         """Learns the merges from texts, which may be a generator: they are read once and counted, never kept.
 

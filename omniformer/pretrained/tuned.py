@@ -1,0 +1,133 @@
+"""A model that was trained further from a published one, and can be written back as one of its family."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omniformer_tokenizers import Tokenizer
+from torch import nn
+
+from omniformer.config import build
+from omniformer.heads.classification import MultiLabelHead
+from omniformer.heads.regression import RegressionHead
+from omniformer.model import OmniFormer
+from omniformer.predictor import Member
+from omniformer.pretrained.family import Family
+from omniformer.pretrained.loading import Pretrained
+from omniformer.recipe import Node
+
+
+class Tuned(Pretrained):
+    """What a run made of a published model: heads have the names of its tasks, and may be new.
+
+    Args:
+        model: embedders, core and heads.
+        members: its tasks.
+        tokenizers: by modality, of a model without members.
+        family: what the published files said of themselves.
+        recipe: how to build the model again.
+    """
+
+    def __init__(
+        self,
+        model: OmniFormer,
+        members: Mapping[str, Member],
+        *,
+        tokenizers: Mapping[str, Tokenizer] | None = None,
+        family: Family,
+        recipe: Node,
+    ) -> None:
+        super().__init__(model, members, tokenizers=tokenizers, family=family)
+        self.made = recipe
+
+    @property
+    def recipe(self) -> Node:
+        """How to build the model again."""
+        return self.made
+
+    def as_published(self) -> Pretrained:
+        """The same model, not copied, as the member of its family that has its heads: the published kind itself, or
+        another, such as a classifier on what was a masked language model.
+
+        Raises:
+            ValueError: the family has no such member; says what the heads of the run are and what its kinds have.
+        """
+        for architecture in dict.fromkeys((self.family.architecture, *self.family.architectures)):
+            config = {**self.family.config, "architectures": [architecture], **self._labels}
+            try:
+                family = type(self.family)(config)
+                recipe = family.recipe
+            except ValueError:  # a kind that these labels do not suit
+                continue
+            if (heads := self._heads(recipe)) is not None:
+                return self._renamed(family, heads)
+        mine = ", ".join(type(head).__name__ for head in self.model.heads.values())
+        raise ValueError(
+            f"no {type(self.family).__name__} has the heads of this run ({mine}): they have no place in files of "
+            f"{', '.join(self.family.architectures)}; use omniformer.save, our own format, or train with heads of the "
+            "parts that the family has"
+        )
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Writes the model as the reference library reads it: see `save_pretrained`.
+
+        Raises:
+            ValueError: the family has no member with the heads of this model.
+        """
+        self.as_published().save_pretrained(folder, **options)
+
+    @property
+    def _labels(self) -> Node:
+        """The names of the classes, as `config.json` says them."""
+        names = next((member.labels for member in self.members.values() if member.labels), ())
+        numbers = [head.values.out_features for head in self.model.heads.values() if isinstance(head, RegressionHead)]
+        names = names or tuple(f"LABEL_{i}" for i in range(sum(numbers)))
+        if not names:
+            return {}
+        kinds = {RegressionHead: "regression", MultiLabelHead: "multi_label_classification"}
+        return {
+            "id2label": {str(i): name for i, name in enumerate(names)},
+            "label2id": {name: i for i, name in enumerate(names)},
+            "problem_type": next(
+                (kinds[type(head)] for head in self.model.heads.values() if type(head) in kinds), None
+            ),
+        }
+
+    def _heads(self, recipe: Node) -> dict[str, str] | None:
+        """For each head of a recipe the one of ours that has its class and its weights; None where one has none."""
+        pairs: dict[str, str] = {}
+        for theirs, described in recipe["heads"].items():
+            with torch.device("meta"):
+                head = build(described["node"], f"heads.{theirs}", **described["facts"])
+            fitting = [
+                name for name, mine in self.model.heads.items() if _alike(mine, head) and name not in pairs.values()
+            ]
+            if fitting:
+                pairs[theirs] = fitting[0]
+            elif any(True for _ in head.parameters()):
+                return None
+        # Every head of the run must find its place, or its weights would be lost.
+        return pairs if set(pairs.values()) == set(self.model.heads) else None
+
+    def _renamed(self, family: Family, heads: Mapping[str, str]) -> Pretrained:
+        parts: Any = self.model.heads
+        rules = {theirs: self.model.rules[ours] for theirs, ours in heads.items() if ours in self.model.rules}
+        known = [name for name in family.recipe["embedders"] if name in self.model.embedders]
+        embedders: Any = self.model.embedders
+        model = OmniFormer(
+            core=self.model.core,
+            embedders={name: embedders[name] for name in known},
+            heads={theirs: parts[ours] for theirs, ours in heads.items()},
+            rules=rules,
+        )
+        members = {theirs: self.members[ours] for theirs, ours in heads.items() if ours in self.members}
+        return Pretrained(model, members, family=family)
+
+
+def _alike(mine: nn.Module, theirs: nn.Module) -> bool:
+    """Whether a head has the class and the shapes of another."""
+    if type(mine) is not type(theirs):
+        return False
+    shapes = [{name: tensor.shape for name, tensor in head.state_dict().items()} for head in (mine, theirs)]
+    return shapes[0] == shapes[1]
