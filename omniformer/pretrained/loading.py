@@ -19,6 +19,7 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained import hub
 from omniformer.pretrained.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, Checkpoint, read_json
+from omniformer.pretrained.companions import read_companions, write_companions
 from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.names import Name, assemble
 from omniformer.recipe import Node, build_model
@@ -50,6 +51,7 @@ class Pretrained(Predictor):
         tokenizers: by modality, for files without a head.
         family: what the files say of themselves.
         report: what became of the tensors.
+        files: the small files that lay beside the weights, by name, to be written back with them.
     """
 
     def __init__(
@@ -60,9 +62,10 @@ class Pretrained(Predictor):
         tokenizers: Mapping[str, Tokenizer] | None = None,
         family: Family,
         report: Report | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
         super().__init__(model, members, tokenizers=tokenizers)
-        self.family, self.report = family, report
+        self.family, self.report, self.files = family, report, dict(files or {})
 
     @property
     def recipe(self) -> Node:
@@ -70,8 +73,11 @@ class Pretrained(Predictor):
         return self.family.recipe
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int = 5 << 30) -> None:
-        """Writes the model as the reference library reads it: see `save_pretrained`."""
+        """Writes the model as the reference library reads it, with its vocabulary and what else lay beside the weights:
+        see `save_pretrained`.
+        """
         save_pretrained(self.model, folder, self.family.config, max_shard_size=max_shard_size)
+        write_companions(self.files, Path(folder))
 
 
 def load(
@@ -117,10 +123,13 @@ def load(
     report = fill(model, family, checkpoint)
     if image_size is not None:
         family = family.at_size(model, image_size)
-    tokenizers = family.tokenizers(folder)
+    tokenizers, files = family.tokenizers(folder), read_companions(folder)
+    if image_size is not None:
+        files.pop("preprocessor_config.json", None)  # prepares pictures of the other size
+    rest = {"family": family, "report": report, "files": files}
     if family.head is None:
-        return Pretrained(model, {}, tokenizers=tokenizers, family=family, report=report)
-    return Pretrained(model, {family.head: _member(family, tokenizers)}, family=family, report=report)
+        return Pretrained(model, {}, tokenizers=tokenizers, **rest)
+    return Pretrained(model, {family.head: _member(family, tokenizers)}, **rest)
 
 
 def _local(folder: str | Path, revision: str | None) -> Path:
