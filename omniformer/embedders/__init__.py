@@ -4,6 +4,7 @@ from omniformer.embedders.class_tokens import ClassTokenEmbedder
 from omniformer.embedders.ids import IdEmbedder
 from omniformer.embedders.maskable import Maskable
 from omniformer.embedders.nodes import NodeEmbedder
+from omniformer.embedders.stem import ConvStem
 from omniformer.embedders.vectors import VectorEmbedder
 
-__all__ = ["ClassTokenEmbedder", "IdEmbedder", "Maskable", "NodeEmbedder", "VectorEmbedder"]
+__all__ = ["ClassTokenEmbedder", "ConvStem", "IdEmbedder", "Maskable", "NodeEmbedder", "VectorEmbedder"]
