@@ -35,6 +35,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "roberta": ("roberta", "RoBERTa"),
     "t5": ("t5", "T5"),
     "vit": ("vit", "ViT"),
+    "whisper": ("whisper", "Whisper"),
     "xlm-roberta": ("roberta", "XLMRoBERTa"),
 }
 

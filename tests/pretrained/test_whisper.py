@@ -1,0 +1,251 @@
+"""Whisper beside the reference library."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import vocabularies
+from twins import agree, counted, ragged_ids, saved, shaken, transformers, twin
+
+from omniformer import pretrained
+from omniformer.core.positions import SinusoidalHalves
+from omniformer.generation import BeamSearch, Greedy
+from omniformer.pretrained.text import text_tokenizer
+
+PLACES, BANDS, VOCAB = 50, 6, 29
+SIZES = {"vocab_size": VOCAB, "num_mel_bins": BANDS, "d_model": 24, "max_source_positions": PLACES}
+SIZES |= {"max_target_positions": 20, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SIZES |= {"decoder_start_token_id": 3, "suppress_tokens": None, "begin_suppress_tokens": None}
+ENCODER = {"encoder_layers": 2, "encoder_ffn_dim": 20, "encoder_attention_heads": 3}
+DECODER = {"decoder_layers": 1, "decoder_ffn_dim": 28, "decoder_attention_heads": 2}
+
+
+def model(kind=transformers.WhisperForConditionalGeneration, **others):
+    return kind(transformers.WhisperConfig(**(SIZES | ENCODER | DECODER | others)))
+
+
+def inputs(bands=BANDS, places=PLACES, vocab_size=VOCAB):
+    features = torch.randn(3, bands, 2 * places, generator=torch.Generator().manual_seed(4))
+    ids, mask = ragged_ids(vocab_size, lengths=(3, 9, 1), seed=3, least=1)  # no gradient reaches padding's id there
+    return {"input_features": features, "decoder_input_ids": ids, "decoder_attention_mask": mask}, mask
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        {"encoder_layers": 1, "decoder_layers": 3, "activation_function": "relu"},
+        {"tie_word_embeddings": False, "num_mel_bins": 7},
+        {"max_source_positions": 9, "activation_function": "gelu_new"},
+    ],
+    ids=["plain", "more decoder", "untied", "short"],
+)
+def test_logits_gradients_and_the_way_back(others, tmp_path):
+    given, mask = inputs(others.get("num_mel_bins", BANDS), others.get("max_source_positions", PLACES))
+    loaded = twin(model(**others), tmp_path, lambda out: out.logits, given, mask)
+    assert loaded.report.unexpected == ()
+
+
+def test_the_part_below_the_head(tmp_path):
+    given, mask = inputs()
+    twin(model(transformers.WhisperModel), tmp_path, lambda out: out.last_hidden_state, given, mask)
+
+
+def test_what_the_encoder_says(tmp_path):
+    given, _ = inputs()
+    theirs = shaken(model())
+    ours = pretrained.as_reference(pretrained.load(saved(theirs, tmp_path)))(**given)
+    agree(ours.encoder_last_hidden_state, theirs(**given).encoder_last_hidden_state)
+
+
+def test_sounds_longer_than_the_table_follow_its_formula(tmp_path):
+    """As a reference whose table is longer."""
+    short, long = shaken(model(max_source_positions=9)), shaken(model(max_source_positions=30))
+    long.load_state_dict(short.state_dict() | {"model.encoder.embed_positions.weight": waves(30)})
+    short.model.encoder.embed_positions.weight.data.copy_(waves(9))
+    given, mask = inputs(places=30)
+    found = pretrained.as_reference(pretrained.load(saved(short, tmp_path)))(**given)
+    agree(found.logits, long(**given).logits, mask)
+
+
+def waves(n):
+    return SinusoidalHalves(d_model=24, to_base=True)(torch.arange(float(n))[:, None])
+
+
+def test_the_table_of_waves_is_the_published_one_and_is_not_trained(tmp_path):
+    theirs = model()
+    loaded = pretrained.load(saved(theirs, tmp_path))
+    table = loaded.model.embedders["audio"].position.table
+    assert torch.equal(table, theirs.model.encoder.embed_positions.weight)
+    torch.testing.assert_close(table, waves(PLACES), rtol=0, atol=1e-5)
+    assert not table.requires_grad
+
+
+def test_a_table_of_waves_of_its_own_is_kept(tmp_path):
+    theirs = shaken(model())
+    theirs.model.encoder.embed_positions.weight.data.normal_()
+    given, mask = inputs()
+    loaded = pretrained.load(saved(theirs, tmp_path))
+    agree(pretrained.as_reference(loaded)(**given).logits, theirs(**given).logits, mask)
+
+
+PUBLISHED = {"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]}
+
+
+def test_the_published_size_is_counted_exactly():
+    assert counted(PUBLISHED) == 37_760_640
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("scale_embedding", True), ("encoder_layerdrop", 0.1), ("decoder_layerdrop", 0.1)]
+)
+def test_what_changes_the_computation_is_refused_by_name(key, value):
+    with pytest.raises(ValueError, match=f"{key}={value}; accepted"):
+        pretrained.family_of(PUBLISHED | {key: value}).recipe  # noqa: B018
+
+
+# ---- sounds
+
+
+def sound(seconds, seed=0):
+    t = torch.arange(int(16000 * seconds)) / 16000
+    noise = torch.randn(len(t), generator=torch.Generator().manual_seed(seed))
+    return 0.3 * torch.sin(2 * torch.pi * (200 + 900 * t) * t) + 0.02 * noise
+
+
+@pytest.mark.parametrize("bands", [80, 128])
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 1.7])
+def test_frames_equal_those_of_the_folders_processor(bands, seconds, tmp_path):
+    theirs = transformers.WhisperFeatureExtractor(feature_size=bands, chunk_length=1)
+    theirs.save_pretrained(tmp_path)
+    family = pretrained.family_of(PUBLISHED | {"num_mel_bins": bands})
+    tokens = family.tokenizers(tmp_path)["audio"](sound(seconds))
+    expected = theirs(sound(seconds).numpy(), sampling_rate=16000, return_tensors="pt").input_features[0]
+    assert tokens.values.shape == (50, 2 * bands)
+    torch.testing.assert_close(tokens.values.reshape(100, bands).T, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"feature_size": 40}, "its frames have feature_size=40, those of config.json num_mel_bins=80"),
+        ({"sampling_rate": 8000}, "sampling_rate=8000; accepted: 16000"),
+        ({"feature_extractor_type": "ASTFeatureExtractor"}, "feature_extractor_type='ASTFeatureExtractor'"),
+        ({"do_normalize": True}, "do_normalize=True; accepted: False"),
+        ({"dither": 0.1}, "dither=0.1; accepted: 0.0"),
+    ],
+)
+def test_frames_of_another_kind_are_refused_by_name(settings, message, tmp_path):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=rf"preprocessor_config\.json: {message}"):
+        pretrained.family_of(PUBLISHED).tokenizers(tmp_path)
+
+
+# ---- from a sound to a text
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A multilingual model with vocabulary and processor, as published."""
+    folder = tmp_path_factory.mktemp("whisper")
+    tokenizer = vocabularies.whisper()
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in tokenizer.get_added_vocab()}
+    special = {"decoder_start_token_id": ids["<|startoftranscript|>"], "eos_token_id": ids["<|endoftext|>"]}
+    special |= {"bos_token_id": ids["<|endoftext|>"], "pad_token_id": ids["<|endoftext|>"]}
+    theirs = shaken(model(vocab_size=len(tokenizer) + 3, num_mel_bins=80, max_target_positions=40, **special))
+    theirs.generation_config = transformers.GenerationConfig(
+        **special,
+        is_multilingual=True,
+        lang_to_id={"<|en|>": ids["<|en|>"], "<|de|>": ids["<|de|>"]},
+        task_to_id={"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]},
+        no_timestamps_token_id=ids["<|notimestamps|>"],
+        max_length=40,
+        return_timestamps=False,
+    )
+    saved(theirs, folder)
+    tokenizer.save_pretrained(folder)
+    transformers.WhisperFeatureExtractor(feature_size=80, chunk_length=1).save_pretrained(folder)
+    return folder
+
+
+def reference_of(folder):
+    theirs = transformers.WhisperForConditionalGeneration.from_pretrained(folder).eval()
+    return theirs, transformers.AutoProcessor.from_pretrained(folder)
+
+
+def change(folder, other, **said):
+    """A copy of the folder whose generation_config.json says more."""
+    for path in folder.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    path = other / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    return other
+
+
+def written(theirs, processor, sounds, new, **options):
+    """What the reference writes for each sound by itself: the ids, without beginning and end."""
+    rows = []
+    for each in sounds:
+        features = processor(each.numpy(), sampling_rate=16000, return_tensors="pt").input_features
+        (row,) = theirs.generate(features, max_new_tokens=new, do_sample=False, **options).tolist()
+        rows.append(row)
+    return rows
+
+
+NEW = 9
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+@pytest.mark.parametrize("said", [{}, {"language": "de", "task": "translate"}, {"language": "de"}], ids=str)
+def test_transcripts_equal_the_references(said, n_beams, folder, tmp_path):
+    here = change(folder, tmp_path, **said)
+    theirs, processor = reference_of(here)
+    loaded = pretrained.load(here)
+    sounds = [sound(0.4), sound(0.9, seed=1), sound(1.3, seed=2)]
+    strategy = Greedy() if n_beams == 1 else BeamSearch(n_beams=n_beams, stopping="likely")
+    answers = loaded.generate(sounds, strategy=strategy, max_new_tokens=NEW)
+    options = {} if said else {"language": "en", "task": "transcribe"}
+    expected = written(theirs, processor, sounds, NEW, num_beams=n_beams, **options)
+    for (answer,), row in zip(answers, expected, strict=True):
+        stop = theirs.config.eos_token_id
+        assert list(answer.ids) == (row[: row.index(stop)] if stop in row else row)
+        assert answer.content == processor.tokenizer.decode(row, skip_special_tokens=True)
+
+
+def test_an_answer_begins_with_language_task_and_no_points_in_time(folder, tmp_path):
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+
+    def begins(**said):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        found = pretrained.load(change(folder, tmp_path / "there", **said))
+        return theirs.convert_ids_to_tokens(found.members["seq2seq"].tokenizers["text"].beginning)
+
+    start, rest = "<|startoftranscript|>", "<|notimestamps|>"
+    assert begins() == [start, "<|en|>", "<|transcribe|>", rest]
+    assert begins(language="<|de|>", task="translate") == [start, "<|de|>", "<|translate|>", rest]
+    forced = [[1, theirs.convert_tokens_to_ids("<|de|>")], [2, theirs.convert_tokens_to_ids("<|transcribe|>")]]
+    assert begins(forced_decoder_ids=forced) == [start, "<|de|>", "<|transcribe|>", rest]
+    assert begins(lang_to_id=None) == [start, rest]  # a model of English alone
+    with pytest.raises(ValueError, match=r"generation_config\.json has language='fr'; it knows <\|de\|>, <\|en\|>"):
+        begins(language="fr")
+
+
+def test_the_model_written_back_brings_processor_and_vocabulary(folder, tmp_path):
+    pretrained.load(folder).save_pretrained(tmp_path)
+    (theirs, before), (again, after) = reference_of(folder), reference_of(tmp_path)
+    wave = sound(0.5).numpy()
+    features = [each(wave, sampling_rate=16000, return_tensors="np").input_features for each in (before, after)]
+    assert np.array_equal(*features)
+    assert before.tokenizer("a cat").input_ids == after.tokenizer("a cat").input_ids
+    options = {"language": "en", "max_new_tokens": 4, "do_sample": False}
+    assert torch.equal(*(each.generate(torch.from_numpy(features[0]), **options) for each in (theirs, again)))
+
+
+def test_a_transcript_to_learn_from_begins_and_ends_once(folder):
+    loaded = pretrained.load(folder)
+    tokenizer = loaded.members["seq2seq"].tokenizers["text"]
+    plain = tokenizer.encode_ids(["a cat"])[0].tolist()
+    whole = tokenizer.answer(tokenizer("a cat")).values.tolist()
+    assert whole == [*tokenizer.beginning, *plain, tokenizer.stop]
+    assert text_tokenizer(folder, loaded.family.config)["text"].stop == tokenizer.stop
