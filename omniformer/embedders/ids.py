@@ -20,7 +20,7 @@ class IdEmbedder(nn.Module):
         segments: kinds of segments told apart by a vector of their own, by the feature `segment` of the tokens, 0 where
             they have none ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), 3: first and second sentence); 0 for
             no such vectors.
-        norm: makes a norm after the sum, as BERT and BART have one; none by default.
+        norm: makes a norm after the sum, called with `d_model`, as BERT and BART have one; none by default.
         scale: factor of the vectors; the first transformer used `sqrt(d_model)`.
         dropout: share of features set to zero in training.
         init_std: deviation of the initial vectors; 0.02 as in GPT-2, which fits an output layer tied to this table.
@@ -43,7 +43,7 @@ class IdEmbedder(nn.Module):
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
         segments: int = 0,
-        norm: Callable[[int], nn.Module] | None = None,
+        norm: Callable[..., nn.Module] | None = None,
         scale: float = 1.0,
         dropout: float = 0.0,
         init_std: float = 0.02,
@@ -52,7 +52,7 @@ class IdEmbedder(nn.Module):
         self.table = nn.Embedding(vocab_size, d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
         self.segments = nn.Embedding(segments, d_model) if segments else None
-        self.norm = nn.Identity() if norm is None else norm(d_model)
+        self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.scale, self.init_std = scale, init_std
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
