@@ -6,6 +6,8 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
+from omniformer.core.positions import Learned
+
 
 class IdEmbedder(nn.Module):
     """A vector for each id, plus its position's where positions are added
@@ -66,6 +68,14 @@ class IdEmbedder(nn.Module):
             kinds = packed.features.get("segment")
             x = x + self.segments(torch.zeros_like(packed.values) if kinds is None else kinds)
         return self.dropout(self.norm(x))
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens one text may have; None where positions have no end."""
+        places = self.position
+        if not isinstance(places, Learned) or places.coordinates != "index" or len(places.sizes) != 1:
+            return None
+        return places.sizes[0] - places.first
 
     def reset_parameters(self) -> None:
         """Draws the tables anew."""

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch.nn import functional as F
 
 from omniformer.config import build
 from omniformer.core.norm import LayerNorm
+from omniformer.core.positions import Learned, Sinusoidal
 from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
 
 
@@ -52,6 +54,15 @@ def test_a_norm_can_be_described_in_a_configuration_that_knows_the_width(embedde
     sizes = {"vocab_size": 6} if embedder == "IdEmbedder" else {"features": 3}
     node = {"_target_": f"omniformer.embedders.{embedder}", **sizes, "norm": norm}
     assert build(node, "embedder", d_model=4).norm.eps == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("position", "longest"),
+    [(None, None), (Sinusoidal, None), (partial(Learned, sizes=[16]), 16), (partial(Learned, sizes=[16], first=2), 14)],
+    ids=["none", "sines", "learned", "learned, from the third row"],
+)
+def test_a_table_of_positions_says_how_long_a_text_may_be(position, longest):
+    assert IdEmbedder(d_model=4, vocab_size=6, position=position).max_tokens == longest
 
 
 def test_patches_equal_a_strided_convolution():
