@@ -1,6 +1,6 @@
 """What people hand to a trained model, files and raw objects of any modality, as samples."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from omniformer_tokenizers import Tokenizer, Tokens
 from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.model import OmniFormer
 
 SUFFIXES = {
     "vision": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
@@ -61,6 +62,23 @@ def tokens_of(name: str, modality: str, content: Any, tokenizer: Tokenizer) -> T
         return replace(tokenizer(content), modality=modality)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def need_room(samples: Sequence[Sample], model: OmniFormer) -> None:
+    """Makes sure that a model has a position for every token.
+
+    Raises:
+        ValueError: a text is longer than the table of positions; names it.
+    """
+    room = {modality: getattr(embedder, "max_tokens", None) for modality, embedder in model.embedders.items()}
+    for sample in samples:
+        for piece in sample.pieces:
+            longest = room.get(piece.modality)
+            if longest is not None and len(piece) > longest:
+                raise ValueError(
+                    f"{sample.id} has {len(piece)} tokens of {piece.modality}, this model has positions for {longest}; "
+                    "give less of it"
+                )
 
 
 def modality_of(raw: Any) -> str | None:

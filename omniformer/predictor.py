@@ -24,7 +24,7 @@ from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.span import SpanHead
-from omniformer.inputs import expand, modality_of, sample_of
+from omniformer.inputs import expand, modality_of, need_room, sample_of
 from omniformer.model import OmniFormer
 
 # Heads of tasks that make something of their own.
@@ -401,6 +401,7 @@ class Predictor:
         return bool(self.model.rule(member).mask(two)[0, 1])
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:
+        need_room(samples, self.model)
         return collate(samples).to(next(self.model.parameters()).device)
 
     def _only(self, kind: type[Head] | tuple[type[Head], ...], member: str | None, lacking: str, wanted: str) -> str:

@@ -6,6 +6,8 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
+from omniformer.core.positions import Learned
+
 
 class IdEmbedder(nn.Module):
     """A vector for each id, plus its position's where positions are added
@@ -20,7 +22,7 @@ class IdEmbedder(nn.Module):
         segments: kinds of segments told apart by a vector of their own, by the feature `segment` of the tokens, 0 where
             they have none ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), 3: first and second sentence); 0 for
             no such vectors.
-        norm: makes a norm after the sum, as BERT and BART have one; none by default.
+        norm: makes a norm after the sum, called with `d_model`, as BERT and BART have one; none by default.
         scale: factor of the vectors; the first transformer used `sqrt(d_model)`.
         dropout: share of features set to zero in training.
         init_std: deviation of the initial vectors; 0.02 as in GPT-2, which fits an output layer tied to this table.
@@ -43,7 +45,7 @@ class IdEmbedder(nn.Module):
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
         segments: int = 0,
-        norm: Callable[[int], nn.Module] | None = None,
+        norm: Callable[..., nn.Module] | None = None,
         scale: float = 1.0,
         dropout: float = 0.0,
         init_std: float = 0.02,
@@ -52,7 +54,7 @@ class IdEmbedder(nn.Module):
         self.table = nn.Embedding(vocab_size, d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
         self.segments = nn.Embedding(segments, d_model) if segments else None
-        self.norm = nn.Identity() if norm is None else norm(d_model)
+        self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.scale, self.init_std = scale, init_std
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
@@ -66,6 +68,14 @@ class IdEmbedder(nn.Module):
             kinds = packed.features.get("segment")
             x = x + self.segments(torch.zeros_like(packed.values) if kinds is None else kinds)
         return self.dropout(self.norm(x))
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens one text may have; None where positions have no end."""
+        places = self.position
+        if not isinstance(places, Learned) or places.coordinates != "index" or len(places.sizes) != 1:
+            return None
+        return places.sizes[0] - places.first
 
     def reset_parameters(self) -> None:
         """Draws the tables anew."""

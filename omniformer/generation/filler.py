@@ -11,7 +11,7 @@ from torch import Tensor
 from omniformer.batch import Sample, collate
 from omniformer.embedders.maskable import Maskable
 from omniformer.heads.next_token import NextTokenHead
-from omniformer.inputs import tokens_of
+from omniformer.inputs import need_room, tokens_of
 from omniformer.model import OmniFormer
 
 # What published vocabularies call the token that stands for a hidden one: BERT, RoBERTa.
@@ -91,6 +91,7 @@ class Filler:
         """
         given = [self._hidden(name, text) for name, text in texts]
         samples = [Sample(id=name, pieces=[tokens]) for (name, _), (tokens, _) in zip(texts, given, strict=True)]
+        need_room(samples, self.model)
         x, _ = self.model.encode(collate(samples).to(next(self.model.parameters()).device), self.head)
         hidden = torch.cat([hidden for _, hidden in given]).to(x.device)
         best = self._reader.predict(self._reader.scores(x[hidden])).topk(min(top, self._reader.ids.out_features))

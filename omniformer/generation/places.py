@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Tokenizer
+from omniformer_tokenizers import BPETokenizer, SubwordTokenizer, Tokenizer
 from torch import Tensor
 
 from omniformer.core.layout import Layout
@@ -60,18 +60,17 @@ def places_of(raw: Any, tokenizers: Mapping[str, Tokenizer]) -> Places | None:
     """
     if isinstance(raw, Mapping) and len(raw) == 1:
         raw = next(iter(raw.values()))
-    reading = [each for each in tokenizers.values() if each.modality == "text" and hasattr(each, "offsets")]
-    if len(reading) != 1 or len(tokenizers) != 1:
+    tokenizer = next(iter(tokenizers.values())) if len(tokenizers) == 1 else None
+    if not isinstance(tokenizer, BPETokenizer | SubwordTokenizer):
         return None
-    tokenizer: Any = reading[0]
     raw = raw.read_text(encoding="utf-8") if isinstance(raw, Path) else raw
     texts = raw if isinstance(raw, tuple) else (raw,)
     if not all(isinstance(text, str) for text in texts):
         return None
-    offsets = tokenizer.offsets(raw)
-    tell = getattr(tokenizer, "which_text", None)
-    text = torch.zeros(len(offsets), dtype=torch.long) if tell is None else tell(raw)
-    return Places(texts=texts, text=text, offsets=offsets)
+    if isinstance(tokenizer, SubwordTokenizer):
+        return Places(texts=texts, text=tokenizer.which_text(raw), offsets=tokenizer.offsets(raw))
+    offsets = tokenizer.offsets(texts[0])
+    return Places(texts=texts, text=torch.zeros(len(offsets), dtype=torch.long), offsets=offsets)
 
 
 def answer_in(scores: Tensor, allowed: Tensor) -> tuple[int, int, float] | None:

@@ -43,16 +43,15 @@ class RegressionHead(Head):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        mean = torch.tensor(target_mean or [0.0] * n_outputs)
-        std = torch.tensor(target_std or [1.0] * n_outputs)
-        if len(mean) != n_outputs or len(std) != n_outputs or not (std > 0).all():
+        mean = list(target_mean or [0.0] * n_outputs)
+        std = list(target_std or [1.0] * n_outputs)
+        if len(mean) != n_outputs or len(std) != n_outputs or not min(std) > 0:
             raise ValueError(
-                f"n_outputs={n_outputs} needs as many target_mean {mean.tolist()} and as many target_std above 0 "
-                f"{std.tolist()}"
+                f"n_outputs={n_outputs} needs as many target_mean {mean} and as many target_std above 0 {std}"
             )
         # A head without units of its own, as published models have them, has none to save.
-        self.register_buffer("target_mean", mean, persistent=target_mean is not None)
-        self.register_buffer("target_std", std, persistent=target_std is not None)
+        self.register_buffer("target_mean", torch.tensor(mean), persistent=target_mean is not None)
+        self.register_buffer("target_std", torch.tensor(std), persistent=target_std is not None)
         self.pool = pool(d_model=d_model)
         self.dropout = nn.Dropout(dropout)
         self.values = nn.Linear(d_model, n_outputs)

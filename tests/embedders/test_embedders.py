@@ -1,10 +1,14 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from omniformer_tokenizers import GraphTokenizer, PatchTokenizer, Tokens, pack
 from torch.nn import functional as F
 
+from omniformer.config import build
+from omniformer.core.norm import LayerNorm
+from omniformer.core.positions import Learned, Sinusoidal
 from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
 
 
@@ -35,13 +39,30 @@ def test_ids_are_rows_of_the_table_scaled_and_moved_by_their_position():
 
 
 def test_segments_are_added_before_the_norm_and_are_the_first_where_none_are_given():
-    embedder = IdEmbedder(d_model=4, vocab_size=6, segments=2, norm=torch.nn.LayerNorm)
+    embedder = IdEmbedder(d_model=4, vocab_size=6, segments=2, norm=LayerNorm)
     table, segments = embedder.table.weight, embedder.segments.weight
     told = replace(ids(3, 1), features={"segment": torch.tensor([0, 1])})
     expected = F.layer_norm(torch.stack([table[3] + segments[0], table[1] + segments[1]]), (4,))
     torch.testing.assert_close(embedder(pack([told])), expected)
     expected = F.layer_norm(torch.stack([table[3] + segments[0], table[1] + segments[0]]), (4,))
     torch.testing.assert_close(embedder(pack([ids(3, 1)])), expected)
+
+
+@pytest.mark.parametrize("embedder", ["IdEmbedder", "VectorEmbedder"])
+def test_a_norm_can_be_described_in_a_configuration_that_knows_the_width(embedder):
+    norm = {"_target_": "omniformer.core.norm.LayerNorm", "_partial_": True, "eps": 1e-3}
+    sizes = {"vocab_size": 6} if embedder == "IdEmbedder" else {"features": 3}
+    node = {"_target_": f"omniformer.embedders.{embedder}", **sizes, "norm": norm}
+    assert build(node, "embedder", d_model=4).norm.eps == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("position", "longest"),
+    [(None, None), (Sinusoidal, None), (partial(Learned, sizes=[16]), 16), (partial(Learned, sizes=[16], first=2), 14)],
+    ids=["none", "sines", "learned", "learned, from the third row"],
+)
+def test_a_table_of_positions_says_how_long_a_text_may_be(position, longest):
+    assert IdEmbedder(d_model=4, vocab_size=6, position=position).max_tokens == longest
 
 
 def test_patches_equal_a_strided_convolution():

@@ -77,6 +77,8 @@ def test_the_first_token_mapped_and_squashed():
     x = torch.randn(LAYOUT.n_tokens, 4, generator=torch.Generator().manual_seed(0))
     first = FirstToken(d_model=4)(x, LAYOUT)
     torch.testing.assert_close(pool(x, LAYOUT), torch.tanh(first @ pool.map.weight.T + pool.map.bias))
+    other = DenseFirstToken(d_model=4, activation="relu")
+    torch.testing.assert_close(other(x, LAYOUT), torch.relu(first @ other.map.weight.T + other.map.bias))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,11 @@ def test_token_head_answers_for_every_token(x):
 def test_regression_starts_at_the_training_mean_in_target_units(x):
     head = RegressionHead(d_model=4, n_outputs=2, target_mean=[7.0, -1.0], target_std=[2.0, 0.5])
     torch.testing.assert_close(head(x, LAYOUT), torch.tensor([[7.0, -1.0]] * 3))
+
+
+def test_a_regression_without_units_has_none_to_save():
+    assert "target_mean" in RegressionHead(d_model=4, target_mean=[7.0], target_std=[2.0]).state_dict()
+    assert set(RegressionHead(d_model=4).state_dict()) == {"values.weight", "values.bias"}
 
 
 def test_regression_refuses_a_spread_that_is_not_positive():

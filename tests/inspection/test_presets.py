@@ -16,6 +16,8 @@ from omniformer.inspection.whole import build_on_meta
 EXACT = {
     "gpt2_small": 124_439_808,
     "bert_base": 109_482_240,
+    "bert_large": 335_141_888,
+    "roberta_base": 124_645_632,
     "vit_b16": 86_567_656,
     "vit_l16": 304_326_632,
     "t5_small": 60_506_624,

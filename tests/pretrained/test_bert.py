@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from twins import agree, saved, shaken, transformers, twin
 
 from omniformer import pretrained
+from omniformer.inspection.cost import parameters
+from omniformer.recipe import build_model
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40, "vocab_size": 29}
 
@@ -125,6 +127,25 @@ def test_heads_beside_the_named_one_are_reported(tmp_path):
     assert set(report.unexpected) == {
         f"{name}.{kind}" for name in ("bert.pooler.dense", "cls.seq_relationship") for kind in ("weight", "bias")
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "count"),
+    [
+        ("BertModel", {}, 109_482_240),
+        ("BertModel", {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}, 335_141_888),
+        ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
+        ("DistilBertModel", {}, 66_362_880),
+    ],
+)
+def test_published_sizes_count_as_in_the_reference(name, others, count):
+    others = others | ({"intermediate_size": 4096} if others.get("hidden_size") == 1024 else {})
+    kind = getattr(transformers, name)
+    with torch.device("meta"):
+        theirs = kind(kind.config_class(**others))
+        family = pretrained.family_of({"model_type": kind.config_class.model_type, "architectures": [name]} | others)
+        ours = build_model(family.recipe)
+    assert parameters(theirs) == parameters(ours) == count
 
 
 @pytest.mark.parametrize(

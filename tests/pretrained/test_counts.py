@@ -11,11 +11,30 @@ from omniformer.pretrained import family_of
 from omniformer.pretrained.reference import batch_of, ids
 from omniformer.recipe import build_model
 
+# What BERT's published files say beside their sizes.
+BERT = {"architectures": ["BertModel"], "model_type": "bert", "layer_norm_eps": 1e-12, "vocab_size": 30522}
+
 # By the name of the preset, what config.json of the published folder says, and the number of weights in its files.
 PUBLISHED = {
     "gpt2_small": (
         {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 768, "n_head": 12, "n_layer": 12},
         124_439_808,
+    ),
+    "bert_base": (BERT, 109_482_240),
+    "bert_large": (
+        BERT | {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24},
+        335_141_888,
+    ),
+    "roberta_base": (
+        {
+            "model_type": "roberta",
+            "architectures": ["RobertaModel"],
+            "layer_norm_eps": 1e-5,
+            "max_position_embeddings": 514,
+            "type_vocab_size": 1,
+            "vocab_size": 50265,
+        },
+        124_645_632,
     ),
     "llama2_7b": (
         {

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import torch
+from torch import Tensor
+
 from omniformer_tokenizers._checks import need
 from omniformer_tokenizers.byte_level import character_of_byte
 from omniformer_tokenizers.published import Pieces, PublishedTokenizer, Text
@@ -157,15 +160,28 @@ class SubwordTokenizer(PublishedTokenizer):
         """A copy of the `tokenizers.Tokenizer` inside, to be changed and given to `from_model`."""
         return _read_model(self._read().to_str(), "this tokenizer")
 
+    def which_text(self, raw: Text) -> Tensor:
+        """Which text of a pair each token stands in, 0 or 1; -1 for tokens of the template. It says what `segment`
+        does not: RoBERTa's segments are all 0, and BERT's template has some too.
+
+        Shapes:
+            int64 `[tokens]`.
+        """
+        (pieces,) = self._library_encode([self._clean(raw)], template=True)
+        return torch.tensor([-1 if text is None else text for text in pieces.sequence_ids], dtype=torch.int64)
+
     def _encode(self, texts: Sequence[Text], *, template: bool) -> list[Pieces]:
+        found = self._library_encode(texts, template=template)
+        return [Pieces(self._unspelled(each), each.type_ids, each.offsets) for each in found]
+
+    def _library_encode(self, texts: Sequence[Text], *, template: bool) -> list[Any]:
         model = self._read()
         try:
-            found = model.encode_batch(list(texts), add_special_tokens=template)
+            return model.encode_batch(list(texts), add_special_tokens=template)
         except BaseException as error:  # the library raises bare Exception, and panics as a BaseException
             if not _is_of_library(error):
                 raise
             raise ValueError(f"this vocabulary cannot encode such text: {error!r}") from error
-        return [Pieces(self._unspelled(each), each.type_ids, each.offsets) for each in found]
 
     def _unspelled(self, encoding: Any) -> list[int]:
         """The ids of a text, without special tokens that it spells."""

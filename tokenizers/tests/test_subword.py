@@ -50,6 +50,15 @@ def test_pairs_equal_the_references(both):
     assert tokens.features["segment"].tolist() == expected.token_type_ids
 
 
+def test_each_token_says_which_text_it_stands_in(both):
+    theirs, path = both
+    pair = ("a cat", "the dog's")
+    expected = [-1 if text is None else text for text in theirs(*pair).sequence_ids()]
+    ours = SubwordTokenizer.from_file(path)
+    assert ours.which_text(pair).tolist() == expected
+    assert set(ours.which_text("a cat").tolist()) <= {-1, 0}
+
+
 @pytest.mark.parametrize("name", SPECIAL)
 def test_text_that_spells_a_special_token_stays_text_unless_asked(saved, name):
     theirs, path = saved[name]
