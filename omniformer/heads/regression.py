@@ -21,6 +21,7 @@ class RegressionHead(Head):
         target_std: deviation of each target over the training data; 1 by default.
         pool: makes the pooling, called with `d_model`; the mean by default.
         dropout: share of pooled features set to zero in training.
+        bias: whether each number has an offset; published scorers of texts on top of LLaMA have none.
 
     Shapes:
         x `[tokens, d_model]` → `[samples, n_outputs]`, in the units of the targets.
@@ -41,11 +42,12 @@ class RegressionHead(Head):
         target_std: Sequence[float] | None = None,
         pool: Callable[..., nn.Module] = MeanPool,
         dropout: float = 0.0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        mean = list(target_mean or [0.0] * n_outputs)
-        std = list(target_std or [1.0] * n_outputs)
-        if len(mean) != n_outputs or len(std) != n_outputs or not min(std) > 0:
+        mean = [float(each) for each in target_mean or [0.0] * n_outputs]
+        std = [float(each) for each in target_std or [1.0] * n_outputs]
+        if len(mean) != n_outputs or len(std) != n_outputs or not all(each > 0 for each in std):
             raise ValueError(
                 f"n_outputs={n_outputs} needs as many target_mean {mean} and as many target_std above 0 {std}"
             )
@@ -54,7 +56,7 @@ class RegressionHead(Head):
         self.register_buffer("target_std", torch.tensor(std), persistent=target_std is not None)
         self.pool = pool(d_model=d_model)
         self.dropout = nn.Dropout(dropout)
-        self.values = nn.Linear(d_model, n_outputs)
+        self.values = nn.Linear(d_model, n_outputs, bias=bias)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:

@@ -17,10 +17,16 @@ from omniformer.pretrained.rotary import rotary_of
 from omniformer.pretrained.text import text_tokenizer
 from omniformer.recipe import Node
 
+_CLASSIFIERS = {
+    "single_label_classification": "ClassificationHead",
+    "multi_label_classification": "MultiLabelHead",
+    "regression": "RegressionHead",
+}
+
 
 class Llama(Family):
-    """LLaMA of all sizes and ages, as `LlamaForCausalLM` writes them, without a head, or with a classifier that reads
-    the last token.
+    """LLaMA of all sizes and ages, as `LlamaForCausalLM` writes them, without a head, or with a classifier or a
+    scorer that reads the last token.
 
     A relative says with `attention`, `feedforward` and `rule` what it does in another way, and with `attention_names`
     and `feedforward_names` what its tensors are called.
@@ -111,7 +117,8 @@ class Llama(Family):
             yield from self.feedforward_names(f"{ours}.feedforward.branch", theirs)
         yield from linear("core.norm", "model.norm", bias=False)
         if self.head == "classification":
-            yield from same("heads.classification.classes.weight", "score.weight")
+            scores = "values" if self.problem == "regression" else "classes"
+            yield from same(f"heads.classification.{scores}.weight", "score.weight")
         if self.head == "causal_lm" and not self.config["tie_word_embeddings"]:
             yield from same("heads.causal_lm.ids.weight", "lm_head.weight")
 
@@ -145,6 +152,23 @@ class Llama(Family):
         return self.config["head_dim"] or self.config["hidden_size"] // self.config["num_attention_heads"]
 
     @property
+    def problem(self) -> str:
+        """What a classifier's labels mean; a single one is a number, as in the reference."""
+        named = self.need("problem_type", None, *_CLASSIFIERS)
+        return named or ("regression" if self.n_classes == 1 else "single_label_classification")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its classes; empty where it has none."""
+        classifies = self.architecture.endswith("ForSequenceClassification") and self.problem != "regression"
+        return super().labels if classifies else ()
+
+    @property
+    def n_classes(self) -> int:
+        """Classes, or numbers of a regression."""
+        return len(super().labels)
+
+    @property
     def max_seq_len(self) -> int:
         """The longest text of the training; rotary positions themselves have no end."""
         return self.config["max_position_embeddings"]
@@ -166,15 +190,9 @@ class Llama(Family):
             sizes = {"d_model": d_model, "vocab_size": self.config["vocab_size"]}
             return "causal_lm", part("omniformer.heads.NextTokenHead", **sizes, tied=tied)
         if self.architecture.endswith("ForSequenceClassification"):
-            n_classes = len(self.config["id2label"]) if self.config.get("id2label") else 2
-            kind = self.need("problem_type", None, "single_label_classification", "multi_label_classification")
-            # One class alone is a score, which the reference passes through a sigmoid as it does several at a time.
-            several = kind == "multi_label_classification" or n_classes == 1
+            sizes = {"n_outputs" if self.problem == "regression" else "n_classes": self.n_classes}
+            pool = factory("omniformer.heads.LastToken")
             return "classification", part(
-                f"omniformer.heads.{'MultiLabelHead' if several else 'ClassificationHead'}",
-                d_model=d_model,
-                n_classes=n_classes,
-                pool=factory("omniformer.heads.LastToken"),
-                bias=False,
+                f"omniformer.heads.{_CLASSIFIERS[self.problem]}", d_model=d_model, **sizes, pool=pool, bias=False
             )
         return "features", part("omniformer.heads.FeatureHead")

@@ -149,6 +149,13 @@ def test_a_classifier_without_offsets_is_one_map():
     assert [name for name, _ in head.named_parameters()] == ["classes.weight"]
 
 
+def test_a_regression_without_offsets_is_one_map_and_can_be_described_without_memory():
+    head = RegressionHead(d_model=4, n_outputs=2, pool=LastToken, bias=False)
+    assert [name for name, _ in head.named_parameters()] == ["values.weight"]
+    with torch.device("meta"):
+        assert RegressionHead(d_model=4, target_std=[2.0]).values.weight.is_meta
+
+
 def test_features_are_the_cores_output_as_it_is(x):
     assert FeatureHead()(x, LAYOUT) is x
     assert FeatureHead().predict(x.bfloat16()).dtype == torch.float32

@@ -171,22 +171,45 @@ def test_the_texts_are_worth_comparing(pair):
 
 
 @pytest.mark.parametrize("kind", ["LLaMA 2", "GPT-2", "Qwen2"])
-def test_from_text_to_text(kind, tmp_path):
-    """Prompts are what the reference's tokenizer makes of them: behind <s> in LLaMA, as they are in GPT-2 and Qwen2."""
-    made = vocabularies.KINDS[kind]()
-    start, stop = (made.bos_token_id if kind == "LLaMA 2" else made.eos_token_id), (made.eos_token_id,)
-    sizes = LLAMA | {"vocab_size": len(made) + 3, "bos_token_id": start, "eos_token_id": stop[0]}
-    theirs = shaken(transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)))
-    made.save_pretrained(saved(theirs, tmp_path))
-    tokenizer = type(made).from_pretrained(tmp_path)
+def named(tokenizer, **config):
+    """The ids that a tokenizer gives its special tokens, as a configuration says them."""
+    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    return {"vocab_size": len(tokenizer), **special, **config}
+
+
+def gpt2_and_its_texts():
+    tokenizer = vocabularies.gpt2()
+    sizes = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 64}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**named(tokenizer, **sizes))), tokenizer
+
+
+def llama_and_its_texts():
+    tokenizer = vocabularies.llama()
+    sizes = {name: size for name, size in LLAMA.items() if not name.endswith("_id") and name != "vocab_size"}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**named(tokenizer, **sizes))), tokenizer
+
+
+@pytest.mark.parametrize("make", [gpt2_and_its_texts, llama_and_its_texts])
+def test_from_text_to_text(make, tmp_path):
+    theirs, tokenizer = make()
+    shaken(theirs)
+    # What a text is likely to come to is made an end of it, as a chat model has several.
+    texts = ["the cat sat on", "a dog"]
+    prompts = [tokenizer(text).input_ids for text in texts]
+    (_, (row,)), _ = theirs_one_by_one(theirs, prompts=prompts)
+    stop = (tokenizer.eos_token_id, row[5])
+    theirs.generation_config.eos_token_id = list(stop)
+    tokenizer.save_pretrained(saved(theirs, tmp_path))
     loaded = pretrained.load(tmp_path)
-    texts = ["the cat", "a dog on", ""]
-    prompts = [tokenizer(text).input_ids or [start] for text in texts]
+    ended = []
     for strategy, n_beams in ((Greedy(), 1), (BeamSearch(n_beams=3, stopping="likely"), 3)):
         found = loaded.generate(texts, strategy=strategy, max_new_tokens=NEW)
         each = theirs_one_by_one(theirs, stop=stop, num_beams=n_beams, prompts=prompts)
-        for answers, prompt, (_, rows) in zip(found, prompts, each, strict=True):
-            expected = without_padding(rows[0], stop)
-            assert answers[0].ids == expected
-            before, whole = (tokenizer.decode(ids, skip_special_tokens=True) for ids in (prompt, [*prompt, *expected]))
-            assert answers[0].content == whole[len(before) :]
+        for text, answers, (_, rows) in zip(texts, found, each, strict=True):
+            ids = without_padding(rows[0], stop)
+            assert answers[0].ids == ids
+            # Their text of prompt and answer together begins with the prompt.
+            whole = tokenizer.decode([*tokenizer(text).input_ids, *ids], skip_special_tokens=True)
+            assert text + answers[0].content == whole
+            ended.append(answers[0].ended)
+    assert any(ended)

@@ -7,6 +7,7 @@ import torch
 from twins import agree, ragged_ids, saved, shaken, transformers, twin
 
 from omniformer import pretrained
+from omniformer.heads import ClassificationHead, MultiLabelHead, RegressionHead
 from omniformer.pretrained import family_of
 
 SIZES = {
@@ -80,14 +81,27 @@ def test_the_part_below_the_head_keeps_its_rule(tmp_path):
     assert pretrained.as_reference(loaded)(**inputs).logits is None
 
 
-@pytest.mark.parametrize("n_classes", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("n_classes", "problem", "head"),
+    [
+        (1, None, RegressionHead),
+        (2, None, ClassificationHead),
+        (5, "single_label_classification", ClassificationHead),
+        (3, "multi_label_classification", MultiLabelHead),
+        (2, "regression", RegressionHead),
+    ],
+)
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_a_classifier_reads_the_last_token(n_classes, side, tmp_path):
+def test_a_classifier_reads_the_last_token(n_classes, problem, head, side, tmp_path):
     ids, mask = ragged_ids(29, side=side, least=1)
     ids = ids * mask
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(0)}
-    theirs = model(transformers.LlamaForSequenceClassification, num_labels=n_classes, pad_token_id=0)
-    assert pretrained.as_reference(twin(theirs, tmp_path, logits, inputs))(**inputs).logits.shape == (3, n_classes)
+    others = {"num_labels": n_classes, "problem_type": problem, "pad_token_id": 0}
+    loaded = twin(model(transformers.LlamaForSequenceClassification, **others), tmp_path, logits, inputs)
+    assert pretrained.as_reference(loaded)(**inputs).logits.shape == (3, n_classes)
+    assert type(loaded.model.heads["classification"]) is head
+    labels = () if head is RegressionHead else tuple(f"LABEL_{i}" for i in range(n_classes))
+    assert loaded.members["classification"].labels == labels
 
 
 def test_files_of_both_ages_say_the_same(tmp_path):
@@ -127,8 +141,8 @@ def test_a_file_of_the_first_llama_says_little_and_holds_ready_made_frequencies(
         ({"hidden_act": "elu"}, "hidden_act='elu'; accepted: relu, gelu"),
         ({"architectures": ["LlamaForTokenClassification"]}, "this reads LlamaForCausalLM, LlamaModel"),
         (
-            {"architectures": ["LlamaForSequenceClassification"], "problem_type": "regression"},
-            "problem_type='regression'; accepted: None, 'single_label",
+            {"architectures": ["LlamaForSequenceClassification"], "problem_type": "ranking"},
+            "problem_type='ranking'; accepted: None, 'single_label",
         ),
     ],
 )
