@@ -120,7 +120,7 @@ def load(
     tokenizers = family.tokenizers(folder)
     if family.head is None:
         return Pretrained(model, {}, tokenizers=tokenizers, family=family, report=report)
-    return Pretrained(model, {family.head: _member(family, tokenizers)}, family=family, report=report)
+    return Pretrained(model, {family.head: _member(family, tokenizers, folder)}, family=family, report=report)
 
 
 def _local(folder: str | Path, revision: str | None) -> Path:
@@ -219,9 +219,13 @@ class _Undrawn(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _member(family: Family, tokenizers: dict[str, Tokenizer]) -> Member:
+def _member(family: Family, tokenizers: dict[str, Tokenizer], folder: Path) -> Member:
     return Member(
-        tokenizers=tokenizers, labels=family.labels, max_seq_len=family.max_seq_len, given=tuple(family.given)
+        tokenizers=tokenizers,
+        labels=family.labels,
+        max_seq_len=family.max_seq_len,
+        given=tuple(family.given),
+        allowed=family.allowed(folder),
     )
 
 
