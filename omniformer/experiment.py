@@ -47,8 +47,9 @@ class Experiment:
                 labels=self.data.labels(name),
                 max_seq_len=known or getattr(self.data.streams[name].arrange, "seq_len", None),
                 given=self.data.given(name),
+                allowed=getattr(task, "allowed", None),
             )
-            for name in self.tasks
+            for name, task in self.tasks.items()
         }
         return beginning.tuned(Predictor(self.model, members), self.recipe, self.beginning)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_model, save_model
 
 from omniformer import pretrained
 from omniformer.config import allowing
+from omniformer.generation.allowed import Allowed
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.checkpoint import read_json
 from omniformer.recipe import build_model
@@ -38,6 +40,7 @@ def save(
             "labels": list(member.labels),
             "max_seq_len": member.max_seq_len,
             "given": list(member.given),
+            "allowed": None if member.allowed is None else asdict(member.allowed),
         }
         for modality, tokenizer in member.tokenizers.items():
             tokenizer.save_pretrained(folder / "tokenizers" / name / modality)
@@ -99,6 +102,7 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
             labels=tuple(member["labels"]),
             max_seq_len=member["max_seq_len"],
             given=tuple(member.get("given", ())),
+            allowed=Allowed(**member["allowed"]) if member.get("allowed") else None,
         )
         for name, member in described.items()
     }

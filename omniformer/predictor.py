@@ -11,6 +11,7 @@ from torch import Tensor
 from omniformer.batch import Batch, Sample, collate
 from omniformer.core.layout import Layout
 from omniformer.embeddings import Pooling, embeddings
+from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer
 from omniformer.generation.filler import Filler
 from omniformer.generation.painter import Painter
@@ -41,12 +42,14 @@ class Member:
         max_seq_len: the longest sequence it was trained on, in tokens; None where samples have their own lengths.
         given: for a task that writes, the modalities that it reads first: pictures for captions, a sentence for its
             translation. Empty for a language model, which goes on from its prompt.
+        allowed: for a task that writes texts, which ids they may hold, and where; all, everywhere by default.
     """
 
     tokenizers: Mapping[str, Tokenizer]
     labels: tuple[str, ...] = ()
     max_seq_len: int | None = None
     given: tuple[str, ...] = ()
+    allowed: Allowed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +165,14 @@ class Predictor:
             return Painter(self.model, name, tokenizers=task.tokenizers, given=task.given)
         if isinstance(head, CTCHead):
             return Transcriber(self.model, name, tokenizers=task.tokenizers, given=task.given)
-        return Writer(self.model, name, tokenizers=task.tokenizers, given=task.given, max_seq_len=task.max_seq_len)
+        return Writer(
+            self.model,
+            name,
+            tokenizers=task.tokenizers,
+            given=task.given,
+            max_seq_len=task.max_seq_len,
+            allowed=task.allowed,
+        )
 
     def generate(self, prompts: Sequence[Any], *, member: str | None = None, **options: Any) -> list[list[Answer]]:
         """What the model writes for each prompt, the best answer first: `writer(member).write(prompts, **options)`.

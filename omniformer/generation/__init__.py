@@ -1,5 +1,6 @@
 """Writing: from a model's scores of the next id to whole answers."""
 
+from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer
 from omniformer.generation.beam import BeamSearch
 from omniformer.generation.filler import Filler, Hole
@@ -13,6 +14,7 @@ from omniformer.generation.write import stream, write
 from omniformer.generation.writer import Writer
 
 __all__ = [
+    "Allowed",
     "Answer",
     "BeamSearch",
     "Chosen",

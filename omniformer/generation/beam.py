@@ -96,8 +96,9 @@ class BeamSearch(Strategy):
         """
         samples = list(dict.fromkeys(beam.sample for beam in beams))
         group = {sample: i for i, sample in enumerate(samples)}
-        log_probs = session.logits.log_softmax(-1).double()
-        totals = log_probs + torch.tensor([beam.total for beam in beams], device=log_probs.device).double()[:, None]
+        log_probs = session.log_probs.double()
+        before = torch.tensor([beam.total for beam in beams], dtype=torch.float64, device=log_probs.device)
+        totals = log_probs + before[:, None]
         rows: list[list[int]] = [[] for _ in samples]
         for row, beam in enumerate(beams):
             rows[group[beam.sample]].append(row)

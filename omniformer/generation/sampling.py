@@ -175,7 +175,7 @@ class Sampling(Strategy):
             if self.temperature > 0:
                 draws = torch.cat([torch.rand(1, dtype=torch.float64, generator=chances[row]) for row in alive])
             found = self.choose(session.logits, draws=draws, written=written)
-            log_probs = session.logits.log_softmax(-1).gather(1, found[:, None])[:, 0].tolist()
+            log_probs = session.log_probs.gather(1, found[:, None])[:, 0].tolist()
             chosen, going = found.tolist(), []
             for i, row in enumerate(alive):
                 stops = chosen[i] in stop

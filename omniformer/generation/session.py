@@ -1,6 +1,6 @@
 """A model that has read its prompts and writes on, token by token, over a cache or without one."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -12,6 +12,7 @@ from omniformer.batch import Batch, Sample, collate
 from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.layout import Layout
 from omniformer.core.rules import UNBOUNDED
+from omniformer.generation.allowed import Allowed
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.model import OmniFormer
 
@@ -41,7 +42,7 @@ class Session:
             prompt. 1, the default, is no guidance and costs half as much.
         max_seq_len: most tokens of an answer that the model reads, usually what it was trained on. Once an answer is
             longer, the later half is read anew and the rest forgotten. No limit by default.
-        banned: ids that are never written, such as the start id of pixels.
+        allowed: which ids may be written, and where; all, everywhere by default.
 
     Shapes:
         positions `[answer tokens, axes]`.
@@ -78,14 +79,15 @@ class Session:
         positions: Tensor | None = None,
         guidance: float = 1.0,
         max_seq_len: int | None = None,
-        banned: Collection[int] = (),
+        allowed: Allowed | None = None,
     ) -> None:
         self.model, self.head = model, head
         self._reader = _reader(model, head)
         self._device = next(model.parameters()).device
         self._reads_memory = model.writer.reads_memory
         self._caching, self._room = cache, max_new_tokens
-        self._limit, self._banned, self._guidance = max_seq_len, sorted(banned), guidance
+        self._limit, self._guidance = max_seq_len, guidance
+        self._allowed, self._place = allowed, 0
         if cache not in ("growing", "static", "sliding", "none"):
             raise ValueError(f"cache={cache!r} is not known; choose growing, static, sliding or none")
         if guidance < 0:
@@ -122,6 +124,25 @@ class Session:
         return len(self.written)
 
     @property
+    def logits(self) -> Tensor:
+        """Scores of the next id of each row; minus infinity for what may not be written.
+
+        Shapes:
+            float32 `[rows, vocab_size]`.
+        """
+        return self._restricted(self._scores)
+
+    @property
+    def log_probs(self) -> Tensor:
+        """The model's log-probabilities of the next id of each row; minus infinity for what may not be written, 0 for
+        what must be.
+
+        Shapes:
+            float32 `[rows, vocab_size]`.
+        """
+        return self._restricted(self._scores.log_softmax(-1))
+
+    @property
     def room(self) -> int | None:
         """How many more ids fit into the positions given; None where answers may have any length.
 
@@ -137,6 +158,7 @@ class Session:
 
     def advance(self, ids: Sequence[int]) -> None:
         """Writes one more id in each row and scores the next ones."""
+        self._place += 1
         for row, (chosen, context) in enumerate(zip(ids, self._context, strict=True)):
             self.written[row].append(chosen)
             context.append(chosen)
@@ -153,7 +175,7 @@ class Session:
             raw = self.model.advance(
                 torch.tensor(list(ids), device=self._device), self._coordinates(last), self._cache, self.head
             )
-        self.logits = self._guided(raw)
+        self._scores = self._guided(raw)
 
     def reorder(self, rows: Sequence[int]) -> None:
         """Makes row i the former row `rows[i]`; rows may repeat or be left out."""
@@ -163,7 +185,7 @@ class Session:
             setattr(self, name, [list(getattr(self, name)[row]) for row in rows])
         self._given = [self._given[row] for row in rows]
         index = torch.tensor(list(rows), dtype=torch.long)
-        self.logits = self.logits[index.to(self._device)]
+        self._scores = self._scores[index.to(self._device)]
         if self._cache is not None:
             with torch.inference_mode():
                 self._cache.reorder(index)
@@ -182,7 +204,7 @@ class Session:
             x, layout = self.model.decode(batch, self.head, cache=self._cache)
             last = layout.offsets[1:] - 1
             raw = self._reader(x[last], Layout.from_lengths(*[1] * len(last), device=self._device))
-        self.logits = self._guided(raw)
+        self._scores = self._guided(raw)
 
     def _guided(self, raw: Tensor) -> Tensor:
         """The scores that ids are chosen by."""
@@ -191,9 +213,13 @@ class Session:
             raise ValueError(f"head {self.head!r} gave scores that are no numbers; the model's weights are damaged")
         if self._plain is not None:
             raw = self._plain.logits + self._guidance * (raw - self._plain.logits)
-        if self._banned:
-            raw = raw.index_fill(1, torch.tensor(self._banned, device=raw.device), -torch.inf)
         return raw
+
+    def _restricted(self, scores: Tensor) -> Tensor:
+        """Scores of what may be written next."""
+        if self._allowed is None:
+            return scores
+        return self._allowed(scores, place=self._place, room=self._room)
 
     def _tokens(self, context: list[int]) -> Tokens:
         """Ids of an answer as tokens."""

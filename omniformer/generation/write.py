@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from torch import Tensor
 
 from omniformer.batch import Batch
+from omniformer.generation.allowed import Allowed
 from omniformer.generation.sampling import Sampling
 from omniformer.generation.session import Caching, Session
 from omniformer.generation.strategy import Chosen, Strategy, Until, Written
@@ -24,7 +25,7 @@ def write(
     cache: Caching = "growing",
     guidance: float = 1.0,
     max_seq_len: int | None = None,
-    banned: Collection[int] = (),
+    allowed: Allowed | None = None,
 ) -> list[list[Written]]:
     """What a model answers to each sample of a batch, the best answer first.
 
@@ -42,7 +43,7 @@ def write(
         cache: "growing", "static", "sliding" or "none".
         guidance: how much more what is given shall count; 1 is no guidance.
         max_seq_len: most tokens of an answer that the model reads.
-        banned: ids that are never written.
+        allowed: which ids may be written, and where; all, everywhere by default.
 
     Raises:
         ValueError: a number is out of its range, or the batch does not fit the model; see `Session`.
@@ -70,7 +71,7 @@ def write(
     """
     session, limit = _opened(
         model, head, batch, max_new_tokens=max_new_tokens, positions=positions, cache=cache, guidance=guidance,
-        max_seq_len=max_seq_len, banned=banned,
+        max_seq_len=max_seq_len, allowed=allowed,
     )  # fmt: skip
     return strategy.write(session, stop=stop, max_new_tokens=limit, until=until)
 
@@ -88,7 +89,7 @@ def stream(
     cache: Caching = "growing",
     guidance: float = 1.0,
     max_seq_len: int | None = None,
-    banned: Collection[int] = (),
+    allowed: Allowed | None = None,
 ) -> Iterator[Chosen]:
     """The ids of `write`, one at a time as they are chosen, those of all samples in turn; stop ids are flagged.
 
@@ -101,7 +102,7 @@ def stream(
         raise ValueError(f"{strategy} knows its answer at the end only; stream with Sampling or Greedy, or write")
     session, limit = _opened(
         model, head, batch, max_new_tokens=max_new_tokens, positions=positions, cache=cache, guidance=guidance,
-        max_seq_len=max_seq_len, banned=banned,
+        max_seq_len=max_seq_len, allowed=allowed,
     )  # fmt: skip
     return strategy.stream(session, stop=stop, max_new_tokens=limit, until=until)
 
@@ -116,7 +117,7 @@ def _opened(
     cache: Caching,
     guidance: float,
     max_seq_len: int | None,
-    banned: Collection[int],
+    allowed: Allowed | None,
 ) -> tuple[Session, int]:
     """A session, and how many ids may be written."""
     if max_new_tokens is not None and max_new_tokens < 0:
@@ -126,6 +127,6 @@ def _opened(
         limit = 256 if positions is None else len(positions)
     session = Session(
         model, head, batch, cache=cache, max_new_tokens=limit, positions=positions, guidance=guidance,
-        max_seq_len=max_seq_len, banned=banned,
+        max_seq_len=max_seq_len, allowed=allowed,
     )  # fmt: skip
     return session, limit if session.room is None else min(limit, session.room)

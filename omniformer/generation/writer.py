@@ -8,6 +8,7 @@ import torch
 from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer, blank_picture, given_sample
 from omniformer.generation.sampling import Greedy, Sampling
 from omniformer.generation.session import Caching
@@ -31,6 +32,7 @@ class Writer:
         tokenizers: by modality.
         given: the modalities that the task reads before it writes.
         max_seq_len: the longest text that a language model reads; None for no limit.
+        allowed: which ids a text may hold, and where; all, everywhere by default.
 
     Raises:
         ValueError: the head writes no ids, or has no tokenizer.
@@ -60,6 +62,7 @@ class Writer:
         tokenizers: Mapping[str, Tokenizer],
         given: Sequence[str] = (),
         max_seq_len: int | None = None,
+        allowed: Allowed | None = None,
     ) -> None:
         reader = model.heads[head]
         if not isinstance(reader, NextTokenHead):
@@ -72,6 +75,7 @@ class Writer:
             raise ValueError(f"{head!r} writes with a {type(self.tokenizer).__name__}, whose tokens are no ids")
         self.given = {name: tokenizers[name] for name in given}
         self.max_seq_len = None if given else max_seq_len
+        self.allowed = allowed
 
     @property
     def writes_text(self) -> bool:
@@ -178,7 +182,7 @@ class Writer:
         """What of `write` depends on the kind of what is written."""
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens}
         if self.writes_text:
-            return options | {"stop": self.tokenizer.stops, "max_seq_len": self.max_seq_len}
+            return options | {"stop": self.tokenizer.stops, "max_seq_len": self.max_seq_len, "allowed": self.allowed}
         if stop:
             raise ValueError(f"{self.head!r} writes {self.modality}, no text: leave out stop")
         if blank is not None and max_new_tokens is not None:
@@ -188,7 +192,7 @@ class Writer:
                 f"{self.head!r} writes {self.modality} without an end; say how many samples with max_new_tokens"
             )
         positions = None if blank is None else self.tokenizer.begun(blank).positions
-        return options | {"banned": (self.tokenizer.start,), "positions": positions}
+        return options | {"allowed": Allowed(never=self.tokenizer.beginning), "positions": positions}
 
     def _blank(self, size: tuple[int, int] | None) -> Tokens | None:
         """A picture of the size that will be written, as tokens; None for what is no picture."""

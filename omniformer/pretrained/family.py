@@ -11,8 +11,10 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.config.errors import nearest
+from omniformer.generation.allowed import Allowed
 from omniformer.model import OmniFormer
 from omniformer.pretrained.names import Name
+from omniformer.pretrained.writing import allowed_ids
 from omniformer.recipe import Node
 
 # By `model_type` in config.json: the module of this package that reads it, and its class.
@@ -176,6 +178,10 @@ class Family(ABC):
                 place = place.setdefault(each, {})
             place[key] = n
         return type(self)(config)
+
+    def allowed(self, folder: Path) -> Allowed | None:
+        """Which ids it writes, and where, from the files in the folder."""
+        return allowed_ids(folder, self.config)
 
     def need(self, key: str, *accepted: Any) -> Any:
         """A key of the configuration that must be there, and must be one of a few values where these are given.

@@ -129,7 +129,7 @@ def load(
     rest = {"family": family, "report": report, "files": files}
     if family.head is None:
         return Pretrained(model, {}, tokenizers=tokenizers, **rest)
-    return Pretrained(model, {family.head: _member(family, tokenizers)}, **rest)
+    return Pretrained(model, {family.head: _member(family, tokenizers, folder)}, **rest)
 
 
 def _local(folder: str | Path, revision: str | None) -> Path:
@@ -228,9 +228,13 @@ class _Undrawn(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _member(family: Family, tokenizers: dict[str, Tokenizer]) -> Member:
+def _member(family: Family, tokenizers: dict[str, Tokenizer], folder: Path) -> Member:
     return Member(
-        tokenizers=tokenizers, labels=family.labels, max_seq_len=family.max_seq_len, given=tuple(family.given)
+        tokenizers=tokenizers,
+        labels=family.labels,
+        max_seq_len=family.max_seq_len,
+        given=tuple(family.given),
+        allowed=family.allowed(folder),
     )
 
 

@@ -9,7 +9,7 @@ from torchmetrics import MetricCollection
 
 from omniformer.batch import Batch
 from omniformer.core.rules import Rule
-from omniformer.generation import Greedy, Strategy, begin, write
+from omniformer.generation import Allowed, Greedy, Strategy, begin, write
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.model import OmniFormer
 from omniformer.tasks.causal_lm import CausalLM
@@ -31,6 +31,7 @@ class ConditionalGeneration(CausalLM):
         rule: who may attend to whom among the tokens of the answer, and in a joint sequence; causal by default.
         strategy: how texts are written: `Greedy`, `Sampling`, `BeamSearch`.
         max_new_tokens: when a text ends at the latest.
+        allowed: which ids a text may hold, and where; all, everywhere by default.
         scores: how texts are compared: `bleu` (of the corpus, tokenised as by sacrebleu's 13a), `chrf`, `wer` and `cer`
             (word and character error rates), `exact_match` (share of texts that are equal).
         stages: when texts are written; in test only by default, since writing takes longer than validating.
@@ -49,6 +50,7 @@ class ConditionalGeneration(CausalLM):
         rule: Rule | None = None,
         strategy: Strategy | None = None,
         max_new_tokens: int = 64,
+        allowed: Allowed | None = None,
         scores: Sequence[Score] = ("exact_match",),
         stages: Sequence[Literal["val", "test"]] = ("test",),
         label_smoothing: float = 0.0,
@@ -67,7 +69,7 @@ class ConditionalGeneration(CausalLM):
         if self.tokenizer.start is None:
             raise ValueError(f"{type(self.tokenizer).__name__} makes no ids that a model could write one by one")
         self.strategy = Greedy() if strategy is None else strategy
-        self.max_new_tokens = max_new_tokens
+        self.max_new_tokens, self.allowed = max_new_tokens, allowed
         self.scores = tuple(scores)
         self.stages = tuple(stages)
 
@@ -82,6 +84,7 @@ class ConditionalGeneration(CausalLM):
             strategy=self.strategy,
             stop=self.tokenizer.stops,
             max_new_tokens=self.max_new_tokens,
+            allowed=self.allowed,
         )
         texts = tuple(self.tokenizer.decode(list(best[0].ids)) for best in written)  # pyright: ignore[reportArgumentType]
         answer = batch.answer.parts[self.modality]

@@ -11,7 +11,7 @@ from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder, VectorEmbedder
-from omniformer.generation import Session, begin
+from omniformer.generation import Allowed, Session, begin
 from omniformer.generation.session import samples_of
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.model import OmniFormer
@@ -129,7 +129,7 @@ def test_guidance_of_one_costs_nothing(one_sequence, batch):
 
 
 def test_banned_ids_have_no_chance(one_sequence, batch):
-    session = Session(one_sequence, "it", batch, banned={0, 3}, guidance=2.0)
+    session = Session(one_sequence, "it", batch, allowed=Allowed(never=(0, 3)), guidance=2.0)
     session.advance([1, 1, 1, 1])
     assert session.logits.isinf().nonzero()[:, 1].unique().tolist() == [0, 3]
 

@@ -12,7 +12,7 @@ from omniformer.core.rules import Causal, Prefix, Window
 from omniformer.core.transformer import Transformer
 from omniformer.data import Digits, Stream
 from omniformer.embedders import IdEmbedder
-from omniformer.generation import Greedy, begin, write
+from omniformer.generation import Allowed, Greedy, begin, write
 from omniformer.heads import NextTokenHead
 from omniformer.model import OmniFormer
 from omniformer.tasks.autoregression import Autoregression
@@ -139,7 +139,8 @@ def test_digits_are_learned_by_heart_and_written_again_pixel_by_pixel():
     assert first > 3.5 and last < 0.05
     part, empty = samples.answer.parts["vision"], replace(samples, answer=None)
     begun = begin(empty, PIXELS.start, modality="vision", axes=3)
-    ((best,),) = write(model.eval(), "it", begun, strategy=Greedy(), positions=part.positions, banned={PIXELS.start})
+    allowed = Allowed(never=(PIXELS.start,))
+    ((best,),) = write(model.eval(), "it", begun, strategy=Greedy(), positions=part.positions, allowed=allowed)
     assert list(best.ids) == part.values[1:].tolist()
 
 
