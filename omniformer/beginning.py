@@ -79,12 +79,9 @@ def begin(config: Mapping[str, Any]) -> Beginning | None:
     model = config.get("model") or {}
     source = model.get("pretrained")
     if not source:
-        if model.get("lora"):
-            raise ConfigError(["model.lora: adapts a model that was trained before; name it in model.pretrained"])
-        if model.get("special_tokens"):
-            raise ConfigError(
-                ["model.special_tokens: are added to a published vocabulary; name it in model.pretrained"]
-            )
+        for key, what in _OF_PRETRAINED.items():
+            if model.get(key):
+                raise ConfigError([f"model.{key}: {what}; name the model in model.pretrained"])
         return None
     if folder.is_published(Path(source)):
         # Weights that train are float32, whatever the file has; the trainer's precision says what is computed in.
@@ -197,7 +194,7 @@ def fill(model: nn.Module, made: Node, beginning: Beginning) -> Loaded:
             f"{beginning.source} has {wrong[0]} in another shape than this run; model.core may change what has no "
             "weights, such as dropout, and add parts, not change the sizes of the published ones"
         )
-    rank_zero_info(f"{beginning.source}: core and embedders are taken over; {loaded}")
+    rank_zero_info(f"{beginning.source}: its core and embedders take the place of the run's; {loaded}")
     return loaded
 
 
