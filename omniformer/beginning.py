@@ -228,24 +228,30 @@ def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -
         rank_zero_info(f"{len(paths)} projections adapted; {trainable(model):,} numbers to train")
 
 
-def check_lengths(config: Mapping[str, Any], data: OmniDataModule, beginning: Beginning) -> None:
-    """Refuses pieces of text that are longer than the published model can read.
+def limit_lengths(config: Mapping[str, Any], data: OmniDataModule, most: int | None) -> None:
+    """Lets no text be longer than a published model can read: single texts are cut, pieces of running text refused.
+
+    Args:
+        config: the configuration of the run.
+        data: its data, whose streams are changed.
+        most: the longest text in tokens; None for no limit.
 
     Raises:
-        ConfigError: names the key, both lengths and what to do.
+        ConfigError: pieces of running text are to be longer; names the key, both lengths and what to do.
     """
-    most = beginning.max_seq_len
     if most is None:
         return
     problems = []
     for name, stream in data.streams.items():
+        if stream.arrange is None:
+            stream.max_tokens = min(most, stream.max_tokens or most)
         for key in ("seq_len", "max_tokens"):
             length = getattr(stream.arrange, key, None)
             if isinstance(length, int) and length > most:
                 path = f"members.{name}." if config.get("members") else ""
                 problems.append(
-                    f"{path}data.arrange.{key}={length} is more than the {most} tokens that {beginning.source} can "
-                    f"read; make it at most {most}"
+                    f"{path}data.arrange.{key}={length} is more than the {most} tokens that the model can read; make "
+                    f"it at most {most}"
                 )
     if problems:
         raise ConfigError(problems)

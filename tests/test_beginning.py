@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_published import gpt2
+from tiny_published import bert, gpt2
 from twins import transformers
 
 import omniformer
@@ -194,6 +194,57 @@ def test_further_special_tokens_get_rows_of_their_own(published, tmp_path):
     assert transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "back").config.vocab_size == n + 2
 
 
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    return bert(tmp_path_factory.mktemp("bert") / "it", max_position_embeddings=16)
+
+
+POOLER = "task.head.pool={_target_: omniformer.heads.DenseFirstToken, _partial_: true}"
+
+
+def test_texts_that_are_too_long_for_it_are_cut_in_training_and_in_evaluation(encoder, labelled, tmp_path):
+    output = run(tmp_path, *labelled, f"model.pretrained={encoder}")  # letters make more than 16 tokens of each text
+    before = numbers(output)["test/loss"]
+    evaluate([str(output)])
+    assert numbers(output)["test/loss"] == pytest.approx(before, rel=1e-5)
+    assert type(omniformer.load(output).members["text"].tokenizers["text"]).__name__ == "SubwordTokenizer"
+
+
+def test_a_classifier_on_a_masked_language_model_is_written_back_as_the_familys_classifier(encoder, labelled, tmp_path):
+    output = run(tmp_path, *labelled, f"model.pretrained={encoder}", POOLER)
+    model = omniformer.load(output)
+    model.save_pretrained(tmp_path / "back")
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "back").eval()
+    assert theirs.config.id2label == {0: "cat", 1: "dog"}
+    ids = torch.randint(5, 100, (3, 9), generator=torch.Generator().manual_seed(0))
+    found = pretrained.as_reference(model.as_published())(input_ids=ids).logits
+    torch.testing.assert_close(found, theirs(input_ids=ids).logits, rtol=1.3e-6, atol=1e-5)
+    # And a run that begins from it takes over its classifier, where the data has as many classes.
+    again = run(tmp_path / "again", *labelled, f"model.pretrained={tmp_path / 'back'}", "optim.lr=1e-30")
+    old, new = model.model.state_dict(), state(again)
+    assert all(torch.equal(tensor, new[name]) for name, tensor in old.items())
+
+
+HIDDEN = [
+    "task=masked_lm",
+    "data.arrange={_target_: omniformer.data.Masked, modality: text, max_tokens: 16, token: '[MASK]'}",
+]
+
+
+def test_masked_language_modelling_goes_on_with_the_published_head_and_its_own_mask(
+    encoder, labelled, tmp_path, capsys
+):
+    begin = [*labelled, *HIDDEN, f"model.pretrained={encoder}"]
+    output = run(tmp_path / "a", *begin)
+    model = omniformer.load(output)
+    assert model.model.heads["text"].transform.map.weight.shape == (24, 24)
+    model.save_pretrained(tmp_path / "back")
+    assert transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "back").config.vocab_size
+    with pytest.raises(SystemExit):
+        run(tmp_path / "b", *begin, "embedder=ids_maskable")
+    assert "data.arrange.token=[MASK]" in capsys.readouterr().err
+
+
 # Pictures of digits whose names are to be written, in the place of those that are read from files.
 DIGITS = ["data=digit_words", "data.answer=text", "tokenizer.vision.patch_size=2", "tokenizer.vision.channels=1"]
 
@@ -247,7 +298,10 @@ def test_texts_longer_than_the_model_can_read_are_refused_before_anything_is_bui
     with pytest.raises(SystemExit):
         run(tmp_path, "modality=text", f"model.pretrained={published}")
     words = capsys.readouterr().err
-    assert "data.arrange.seq_len=256 is more than the 64 tokens" in words and "make it at most 64" in words
+    assert (
+        "data.arrange.seq_len=256 is more than the 64 tokens that the model can read" in words
+        and "make it at most 64" in words
+    )
 
 
 @pytest.mark.parametrize(
