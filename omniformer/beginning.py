@@ -79,12 +79,9 @@ def begin(config: Mapping[str, Any]) -> Beginning | None:
     model = config.get("model") or {}
     source = model.get("pretrained")
     if not source:
-        if model.get("lora"):
-            raise ConfigError(["model.lora: adapts a model that was trained before; name it in model.pretrained"])
-        if model.get("special_tokens"):
-            raise ConfigError(
-                ["model.special_tokens: are added to a published vocabulary; name it in model.pretrained"]
-            )
+        for key, what in _OF_PRETRAINED.items():
+            if model.get(key):
+                raise ConfigError([f"model.{key}: {what}; name the model in model.pretrained"])
         return None
     if folder.is_published(Path(source)):
         # Weights that train are float32, whatever the file has; the trainer's precision says what is computed in.
@@ -197,7 +194,7 @@ def fill(model: nn.Module, made: Node, beginning: Beginning) -> Loaded:
             f"{beginning.source} has {wrong[0]} in another shape than this run; model.core may change what has no "
             "weights, such as dropout, and add parts, not change the sizes of the published ones"
         )
-    rank_zero_info(f"{beginning.source}: core and embedders are taken over; {loaded}")
+    rank_zero_info(f"{beginning.source}: its core and embedders take the place of the run's; {loaded}")
     return loaded
 
 
@@ -231,24 +228,30 @@ def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -
         rank_zero_info(f"{len(paths)} projections adapted; {trainable(model):,} numbers to train")
 
 
-def check_lengths(config: Mapping[str, Any], data: OmniDataModule, beginning: Beginning) -> None:
-    """Refuses pieces of text that are longer than the published model can read.
+def limit_lengths(config: Mapping[str, Any], data: OmniDataModule, most: int | None) -> None:
+    """Lets no text be longer than a published model can read: single texts are cut, pieces of running text refused.
+
+    Args:
+        config: the configuration of the run.
+        data: its data, whose streams are changed.
+        most: the longest text in tokens; None for no limit.
 
     Raises:
-        ConfigError: names the key, both lengths and what to do.
+        ConfigError: pieces of running text are to be longer; names the key, both lengths and what to do.
     """
-    most = beginning.max_seq_len
     if most is None:
         return
     problems = []
     for name, stream in data.streams.items():
+        if stream.arrange is None:
+            stream.max_tokens = min(most, stream.max_tokens or most)
         for key in ("seq_len", "max_tokens"):
             length = getattr(stream.arrange, key, None)
             if isinstance(length, int) and length > most:
                 path = f"members.{name}." if config.get("members") else ""
                 problems.append(
-                    f"{path}data.arrange.{key}={length} is more than the {most} tokens that {beginning.source} can "
-                    f"read; make it at most {most}"
+                    f"{path}data.arrange.{key}={length} is more than the {most} tokens that the model can read; make "
+                    f"it at most {most}"
                 )
     if problems:
         raise ConfigError(problems)

@@ -18,6 +18,7 @@ from omniformer.config import allowing, build, validate
 from omniformer.data.module import OmniDataModule
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
+from omniformer.pretrained import Pretrained
 from omniformer.recipe import Node, build_model, members, merged
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
@@ -58,6 +59,7 @@ def assemble(
     config: Mapping[str, Any],
     tokenizers: Mapping[str, dict[str, Tokenizer]] | None = None,
     made: Node | None = None,
+    max_seq_len: int | None = None,
 ) -> Experiment:
     """Builds data, model and tasks.
 
@@ -67,13 +69,15 @@ def assemble(
             or they are fitted on the training split.
         made: how to build the model, where a finished run says it; `model` and `core` of the configuration are then not
             read.
+        max_seq_len: the longest text that the model of that run can read; None for no limit.
     """
     begun = beginning.begin(config) if made is None else None
     data = build_data(config, tokenizers)
     if begun is not None:
         if tokenizers is None:
             beginning.take_tokenizers(data, begun)
-        beginning.check_lengths(config, data, begun)
+        max_seq_len = begun.max_seq_len
+    beginning.limit_lengths(config, data, max_seq_len)
     data.setup()
     facts = {
         name: {modality: data.facts(name, modality) for modality in data.tokenizers[name]} for name in data.streams
@@ -178,7 +182,8 @@ def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[st
     with allowing(allow_targets):
         validate(config)
         # The weights come from the run itself, whatever it began from.
-        experiment = assemble(config, tokenizers, folder.recipe_of(output))
+        most = saved.family.max_seq_len if isinstance(saved, Pretrained) else None
+        experiment = assemble(config, tokenizers, folder.recipe_of(output), most)
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
     trainer = build_trainer(config["trainer"], callbacks={"metrics": metrics}, loggers={}, output_dir=str(output))

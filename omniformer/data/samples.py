@@ -104,6 +104,8 @@ class EachRaw(Samples):
             ([Neverova et al. 2016](https://arxiv.org/abs/1501.00102), ModDrop).
         n_classes: how many classes the data set has: the target `label`, of samples and of tokens that count, must be
             one of 0 to n_classes - 1. None where it is not known; then labels are taken as they are.
+        max_tokens: the longest text: of a longer one the end is left out, but for special tokens that close it. None
+            leaves texts whole.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class EachRaw(Samples):
         answer: str | None = None,
         drop: float = 0.0,
         n_classes: int | None = None,
+        max_tokens: int | None = None,
     ) -> None:
         self.raws = raws
         self.tokenizers = tokenizers
@@ -130,6 +133,7 @@ class EachRaw(Samples):
         self.answer = answer
         self.drop = drop
         self.n_classes = n_classes
+        self.max_tokens = max_tokens
         self._kept: dict[int, tuple[dict[str, Tokens], dict[str, Tokens]]] = {}
 
     def __len__(self) -> int:
@@ -186,13 +190,32 @@ class EachRaw(Samples):
                 raise ValueError(f"has no {self.answer!r} to be the answer, only {sorted(contents)}")
             answer[self.answer] = contents.pop(self.answer)
         given = {modality: self._tokens(modality, content, raw, epoch) for modality, content in contents.items()}
+        if not raw.token_targets:  # which belong to tokens that would be left out
+            given = {modality: self._cut(tokens) for modality, tokens in given.items()}
         written = {}
         for modality, content in answer.items():
             tokens = self._tokens(modality, content, raw, epoch)
             if not len(tokens):
                 raise ValueError(f"the answer {content!r} has no tokens; there is nothing to learn from it")
-            written[modality] = self.tokenizers[modality].answer(tokens)
+            written[modality] = self._cut(self.tokenizers[modality].answer(tokens))
         return given, written
+
+    def _cut(self, tokens: Tokens) -> Tokens:
+        """A text that is not too long; anything else as it is."""
+        most = self.max_tokens
+        if most is None or len(tokens) <= most or tokens.values.ndim != 1 or tokens.edges is not None or tokens.pairs:
+            return tokens
+        tokenizer: Any = self.tokenizers[tokens.modality]
+        special = {tokenizer.special_id(name) for name in getattr(tokenizer, "special_tokens", ())} | set(
+            tokenizer.stops
+        )
+        ids = tokens.values.tolist()
+        closing = next((n for n, i in enumerate(reversed(ids)) if i not in special), 0)
+        closing = min(closing, most - 1)
+        kept = torch.cat([torch.arange(most - closing), torch.arange(len(ids) - closing, len(ids))])
+        features = {name: feature[kept] for name, feature in tokens.features.items()}
+        # Positions count on: what closes a cut text stands right behind what is left of it.
+        return replace(tokens, values=tokens.values[kept], positions=tokens.positions[:most], features=features)
 
     def _tokens(self, modality: str, content: Any, raw: Raw, epoch: int) -> Tokens:
         if modality not in self.tokenizers:

@@ -26,6 +26,8 @@ class Stream:
             them; one always stays.
         batch_size: samples in a step, all ranks together; None leaves the limit to `tokens_per_batch`.
         tokens_per_batch: the most tokens in a step, all ranks together; a batch ends at whichever limit comes first.
+        max_tokens: the longest text: of a longer one the end is left out, but for special tokens that close it. None
+            leaves texts whole, unless the run begins from a model that can read only so many.
         train_share: the share of the training samples that is learned from, the same whatever the seed, of each class
             alike: what a model makes of few labels. Validation and test stay whole.
         weight: the share of a mixture's steps in which this data set takes part, above 0 and at most 1.
@@ -56,6 +58,7 @@ class Stream:
         drop: float = 0.0,
         batch_size: int | None = 64,
         tokens_per_batch: int | None = None,
+        max_tokens: int | None = None,
         train_share: float = 1.0,
         weight: float = 1.0,
         cache: bool = False,
@@ -68,6 +71,8 @@ class Stream:
             raise ValueError(
                 f"weight={weight} must be above 0 and at most 1: the share of steps this data takes part in"
             )
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens={max_tokens} must be at least 1, or null")
         if not 0 < train_share <= 1:
             raise ValueError(f"train_share={train_share} must be above 0 and at most 1")
         if num_workers < 0:
@@ -82,10 +87,11 @@ class Stream:
             raise ValueError(f"max_bad_fraction={max_bad_fraction} must be in 0..1")
         if not 0 <= drop < 1:
             raise ValueError(f"drop={drop} must be at least 0 and below 1")
-        if arrange is not None and (augment is not None or augment_tokens is not None or cache or answer or drop):
+        single = (augment is not None, augment_tokens is not None, cache, answer, drop, max_tokens)
+        if arrange is not None and any(single):
             raise ValueError(
-                "augment, augment_tokens, cache, answer and drop are about single samples; with arrange they have no "
-                "effect"
+                "augment, augment_tokens, cache, answer, drop and max_tokens are about single samples; with arrange "
+                "they have no effect"
             )
         if cache and augment is not None:
             raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
@@ -96,6 +102,7 @@ class Stream:
         self.answer = answer
         self.drop = drop
         self.limits = Limits(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
+        self.max_tokens = max_tokens
         self.train_share = train_share
         self.weight = weight
         self.cache = cache
@@ -140,6 +147,7 @@ class Stream:
             answer=self.answer,
             drop=self.drop if train else 0.0,
             n_classes=self.source.facts.get("n_classes"),
+            max_tokens=self.max_tokens,
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Tokenizer
+from omniformer_tokenizers import SubwordTokenizer, Tokenizer
 from torch import nn
 
 from omniformer.config import build
@@ -15,6 +15,7 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 from omniformer.pretrained.family import Family
 from omniformer.pretrained.loading import Pretrained
+from omniformer.pretrained.text import TOKENIZER_FILE
 from omniformer.recipe import Node
 
 
@@ -60,6 +61,8 @@ class Tuned(Pretrained):
                 recipe = family.recipe
             except ValueError:  # a kind that these labels do not suit
                 continue
+            if self._class_names and family.labels != self._class_names:
+                continue  # a kind whose classes mean something of their own
             if (heads := self._heads(recipe)) is not None:
                 return self._renamed(family, heads)
         mine = ", ".join(type(head).__name__ for head in self.model.heads.values())
@@ -70,17 +73,28 @@ class Tuned(Pretrained):
         )
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
-        """Writes the model as the reference library reads it: see `save_pretrained`.
+        """Writes the model as the reference library reads it (see `save_pretrained`), and its vocabulary.
 
         Raises:
             ValueError: the family has no member with the heads of this model.
         """
         self.as_published().save_pretrained(folder, **options)
+        for member in self.members.values():
+            text = member.tokenizers.get("text")
+            if isinstance(text, SubwordTokenizer):
+                vocabulary = text.library_model().to_str(pretty=True)
+                (Path(folder) / TOKENIZER_FILE).write_text(vocabulary, encoding="utf-8")
+
+    @property
+    def _class_names(self) -> tuple[str, ...]:
+        """The names of the classes of the first head that tells any apart."""
+        named = [(self.model.heads[name], member.labels) for name, member in self.members.items()]
+        return next((tuple(labels) for head, labels in named if labels and hasattr(head, "classes")), ())
 
     @property
     def _labels(self) -> Node:
         """The names of the classes, as `config.json` says them."""
-        names = next((member.labels for member in self.members.values() if member.labels), ())
+        names = self._class_names
         numbers = [head.values.out_features for head in self.model.heads.values() if isinstance(head, RegressionHead)]
         names = names or tuple(f"LABEL_{i}" for i in range(sum(numbers)))
         if not names:

@@ -80,3 +80,20 @@ def test_pieces_come_in_the_order_of_the_contents_and_missing_ones_are_left_out(
     raws = [Raw(id="a", contents={"other": [1], "text": [2]}), Raw(id="b", contents={"text": [3]})]
     samples = EachRaw(raws, {"text": ints, "other": Other()}, name="x", seed=0)
     assert [[p.modality for p in samples(0, i).pieces] for i in (0, 1)] == [["other", "text"], ["text"]]
+
+
+def test_a_text_that_is_too_long_is_cut_but_for_the_special_tokens_that_close_it(ints):
+    class Framed(type(ints)):
+        special_tokens = ("first", "last")
+        stops = ()
+
+        def special_id(self, name):
+            return {"first": 1, "last": 2}[name]
+
+        def __call__(self, raw):
+            return super().__call__([1, *raw, 2])
+
+    samples = each(Framed(), [[5, 6, 7, 8], [5], []], max_tokens=4)
+    assert [samples(0, i).pieces[0].values.tolist() for i in range(3)] == [[1, 5, 6, 2], [1, 5, 2], [1, 2]]
+    assert samples(0, 0).pieces[0].positions[:, 0].tolist() == [0, 1, 2, 3]
+    assert each(Framed(), [[5, 6]], max_tokens=1)(0, 0).pieces[0].values.tolist() == [1]

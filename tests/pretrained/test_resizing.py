@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_published import bert, byte_pairs, gpt2
+from tiny_published import bert, gpt2
 from twins import saved, shaken, transformers
 
 from omniformer import folder, pretrained
@@ -40,7 +40,6 @@ def test_old_ids_are_scored_as_before_and_tied_tables_stay_one(tmp_path):
 def test_output_tables_and_offsets_follow_and_the_reference_reads_what_is_written(tmp_path, kind):
     if kind.startswith("tied"):
         source = bert(tmp_path / "theirs")
-        (source / "tokenizer.json").unlink()
     else:
         source = saved(shaken(llama() if "own" in kind else bart()), tmp_path / "theirs")
     model = pretrained.load(source)
@@ -127,13 +126,3 @@ def test_a_resized_model_is_saved_in_our_own_format_too(tmp_path):
     again = omniformer.load(tmp_path / "ours")
     x = {name: torch.equal(tensor, model.model.state_dict()[name]) for name, tensor in again.model.state_dict().items()}
     assert all(x.values())
-
-
-def test_special_tokens_are_ids_behind_the_others_that_text_never_becomes(tmp_path):
-    n = byte_pairs(tmp_path)
-    tokenizer = pretrained.text.BPETokenizer.from_file(tmp_path / "tokenizer.json")
-    larger = tokenizer.with_special_tokens(["<image>", "<sound>"])
-    assert (larger.special_id("<image>"), larger.special_id("<sound>"), larger.vocab_size) == (n, n + 1, n + 2)
-    assert torch.equal(larger("the cat <image>").values, tokenizer("the cat <image>").values)
-    with pytest.raises(ValueError, match="'<image>' is a token of this vocabulary already"):
-        larger.with_special_tokens(["<image>"])

@@ -124,6 +124,17 @@ def test_closure_is_called_once_and_its_value_returned(factory):
     assert calls == [1]
 
 
+@pytest.mark.parametrize("make", [AdamW, Muon])
+def test_some_parameters_have_a_rate_of_their_own(make):
+    model = Model()
+    optimizer = make(lr=1.0, lr_of={"blocks.*": 0.25})(model)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    assert {rates[id(parameter)] for parameter in model.blocks.parameters()} == {0.25}
+    assert rates[id(model.head.weight)] == 1.0
+    with pytest.raises(ValueError, match="lr_of: 'block' fits no parameter"):
+        make(lr_of={"block": 0.1})(model)
+
+
 def test_layer_decay_slows_the_lower_blocks():
     model = Model()
     optimizer = AdamW(lr=1.0, layer_decay=0.5)(model)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from omniformer.training.parameter_groups import describe, groups
+from omniformer.training.parameter_groups import check_patterns, describe, groups
 
 
 class Positions(nn.Module):
@@ -73,3 +73,57 @@ def test_matrix_tied_to_an_embedding_is_listed_once_and_not_decayed():
 def test_model_without_parameters_is_told():
     with pytest.raises(ValueError, match="Identity has no parameter"):
         describe(nn.Identity())
+
+
+def stacks(**n_layers):
+    """Stacks of several heights beside each other, as in a model that is trained."""
+    named = {name: nn.ModuleDict({"blocks": nn.ModuleList(Block() for _ in range(n))}) for name, n in n_layers.items()}
+    return nn.ModuleDict({"model": nn.ModuleDict({"core": nn.ModuleDict(named), "heads": nn.Linear(4, 2)})})
+
+
+@pytest.mark.parametrize(("low", "high"), [("encoder", "decoder"), ("towers_0", "towers_1")])
+def test_the_last_blocks_of_all_stacks_are_equally_deep(low, high):
+    depths = {item.name: item.depth for item in describe(stacks(**{low: 2, high: 5}))}
+    assert [depths[f"model.core.{low}.blocks.{i}.mix.weight"] for i in range(2)] == [4, 5]
+    assert [depths[f"model.core.{high}.blocks.{i}.mix.weight"] for i in range(5)] == [1, 2, 3, 4, 5]
+    assert depths["model.heads.weight"] == 6
+
+
+def test_depth_is_found_in_an_encoder_and_a_decoder_of_ours():
+    from functools import partial
+
+    from omniformer.core.block import CrossBlock
+    from omniformer.core.encoder_decoder import EncoderDecoder
+    from omniformer.core.transformer import Transformer
+    from omniformer.embedders import IdEmbedder
+
+    sizes = {"d_model": 8, "n_heads": 2}
+    core = EncoderDecoder(
+        encoder=Transformer(n_layers=1, **sizes), decoder=Transformer(n_layers=3, **sizes, block=partial(CrossBlock))
+    )
+    embedders = nn.ModuleDict({"text": IdEmbedder(d_model=8, vocab_size=5)})
+    depths = {item.name: item.depth for item in describe(nn.ModuleDict({"core": core, "embedders": embedders}))}
+    assert depths["embedders.text.table.weight"] == 0
+    assert {d for name, d in depths.items() if name.startswith("core.encoder.blocks.0.")} == {3}
+    assert {d for name, d in depths.items() if name.startswith("core.decoder.blocks.0.")} == {1}
+    assert {d for name, d in depths.items() if name.startswith("core.decoder.blocks.2.cross.")} == {3}
+
+
+def test_rates_by_pattern_take_the_place_of_the_rate_and_decay_with_depth():
+    described = describe(stacks(encoder=2))
+    rates = {"core.*": 0.1, "core.encoder.blocks.0.*": 0.01}
+    made = groups(described, lr=1.0, weight_decay=0.0, layer_decay=0.5, lr_of=rates)
+    by_id = {id(parameter): group["lr"] for group in made for parameter in group["params"]}
+    found = {item.name: by_id[id(item.parameter)] for item in described}
+    assert found["model.heads.weight"] == 1.0
+    assert found["model.core.encoder.blocks.1.mix.weight"] == pytest.approx(0.1 * 0.5)
+    assert found["model.core.encoder.blocks.0.mix.weight"] == pytest.approx(0.01 * 0.25)
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [({"cor.*": 0.1}, "'cor.\\*' fits no parameter that is trained"), ({"core.*": 0.0}, "must be above 0")],
+)
+def test_rates_that_would_be_nobodys_are_told(rates, words):
+    with pytest.raises(ValueError, match=words):
+        check_patterns(describe(stacks(encoder=1)), rates)

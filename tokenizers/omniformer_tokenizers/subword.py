@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -148,6 +148,19 @@ class SubwordTokenizer(PublishedTokenizer):
     def from_model(cls, model: Any, **options: Any) -> Self:
         """The tokenizer around a copy of a `tokenizers.Tokenizer` object."""
         return cls.from_text(model.to_str(), "this tokenizers.Tokenizer", **options)
+
+    def with_special_tokens(self, names: Iterable[str]) -> Self:
+        """The same vocabulary with further special tokens behind the last id.
+
+        Raises:
+            ValueError: one of them is there already.
+        """
+        model, names = self.library_model(), tuple(names)
+        known = model.get_vocab(with_added_tokens=True)
+        if there := [name for name in names if name in known]:
+            raise ValueError(f"{there[0]!r} is a token of this vocabulary already")
+        model.add_special_tokens(list(names))
+        return type(self).from_model(model, **self.config())
 
     def reading_special(self) -> Self:
         """The same tokenizer, for text in which special tokens are spelled: `special_in_text=True`."""

@@ -240,3 +240,17 @@ def test_a_prompt_is_what_the_template_makes_of_it_and_the_beginning_where_there
     assert llama.begun(nothing).values.tolist() == [1]
     whisper = SubwordTokenizer.from_file(saved["Whisper"][1], start=["<|startoftranscript|>", "<|en|>"])
     assert whisper.begun(nothing).values.tolist() == list(whisper.beginning)
+
+
+def test_further_special_tokens_stand_behind_the_others_and_the_rest_stays(both):
+    _, path = both
+    ours = SubwordTokenizer.from_file(path, segments=True)
+    larger = ours.with_special_tokens(["<image>", "<sound>"])
+    n = ours.vocab_size
+    assert (larger.special_id("<image>"), larger.special_id("<sound>"), larger.vocab_size) == (n, n + 1, n + 2)
+    for text in vocabularies.TEXTS:
+        assert torch.equal(larger(text).values, ours(text).values)
+    assert larger.config() == ours.config()
+    assert n not in larger("a <image>").values and n in larger.reading_special()("a <image>").values
+    with pytest.raises(ValueError, match="'<image>' is a token of this vocabulary already"):
+        larger.with_special_tokens(["<image>"])
