@@ -20,7 +20,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 EXPERIMENTS = group_options([conf_dir()])["experiment"]
 # Those that begin from the weights of another run, and which.
-BEGINS_FROM = {"captioning_gated": "modality=text", "transfer": "experiment=joint_real"}
+BEGINS_FROM = {
+    "captioning_gated": "modality=text",
+    "finetune_requests": "experiment=bert_pretrain",
+    "finetune_reviews": "experiment=bert_pretrain",
+    "transfer": "experiment=joint_real",
+    "transfer_audio": "experiment=mnist",
+}
 WITHOUT_TEST = {"shakespeare_char", "shakespeare_char_long"}  # published scores of this set are those of validation
 # A few steps ask for no more than this, whatever the key belongs to.
 AT_MOST = {
@@ -115,7 +121,12 @@ def test_every_experiment_trains_validates_and_tests_and_leaves_a_model(run, nam
 
 
 @pytest.mark.parametrize(
-    ("name", "frozen"), [("captioning_gated", ("core.", "embedders.text.")), ("transfer", ("core.",))]
+    ("name", "frozen"),
+    [
+        ("captioning_gated", ("core.", "embedders.text.")),
+        ("transfer", ("core.",)),
+        ("transfer_audio", ("core.",)),
+    ],
 )
 def test_what_is_frozen_is_what_the_run_before_it_left(run, name, frozen):
     before = omniformer.load(run(BEGINS_FROM[name])).model.state_dict()
