@@ -67,10 +67,8 @@ _GPT = (
     "task.rule._target_=omniformer.core.rules.Causal",
 )
 _FEW = "data.train_share=0.05"
-_SETS = {
-    "reviews": ("test/accuracy",),
-    "requests": ("test/in_scope_accuracy", "test/out_of_scope_recall"),
-}
+_ADAPTED = ("test/in_scope_accuracy", "test/out_of_scope_recall", "trained_parameters")
+_SETS = {"reviews": ("test/accuracy",), "requests": _ADAPTED}
 
 
 def _fine_tuning() -> dict[str, Run]:
@@ -153,6 +151,16 @@ RUNS = {
         "gpt_pretrain", ("next_in_reviews/test/perplexity", "next_in_requests/test/perplexity"), ("seed=0",)
     ),
     **_fine_tuning(),
+    # What learns of the pre-trained model, of which all does in finetune_requests_bert.
+    "finetune_requests_head": Run(
+        "finetune_requests", _ADAPTED, fixed=("model.freeze=[core.*,embedders.*]",), begins="bert_pretrain"
+    ),
+    "finetune_requests_lora": Run(
+        "finetune_requests",
+        _ADAPTED,
+        fixed=("model.lora={rank: 8, targets: [query, value]}",),
+        begins="bert_pretrain",
+    ),
 }  # fmt: skip
 
 
