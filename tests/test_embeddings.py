@@ -217,19 +217,19 @@ def test_against_the_padded_computation_of_the_reference_library(kind, tmp_path)
     torch.testing.assert_close(omniformer.load(folder).embed(sentences), expected, rtol=1.3e-6, atol=1e-5)
 
 
-def test_published_files_without_a_head_embed_too(tmp_path, monkeypatch):
-    from omniformer.pretrained import gpt2
+def test_published_files_without_a_head_embed_too(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from twins import saved, shaken
 
-    class Headless(gpt2.GPT2):
-        @property
-        def recipe(self):
-            return super().recipe | {"heads": {}, "rules": {}}
-
-    _, _, folder = published("gpt2", tmp_path)
-    with_head = omniformer.load(folder)
-    monkeypatch.setattr(gpt2, "GPT2", Headless)
-    without = omniformer.load(folder)
-    assert not without.members
-    # Without a head there is no rule, and all tokens read each other; alone, a token is read the same way.
-    torch.testing.assert_close(without.embed(["t"]), with_head.embed(["t"]))
-    assert not torch.allclose(without.embed(["the film"]), with_head.embed(["the film"]))
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 40}
+    config = transformers.ViTConfig(image_size=16, patch_size=4, **sizes)
+    theirs = shaken(transformers.ViTModel(config, add_pooling_layer=False))
+    processor = transformers.ViTImageProcessor(size={"height": 16, "width": 16})
+    processor.save_pretrained(saved(theirs, tmp_path))
+    images = [picture(seed).expand(3, 8, 12) for seed in range(3)]
+    with torch.no_grad():
+        hidden = theirs(**processor(images, return_tensors="pt")).last_hidden_state
+    model = omniformer.load(tmp_path)
+    assert not model.members
+    torch.testing.assert_close(model.embed(images), units(hidden.mean(1)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.embed(images, pool="first"), units(hidden[:, 0]), rtol=1e-4, atol=1e-5)
