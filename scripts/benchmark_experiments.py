@@ -43,12 +43,14 @@ class Run:
         metrics: names in `metrics.json`.
         varied: one override for each run.
         fixed: overrides of all runs.
+        begins: the line whose first run they begin from.
     """
 
     experiment: str
     metrics: tuple[str, ...]
     varied: tuple[str, ...] = tuple(SEEDS)
     fixed: tuple[str, ...] = ()
+    begins: str | None = None
 
 
 def _ways(stage: str) -> tuple[str, ...]:
@@ -56,7 +58,35 @@ def _ways(stage: str) -> tuple[str, ...]:
     return tuple(f"find/{stage}/{a}_to_{b}/recall@1" for a, b in pairs)
 
 
-_FRESH = ("model.pretrained=null",)
+# Without weights to begin from, a frozen core must not begin as one that does nothing.
+_RANDOM = ("core.output_init=depth_scaled",)
+_GPT = (
+    "embedder=ids",
+    "~embedder.embedder",
+    "embedder.dropout=0.3",
+    "task.rule._target_=omniformer.core.rules.Causal",
+)
+_FEW = "data.train_share=0.05"
+_ADAPTED = ("test/in_scope_accuracy", "test/out_of_scope_recall", "trained_parameters")
+_SETS = {"reviews": ("test/accuracy",), "requests": _ADAPTED}
+
+
+def _fine_tuning() -> dict[str, Run]:
+    """Both pre-trained models on both labelled sets, with all labels and with few, beside training from scratch."""
+    return {
+        f"finetune_{name}_{model}{few}{scratch}": Run(
+            f"finetune_{name}",
+            metrics,
+            fixed=(*overrides, *([_FEW] if few else [])),
+            begins=None if scratch else f"{model}_pretrain",
+        )
+        for name, metrics in _SETS.items()
+        for model, overrides in {"bert": (), "gpt": _GPT}.items()
+        for few in ("", "_few")
+        for scratch in ("", "_scratch")
+    }
+
+
 RUNS = {
     "shakespeare_char": Run("shakespeare_char", ("best/val/loss",)),
     "shakespeare_char_long": Run("shakespeare_char_long", ("best/val/loss",), ("seed=0",)),
@@ -106,9 +136,31 @@ RUNS = {
         )
         for name, overrides in ALONE.items()
     },
-    "transfer": Run("transfer", ("test/accuracy",), ("seed=0",)),
-    "transfer_random": Run("transfer", ("test/accuracy",), ("seed=0",), fixed=_FRESH),
-    "transfer_whole": Run("transfer", ("test/accuracy",), ("seed=0",), fixed=(*_FRESH, "model.freeze=[]")),
+    "transfer": Run("transfer", ("test/accuracy",), begins="joint_real"),
+    "transfer_random": Run("transfer", ("test/accuracy",), fixed=_RANDOM),
+    "transfer_whole": Run("transfer", ("test/accuracy",), fixed=("model.freeze=[]",)),
+    "mnist": Run("mnist", ("test/accuracy",), ("seed=0",)),
+    "transfer_mnist": Run("transfer", ("test/accuracy",), begins="mnist"),
+    "transfer_audio": Run("transfer_audio", ("test/accuracy",), begins="mnist"),
+    "transfer_audio_random": Run("transfer_audio", ("test/accuracy",), fixed=_RANDOM),
+    "transfer_audio_whole": Run("transfer_audio", ("test/accuracy",), fixed=("model.freeze=[]",)),
+    "bert_pretrain": Run(
+        "bert_pretrain", ("hidden_reviews/test/perplexity", "hidden_requests/test/perplexity"), ("seed=0",)
+    ),
+    "gpt_pretrain": Run(
+        "gpt_pretrain", ("next_in_reviews/test/perplexity", "next_in_requests/test/perplexity"), ("seed=0",)
+    ),
+    **_fine_tuning(),
+    # What learns of the pre-trained model, of which all does in finetune_requests_bert.
+    "finetune_requests_head": Run(
+        "finetune_requests", _ADAPTED, fixed=("model.freeze=[core.*,embedders.*]",), begins="bert_pretrain"
+    ),
+    "finetune_requests_lora": Run(
+        "finetune_requests",
+        _ADAPTED,
+        fixed=("model.lora={rank: 8, targets: [query, value]}",),
+        begins="bert_pretrain",
+    ),
 }  # fmt: skip
 
 
@@ -131,14 +183,21 @@ def main() -> None:
 def numbers(name: str, varied: str, data_root: str, output: Path) -> dict[str, float]:
     """The metrics of one run, which is run unless it is there."""
     run = RUNS[name]
-    folder = output / name / varied.replace("=", "-")
+    folder = place(name, varied, output)
     if not (folder / "model" / "config.json").is_file():
         command = [sys.executable, "-m", "omniformer.train", f"experiment={run.experiment}", f"data_root={data_root}"]
-        if run.experiment == "transfer":
-            command.append(f"model.pretrained={output / 'joint_real' / 'seed-0'}")
+        if run.begins is not None:
+            first = RUNS[run.begins].varied[0]
+            numbers(run.begins, first, data_root, output)
+            command.append(f"model.pretrained={place(run.begins, first, output)}")
         command += [f"paths.output_dir={folder}", *run.fixed, varied]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def place(name: str, varied: str, output: Path) -> Path:
+    """The folder of one run."""
+    return output / name / varied.replace("=", "-")
 
 
 def row(name: str, metric: str, found: list[dict[str, float]]) -> str:

@@ -180,15 +180,19 @@ def test_a_model_without_heads_keeps_its_tokenizers_through_a_folder(tmp_path):
         Predictor(build_model(RECIPE), {}).embed(["a"])
 
 
-@pytest.fixture
-def published(tmp_path):
-    """A tiny GPT-2 of the reference library in its folder, with a tokenizer."""
+def published(kind, tmp_path):
+    """A tiny model of the reference library in its folder, with a tokenizer."""
     transformers = pytest.importorskip("transformers")
     from twins import saved, shaken
 
     text = BPETokenizer(vocab_size=280).fit(["the film is fine, the film is dull " * 20])
-    sizes = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 64, "vocab_size": text.vocab_size}
-    theirs = shaken(transformers.GPT2Model(transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)))
+    if kind == "gpt2":
+        sizes = {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 64, "bos_token_id": 0, "eos_token_id": 0}
+        theirs = transformers.GPT2Model(transformers.GPT2Config(vocab_size=text.vocab_size, **sizes))
+    else:
+        sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+        theirs = transformers.BertModel(transformers.BertConfig(vocab_size=text.vocab_size, **sizes))
+    theirs = shaken(theirs)
     folder = saved(theirs, tmp_path / "published")
     text.save_pretrained(folder)
     return theirs, text, folder
@@ -204,27 +208,28 @@ def mean_by_the_reference(theirs, ids):
     return units((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
 
 
-def test_against_the_padded_computation_of_the_reference_library(published):
-    theirs, text, folder = published
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_against_the_padded_computation_of_the_reference_library(kind, tmp_path):
+    theirs, text, folder = published(kind, tmp_path)
     sentences = ["the film is fine", "dull", "the film is dull, the film is fine, is the film dull"]
     with torch.no_grad():
         expected = mean_by_the_reference(theirs, [text(each).values for each in sentences])
     torch.testing.assert_close(omniformer.load(folder).embed(sentences), expected, rtol=1.3e-6, atol=1e-5)
 
 
-def test_published_files_without_a_head_embed_too(published, monkeypatch):
-    from omniformer.pretrained import gpt2
+def test_published_files_without_a_head_embed_too(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from twins import saved, shaken
 
-    class Headless(gpt2.GPT2):
-        @property
-        def recipe(self):
-            return super().recipe | {"heads": {}, "rules": {}}
-
-    _, _, folder = published
-    with_head = omniformer.load(folder)
-    monkeypatch.setattr(gpt2, "GPT2", Headless)
-    without = omniformer.load(folder)
-    assert not without.members
-    # Without a head there is no rule, and all tokens read each other; alone, a token is read the same way.
-    torch.testing.assert_close(without.embed(["t"]), with_head.embed(["t"]))
-    assert not torch.allclose(without.embed(["the film"]), with_head.embed(["the film"]))
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 40}
+    config = transformers.ViTConfig(image_size=16, patch_size=4, **sizes)
+    theirs = shaken(transformers.ViTModel(config, add_pooling_layer=False))
+    processor = transformers.ViTImageProcessor(size={"height": 16, "width": 16})
+    processor.save_pretrained(saved(theirs, tmp_path))
+    images = [picture(seed).expand(3, 8, 12) for seed in range(3)]
+    with torch.no_grad():
+        hidden = theirs(**processor(images, return_tensors="pt")).last_hidden_state
+    model = omniformer.load(tmp_path)
+    assert not model.members
+    torch.testing.assert_close(model.embed(images), units(hidden.mean(1)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.embed(images, pool="first"), units(hidden[:, 0]), rtol=1e-4, atol=1e-5)

@@ -23,7 +23,10 @@ EXPERIMENTS = group_options([conf_dir()])["experiment"]
 BEGINS_FROM = {
     "captioning_gated": "modality=text",
     "prefix_captioning": "modality=text",
+    "finetune_requests": "experiment=bert_pretrain",
+    "finetune_reviews": "experiment=bert_pretrain",
     "transfer": "experiment=joint_real",
+    "transfer_audio": "experiment=mnist",
 }
 WITHOUT_TEST = {"shakespeare_char", "shakespeare_char_long"}  # published scores of this set are those of validation
 # A few steps ask for no more than this, whatever the key belongs to.
@@ -124,6 +127,7 @@ def test_every_experiment_trains_validates_and_tests_and_leaves_a_model(run, nam
         ("captioning_gated", ("core.", "embedders.text.")),
         ("prefix_captioning", ("core.", "embedders.text.")),
         ("transfer", ("core.",)),
+        ("transfer_audio", ("core.",)),
     ],
 )
 def test_what_is_frozen_is_what_the_run_before_it_left(run, name, frozen):

@@ -19,10 +19,11 @@ log = logging.getLogger(__name__)
 class MetricsFile(Callback):
     """Writes `metrics.json`: one flat object from names to numbers.
 
-    After fit it holds `parameters`, `seed`, `epochs`, `steps`, the last value of everything logged, `best/<name>` for
-    every metric that a checkpoint callback watches, and what `Throughput` counted. After test (or validate) the numbers
-    of that are added. Numbers already in the file stay until they are replaced, so that evaluating a finished run adds
-    to it. A number that is not finite is left out with a warning: JSON has no word for it.
+    After fit it holds `parameters`, `trained_parameters` (those that were not frozen), `seed`, `epochs`, `steps`, the
+    last value of everything logged, `best/<name>` for every metric that a checkpoint callback watches, and what
+    `Throughput` counted. After test (or validate) the numbers of that are added. Numbers already in the file stay until
+    they are replaced, so that evaluating a finished run adds to it. A number that is not finite is left out with a
+    warning: JSON has no word for it.
 
     Args:
         path: the file.
@@ -45,9 +46,13 @@ class MetricsFile(Callback):
         for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
             if isinstance(callback, Throughput):
                 self.add(callback.results())
-        parameters = sum(parameter.numel() for parameter in pl_module.parameters())
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in pl_module.parameters()]
+        parameters = {
+            "parameters": sum(n for n, _ in sizes),
+            "trained_parameters": sum(n for n, learns in sizes if learns),
+        }
         epochs = trainer.fit_loop.epoch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
-        self.add({"parameters": parameters, "epochs": epochs, "steps": trainer.global_step})
+        self.add(parameters | {"epochs": epochs, "steps": trainer.global_step})
         self._write(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

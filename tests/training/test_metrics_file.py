@@ -30,6 +30,7 @@ def test_file_holds_the_promised_names(finished):
     after_fit, numbers, losses, module = finished
     assert numbers["seed"] == 5
     assert numbers["parameters"] == sum(value.numel() for value in module.state_dict().values()) == 97
+    assert numbers["trained_parameters"] == 97
     assert (numbers["epochs"], numbers["steps"]) == (3, 9)
     assert numbers["val/loss"] == pytest.approx(losses[-1])
     assert numbers["best/val/loss"] == pytest.approx(min(losses))
@@ -54,6 +55,15 @@ def test_evaluation_of_a_finished_run_adds_to_its_numbers(finished, regressor, m
     assert numbers["test/loss"] > 0
     assert numbers["baseline/bz2"] == 1.8
     assert numbers["best/val/loss"] == finished[1]["best/val/loss"]
+
+
+def test_frozen_parameters_are_not_counted_as_trained(regressor, make_loader, make_trainer, tmp_path):
+    module = regressor()
+    kept = next(module.parameters())
+    kept.requires_grad_(False)
+    make_trainer(MetricsFile(path=str(tmp_path / "metrics.json"), seed=5)).fit(module, make_loader(), make_loader())
+    numbers = read_metrics(tmp_path / "metrics.json")
+    assert numbers["parameters"] - numbers["trained_parameters"] == kept.numel() > 0
 
 
 def test_number_that_is_not_finite_is_left_out_with_a_warning(tmp_path, caplog):
