@@ -184,12 +184,19 @@ def _write_onnx(traced: Any, program: Program, path: Path) -> None:
         verbose=False,
     )
     assert made is not None
-    _name_axes(made.model, program)
+    _name(made.model, program)
     made.save(str(path))
 
 
-def _name_axes(model: Any, program: Program) -> None:
+def _name(model: Any, program: Program) -> None:
     """Puts our words for the axes into the file in the place of the tracer's symbols, and takes its notes out."""
+    # The exporter gives outputs the names asked for, whether or not a value inside has that name already.
+    outer = {id(value) for value in (*model.graph.inputs, *model.graph.outputs)}
+    taken = {port.name for port in (*program.inputs, *program.outputs)}
+    for node in model.graph:
+        for value in node.outputs:
+            if id(value) not in outer and value.name in taken:
+                value.name = f"{value.name}_inside"
     words: dict[str, str] = {}
     for value, port in zip(model.graph.inputs, program.inputs, strict=True):
         for size, word in zip(value.shape, port.shape, strict=True):

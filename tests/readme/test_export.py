@@ -35,6 +35,7 @@ def predictor(head, **options):
     return Predictor(shaken(model), {"it": Member(tokenizers={"text": TEXT}, labels=("a", "b", "c"))})
 
 
+@pytest.mark.slow
 def test_the_classifying_example_gives_what_the_predictor_gives(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     ours = predictor(ClassificationHead(d_model=16, n_classes=3))
