@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from omniformer.core.attention.plan import Plan, lower
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Full, Rule
 
@@ -36,8 +37,12 @@ class Memory:
     rule: Rule = field(default_factory=Full)
 
     def __post_init__(self) -> None:
-        if len(self.x) != self.layout.n_tokens:
-            raise ValueError(f"memory has {len(self.x)} rows, its layout has {self.layout.n_tokens} tokens")
+        if self.x.shape[0] != self.layout.n_tokens:
+            raise ValueError(f"memory has {self.x.shape[0]} rows, its layout has {self.layout.n_tokens} tokens")
+
+    def plan(self, layout: Layout) -> Plan:
+        """The memory's rule lowered for the tokens that read it."""
+        return lower(self.rule, layout, self.layout)
 
     def take(self, samples: Tensor) -> "Memory":
         """The memory of some samples, in the order given, repeats allowed: what beam search needs.

@@ -211,7 +211,7 @@ class Transformer(nn.Module):
             rotation=None if self.rotary is None else self.rotary(layout),
             bias=self.pair_bias,  # pyright: ignore[reportArgumentType]
             memory=memory,
-            memory_plan=None if memory is None else lower(memory.rule, layout, memory.layout),
+            memory_plan=None if memory is None else memory.plan(layout),
             condition=condition,
         )
 

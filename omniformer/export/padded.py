@@ -4,7 +4,7 @@ The core computes on packed tokens, with kernels chosen by the lengths at hand. 
 choose: here every place of a padded rectangle counts as a token, and padding is masked inside attention and pooling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,6 +19,8 @@ from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout, View
 from omniformer.core.memory import Memory
 from omniformer.core.rules import Rule
+
+_ROWS = "samples kv_heads keys head_dim -> samples keys kv_heads head_dim"
 
 
 def places(valid: Tensor) -> Tensor:
@@ -235,9 +237,10 @@ class StepCache:
         key_layout: all tokens, earlier ones first.
         keys: of the earlier tokens, for each layer.
         values: of the earlier tokens, for each layer.
+        memory: keys and values of the memory, for each layer that reads one, by number of layer.
 
     Shapes:
-        keys and values `[samples, kv_heads, past, head_dim]`.
+        keys and values `[samples, kv_heads, past, head_dim]`; those of the memory the same, as long as it is.
 
     Example:
         >>> both, new = (PaddedLayout(torch.ones(1, n, dtype=torch.bool)) for n in (3, 1))
@@ -248,10 +251,16 @@ class StepCache:
     """
 
     def __init__(
-        self, layout: PaddedLayout, key_layout: PaddedLayout, keys: Sequence[Tensor], values: Sequence[Tensor]
+        self,
+        layout: PaddedLayout,
+        key_layout: PaddedLayout,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+        memory: Mapping[int, tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         self.layout, self.key_layout = layout, key_layout
-        self.layers = [StepLayer(layout, k, v) for k, v in zip(keys, values, strict=True)]
+        known = memory or {}
+        self.layers = [StepLayer(layout, k, v, known.get(i)) for i, (k, v) in enumerate(zip(keys, values, strict=True))]
 
     def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
         """A rule lowered for the new tokens; there is one kernel for padded rows."""
@@ -269,21 +278,46 @@ class StepLayer:
         layout: the new tokens.
         keys: of the earlier tokens; of all of them once `append` was called.
         values: the same.
+        memory: keys and values of the memory, where the layer reads one.
     """
 
-    def __init__(self, layout: PaddedLayout, keys: Tensor, values: Tensor) -> None:
-        self.layout, self.keys, self.values = layout, keys, values
+    def __init__(
+        self, layout: PaddedLayout, keys: Tensor, values: Tensor, memory: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        self.layout, self.keys, self.values, self.memory = layout, keys, values, memory
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """All keys and values, as rows; see `LayerCache.append`."""
         self.keys, self.values = self._grown(self.keys, k), self._grown(self.values, v)
-        rows = "samples kv_heads keys head_dim -> samples keys kv_heads head_dim"
-        return rearrange(self.keys, rows), rearrange(self.values, rows)
+        return rearrange(self.keys, _ROWS), rearrange(self.values, _ROWS)
+
+    def once(self, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The memory's keys and values, as rows: they have come in, and are not computed."""
+        assert self.memory is not None
+        k, v = self.memory
+        return rearrange(k, _ROWS), rearrange(v, _ROWS)
 
     def _grown(self, past: Tensor, new: Tensor) -> Tensor:
         rows = new.unflatten(0, self.layout.valid.shape)
         rows = rearrange(rows, "samples keys kv_heads head_dim -> samples kv_heads keys head_dim")
         return torch.cat([past, rows], dim=2)
+
+
+class PaddedMemory(Memory):
+    """A memory of which only keys and values are there, in a `StepCache`: as many rows as its layout has, of nothing.
+
+    Args:
+        layout: the rows of the memory.
+    """
+
+    def __init__(self, layout: PaddedLayout) -> None:
+        super().__init__(x=torch.zeros(layout.n_tokens, 0, device=layout.device), layout=layout)
+
+    def plan(self, layout: Layout) -> Plan:
+        """The memory's rule lowered for padded rows that read it."""
+        assert isinstance(layout, PaddedLayout)
+        assert isinstance(self.layout, PaddedLayout)
+        return plan(self.rule, layout, self.layout)
 
 
 def _view(layout: PaddedLayout) -> View:

@@ -154,11 +154,12 @@ def traceable(model: OmniFormer) -> OmniFormer:
     """
     for module in model.modules():
         refuse(module)
-    if not isinstance(model.core, Transformer | Towers):
-        raise ValueError(
-            f"core {type(model.core).__name__} cannot be exported: only a Transformer, or Towers of them, reads padded "
-            "rows; train one with core=tiny, or predict with omniformer.load"
-        )
+    for core in (model.reader, model.writer):
+        if not isinstance(core, Transformer | Towers):
+            raise ValueError(
+                f"core {type(core).__name__} cannot be exported: only a Transformer, Towers or a pair of Transformers "
+                "reads padded rows; train one with core=tiny, or predict with omniformer.load"
+            )
     # Weights are not copied, for a model may be larger than half of the memory, but they learn no more.
     shared: dict[int, Any] = {id(weight): nn.Parameter(weight.detach(), False) for weight in model.parameters()}
     shared |= {id(buffer): buffer for buffer in model.buffers()}

@@ -2,19 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
+from einops import rearrange
 from omniformer_tokenizers import Tokenizer, Tokens
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import SelfAttention
-from omniformer.core.rules import Rule
+from omniformer.core.rules import Full, Rule
 from omniformer.core.towers import Towers
 from omniformer.export.entrance import Entered, Entrance, Port, axes_of
-from omniformer.export.padded import PaddedLayout, StepCache, apart, places, plan
+from omniformer.export.padded import PaddedLayout, PaddedMemory, StepCache, apart, places, plan
 from omniformer.export.parts import refuse, traceable
 from omniformer.heads import (
     ClassificationHead,
@@ -31,6 +34,7 @@ from omniformer.heads import (
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 
+T = TypeVar("T")
 Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """A program at work: tensors in the order of its inputs, to tensors in the order of its outputs."""
 
@@ -65,11 +69,6 @@ class Program(nn.Module, ABC):
         # Beside the module's own parts, so that what is traced is not found twice.
         self._packed: dict[str, OmniFormer] = {"model": model}
         self.model = traceable(model)
-
-    @property
-    def core(self) -> nn.Module:
-        """The traced core."""
-        return self.model.core
 
     @property
     def packed(self) -> OmniFormer:
@@ -128,16 +127,24 @@ class Encoder(Program):
         Shapes:
             `[batch * seq, d_model]`.
         """
-        entered, rest = [], list(tensors)
-        for door in self.doors:
-            entered.append(door(rest[: len(door.ports)]))
-            rest = rest[len(door.ports) :]
-        x, layout = _joined(entered, [self.modalities[door.modality] for door in self.doors])
-        core, rule = self.core, self.rule
+        x, layout = self.entered(tensors)
+        core, rule = self.model.reader, self.rule
         if isinstance(core, Towers):
             number = self.modalities[self.doors[0].modality]
             core, rule = core.towers[number], core.rule(number, rule)
         return core(x, layout, plan=plan(rule, layout)), layout
+
+    def entered(self, tensors: Sequence[Tensor]) -> tuple[Tensor, PaddedLayout]:
+        """The tokens of all modalities, side by side.
+
+        Shapes:
+            `[batch * seq, d_model]`.
+        """
+        entered, rest = [], list(tensors)
+        for door in self.doors:
+            entered.append(door(rest[: len(door.ports)]))
+            rest = rest[len(door.ports) :]
+        return _joined(entered, [self.modalities[door.modality] for door in self.doors])
 
     def said(self, x: Tensor, layout: PaddedLayout) -> tuple[Tensor, ...]:
         """What the head says of the core's output."""
@@ -162,18 +169,18 @@ class Encoder(Program):
 
     def example(self) -> list[Tensor]:
         """Three samples of all modalities."""
-        return self._fed(self._samples((5, 3, 4), seed=0))
+        return self.fed(self.samples((5, 3, 4), seed=0))
 
     def trials(self) -> Iterator[Callable[[Run], float]]:
         """Batches of one and of several, of one token and of many, padded on either side, and with empty samples."""
         for seed, lengths in enumerate(((6, 1, 9, 2, 7), (1,), (4, 0, 11)), start=1):
             for left in (False, True):
                 yield lambda run, seed=seed, lengths=lengths, left=left: self._tried(
-                    run, self._samples(lengths, seed=seed), left=left
+                    run, self.samples(lengths, seed=seed), left=left
                 )
 
     def _tried(self, run: Run, samples: Sequence[Sample], *, left: bool) -> float:
-        tensors = self._fed(samples, left=left)
+        tensors = self.fed(samples, left=left)
         with torch.no_grad():
             expected = self.expected(collate(samples))
         found = run(tensors)
@@ -184,7 +191,8 @@ class Encoder(Program):
             found = [each[masks] for each in found]
         return max(difference(a, b) for a, b in zip(found, expected, strict=True))
 
-    def _samples(self, lengths: Sequence[int], *, seed: int) -> list[Sample]:
+    def samples(self, lengths: Sequence[int], *, seed: int) -> list[Sample]:
+        """Random samples of about as many tokens of each modality."""
         generator = torch.Generator().manual_seed(seed)
         return [
             Sample(
@@ -194,7 +202,8 @@ class Encoder(Program):
             for i, n in enumerate(lengths)
         ]
 
-    def _fed(self, samples: Sequence[Sample], *, left: bool = False) -> list[Tensor]:
+    def fed(self, samples: Sequence[Sample], *, left: bool = False) -> list[Tensor]:
+        """The inputs of samples that have a piece of each modality, padded on the right, or on the left."""
         return [
             tensor
             for j, door in enumerate(self.doors)
@@ -244,6 +253,45 @@ class Tower(Encoder):
         return (Port(name="embedding", dtype="float32", shape=("batch", head.d_embedding), meaning=meaning),)
 
 
+class Given(Encoder):
+    """What a task reads before it writes, as keys and values for each layer of the decoder that reads them.
+
+    Args:
+        model: what is exported; its decoder has cross-attention.
+        head: the name of the task that writes.
+        tokenizers: of the modalities that are given.
+    """
+
+    def __init__(self, model: OmniFormer, head: str, tokenizers: Mapping[str, Tokenizer | None]) -> None:
+        super().__init__(model, head, tokenizers)
+        self.rule = Full()  # what is given is read in both directions: see `OmniFormer.memory`
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The mask of what was read, then keys and values for each layer."""
+        if self.model.reader is self.model.writer:  # nothing but embedders stands before the decoder
+            x, layout = self.entered(tensors)
+        else:
+            x, layout = self.read(tensors)
+        states = [each for cross in crosses(self.model).values() for each in cross.project_memory(x)]
+        rows = "samples keys kv_heads head_dim -> samples kv_heads keys head_dim"
+        return layout.valid.long(), *(rearrange(each.unflatten(0, layout.valid.shape), rows) for each in states)
+
+    def expected(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The same of the packed model, tokens end to end."""
+        memory = self.packed.memory(batch).x
+        return tuple(each for cross in crosses(self.packed).values() for each in cross.project_memory(memory))
+
+    def _tried(self, run: Run, samples: Sequence[Sample], *, left: bool) -> float:
+        with torch.no_grad():
+            expected = self.expected(collate(samples))
+        mask, *states = run(self.fed(samples, left=left))
+        found = [each.transpose(1, 2)[mask.bool()] for each in states]
+        return max(difference(a, b) for a, b in zip(found, expected, strict=True))
+
+    def _outputs(self) -> tuple[Port, ...]:
+        return memory_ports(self.model, self.seq)
+
+
 class Decoder(Program):
     """One step of writing: new ids of each sample, and keys and values of all earlier ones, to scores of the ids that
     come next and the keys and values of all.
@@ -255,24 +303,26 @@ class Decoder(Program):
         model: what is exported.
         head: the name of the task that writes.
         tokenizer: of what is written, where there is one.
+        given: the program of what the task reads first, whose outputs go into every step; None for a language model.
 
     Raises:
         ValueError: a part of the model cannot be traced.
     """
 
-    def __init__(self, model: OmniFormer, head: str, tokenizer: Tokenizer | None) -> None:
+    def __init__(self, model: OmniFormer, head: str, tokenizer: Tokenizer | None, given: Given | None = None) -> None:
         super().__init__(model, head)
         reader = self.model.heads[head]
         assert isinstance(reader, NextTokenHead)
         modality = reader.modality
-        # What is written is of the first segment, as in `Session`.
+        # What is written has no features, as in `Session`.
         self.entrance = _entrance(self.model, modality, tokenizer, "new", featured=False)
         if not self.entrance.counted:
             raise ValueError(
                 f"{head!r} writes {modality}, whose tokens lie on {self.entrance.axes} axes; exported programs write "
                 "what lies on one axis only, such as text"
             )
-        self.attentions = [each for each in self.core.modules() if isinstance(each, SelfAttention)]
+        self._given = {} if given is None else {"given": given}  # a program of its own, no part of this one
+        self.attentions = _attentions(self.model.writer, SelfAttention)
         ids, total = self.entrance.ports[0], "past + new"
         mask = Port(
             name=self.entrance.ports[-1].name,
@@ -280,31 +330,22 @@ class Decoder(Program):
             shape=("batch", total),
             meaning="1 for a token, 0 for padding: of the earlier ids, then of the new ones",
         )
-        vocab = reader.ids.out_features
         logits = Port(
             name="logits",
             dtype="float32",
-            shape=("batch", "new", vocab),
+            shape=("batch", "new", reader.ids.out_features),
             meaning="scores of the id behind each new one",
         )
-        self.inputs = (ids, mask, *self._states("past_key_values", "past", "of the earlier ids"))
-        self.outputs = (logits, *self._states("present", total, "of all ids: the past of the next step"))
-
-    def _states(self, name: str, length: str, whose: str) -> list[Port]:
-        return [
-            Port(
-                name=f"{name}.{layer}.{kind}",
-                dtype="float32",
-                shape=("batch", each.n_kv_heads, length, each.head_dim),
-                meaning=f"{kind}s {whose}, in layer {layer}",
-            )
-            for layer, each in enumerate(self.attentions)
-            for kind in ("key", "value")
-        ]
+        memory = () if given is None else memory_ports(self.model, "given")
+        past = _state_ports("past_key_values", self.attentions, "past", "of the earlier ids")
+        present = _state_ports("present", self.attentions, total, "of all ids: the past of the next step")
+        self.n_memory = len(memory)
+        self.inputs, self.outputs = (ids, mask, *memory, *past), (logits, *present)
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Scores, then keys and values of all tokens."""
-        ids, mask, *past = tensors
+        ids, mask, *rest = tensors
+        memory, past = rest[: self.n_memory], rest[self.n_memory :]
         batch, new = ids.shape
         length = past[0].shape[2]
         for each in past:
@@ -314,29 +355,41 @@ class Decoder(Program):
         now, at = held.narrow(1, length, new), index.narrow(1, length, new)
         number = self.modalities[self.entrance.modality]
         x, layout = _joined([self.entrance.enter([ids, mask], now, at)], [number], index=at)
-        keys = PaddedLayout(
-            held, index=index, positions=index.flatten()[:, None].float(), modality=_filled(held, number)
-        )
-        cache = StepCache(layout, keys, past[::2], past[1::2])
+        positions, modality = index.flatten()[:, None].float(), _filled(held, number)
+        keys = PaddedLayout(held, index=index, positions=positions, modality=modality)
+        read, known = self._read(memory, batch)
+        cache = StepCache(layout, keys, past[::2], past[1::2], known)
+        out = self.model.writer(x, layout, self.rule, cache=cache, memory=read)
         assert self.head is not None
-        out = self.core(x, layout, self.rule, cache=cache)
         scores = self.model.heads[self.head](out, layout).unflatten(0, ids.shape)
         return (scores, *(state for layer in cache.layers for state in (layer.keys, layer.values)))
 
+    def _read(
+        self, memory: Sequence[Tensor], batch: int
+    ) -> tuple[PaddedMemory | None, dict[int, tuple[Tensor, Tensor]]]:
+        """What was given, and its keys and values by layer."""
+        if not memory:
+            return None, {}
+        mask, *states = memory
+        for each in states:
+            torch._check(each.shape[0] == batch and each.shape[2] == mask.shape[1])
+        torch._check(mask.shape[0] == batch)
+        pairs = zip(states[::2], states[1::2], strict=True)
+        return PaddedMemory(PaddedLayout(mask.bool())), dict(zip(crosses(self.model), pairs, strict=True))
+
     def nothing(self, batch: int) -> list[Tensor]:
         """The keys and values of no earlier ids."""
-        return [torch.zeros(batch, each.n_kv_heads, 0, each.head_dim) for each in self.attentions for _ in range(2)]
+        return self._past(lambda each: torch.zeros(batch, each.n_kv_heads, 0, each.head_dim))
 
     def example(self) -> list[Tensor]:
         """Four new ids of three samples behind five earlier ones."""
         generator = torch.Generator().manual_seed(0)
-        ids = torch.randint(self._vocab, (3, 4), generator=generator)
-        past = [
-            torch.randn(3, each.n_kv_heads, 5, each.head_dim, generator=generator)
-            for each in self.attentions
-            for _ in range(2)
-        ]
-        return [ids, torch.ones(3, 9, dtype=torch.int64), *past]
+        ids = torch.stack([self.entrance.drawn(4, generator).values for _ in range(3)])
+        past = self._past(lambda each: torch.randn(3, each.n_kv_heads, 5, each.head_dim, generator=generator))
+        given = self._given.get("given")
+        with torch.no_grad():
+            memory = () if given is None else given(*given.example())
+        return [ids, torch.ones(3, 9, dtype=torch.int64), *memory, *past]
 
     def trials(self) -> Iterator[Callable[[Run], float]]:
         """Ragged prompts on either side, then step by step, for one sample and for several."""
@@ -347,35 +400,40 @@ class Decoder(Program):
     def _tried(self, run: Run, lengths: Sequence[int], seed: int, *, left: bool) -> float:
         generator = torch.Generator().manual_seed(seed)
         pieces = [self.entrance.drawn(self.entrance.fitting(n), generator) for n in lengths]
-        with torch.no_grad():
-            whole = self.packed(
-                collate([Sample(id=f"drawn {i}", pieces=[p]) for i, p in enumerate(pieces)]), self._name
-            )
-        expected = whole.split([len(piece) for piece in pieces])
+        memory, expected = self._said(pieces, seed, left=left)
         begun = [max(1, len(piece) // 2) for piece in pieces]
-        heads = [_cut(piece, 0, n) for piece, n in zip(pieces, begun, strict=True)]
-        ids, mask = self.entrance.fed(heads, left=left)
-        found, *past = run([ids, mask, *self.nothing(len(pieces))])
+        prompts = [_cut(piece, n) for piece, n in zip(pieces, begun, strict=True)]
+        ids, mask = self.entrance.fed(prompts, left=left)
+        found, *past = run([ids, mask, *memory, *self.nothing(len(pieces))])
         rows = [[row[each.bool()]] for row, each in zip(found, mask, strict=True)]
         for step in range(max(len(piece) - n for piece, n in zip(pieces, begun, strict=True))):
+            at = [min(n + step, len(piece) - 1) for piece, n in zip(pieces, begun, strict=True)]
             goes_on = torch.tensor([n + step < len(piece) for piece, n in zip(pieces, begun, strict=True)])
-            ids = torch.stack(
-                [piece.values[min(n + step, len(piece) - 1)] for piece, n in zip(pieces, begun, strict=True)]
-            )
+            ids = torch.stack([piece.values[i] for piece, i in zip(pieces, at, strict=True)])
             mask = torch.cat([mask, goes_on[:, None].long()], dim=1)
-            found, *past = run([ids[:, None], mask, *past])
+            found, *past = run([ids[:, None], mask, *memory, *past])
             for row, new, more in zip(rows, found, goes_on, strict=True):
                 row.extend([new] if more else [])
         return max(difference(torch.cat(row), each) for row, each in zip(rows, expected, strict=True))
 
-    @property
-    def _vocab(self) -> int:
-        return self.outputs[0].shape[-1]  # pyright: ignore[reportReturnType]
-
-    @property
-    def _name(self) -> str:
+    @torch.no_grad()
+    def _said(self, pieces: Sequence[Tokens], seed: int, *, left: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """What is given to samples, and the scores of the packed model for all ids of each."""
         assert self.head is not None
-        return self.head
+        lengths = [len(piece) for piece in pieces]
+        given = self._given.get("given")
+        if given is None:
+            samples = [Sample(id=f"drawn {i}", pieces=[piece]) for i, piece in enumerate(pieces)]
+            return (), self.packed(collate(samples), self.head).split(lengths)
+        samples = given.samples([n + 1 for n in lengths], seed=seed)
+        memory = given(*given.fed(samples, left=left))
+        samples = [replace(sample, answer=[piece]) for sample, piece in zip(samples, pieces, strict=True)]
+        x, layout = self.packed.decode(collate(samples), self.head)
+        head: Any = self.packed.heads[self.head]
+        return memory, head(x, layout).split(lengths)
+
+    def _past(self, make: Callable[[Any], Tensor]) -> list[Tensor]:
+        return [make(each) for each in self.attentions.values() for _ in ("key", "value")]
 
 
 _CLASSES = (ClassificationHead, DistilledHead, TokenClassificationHead)
@@ -402,12 +460,17 @@ def programs(model: OmniFormer, name: str | None, member: Member | None) -> dict
         return {each: Tower(model, name, {each: tokenizers.get(each)}) for each in head.modalities}
     if not isinstance(head, NextTokenHead) or sees_ahead(model.rule(name)):
         return {"model": Encoder(model, name, tokenizers)}
-    if (member and member.given) or model.reader is not model.writer or model.writer.reads_memory:
+    written = tokenizers.get(head.modality)
+    if model.writer.reads_memory:
+        names = (member.given if member else ()) or [each for each in model.embedders if each != head.modality]
+        given = Given(model, name, {each: tokenizers.get(each) for each in names})
+        return {"encoder": given, "decoder": Decoder(model, name, written, given)}
+    if member and member.given:
         raise ValueError(
-            f"{name!r} is given something before it writes, which cannot be exported; what can are classifiers, "
-            "two-tower models, and language models that go on from their prompt"
+            f"{name!r} reads {', '.join(member.given)} and what it writes as one sequence, which cannot be exported; "
+            "let a core with cross-attention read it (core=encoder_decoder_tiny)"
         )
-    return {"decoder": Decoder(model, name, tokenizers.get(head.modality))}
+    return {"decoder": Decoder(model, name, written)}
 
 
 def sees_ahead(rule: Rule) -> bool:
@@ -435,6 +498,46 @@ def difference(found: Tensor, expected: Tensor) -> float:
     if not found.numel():
         return 0.0
     return float(((found - expected).abs().max() / expected.abs().max().clamp(min=1.0)).detach())
+
+
+def crosses(model: OmniFormer) -> dict[int, CrossAttention]:
+    """The attention to what is given, by number of layer."""
+    return _attentions(model.writer, CrossAttention)
+
+
+def memory_ports(model: OmniFormer, length: str) -> tuple[Port, ...]:
+    """What is given as tensors: which tokens it has, and their keys and values for each layer that reads them.
+
+    Args:
+        model: whose decoder reads it.
+        length: the axis of its tokens.
+    """
+    mask = Port(
+        name="memory_mask",
+        dtype="int64",
+        shape=("batch", length),
+        meaning="1 for a token that was given, 0 for padding",
+    )
+    return (mask, *_state_ports("memory", crosses(model), length, "of what is given"))
+
+
+def _state_ports(name: str, attentions: Mapping[int, Any], length: str, whose: str) -> list[Port]:
+    return [
+        Port(
+            name=f"{name}.{layer}.{kind}",
+            dtype="float32",
+            shape=("batch", each.n_kv_heads, length, each.head_dim),
+            meaning=f"{kind}s {whose}, in layer {layer}",
+        )
+        for layer, each in attentions.items()
+        for kind in ("key", "value")
+    ]
+
+
+def _attentions(core: Any, kind: type[T]) -> dict[int, T]:
+    """The attention of one kind of each layer that has one."""
+    found = {i: [each for each in block.modules() if isinstance(each, kind)] for i, block in enumerate(core.blocks)}
+    return {i: each[0] for i, each in found.items() if each}
 
 
 def _entrance(
@@ -469,11 +572,5 @@ def _rows(rows: Tensor, layout: PaddedLayout) -> Tensor:
     return rows.unflatten(0, layout.valid.shape) * layout.valid[..., None].to(rows.dtype)
 
 
-def _cut(piece: Tokens, start: int, stop: int) -> Tokens:
-    features = {name: feature[start:stop] for name, feature in piece.features.items()}
-    return Tokens(
-        values=piece.values[start:stop],
-        positions=piece.positions[start:stop],
-        features=features,
-        modality=piece.modality,
-    )
+def _cut(piece: Tokens, n: int) -> Tokens:
+    return Tokens(values=piece.values[:n], positions=piece.positions[:n], modality=piece.modality)

@@ -27,6 +27,22 @@ WRITERS = {
     "Qwen2": ("Qwen2", "ForCausalLM", GROUPED),
     "Qwen3": ("Qwen3", "ForCausalLM", GROUPED | {"head_dim": 8}),
 }
+SHARED = {"vocab_size": 29, "d_model": 24, "pad_token_id": 0, "eos_token_id": 1}
+HALVES = {
+    f"{side}_{what}": n
+    for side in ("encoder", "decoder")
+    for what, n in (("layers", 2), ("attention_heads", 4), ("ffn_dim", 40))
+}
+STARTED = {"decoder_start_token_id": 0, "forced_eos_token_id": None}
+PAIRS = {
+    "T5": (
+        "T5",
+        "ForConditionalGeneration",
+        SHARED | {"d_kv": 6, "d_ff": 40, "num_layers": 2, "num_heads": 4} | STARTED,
+    ),
+    "BART": ("Bart", "ForConditionalGeneration", SHARED | HALVES | STARTED | {"max_position_embeddings": 32}),
+    "Marian": ("Marian", "MTModel", SHARED | HALVES | STARTED | {"max_position_embeddings": 32}),
+}
 READERS = {
     "BERT": ("Bert", "ForSequenceClassification", TEXT),
     "BERT, hidden words": ("Bert", "ForMaskedLM", TEXT),
@@ -69,6 +85,18 @@ def test_a_step_of_a_decoder_takes_the_references_tensors_and_says_what_it_says(
     torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], **LOGITS)
 
 
+@pytest.mark.parametrize("family", PAIRS.values(), ids=PAIRS)
+def test_encoders_and_decoders_of_every_family_become_two_programs(family, tmp_path):
+    theirs = made(*family)
+    found = loaded(theirs, tmp_path)
+    assert all(agrees(program) for program in found.values())
+    (source, read), (ids, mask) = ragged_ids(29, least=2), ragged_ids(29, (3, 9, 1), seed=1, least=2)
+    expected = theirs(input_ids=source, attention_mask=read, decoder_input_ids=ids, decoder_attention_mask=mask).logits
+    decoder = found["decoder"]
+    scores = decoder(ids, mask, *found["encoder"](source, read), *decoder.nothing(3))[0]
+    torch.testing.assert_close(scores[mask.bool()], expected[mask.bool()], **LOGITS)
+
+
 def test_a_classifier_takes_the_references_tensors_and_says_what_it_says(tmp_path):
     theirs = made(*READERS["BERT"])
     program = loaded(theirs, tmp_path)["model"]
@@ -80,10 +108,10 @@ def test_a_classifier_takes_the_references_tensors_and_says_what_it_says(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["GPT-2", "LLaMA", "Mixtral", "BERT", "ViT", "CLIP"])
+@pytest.mark.parametrize("name", ["GPT-2", "LLaMA", "Mixtral", "BERT", "ViT", "CLIP", "T5"])
 def test_files_of_published_models_agree_with_them(name, tmp_path):
     pytest.importorskip("onnxruntime")
-    saved(made(*{**WRITERS, **READERS}[name]), tmp_path / "published")
+    saved(made(*{**WRITERS, **READERS, **PAIRS}[name]), tmp_path / "published")
     written = export(pretrained.load(tmp_path / "published"), tmp_path / "files")
-    assert len(written) == (4 if name == "CLIP" else 2)
+    assert len(written) == (4 if name in ("CLIP", "T5") else 2)
     assert all(file.difference < 1e-5 for file in written)

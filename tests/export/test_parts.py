@@ -63,7 +63,7 @@ def test_attention_that_asks_for_lengths_is_refused_by_name(attention):
 
 
 def test_a_recurrent_core_is_refused_by_name():
-    with pytest.raises(ValueError, match="core Recurrent cannot be exported: only a Transformer, or Towers"):
+    with pytest.raises(ValueError, match="core Recurrent cannot be exported: only a Transformer, Towers or"):
         traceable(reader(core=Recurrent(d_model=16, n_layers=1)))
 
 

@@ -8,7 +8,7 @@ from omniformer_tokenizers import PatchTokenizer, PixelTokenizer
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, T5Buckets
-from omniformer.core.block import ParallelBlock
+from omniformer.core.block import CrossBlock, GatedCrossBlock, ParallelBlock
 from omniformer.core.connection import PostNorm, SandwichNorm
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.moe import MixtureOfExperts
@@ -137,14 +137,50 @@ def test_prefixes_see_ahead_and_the_past_does_not():
     assert not sees_ahead(Causal() | Prefix())  # of which a text to go on from has none
 
 
-def test_what_is_given_something_before_it_writes_is_refused():
+def test_what_reads_what_is_given_and_what_it_writes_as_one_sequence_is_refused():
     member = Member(tokenizers={"vision": None, "text": None}, given=("vision",))
     head = NextTokenHead(d_model=16, vocab_size=20, tied=False)
     model = pictures_and_text(head)
     model.rules["it"] = Causal()
-    with pytest.raises(ValueError, match="'it' is given something before it writes, which cannot be exported"):
+    with pytest.raises(ValueError, match="'it' reads vision and what it writes as one sequence, which cannot be"):
         programs(model, "it", member)
-    assert EncoderDecoder  # whose core refuses by name
+
+
+def pair(core, given=("vision",), **writers):
+    """A model that reads pictures, or something more, before it writes."""
+    embedders = {
+        "vision": VectorEmbedder(d_model=16, features=16, axes=2, position=partial(Learned, sizes=[4, 4])),
+        "source": IdEmbedder(d_model=16, vocab_size=9, position=Sinusoidal),
+        "text": IdEmbedder(d_model=16, vocab_size=20, position=Sinusoidal),
+    }
+    head = NextTokenHead(d_model=16, vocab_size=20)
+    model = shaken(OmniFormer(core=core, embedders=embedders, heads={"it": head}, rules={"it": Causal()}))
+    tokenizers = {"vision": PatchTokenizer(patch_size=4, channels=1), "source": None, "text": None}
+    return programs(model, "it", Member(tokenizers=tokenizers, given=given))
+
+
+PAIRS = {
+    "pair": EncoderDecoder(encoder=CORE(n_layers=1), decoder=CORE(block=CrossBlock, n_kv_heads=2)),
+    "gates before every second layer": CORE(n_layers=3, block=partial(GatedCrossBlock, every=2)),
+}
+
+
+@pytest.mark.parametrize("given", [("vision",), ("vision", "source")], ids=str)
+@pytest.mark.parametrize("core", PAIRS.values(), ids=PAIRS)
+def test_what_is_read_first_becomes_a_program_whose_outputs_go_into_every_step(core, given):
+    found = pair(core, given)
+    assert list(found) == ["encoder", "decoder"]
+    assert all(agrees(program) for program in found.values())
+    outputs, inputs = ([port.name for port in ports] for ports in (found["encoder"].outputs, found["decoder"].inputs))
+    assert outputs == inputs[2 : 2 + len(outputs)]
+
+
+def test_memory_is_read_by_some_layers_and_the_past_by_all():
+    inputs = [port.name for port in pair(PAIRS["gates before every second layer"])["decoder"].inputs]
+    assert [name for name in inputs if name.startswith("memory.")] == [
+        f"memory.{layer}.{kind}" for layer in (0, 2) for kind in ("key", "value")
+    ]
+    assert len([name for name in inputs if name.startswith("past_key_values.")]) == 6
 
 
 def test_pictures_are_not_written_step_by_step():
