@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m omniformer.export",
         description=main.__doc__,
         epilog="Classifiers and other single passes become model.*; models that compare modalities become one program "
-        "for each; language models become decoder.*, one step of writing, keys and values in and out. "
+        "for each; what writes becomes decoder.*, one step of it, beside encoder.* for what it is given. "
         "docs/export.md says how to feed them.",
     )
     parser.add_argument("run", help="a run folder, the model folder in it, or the folder of a published model")

@@ -77,7 +77,7 @@ def export(
     if unknown := sorted(set(formats) - set(get_args(Format))) or not formats:
         raise ValueError(f"formats={list(formats)}: {unknown or 'none'} is not known; choose pt2, onnx or both")
     if "onnx" in formats:
-        _need("onnx", "onnxscript")
+        _need("onnx", "onnxscript", how=f"{_INSTALL}, or choose the format pt2")
     _check_weights(predictor)
     name = _task(predictor, member)
     task = None if name is None else predictor.members[name]
@@ -115,7 +115,7 @@ def run_onnx(path: str | Path) -> Any:
     Raises:
         ImportError: onnxruntime is not installed.
     """
-    _need("onnxruntime")
+    _need("onnxruntime", how="pip install onnxruntime")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -136,10 +136,12 @@ def _traced(program: Program) -> Any:
     shapes = tuple(
         {axis: free for axis, size in enumerate(port.shape) if isinstance(size, str)} for port in program.inputs
     )
+    # A view of something else would bring strides along, which are none of the file's business.
+    example = tuple(each.contiguous() for each in program.example())
     try:
         # Sizes of 0 and 1 are sizes like any other: torch.onnx traces in this way too.
         with torch.no_grad(), tracing.patch(backed_size_oblivious=True), _quiet():  # pyright: ignore[reportAttributeAccessIssue]
-            traced = torch.export.export(program, tuple(program.example()), dynamic_shapes=(shapes,), strict=False)
+            traced = torch.export.export(program, example, dynamic_shapes=(shapes,), strict=False)
     except Exception as error:  # whatever a part does that depends on data, torch has an exception of its own for it
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
@@ -261,8 +263,8 @@ FEEDING = (
     "for padding, on whichever side; what stands in padding is not looked at. Tokens are those that "
     "omniformer_tokenizers.load(folder) makes, for the folders named under tokenizers. A decoder begins with the start "
     "id and a past of length 0; each further step takes the mask with a column for the new ids behind it, and the "
-    "present of the step before as its past. A .pt2 file takes tensors in the order of inputs and returns them in the "
-    "order of outputs."
+    "present of the step before as its past. What an encoder gives goes into every step of its decoder. A .pt2 file "
+    "takes tensors in the order of inputs and returns them in the order of outputs."
 )
 
 
@@ -285,9 +287,9 @@ def _check_weights(predictor: Predictor) -> None:
             )
 
 
-def _need(*libraries: str) -> None:
+def _need(*libraries: str, how: str) -> None:
     if missing := [library for library in libraries if find_spec(library) is None]:
-        raise ImportError(f"ONNX needs {', '.join(missing)}, not installed here: {_INSTALL}, or choose the format pt2")
+        raise ImportError(f"ONNX needs {', '.join(missing)}, not installed here: {how}")
 
 
 @contextmanager
