@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from omniformer.embedders import ClassTokenEmbedder, IdEmbedder, Maskable, VectorEmbedder
 from omniformer.export.padded import places
-from omniformer.export.parts import Places
+from omniformer.export.parts import VALID, PaddedStem, Places
 
 CLASS_TOKEN = "class_token"
 
@@ -77,12 +77,12 @@ class Entrance(nn.Module):
         super().__init__()
         self.modality, self.embedder, self.axes = modality, embedder, axes
         inner = _inner(embedder)
-        if not isinstance(inner, IdEmbedder | VectorEmbedder):
+        if not isinstance(inner, IdEmbedder | VectorEmbedder | PaddedStem):
             raise ValueError(
                 f"the embedder of {modality!r} is a {type(inner).__name__}, which cannot be exported; what can come in "
-                "are ids (IdEmbedder) and vectors (VectorEmbedder)"
+                "are ids (IdEmbedder) and vectors (VectorEmbedder, ConvStem)"
             )
-        self.inner: IdEmbedder | VectorEmbedder = inner
+        self.inner: IdEmbedder | VectorEmbedder | PaddedStem = inner
         self.read = _features(embedder) if featured else {}
         self.counted = isinstance(inner, IdEmbedder) and axes == 1
         self.ports = self._ports(seq)
@@ -110,8 +110,8 @@ class Entrance(nn.Module):
     @property
     def n_features(self) -> int:
         """Numbers of a token that is a vector."""
-        assert isinstance(self.inner, VectorEmbedder)
-        return self.inner.map.in_features
+        assert not isinstance(self.inner, IdEmbedder)
+        return self.inner.n_features if isinstance(self.inner, PaddedStem) else self.inner.map.in_features
 
     def fitting(self, n: int) -> int:
         """The number of tokens nearest to n that a sample may have: with its class tokens, and within its positions."""
@@ -146,6 +146,7 @@ class Entrance(nn.Module):
             values=values.flatten(0, 1),
             positions=positions.flatten(0, 1),
             features=features,
+            facts={VALID: valid},
             modality=self.modality,
             lengths=valid.sum(1),
         )

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from einops import rearrange
+from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,9 +23,12 @@ from omniformer.core.positions import Learned, Position
 from omniformer.core.rules import Global, Modalities, Neighbours, RandomBlocks, Rule
 from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
-from omniformer.embedders import NodeEmbedder
+from omniformer.embedders import ConvStem, NodeEmbedder
 from omniformer.heads import DenoisingHead
 from omniformer.model import OmniFormer
+
+VALID = "valid"
+"""Which fact of padded tokens says which places of its rows hold a token: bool `[batch, seq]`."""
 
 
 class Numbers(nn.Module):
@@ -91,6 +96,37 @@ class Places(Position):
         return total
 
 
+class PaddedStem(nn.Module):
+    """`ConvStem` over the rows of a padded batch, each a sound by itself.
+
+    Args:
+        stem: what it stands for.
+
+    Example:
+        >>> from omniformer_tokenizers import Packed
+        >>> stem, valid = ConvStem(d_model=8, features=6), torch.tensor([[True, True], [True, False]])
+        >>> fields = {"positions": torch.zeros(4, 1), "modality": "audio", "lengths": valid.sum(1)}
+        >>> PaddedStem(stem)(Packed(values=torch.zeros(4, 6), facts={VALID: valid}, **fields)).shape
+        torch.Size([4, 8])
+    """
+
+    def __init__(self, stem: ConvStem) -> None:
+        super().__init__()
+        self.first, self.second, self.position = stem.first, stem.second, stem.position
+        self.n_features = 2 * stem.first.in_channels
+
+    def forward(self, packed: Packed) -> Tensor:
+        """The vectors of all places, for rows whose padding is zero."""
+        valid = packed.facts[VALID]
+        frames = rearrange(
+            packed.values.unflatten(0, valid.shape), "batch seq (frames bands) -> batch bands (seq frames)", frames=2
+        )
+        # What the first convolution says of padding is no silence.
+        heard = F.gelu(self.first(frames)) * valid.repeat_interleave(2, dim=1)[:, None].to(frames.dtype)
+        x = rearrange(F.gelu(self.second(heard)), "batch d_model seq -> (batch seq) d_model")
+        return x if self.position is None else x + self.position(packed.positions).to(x.dtype)
+
+
 class EveryExpert(nn.Module):
     """`MixtureOfExperts` with every expert computed for every token and those chosen kept: as many operations whatever
     is chosen, so that nothing depends on data but numbers.
@@ -124,6 +160,7 @@ TWINS: dict[type[nn.Module], Callable[..., nn.Module]] = {
     Frequencies: Numbers,
     Learned: Places,
     MixtureOfExperts: EveryExpert,
+    ConvStem: PaddedStem,
 }
 """What is traced in the place of a part: the same numbers, by operations that do not depend on data."""
 
@@ -185,10 +222,8 @@ def refuse(part: Any) -> None:
 
 def _replaced(module: nn.Module) -> Any:
     """A module with all parts exchanged for their twins."""
-    if type(module) in TWINS:
-        return TWINS[type(module)](module)
     for name, child in module.named_children():
         twin = _replaced(child)
         if twin is not child:
             setattr(module, name, twin)
-    return module
+    return TWINS[type(module)](module) if type(module) in TWINS else module

@@ -34,6 +34,8 @@ HALVES = {
     for what, n in (("layers", 2), ("attention_heads", 4), ("ffn_dim", 40))
 }
 STARTED = {"decoder_start_token_id": 0, "forced_eos_token_id": None}
+WHISPER = {"num_mel_bins": 6, "max_source_positions": 20, "max_target_positions": 20, "bos_token_id": 2}
+WHISPER |= {"suppress_tokens": None, "begin_suppress_tokens": None}
 PAIRS = {
     "T5": (
         "T5",
@@ -41,6 +43,7 @@ PAIRS = {
         SHARED | {"d_kv": 6, "d_ff": 40, "num_layers": 2, "num_heads": 4} | STARTED,
     ),
     "BART": ("Bart", "ForConditionalGeneration", SHARED | HALVES | STARTED | {"max_position_embeddings": 32}),
+    "Whisper": ("Whisper", "ForConditionalGeneration", SHARED | HALVES | STARTED | WHISPER),
     "Marian": ("Marian", "MTModel", SHARED | HALVES | STARTED | {"max_position_embeddings": 32}),
 }
 READERS = {
@@ -90,6 +93,8 @@ def test_encoders_and_decoders_of_every_family_become_two_programs(family, tmp_p
     theirs = made(*family)
     found = loaded(theirs, tmp_path)
     assert all(agrees(program) for program in found.values())
+    if family[0] == "Whisper":
+        return  # whose sounds come in as tokens of ours, two frames each
     (source, read), (ids, mask) = ragged_ids(29, least=2), ragged_ids(29, (3, 9, 1), seed=1, least=2)
     expected = theirs(input_ids=source, attention_mask=read, decoder_input_ids=ids, decoder_attention_mask=mask).logits
     decoder = found["decoder"]
@@ -108,10 +113,10 @@ def test_a_classifier_takes_the_references_tensors_and_says_what_it_says(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["GPT-2", "LLaMA", "Mixtral", "BERT", "ViT", "CLIP", "T5"])
+@pytest.mark.parametrize("name", ["GPT-2", "LLaMA", "Mixtral", "BERT", "ViT", "CLIP", "T5", "Whisper"])
 def test_files_of_published_models_agree_with_them(name, tmp_path):
     pytest.importorskip("onnxruntime")
     saved(made(*{**WRITERS, **READERS, **PAIRS}[name]), tmp_path / "published")
     written = export(pretrained.load(tmp_path / "published"), tmp_path / "files")
-    assert len(written) == (4 if name in ("CLIP", "T5") else 2)
+    assert len(written) == (4 if name in ("CLIP", "T5", "Whisper") else 2)
     assert all(file.difference < 1e-5 for file in written)

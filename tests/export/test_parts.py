@@ -3,15 +3,18 @@ from functools import partial
 import pytest
 import torch
 from exporting import CORE, reader
+from omniformer_tokenizers import pack
 
 from omniformer.core.attention.additive import AdditiveAttention
 from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.moe import MixtureOfExperts
-from omniformer.core.positions import Learned
+from omniformer.core.positions import Learned, Sinusoidal
 from omniformer.core.recurrent import Recurrent
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Global, Modalities, Neighbours, RandomBlocks, Self
-from omniformer.export.parts import EveryExpert, Numbers, Places, refuse, traceable
+from omniformer.embedders import ConvStem
+from omniformer.export.entrance import Entrance
+from omniformer.export.parts import EveryExpert, Numbers, PaddedStem, Places, refuse, traceable
 
 
 @pytest.mark.parametrize("coordinates", ["index", "unit"])
@@ -42,6 +45,15 @@ def test_every_expert_computed_is_the_mixture_of_those_chosen(top_k):
     experts = MixtureOfExperts(8, n_experts=4, top_k=top_k)
     x = torch.randn(9, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(EveryExpert(experts)(x), experts(x))
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_sound_in_a_padded_row_is_heard_as_one_by_itself(left):
+    stem = ConvStem(d_model=8, features=6, position=Sinusoidal)
+    entrance = Entrance("audio", PaddedStem(stem), axes=1)
+    sounds = [entrance.drawn(n, torch.Generator().manual_seed(n)) for n in (4, 0, 1, 7)]
+    entered = entrance(entrance.fed(sounds, left=left))
+    torch.testing.assert_close(entered.x[entered.valid], stem(pack(sounds)))
 
 
 def test_parts_are_exchanged_and_weights_shared():
