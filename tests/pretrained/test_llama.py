@@ -7,6 +7,7 @@ import torch
 from twins import agree, ragged_ids, saved, shaken, transformers, twin
 
 from omniformer import pretrained
+from omniformer.core.rules import Causal
 from omniformer.heads import ClassificationHead, MultiLabelHead, RegressionHead
 from omniformer.pretrained import family_of
 
@@ -79,6 +80,7 @@ def test_the_part_below_the_head_keeps_its_rule(tmp_path):
     inputs = {"input_ids": ids, "attention_mask": mask}
     loaded = twin(model(transformers.LlamaModel), tmp_path, lambda out: out.last_hidden_state, inputs, mask)
     assert pretrained.as_reference(loaded)(**inputs).logits is None
+    assert list(loaded.members) == ["features"] and loaded.model.rule("features") == Causal()
 
 
 @pytest.mark.parametrize(
