@@ -11,9 +11,8 @@ import torch
 import yaml
 from omniformer_tokenizers import Tokenizer
 
-from omniformer import beginning, folder
+from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
-from omniformer.beginning import Beginning
 from omniformer.config import allowing, build, validate
 from omniformer.data.module import OmniDataModule
 from omniformer.model import OmniFormer
@@ -37,7 +36,7 @@ class Experiment:
     model: OmniFormer
     tasks: Mapping[str, Task]
     recipe: Node
-    beginning: Beginning | None = None
+    beginning: finetuning.Beginning | None = None
 
     def predictor(self) -> Predictor:
         """The model with all that is needed to use it."""
@@ -52,14 +51,15 @@ class Experiment:
             )
             for name, task in self.tasks.items()
         }
-        return beginning.tuned(Predictor(self.model, members), self.recipe, self.beginning)
+        return finetuning.tuned(Predictor(self.model, members), self.recipe, self.beginning)
 
 
 def assemble(
     config: Mapping[str, Any],
     tokenizers: Mapping[str, dict[str, Tokenizer]] | None = None,
+    *,
+    saved: Predictor | None = None,
     made: Node | None = None,
-    max_seq_len: int | None = None,
 ) -> Experiment:
     """Builds data, model and tasks.
 
@@ -67,17 +67,16 @@ def assemble(
         config: the checked configuration.
         tokenizers: by member and modality, where they are fitted already; else those of `model.pretrained` are taken,
             or they are fitted on the training split.
-        made: how to build the model, where a finished run says it; `model` and `core` of the configuration are then not
-            read.
-        max_seq_len: the longest text that the model of that run can read; None for no limit.
+        saved: the model of a finished run, whose data are built again.
+        made: how to build that model; `model` and `core` of the configuration are then not read.
     """
-    begun = beginning.begin(config) if made is None else None
+    begun = finetuning.begin(config) if made is None else None
     data = build_data(config, tokenizers)
-    if begun is not None:
-        if tokenizers is None:
-            beginning.take_tokenizers(data, begun)
-        max_seq_len = begun.max_seq_len
-    beginning.limit_lengths(config, data, max_seq_len)
+    published = saved if begun is None else begun.predictor
+    if isinstance(published, Pretrained):
+        finetuning.suit(config, data, published.family)
+    if begun is not None and tokenizers is None:
+        finetuning.take_tokenizers(data, begun)
     data.setup()
     facts = {
         name: {modality: data.facts(name, modality) for modality in data.tokenizers[name]} for name in data.streams
@@ -86,14 +85,14 @@ def assemble(
     if made is not None:
         model = build_model(made)
     else:
-        made = beginning.recipe_from(config, facts, begun)
+        made = finetuning.recipe_from(config, facts, begun)
         model = build_model(made)
         loaded = None
         if begun is not None:
-            loaded = beginning.fill(model, made, begun)
+            loaded = finetuning.fill(model, made, begun)
             if begun.published:
-                beginning.freeze_unread(model, data, begun)
-        beginning.settle(model, config, loaded)
+                finetuning.freeze_unread(model, data, begun)
+        finetuning.settle(model, config, loaded)
     tasks = {name: _task(member["task"], name, model, facts[name], data) for name, member in members(config).items()}
     return Experiment(data=data, model=model, tasks=tasks, recipe=made, beginning=begun)
 
@@ -182,8 +181,7 @@ def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[st
     with allowing(allow_targets):
         validate(config)
         # The weights come from the run itself, whatever it began from.
-        most = saved.family.max_seq_len if isinstance(saved, Pretrained) else None
-        experiment = assemble(config, tokenizers, folder.recipe_of(output), most)
+        experiment = assemble(config, tokenizers, saved=saved, made=folder.recipe_of(output))
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
     trainer = build_trainer(config["trainer"], callbacks={"metrics": metrics}, loggers={}, output_dir=str(output))

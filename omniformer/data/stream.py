@@ -1,6 +1,7 @@
 """One data set of a run and how it is fed: what a file of `conf/data` describes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, overload
 
 from omniformer_tokenizers import Tokenizer
@@ -22,6 +23,8 @@ class Stream:
         augment_tokens: the same for the tokens that the tokenizer makes, for example SpecAugment.
         answer: the modality that a model is to write, given the others: `text` for captions, `vision` for pictures.
             None leaves contents and answers as the source has them.
+        given_as: other names for modalities of what is given, where there is an answer: `{text: source}` for a model
+            that reads texts in another way than it writes them.
         drop: how likely each modality is left out of a training sample, so that a model learns to do without any of
             them; one always stays.
         batch_size: samples in a step, all ranks together; None leaves the limit to `tokens_per_batch`.
@@ -55,6 +58,7 @@ class Stream:
         augment: Augment | dict[str, Augment] | None = None,
         augment_tokens: Augment | dict[str, Augment] | None = None,
         answer: str | None = None,
+        given_as: dict[str, str] | None = None,
         drop: float = 0.0,
         batch_size: int | None = 64,
         tokens_per_batch: int | None = None,
@@ -100,6 +104,7 @@ class Stream:
         self.augment = augment
         self.augment_tokens = augment_tokens
         self.answer = answer
+        self.given_as = dict(given_as or {})
         self.drop = drop
         self.limits = Limits(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
         self.max_tokens = max_tokens
@@ -115,6 +120,8 @@ class Stream:
     def raws(self, split: Split) -> Sequence[Raw]:
         """The raw samples of one split that take part; `train_share` looks at each once, for its id and label."""
         raws = self.source.split(split)
+        if self.given_as:
+            raws = _Renamed(raws, self.given_as, self.answer)
         if split != "train" or self.train_share == 1:
             return raws
         if self._chosen is None:
@@ -149,6 +156,30 @@ class Stream:
             n_classes=self.source.facts.get("n_classes"),
             max_tokens=self.max_tokens,
         )
+
+
+class _Renamed(Sequence[Raw]):
+    """The samples of a split with other names for what is given."""
+
+    def __init__(self, raws: Sequence[Raw], names: Mapping[str, str], answer: str | None) -> None:
+        self.raws, self.names, self.answer = raws, names, answer
+
+    def __len__(self) -> int:
+        return len(self.raws)
+
+    @overload
+    def __getitem__(self, index: int) -> Raw: ...
+    @overload
+    def __getitem__(self, index: slice) -> "list[Raw]": ...
+    def __getitem__(self, index: int | slice) -> "Raw | list[Raw]":
+        found = self.raws[index]
+        return self._renamed(found) if isinstance(found, Raw) else [self._renamed(raw) for raw in found]
+
+    def _renamed(self, raw: Raw) -> Raw:
+        # What the stream makes the answer keeps its name.
+        kept = {self.answer} - set(raw.answer)
+        contents = {name if name in kept else self.names.get(name, name): each for name, each in raw.contents.items()}
+        return replace(raw, contents=contents)
 
 
 class _Some(Sequence[Raw]):

@@ -24,7 +24,38 @@ def gpt2():
     return transformers.GPT2LMHeadModel(config)
 
 
-MODELS = {"gpt2": (gpt2, ["c_attn"], "qkv"), "gpt2, all maps": (gpt2, ["c_attn", "c_proj", "c_fc"], "qkv out up down")}
+def llama():
+    sizes = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "vocab_size": 29}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 16}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, **heads))
+
+
+def bert():
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return transformers.BertForMaskedLM(transformers.BertConfig(**sizes, **dropout, vocab_size=29))
+
+
+def bart():
+    sizes = {"d_model": 24, "encoder_ffn_dim": 40, "decoder_ffn_dim": 32, "vocab_size": 29, "dropout": 0.0}
+    layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 3, "decoder_attention_heads": 2}
+    config = transformers.BartConfig(**sizes, **layers, max_position_embeddings=16)
+    return transformers.BartForConditionalGeneration(config)
+
+
+# The reference's model, what PEFT adapts of it, and the same in our words.
+MODELS = {
+    "gpt2": (gpt2, ["c_attn"], "qkv"),
+    "gpt2, all maps": (gpt2, ["c_attn", "c_proj", "c_fc"], "qkv out up down"),
+    "llama, queries and values": (llama, ["q_proj", "v_proj"], "query value"),
+    "llama, all maps": (
+        llama,
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        "query key value out gate up down",
+    ),
+    "bert": (bert, ["query", "value", "intermediate.dense"], "query value up"),
+    "bart, cross-attention too": (bart, ["q_proj", "v_proj", "out_proj"], "query value out"),
+}
 
 
 def adapted(make, targets, **options):
@@ -56,21 +87,31 @@ def pair(request, tmp_path):
     return theirs, model, ours.split()
 
 
-INPUTS = dict(zip(("input_ids", "attention_mask"), ragged_ids(29), strict=True))
+INPUTS = dict(zip(("input_ids", "attention_mask"), ragged_ids(29, least=3), strict=True))
+
+
+def logits(model, ids=INPUTS["input_ids"], mask=INPUTS["attention_mask"]):
+    """Of one of theirs or of ours, where tokens take part; an encoder and decoder reads and writes the same texts."""
+    ours = isinstance(model, pretrained.Pretrained)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if model.family.given if ours else model.config.is_encoder_decoder:
+        inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    return (pretrained.as_reference(model) if ours else model)(**inputs).logits
 
 
 def test_logits_and_gradients_equal_those_of_peft(pair):
     theirs, model, targets = pair
-    expected = theirs(**INPUTS).logits
-    found = pretrained.as_reference(model)(**INPUTS).logits
-    agree(found, expected, INPUTS["attention_mask"])
-    weighted(expected, INPUTS["attention_mask"]).backward()
-    weighted(found, INPUTS["attention_mask"]).backward()
-    lines = {line.ours: line.theirs for line in model.family.names()}
+    mask = INPUTS["attention_mask"]
+    expected, found = logits(theirs), logits(model)
+    agree(found, expected, mask)
+    weighted(expected, mask).backward()
+    weighted(found, mask).backward()
+    lines = {(line.ours.removesuffix(".weight"), line.rows): line.theirs for line in model.family.names()}
     updates = adapters(model.model)
     assert {path.rpartition(".")[2] for path in updates} == set(targets)
     for place, update in updates.values():
-        layer = theirs.get_submodule("base_model.model." + lines[f"{place.linear}.weight"].removesuffix(".weight"))
+        line = lines.get((place.linear, (place.first, place.last))) or lines[place.linear, None]
+        layer = theirs.get_submodule("base_model.model." + line.removesuffix(".weight"))
         torch.testing.assert_close(update.a.grad, layer.lora_A["default"].weight.grad, **GRADIENTS)
         torch.testing.assert_close(update.b.grad, layer.lora_B["default"].weight.grad, **GRADIENTS)
     assert all(parameter.grad is None for name, parameter in model.model.named_parameters() if ".lora." not in name)
@@ -79,19 +120,29 @@ def test_logits_and_gradients_equal_those_of_peft(pair):
 def test_what_is_merged_equals_what_peft_merges(pair):
     theirs, model, _ = pair
     merge(model.model)
-    agree(
-        pretrained.as_reference(model)(**INPUTS).logits,
-        theirs.merge_and_unload()(**INPUTS).logits,
-        INPUTS["attention_mask"],
-    )
+    agree(logits(model), logits(theirs.merge_and_unload()), INPUTS["attention_mask"])
 
 
 def test_peft_reads_what_we_write(pair, tmp_path):
     theirs, model, _ = pair
-    expected = theirs(**INPUTS).logits
+    expected = logits(theirs)
     pretrained.save_adapter(model, tmp_path / "ours", base="some-model")
     again = peft.PeftModel.from_pretrained(theirs.unload(), tmp_path / "ours").eval()
-    agree(again(**INPUTS).logits, expected, INPUTS["attention_mask"], rtol=0, atol=0)
+    agree(logits(again), expected, INPUTS["attention_mask"], rtol=0, atol=0)
+
+
+def test_one_adapter_over_what_they_keep_apart_is_shared_out(tmp_path):
+    theirs = shaken(llama())
+    model = pretrained.load(saved(theirs, tmp_path / "base"))
+    apply_lora(model.model, LoRA(rank=3, targets=["qkv", "gate_up"]))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _, update in adapters(model.model).values():
+            update.b.copy_(torch.randn(update.b.shape, generator=generator) * 0.2)
+    pretrained.save_adapter(model, tmp_path / "ours")
+    again = peft.PeftModel.from_pretrained(theirs, tmp_path / "ours").eval()
+    assert set(again.peft_config["default"].target_modules) >= {"model.layers.0.self_attn.k_proj"}
+    agree(logits(model), logits(again), INPUTS["attention_mask"])
 
 
 def test_queries_and_values_of_their_fused_matrix_are_one_adapter_of_twice_the_rank(tmp_path):
@@ -106,7 +157,7 @@ def test_queries_and_values_of_their_fused_matrix_are_one_adapter_of_twice_the_r
     config = json.loads((tmp_path / "ours" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"]) == (6, 10.0)
     again = peft.PeftModel.from_pretrained(theirs, tmp_path / "ours").eval()
-    agree(pretrained.as_reference(model)(**INPUTS).logits, again(**INPUTS).logits, INPUTS["attention_mask"])
+    agree(logits(model), logits(again), INPUTS["attention_mask"])
 
 
 def test_ranks_and_scales_of_single_maps_are_read_and_written(tmp_path):

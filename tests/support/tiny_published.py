@@ -1,5 +1,7 @@
 """Published folders in little: a model of the reference library with random weights, and a vocabulary of texts."""
 
+import json
+
 import pytest
 from twins import shaken, transformers
 
@@ -51,4 +53,36 @@ def bert(folder, kind="BertForMaskedLM", **others):
     sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
     config = transformers.BertConfig(**(sizes | {"vocab_size": n, "max_position_embeddings": 128} | others))
     shaken(getattr(transformers, kind)(config)).save_pretrained(folder)
+    return folder
+
+
+def bart(folder, **others):
+    """A folder of BART."""
+    n = byte_pairs(folder, specials=("<s>", "<pad>", "</s>"))
+    sizes = {"d_model": 24, "encoder_ffn_dim": 40, "decoder_ffn_dim": 40, "max_position_embeddings": 64}
+    layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 3, "decoder_attention_heads": 2}
+    config = transformers.BartConfig(**(sizes | layers | {"vocab_size": n} | others))
+    shaken(transformers.BartForConditionalGeneration(config)).save_pretrained(folder)
+    return folder
+
+
+def t5(folder, **others):
+    """A folder of T5."""
+    n = byte_pairs(folder, specials=("<pad>", "</s>"))
+    sizes = {"d_model": 24, "d_kv": 8, "d_ff": 40, "num_layers": 1, "num_decoder_layers": 2, "num_heads": 3}
+    config = transformers.T5Config(**(sizes | {"vocab_size": n, "decoder_start_token_id": 0} | others))
+    shaken(transformers.T5ForConditionalGeneration(config)).save_pretrained(folder)
+    return folder
+
+
+def vit(folder, **others):
+    """A folder of ViT for pictures of digits."""
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+    picture = {"image_size": 8, "patch_size": 4, "num_channels": 1}
+    config = transformers.ViTConfig(**(sizes | picture | others))
+    shaken(transformers.ViTForImageClassification(config)).save_pretrained(folder)
+    resized = {"do_resize": True, "size": {"height": 8, "width": 8}, "resample": 2, "do_rescale": True}
+    scaled = {"rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5], "image_std": [0.5]}
+    settings = {"image_processor_type": "ViTImageProcessor"} | resized | scaled
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     return folder

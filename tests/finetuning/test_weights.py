@@ -1,0 +1,63 @@
+"""What learns in a run that begins from a published model."""
+
+import pytest
+import torch
+from tiny_runs import LM, numbers, run, state
+
+import omniformer
+from omniformer import pretrained
+from omniformer.adapters import load_adapter, merge
+from omniformer.evaluate import main as evaluate
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def test_lora_leaves_the_published_weights_and_its_own_files_beside_the_merged_model(published, tmp_path):
+    lora = "model.lora={rank: 4, targets: [query, value], dropout: 0.1}"
+    output = run(tmp_path, *LM, f"model.pretrained={published}", lora)
+    before, after = pretrained.load(published), omniformer.load(output)
+    evaluate([str(output)])
+    changed = {
+        name.replace("heads.text", "heads.causal_lm")
+        for name, tensor in after.model.state_dict().items()
+        if not torch.equal(tensor, before.model.state_dict()[name.replace("heads.text", "heads.causal_lm")])
+    }
+    assert changed == {f"core.blocks.{i}.attention.branch.qkv.weight" for i in range(2)}
+    load_adapter(before.model, output / "adapter")
+    merge(before.model)
+    for i in range(2):
+        name = f"core.blocks.{i}.attention.branch.qkv.weight"
+        torch.testing.assert_close(before.model.state_dict()[name], after.model.state_dict()[name])
+    assert (output / "adapter" / "adapter.safetensors").stat().st_size < 20_000
+
+
+def test_with_lora_new_heads_learn_and_what_is_frozen_stays(published, labelled, tmp_path):
+    output = run(tmp_path / "a", *labelled, f"model.pretrained={published}", "model.lora={rank: 2}")
+    assert state(output)["heads.text.classes.weight"].any()
+    before = pretrained.load(published).model.state_dict()
+    output = run(
+        tmp_path / "b", *LM, f"model.pretrained={published}", "model.lora={rank: 2}", "model.freeze=['core.*']"
+    )
+    name = "core.blocks.0.attention.branch.qkv.weight"
+    assert not torch.equal(before[name], state(output)[name])  # what is frozen is the weight, not its update
+
+
+def test_a_stopped_run_with_adapters_goes_on_as_if_nothing_had_happened(published, tmp_path):
+    options = [*LM, f"model.pretrained={published}", "model.lora={rank: 2, dropout: 0.1}", "optim.schedule=constant"]
+    options += ["callbacks.recent.every_minutes=0.0001", "callbacks.best=null"]
+    whole = run(tmp_path / "whole", *options, "trainer.max_epochs=4")
+    half = run(tmp_path / "half", *options, "trainer.max_epochs=2")
+    again = run(tmp_path / "half", *options, "trainer.max_epochs=4", f"resume={half}")
+    resumed, uninterrupted = state(again), state(whole)
+    assert numbers(again)["steps"] == numbers(whole)["steps"]
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
+
+
+def test_rates_by_pattern_and_by_depth_reach_the_published_parts(published, tmp_path, capsys):
+    still = "optim.lr_of={core.*: 1e-30, embedders.*: 1e-30}"
+    output = run(tmp_path, *LM, f"model.pretrained={published}", still, "optim.layer_decay=0.9")
+    before, after = pretrained.load(published).model.state_dict(), state(output)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items() if not name.startswith("heads."))
+    with pytest.raises(SystemExit):
+        run(tmp_path / "b", *LM, f"model.pretrained={published}", "optim.lr_of={cores.*: 1e-5}")
+    assert "lr_of: 'cores.*' fits no parameter that is trained" in capsys.readouterr().err
