@@ -68,7 +68,7 @@ class Blocks(Arrangement):
             raise ValueError(f"{name} has no documents in this split; a language model needs at least one")
         tokenizer = _text_tokenizer(tokenizers, name)
         ring = _ring(raws, tokenizer, name)
-        token_bytes = torch.tensor([len(piece) for piece in tokenizer.token_bytes])
+        token_bytes = torch.tensor(_sizes(tokenizer))
         return TextBlocks(
             ring,
             token_bytes,
@@ -141,7 +141,10 @@ class TextBlocks(Samples):
 
 
 class TextTokenizer(Protocol):
-    """What `Blocks` asks of a tokenizer: ids, the bytes they stand for, and an end-of-text id."""
+    """What `Blocks` asks of a tokenizer: ids, the bytes they stand for, and an end-of-text id.
+
+    Published vocabularies whose pieces are no bytes have `token_sizes` in the place of `token_bytes`.
+    """
 
     @property
     def end_of_text(self) -> int:
@@ -166,11 +169,18 @@ def _text_tokenizer(tokenizers: Mapping[str, Tokenizer], name: str) -> TextToken
     if list(tokenizers) != ["text"]:
         raise ValueError(f"Blocks cuts text; {name} has tokenizers for {sorted(tokenizers)}")
     tokenizer = tokenizers["text"]
-    if not hasattr(tokenizer, "end_of_text") or not hasattr(tokenizer, "token_bytes"):
+    sized = hasattr(tokenizer, "token_bytes") or hasattr(tokenizer, "token_sizes")
+    if not hasattr(tokenizer, "end_of_text") or not sized:
         raise ValueError(
             f"{type(tokenizer).__name__} has no end_of_text or token_bytes, which Blocks needs; use a text tokenizer"
         )
     return cast(TextTokenizer, tokenizer)
+
+
+def _sizes(tokenizer: TextTokenizer) -> Sequence[int]:
+    """How many bytes each id stands for."""
+    sizes: Sequence[int] | None = getattr(tokenizer, "token_sizes", None)
+    return [len(piece) for piece in tokenizer.token_bytes] if sizes is None else sizes
 
 
 def _ring(raws: Sequence[Raw], tokenizer: TextTokenizer, name: str) -> Tensor:

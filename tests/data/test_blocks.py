@@ -2,9 +2,10 @@ from collections import Counter
 
 import pytest
 import torch
+import vocabularies
 from hypothesis import given
 from hypothesis import strategies as st
-from omniformer_tokenizers import BPETokenizer, PatchTokenizer
+from omniformer_tokenizers import BPETokenizer, PatchTokenizer, SubwordTokenizer
 
 from omniformer.data.blocks import Blocks
 from omniformer.data.samples import SampleError
@@ -105,3 +106,13 @@ def test_a_tokenizer_that_is_not_for_text_is_refused():
 def test_a_document_that_is_not_text_is_named():
     with pytest.raises(SampleError, match="document 'doc 1' of x"):
         blocks(["a", 7], seq_len=4)
+
+
+def test_documents_in_a_published_vocabulary_stand_between_its_ends_of_text():
+    tokenizer = SubwordTokenizer.from_model(vocabularies.llama().backend_tokenizer, start="<s>", stop="</s>")
+    texts = ["the cat", "a dog and a bird 😀"]
+    samples = blocks(texts, seq_len=6, tokenizers={"text": tokenizer})
+    ids = [i for text in texts for i in [2, *tokenizer(text).values.tolist()]]
+    assert predictions(samples) == list(zip(ids, [*ids[1:], 2], strict=True))
+    total = sum(int(samples(0, i).targets["bytes"]) for i in range(len(samples)))
+    assert total == sum(len(text.encode()) + 1 for text in texts)  # a blank stands before every text

@@ -213,6 +213,24 @@ def test_transcripts_equal_the_references(said, n_beams, folder, tmp_path):
         assert answer.content == processor.tokenizer.decode(row, skip_special_tokens=True)
 
 
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_ids_that_are_never_written_or_not_first_are_those_of_the_files(n_beams, folder, tmp_path):
+    theirs, _ = reference_of(folder)
+    sounds = [sound(0.4), sound(0.9, seed=1), sound(1.3, seed=2)]
+    free = [answer.ids for (answer,) in pretrained.load(folder).generate(sounds, max_new_tokens=NEW)]
+    never, first = sorted({i for ids in free for i in ids[1:3]}), sorted({ids[0] for ids in free})
+    here = change(folder, tmp_path, suppress_tokens=never, begin_suppress_tokens=first, language="en")
+    theirs, processor = reference_of(here)
+    strategy = Greedy() if n_beams == 1 else BeamSearch(n_beams=n_beams, stopping="likely")
+    answers = pretrained.load(here).generate(sounds, strategy=strategy, max_new_tokens=NEW)
+    expected = written(theirs, processor, sounds, NEW, num_beams=n_beams)
+    stop = theirs.config.eos_token_id
+    for (answer,), row, before in zip(answers, expected, free, strict=True):
+        assert list(answer.ids) == (row[: row.index(stop)] if stop in row else row)
+        assert answer.ids != before and not set(never) & set(answer.ids)
+        assert answer.ids[:1] != before[:1]
+
+
 def test_an_answer_begins_with_language_task_and_no_points_in_time(folder, tmp_path):
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
 

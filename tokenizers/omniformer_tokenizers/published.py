@@ -1,5 +1,6 @@
 """What the tokenizers of published text models share: templates of special tokens, where a model begins and ends."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from omniformer_tokenizers.tokens import Tokens, framed
 Text = str | tuple[str, str]
 """What is encoded: a text, or two that belong together, such as a question and where its answer stands."""
 
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 # Blanks that old configurations want taken away, in this order.
 _CLEANED = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'", " n't": "n't", " 'm": "'m"}
 _CLEANED |= {" 's": "'s", " 've": "'ve", " 're": "'re"}
@@ -96,6 +98,10 @@ class PublishedTokenizer(Tokenizer):
     def _decode(self, ids: list[int]) -> str:
         """The text of ids, special tokens left out."""
 
+    @abstractmethod
+    def _pieces(self) -> Mapping[int, str]:
+        """The pieces by their ids, as the vocabulary writes them."""
+
     def fit(self, raws: Iterable[str]) -> Self:
         """Nothing, where the vocabulary is there.
 
@@ -144,6 +150,18 @@ class PublishedTokenizer(Tokenizer):
         if not self._stops:
             raise AttributeError(f"this {type(self).__name__} was given no stop, so it has no end of text")
         return self._stops[0]
+
+    @property
+    def token_sizes(self) -> tuple[int, ...]:
+        """How many bytes of text each id stands for; none for a special token.
+
+        Vocabularies of words hold no blanks, so that these are not counted.
+        """
+        special = {self.special_id(name) for name in self.special_tokens}
+        sizes = [0] * self.vocab_size
+        for i, piece in self._pieces().items():
+            sizes[i] = 0 if i in special else 1 if _BYTE.fullmatch(piece) else len(_shown(piece).encode())
+        return tuple(sizes)
 
     def __call__(self, raw: Text) -> Tokens:
         """The tokens of one text, or of a pair of texts; what is special about it is told by its class.
@@ -243,6 +261,11 @@ class PublishedTokenizer(Tokenizer):
         text, replaced = without_surrogates(raw)  # pyright: ignore[reportArgumentType]
         self.replaced += replaced
         return text
+
+
+def _shown(piece: str) -> str:
+    """A piece of a word as text, without the marks of its vocabulary."""
+    return piece.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").replace("</w>", " ").removeprefix("##")
 
 
 def _listed(names: int | str | Sequence[int | str] | None) -> tuple[int | str, ...]:

@@ -120,6 +120,12 @@ class SentencePieceTokenizer(PublishedTokenizer):
         """Not available: the library tells them in no way that all its versions share."""
         raise TypeError("SentencePieceTokenizer tells no offsets; use a SubwordTokenizer, from a tokenizer.json")
 
+    def _pieces(self) -> Mapping[int, str]:
+        if self._ids_of is not None:
+            return self._pieces_of
+        processor = self._read()
+        return {i: processor.id_to_piece(i) for i in range(processor.get_piece_size())}
+
     def _encode(self, texts: Sequence[Text], *, template: bool) -> list[Pieces]:
         front, back = self._template if template else ([], [])
         found = []

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -111,6 +111,15 @@ class SubwordTokenizer(PublishedTokenizer):
         return self._bytes
 
     @property
+    def token_sizes(self) -> tuple[int, ...]:
+        """How many bytes of text each id stands for; none for a special token.
+
+        Vocabularies of words hold no blanks, so that these are not counted.
+        """
+        self._read()
+        return super().token_sizes if self._bytes is None else tuple(map(len, self._bytes))
+
+    @property
     def digest(self) -> str:
         """A fingerprint of the vocabulary and its rules: equal digests mean equal ids."""
         return hashlib.sha256(f"{self.special_in_text}\n{self._read().to_str()}".encode()).hexdigest()
@@ -182,6 +191,9 @@ class SubwordTokenizer(PublishedTokenizer):
         """
         (pieces,) = self._library_encode([self._clean(raw)], template=True)
         return torch.tensor([-1 if text is None else text for text in pieces.sequence_ids], dtype=torch.int64)
+
+    def _pieces(self) -> Mapping[int, str]:
+        return {i: piece for piece, i in self._read().get_vocab(with_added_tokens=True).items()}
 
     def _encode(self, texts: Sequence[Text], *, template: bool) -> list[Pieces]:
         found = self._library_encode(texts, template=template)

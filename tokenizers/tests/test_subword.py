@@ -254,3 +254,20 @@ def test_further_special_tokens_stand_behind_the_others_and_the_rest_stays(both)
     assert n not in larger("a <image>").values and n in larger.reading_special()("a <image>").values
     with pytest.raises(ValueError, match="'<image>' is a token of this vocabulary already"):
         larger.with_special_tokens(["<image>"])
+
+
+@pytest.mark.parametrize("kind", ["GPT-2", "LLaMA 2", "T5"])
+def test_sizes_of_ids_add_up_to_the_bytes_of_the_text(saved, kind):
+    ours, text = SubwordTokenizer.from_file(saved[kind][1]), "the quick cat's café 😀"
+    ids = ours.encode_ids([text])[0].tolist()
+    unknown = [i for i in ids if kind == "T5" and i == ours.special_id("<unk>")]
+    lost = len("é😀".encode()) if unknown else 0
+    blank = 0 if kind == "GPT-2" else 1  # the one that is put before every text
+    assert sum(ours.token_sizes[i] for i in ids) == len(text.encode()) + blank - lost
+    assert all(not ours.token_sizes[ours.special_id(name)] for name in ours.special_tokens)
+
+
+def test_sizes_of_pieces_of_words_leave_their_marks_out(saved):
+    bert = SubwordTokenizer.from_file(saved["BERT"][1])
+    ids = bert.encode_ids(["the dog"])[0].tolist()
+    assert sum(bert.token_sizes[i] for i in ids) == len("thedog")
