@@ -15,6 +15,7 @@ from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
 from omniformer.config import allowing, build, validate
 from omniformer.data.module import OmniDataModule
+from omniformer.generation import Allowed
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained import Pretrained
@@ -93,7 +94,11 @@ def assemble(
             if begun.published:
                 finetuning.freeze_unread(model, data, begun)
         finetuning.settle(model, config, loaded)
-    tasks = {name: _task(member["task"], name, model, facts[name], data) for name, member in members(config).items()}
+    allowed = {} if published is None else finetuning.allowed(published, made)
+    tasks = {
+        name: _task(member["task"], name, model, facts[name], data, allowed.get(name))
+        for name, member in members(config).items()
+    }
     return Experiment(data=data, model=model, tasks=tasks, recipe=made, beginning=begun)
 
 
@@ -220,10 +225,17 @@ def _tokenizers(node: Node, name: str) -> dict[str, Tokenizer]:
 
 
 def _task(
-    node: Node, name: str, model: OmniFormer, facts: Mapping[str, Mapping[str, Any]], data: OmniDataModule
+    node: Node,
+    name: str,
+    model: OmniFormer,
+    facts: Mapping[str, Mapping[str, Any]],
+    data: OmniDataModule,
+    allowed: Allowed | None,
 ) -> Task:
     own = {key: value for key, value in node.items() if key not in ("head", "rule")}
     known = merged(facts, node["head"]) | {"tokenizers": data.tokenizers[name], "labels": data.labels(name)}
+    if allowed is not None:
+        known["allowed"] = allowed
     return build(own, f"{name}.task", head=model.heads[name], rule=model.rule(name), **known)
 
 

@@ -15,9 +15,12 @@ from omniformer.config import allowing
 from omniformer.generation.allowed import Allowed
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.checkpoint import read_json
+from omniformer.pretrained.companions import read_companions, write_companions
 from omniformer.recipe import build_model
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+# Where a model that began from a published one keeps the small files that lay beside it.
+COMPANIONS = "published"
 
 
 def save(
@@ -50,6 +53,8 @@ def save(
     if isinstance(predictor, pretrained.Tuned):
         # So that the model can be written back as one of its family.
         config["published"] = predictor.family.config
+        (folder / COMPANIONS).mkdir(exist_ok=True)
+        write_companions(predictor.files, folder / COMPANIONS)
     if predictor.tokenizers:
         config["modalities"] = list(predictor.tokenizers)
     save_model(predictor.model, str(folder / WEIGHTS_FILE))
@@ -112,7 +117,8 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
     }
     if "published" in config:
         family = pretrained.family_of(config["published"], f"{path}: published")
-        return pretrained.Tuned(model, members, tokenizers=tokenizers, family=family, recipe=recipe)
+        files = read_companions(folder / COMPANIONS) if (folder / COMPANIONS).is_dir() else {}
+        return pretrained.Tuned(model, members, tokenizers=tokenizers, family=family, recipe=recipe, files=files)
     return Predictor(model, members, tokenizers=tokenizers)
 
 

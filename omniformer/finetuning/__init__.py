@@ -2,7 +2,18 @@
 
 from omniformer.finetuning.begin import Beginning, begin, tuned
 from omniformer.finetuning.data import suit, take_tokenizers
-from omniformer.finetuning.recipe import recipe_from
+from omniformer.finetuning.recipe import allowed, recipe_from
 from omniformer.finetuning.weights import fill, freeze_unread, settle
 
-__all__ = ["Beginning", "begin", "fill", "freeze_unread", "recipe_from", "settle", "suit", "take_tokenizers", "tuned"]
+__all__ = [
+    "Beginning",
+    "allowed",
+    "begin",
+    "fill",
+    "freeze_unread",
+    "recipe_from",
+    "settle",
+    "suit",
+    "take_tokenizers",
+    "tuned",
+]

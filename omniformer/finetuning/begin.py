@@ -12,6 +12,7 @@ from omniformer import folder, pretrained
 from omniformer.config import ConfigError
 from omniformer.predictor import Predictor
 from omniformer.pretrained import Pretrained, Tuned
+from omniformer.pretrained.text import TOKENIZER_FILE
 from omniformer.recipe import Node
 
 # Keys of `model` that mean nothing without weights to begin from.
@@ -93,7 +94,8 @@ def tuned(predictor: Predictor, made: Node, beginning: Beginning | None) -> Pred
     """The predictor of a finished run; one that remembers the published model that it began from, if it did."""
     if beginning is None or not isinstance(beginning.predictor, Pretrained):
         return predictor
-    return Tuned(predictor.model, predictor.members, family=beginning.predictor.family, recipe=made)
+    family, files = beginning.predictor.family, beginning.predictor.files
+    return Tuned(predictor.model, predictor.members, family=family, recipe=made, files=files)
 
 
 def _add_special_tokens(model: Pretrained, names: Sequence[str]) -> None:
@@ -112,6 +114,8 @@ def _add_special_tokens(model: Pretrained, names: Sequence[str]) -> None:
     if model.tokenizers:
         model.tokenizers = larger(model.tokenizers)
     every: list[Any] = [each["text"] for each in (*_by_member(model), model.tokenizers) if "text" in each]
+    if TOKENIZER_FILE in model.files:
+        model.files[TOKENIZER_FILE] = every[0].library_model().to_str(pretty=True).encode()
     needed = max(tokenizer.vocab_size for tokenizer in every)
     if needed > pretrained.vocabulary_size(model):
         pretrained.resize_vocabulary(model, needed)

@@ -7,6 +7,9 @@ from omniformer.config import ConfigError
 from omniformer.config.build import locate
 from omniformer.config.validate import validate_node
 from omniformer.finetuning.begin import Beginning
+from omniformer.generation import Allowed
+from omniformer.predictor import Predictor
+from omniformer.pretrained import Pretrained
 from omniformer.recipe import Node, by_modality, members, recipe
 
 _MASKABLE = "omniformer.embedders.Maskable"
@@ -53,6 +56,24 @@ def recipe_from(
         if (made["rules"].get(name) or {}).get("_target_") == _CAUSAL and theirs in taken["rules"]:
             made["rules"][name] = taken["rules"][theirs]
     return made | ({"ties": taken["ties"]} if taken.get("ties") else {})
+
+
+def allowed(predictor: Predictor, made: Node) -> dict[str, Allowed]:
+    """Which ids the texts of each task may hold: as the files of the published model say, or as a run has kept it.
+
+    Args:
+        predictor: what a run begins from, or its own finished model.
+        made: the recipe of the run.
+    """
+    found: dict[str, Allowed] = {}
+    for name, head in made["heads"].items():
+        theirs = name
+        if name not in predictor.members and isinstance(predictor, Pretrained):
+            theirs = same_kind(head["node"], predictor.recipe)
+        member = predictor.members.get(theirs or name)
+        if member is not None and member.allowed is not None:
+            found[name] = member.allowed
+    return found
 
 
 def same_kind(head: Node, taken: Node) -> str | None:

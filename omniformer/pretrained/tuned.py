@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omniformer_tokenizers import SubwordTokenizer, Tokenizer
+from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.config import build
@@ -15,7 +15,6 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 from omniformer.pretrained.family import Family
 from omniformer.pretrained.loading import Pretrained
-from omniformer.pretrained.text import TOKENIZER_FILE
 from omniformer.recipe import Node
 
 
@@ -28,6 +27,7 @@ class Tuned(Pretrained):
         tokenizers: by modality, of a model without members.
         family: what the published files said of themselves.
         recipe: how to build the model again.
+        files: the small files that lay beside the published weights, by name.
     """
 
     def __init__(
@@ -38,8 +38,9 @@ class Tuned(Pretrained):
         tokenizers: Mapping[str, Tokenizer] | None = None,
         family: Family,
         recipe: Node,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
-        super().__init__(model, members, tokenizers=tokenizers, family=family)
+        super().__init__(model, members, tokenizers=tokenizers, family=family, files=files)
         self.made = recipe
 
     @property
@@ -73,17 +74,12 @@ class Tuned(Pretrained):
         )
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
-        """Writes the model as the reference library reads it (see `save_pretrained`), and its vocabulary.
+        """Writes the model as the reference library reads it, with its vocabulary: see `Pretrained.save_pretrained`.
 
         Raises:
             ValueError: the family has no member with the heads of this model.
         """
         self.as_published().save_pretrained(folder, **options)
-        for member in self.members.values():
-            text = member.tokenizers.get("text")
-            if isinstance(text, SubwordTokenizer):
-                vocabulary = text.library_model().to_str(pretty=True)
-                (Path(folder) / TOKENIZER_FILE).write_text(vocabulary, encoding="utf-8")
 
     @property
     def _class_names(self) -> tuple[str, ...]:
@@ -136,7 +132,7 @@ class Tuned(Pretrained):
             rules=rules,
         )
         members = {theirs: self.members[ours] for theirs, ours in heads.items() if ours in self.members}
-        return Pretrained(model, members, family=family)
+        return Pretrained(model, members, tokenizers=self.tokenizers, family=family, files=self.files)
 
 
 def _alike(mine: nn.Module, theirs: nn.Module) -> bool:

@@ -99,6 +99,8 @@ def test_further_special_tokens_get_rows_of_their_own(published, tmp_path):
     evaluate([str(output)])
     after.save_pretrained(tmp_path / "back")
     assert transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "back").config.vocab_size == n + 2
+    again = pretrained.load(tmp_path / "back").members["causal_lm"].tokenizers["text"]
+    assert again.special_id("<model>") == n + 1
 
 
 @pytest.mark.parametrize(

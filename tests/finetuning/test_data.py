@@ -64,6 +64,7 @@ def test_an_encoder_and_decoder_reads_and_writes_texts_as_it_was_taught(tmp_path
     output = run(tmp_path, *COPY, f"model.pretrained={source}", "model.lora={rank: 2}")
     model = omniformer.load(output)
     assert model.members["long_copy"].given == pretrained.load(source).family.given
+    assert model.members["long_copy"].allowed == next(iter(pretrained.load(source).members.values())).allowed
     before, after = pretrained.load(source).model.state_dict(), model.model.state_dict()
     changed = {name for name in before if name in after and not torch.equal(before[name], after[name])}
     # Queries and values of the encoder, of the decoder, and of what joins them.

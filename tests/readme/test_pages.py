@@ -15,7 +15,7 @@ TASKS = PAGES[REPOSITORY / "docs" / "tasks.md"]
 CARDS = {name: PAGES[REPOSITORY / "docs" / name] for name in ("data.md", "data_sets.md")}
 COMMANDS = [
     line.split("  #")[0]
-    for name in ("tasks.md", "data.md", "training.md")
+    for name in ("tasks.md", "data.md", "training.md", "pretrained.md")
     for line in re.findall(r"^    python -m omniformer\.train (.*)$", PAGES[REPOSITORY / "docs" / name], re.MULTILINE)
     if "<" not in line
 ]
