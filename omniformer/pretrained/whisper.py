@@ -138,8 +138,8 @@ class Whisper(Family):
         return self.config["max_target_positions"]
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
-        """Frames of 30 seconds, or as many as the folder says: a longer sound is cut there, as the reference's processor
-        does, a shorter one filled up with silence. And byte pairs.
+        """Frames of 30 seconds, or as many as the folder says: a longer sound is cut there, as by the reference's
+        processor, a shorter one filled up with silence. And byte pairs.
 
         Raises:
             ValueError: a file is damaged, makes frames of another kind than the model reads, or has the vocabulary of
