@@ -98,6 +98,7 @@ class Writer:
         strategy: Strategy | None = None,
         max_new_tokens: int | None = None,
         stop: Sequence[str] = (),
+        begin: Sequence[int | str] = (),
         guidance: float = 1.0,
         size: tuple[int, int] | None = None,
         cache: Caching = "growing",
@@ -113,6 +114,8 @@ class Writer:
             max_new_tokens: when to end at the latest, by default after 256 ids of a text. A sound has so many samples;
                 a picture is written whole.
             stop: texts that end an answer, just before the first of them.
+            begin: special tokens with which an answer begins, by name or id, in the place of those that the model's
+                files say: Whisper's language and task. Of published vocabularies only.
             guidance: how much more what is given shall count than it does by itself; 1 is as trained. See `Session`.
             size: height and width of a picture, where its tokenizer does not say.
             cache: "growing", "static", "sliding" or "none"; see `Session`.
@@ -126,7 +129,7 @@ class Writer:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         blank = self._blank(size)
         options = self._options(blank, max_new_tokens, stop)
-        samples = [self._begun(f"prompt {i}", prompt, blank) for i, prompt in enumerate(prompts)]
+        samples = [self._begun(f"prompt {i}", prompt, blank, begin) for i, prompt in enumerate(prompts)]
         answers: list[list[Answer]] = []
         for start in range(0, len(samples), batch_size):
             chunk = samples[start : start + batch_size]
@@ -152,6 +155,7 @@ class Writer:
         strategy: Sampling | None = None,
         max_new_tokens: int | None = None,
         stop: Sequence[str] = (),
+        begin: Sequence[int | str] = (),
         guidance: float = 1.0,
         cache: Caching = "growing",
     ) -> Iterator[str]:
@@ -164,7 +168,7 @@ class Writer:
         """
         if not self.writes_text:
             raise ValueError(f"{self.head!r} writes {self.modality}, no text, and cannot be streamed; use write")
-        sample = self._begun("prompt 0", prompt, None)
+        sample = self._begun("prompt 0", prompt, None, begin)
         spelling = self._spelling(sample, stop)
         chosen = stream(
             self.model,
@@ -202,7 +206,7 @@ class Writer:
             raise ValueError(f"{self.head!r} writes {self.modality}, which has no height and width; leave out size")
         return None
 
-    def _begun(self, name: str, prompt: Any, blank: Tokens | None) -> Sample:
+    def _begun(self, name: str, prompt: Any, blank: Tokens | None, begin: Sequence[int | str]) -> Sample:
         """A prompt as what is given and what is already written."""
         axes = 1 if blank is None else blank.positions.shape[1]
         begun = Tokens(values=torch.zeros(0, dtype=torch.long), positions=torch.zeros(0, axes), modality=self.modality)
@@ -212,7 +216,16 @@ class Writer:
             sample = Sample(id=name, pieces=[])
             if prompt is not None and not (isinstance(prompt, str) and not prompt):
                 begun = tokens_of(name, self.modality, prompt, self.tokenizer)
-        return replace(sample, answer=[self.tokenizer.begun(begun)])
+        tokenizer: Any = self.tokenizer
+        if begin:
+            if not hasattr(tokenizer, "beginning_with"):
+                raise ValueError(
+                    f"{self.head!r} writes with a {type(tokenizer).__name__}, which has one beginning; leave out begin"
+                )
+            if len(begun):
+                raise ValueError(f"{name} is what the answer goes on from; leave out begin={list(begin)}")
+            tokenizer = tokenizer.beginning_with(*begin)
+        return replace(sample, answer=[tokenizer.begun(begun)])
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:
         return collate(samples).to(next(self.model.parameters()).device)

@@ -34,8 +34,9 @@ class Whisper(Family):
 
     A sound is read as tokens of two frames, 20 ms, and may have any length: places beyond the published table of waves
     follow its formula. An answer begins with the language, the task and whether there are points in time, as the files
-    say: English, to be written down, without, where they do not; the language is not guessed. In training the reference
-    may hide stretches of frames (`apply_spec_augment`); here that is the data's to do.
+    say: English, to be written down, without, where they do not; the language is not guessed. Another beginning is told
+    to `generate`: `begin=["<|startoftranscript|>", "<|de|>", "<|translate|>", "<|notimestamps|>"]`. In training the
+    reference may hide stretches of frames (`apply_spec_augment`); here that is the data's to do.
 
     Args:
         config: the content of `config.json`.
@@ -137,7 +138,8 @@ class Whisper(Family):
         return self.config["max_target_positions"]
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
-        """Frames of 30 seconds, or as many as the folder says; and byte pairs.
+        """Frames of 30 seconds, or as many as the folder says: a longer sound is cut there, as by the reference's
+        processor, a shorter one filled up with silence. And byte pairs.
 
         Raises:
             ValueError: a file is damaged, makes frames of another kind than the model reads, or has the vocabulary of

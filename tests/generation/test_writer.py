@@ -175,6 +175,21 @@ def test_a_prompt_of_a_published_vocabulary_is_read_as_its_template_makes_it():
         assert answer.ids == expected.ids
 
 
+def test_a_beginning_can_be_told_where_the_vocabulary_has_several_and_nothing_is_written_yet():
+    tokenizer = SubwordTokenizer.from_model(vocabularies.llama().backend_tokenizer, start="<s>", stop="</s>")
+    writer = writer_of(tokenizer)
+    ((told,),) = writer.write([""], begin=["<unk>", 7], strategy=Greedy(), max_new_tokens=4)
+    other = SubwordTokenizer.from_model(vocabularies.llama().backend_tokenizer, start=["<unk>", 7], stop="</s>")
+    ((expected,),) = writer_of(other).write([""], strategy=Greedy(), max_new_tokens=4)
+    assert told.ids == expected.ids
+    assert "".join(writer.stream("", begin=["<unk>", 7], strategy=Greedy(), max_new_tokens=4)) == told.content
+    assert tokenizer.beginning == (1,)
+    with pytest.raises(ValueError, match="prompt 0 is what the answer goes on from; leave out begin"):
+        writer.write(["a cat"], begin=["<s>"])
+    with pytest.raises(ValueError, match="writes with a ByteTokenizer, which has one beginning; leave out begin"):
+        writer_of(TEXT).write([""], begin=[3])
+
+
 def test_any_of_several_ids_ends_a_text():
     tokenizer = SubwordTokenizer.from_model(vocabularies.qwen().backend_tokenizer, start=0, stop=0)
     first = writer_of(tokenizer).write(["a cat"], strategy=Greedy(), max_new_tokens=3)[0][0].ids

@@ -1,5 +1,6 @@
 """What the tokenizers of published text models share: templates of special tokens, where a model begins and ends."""
 
+import copy
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -188,6 +189,19 @@ class PublishedTokenizer(Tokenizer):
         """
         (pieces,) = self._encode([self._clean(raw)], template=True)
         return torch.tensor(pieces.offsets, dtype=torch.int64).reshape(-1, 2)
+
+    def beginning_with(self, *names: int | str) -> Self:
+        """The same tokenizer for a model that is told to begin otherwise: in another language, with another task.
+
+        Args:
+            *names: of special tokens, or ids.
+
+        Raises:
+            ValueError: there is no such special token.
+        """
+        other = copy.copy(self)
+        other.start_names, other._beginning = names, self._ids(names, "beginning_with")
+        return other
 
     def begun(self, tokens: Tokens) -> Tokens:
         """What a model goes on from: a prompt as the template makes it, or what it begins with where there is none."""

@@ -271,3 +271,13 @@ def test_sizes_of_pieces_of_words_leave_their_marks_out(saved):
     bert = SubwordTokenizer.from_file(saved["BERT"][1])
     ids = bert.encode_ids(["the dog"])[0].tolist()
     assert sum(bert.token_sizes[i] for i in ids) == len("thedog")
+
+
+def test_another_beginning_leaves_the_tokenizer_as_it_is(saved):
+    ours = SubwordTokenizer.from_file(saved["Whisper"][1], start="<|startoftranscript|>")
+    german = ours.beginning_with("<|startoftranscript|>", "<|de|>", 7)
+    assert german.beginning == (ours.special_id("<|startoftranscript|>"), ours.special_id("<|de|>"), 7)
+    assert german.config() == ours.config() | {"start": ["<|startoftranscript|>", "<|de|>", 7]}
+    assert ours.beginning == (ours.special_id("<|startoftranscript|>"),)
+    with pytest.raises(ValueError, match=r"'<\|fr\|>' is not a special token"):
+        ours.beginning_with("<|fr|>")
