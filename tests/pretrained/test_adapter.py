@@ -43,6 +43,14 @@ def bart():
     return transformers.BartForConditionalGeneration(config)
 
 
+def whisper():
+    sizes = {"d_model": 24, "encoder_ffn_dim": 20, "decoder_ffn_dim": 28, "vocab_size": 29, "num_mel_bins": 6}
+    layers = {"encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 3, "decoder_attention_heads": 2}
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
+    config = transformers.WhisperConfig(**sizes, **layers, **ids, max_source_positions=9, max_target_positions=16)
+    return transformers.WhisperForConditionalGeneration(config)
+
+
 # The reference's model, what PEFT adapts of it, and the same in our words.
 MODELS = {
     "gpt2": (gpt2, ["c_attn"], "qkv"),
@@ -55,6 +63,7 @@ MODELS = {
     ),
     "bert": (bert, ["query", "value", "intermediate.dense"], "query value up"),
     "bart, cross-attention too": (bart, ["q_proj", "v_proj", "out_proj"], "query value out"),
+    "whisper, keys without offset": (whisper, ["q_proj", "k_proj", "v_proj"], "query key value"),
 }
 
 
@@ -96,6 +105,9 @@ def logits(model, ids=INPUTS["input_ids"], mask=INPUTS["attention_mask"]):
     inputs = {"input_ids": ids, "attention_mask": mask}
     if model.family.given if ours else model.config.is_encoder_decoder:
         inputs |= {"decoder_input_ids": ids, "decoder_attention_mask": mask}
+    if (model.family.config if ours else model.config.to_dict())["model_type"] == "whisper":
+        features = torch.randn(len(ids), 6, 18, generator=torch.Generator().manual_seed(4))
+        inputs = {"input_features": features, "decoder_input_ids": ids, "decoder_attention_mask": mask}
     return (pretrained.as_reference(model) if ours else model)(**inputs).logits
 
 
