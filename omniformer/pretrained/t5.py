@@ -106,7 +106,10 @@ class T5(Family):
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """Pieces of a unigram model, the end of the text behind them."""
-        return text_tokenizer(folder, self.config)
+        # All published ones begin to write from padding, though not all files say so.
+        start = self.config["decoder_start_token_id"]
+        known = {"decoder_start_token_id": self.config["pad_token_id"] if start is None else start}
+        return text_tokenizer(folder, self.config | known)
 
     def reference(self, model: OmniFormer) -> nn.Module:
         """`input_ids` and `decoder_input_ids` in, `logits` out."""

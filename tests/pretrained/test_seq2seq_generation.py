@@ -4,6 +4,7 @@ from itertools import takewhile
 
 import pytest
 import torch
+import vocabularies
 from omniformer_tokenizers import Tokens
 from twins import saved, shaken, transformers
 
@@ -25,24 +26,26 @@ SIDES = {
 }
 
 
-def t5():
+def t5(**ids):
     sizes = {"d_model": 24, "d_kv": 5, "d_ff": 20, "num_layers": 2, "num_decoder_layers": 1, "num_heads": 3}
-    return transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, **IDS, decoder_start_token_id=1))
+    ids = IDS | {"decoder_start_token_id": 1} | ids
+    return transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, **ids))
 
 
-def bart():
-    others = {"decoder_start_token_id": 2, "forced_eos_token_id": None}
-    config = transformers.BartConfig(d_model=24, max_position_embeddings=32, **SIDES, **IDS, **others)
+def bart(forced_bos_token_id=None, **ids):
+    ids = IDS | {"decoder_start_token_id": 2, "forced_eos_token_id": None} | ids
+    config = transformers.BartConfig(d_model=24, max_position_embeddings=32, **SIDES, **ids)
     theirs = transformers.BartForConditionalGeneration(config)
-    theirs.final_logits_bias.copy_(torch.linspace(-1, 1, VOCAB)[None])
+    theirs.final_logits_bias.copy_(torch.linspace(-1, 1, config.vocab_size)[None])
+    theirs.generation_config.forced_bos_token_id = forced_bos_token_id
     return theirs
 
 
-def marian():
-    others = {"decoder_start_token_id": 1, "forced_eos_token_id": STOP[0]}
-    config = transformers.MarianConfig(d_model=24, max_position_embeddings=32, **SIDES, **IDS, **others)
+def marian(**ids):
+    ids = IDS | {"decoder_start_token_id": 1, "forced_eos_token_id": STOP[0]} | ids
+    config = transformers.MarianConfig(d_model=24, max_position_embeddings=32, **SIDES, **ids)
     theirs = transformers.MarianMTModel(config)
-    theirs.generation_config.bad_words_ids = [[1]]
+    theirs.generation_config.bad_words_ids = [[ids["pad_token_id"]]]
     return theirs
 
 
@@ -80,7 +83,12 @@ def theirs_padded(model, prompts=PROMPTS, **options):
         ids, attention_mask=mask, do_sample=False, max_new_tokens=NEW, return_dict_in_generate=True, output_scores=True,
         **options,
     )  # fmt: skip
-    return [tuple(takewhile(lambda each: each not in STOP, row[1:])) for row in out.sequences.tolist()], out
+    return [written(row, STOP) for row in out.sequences.tolist()], out
+
+
+def written(row, stop):
+    """A row of theirs without start, end and padding."""
+    return tuple(takewhile(lambda each: each not in stop, row[1:]))
 
 
 @pytest.mark.parametrize("cache", ["growing", "static", "none"])
@@ -106,9 +114,7 @@ def test_beams(pair, n_beams, penalty, stopping):
 @pytest.mark.parametrize("n_beams", [1, 3])
 @pytest.mark.parametrize("last", [None, STOP[0]])
 def test_ids_that_have_their_place(last, n_beams, tmp_path):
-    theirs = bart()
-    theirs.generation_config.forced_bos_token_id, theirs.generation_config.forced_eos_token_id = 6, last
-    theirs, model = loaded(theirs, tmp_path)
+    theirs, model = loaded(bart(forced_bos_token_id=6, forced_eos_token_id=last), tmp_path)
     strategy = Greedy() if n_beams == 1 else BeamSearch(n_beams=n_beams, stopping="likely")
     found = ours(model, strategy=strategy)
     rows, out = theirs_padded(theirs, num_beams=n_beams)
@@ -135,3 +141,57 @@ def test_the_texts_are_worth_comparing(pair):
     lengths = {len(ids) for answers in each["likely"] for ids, _ in answers}
     assert len(lengths) > 2
     assert each["full"] != each["certain"]
+
+
+TEXTS = ["The quick brown fox", "a cat and a dog.", "Ein naïver Café-Besucher"]
+
+
+def with_t5(folder):
+    tokenizer = vocabularies.t5()
+    theirs = t5(vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
+    tokenizer.save_pretrained(folder)
+    return theirs, tokenizer
+
+
+def with_bart(folder):
+    tokenizer = vocabularies.bart()
+    theirs = bart(vocab_size=len(tokenizer), eos_token_id=2, forced_bos_token_id=0, forced_eos_token_id=2)
+    tokenizer.save_pretrained(folder)
+    return theirs, tokenizer
+
+
+def with_marian(folder):
+    vocabularies.marian_pieces(folder)
+    tokenizer = transformers.MarianTokenizer.from_pretrained(folder)
+    pad = tokenizer.pad_token_id
+    ids = {"pad_token_id": pad, "decoder_start_token_id": pad, "eos_token_id": 0, "forced_eos_token_id": 0}
+    return marian(vocab_size=pad + 1, **ids), tokenizer
+
+
+@pytest.mark.filterwarnings("ignore:Recommended")  # of a normaliser of punctuation that the reference can do without
+@pytest.mark.parametrize("made", [with_t5, with_bart, with_marian], ids=["t5", "bart", "marian"])
+def test_from_text_to_text(made, tmp_path):
+    theirs, tokenizer = made(tmp_path)
+    theirs, model = loaded(theirs, tmp_path)
+    batch = tokenizer(TEXTS, return_tensors="pt", padding=True)
+    for strategy, options in (
+        (Greedy(), {"num_beams": 1}),
+        (BeamSearch(n_beams=3, length_penalty=0.6, stopping="likely"), {"num_beams": 3, "length_penalty": 0.6}),
+    ):
+        found = model.generate(TEXTS, strategy=strategy, max_new_tokens=NEW)
+        rows = theirs.generate(**batch, do_sample=False, max_new_tokens=NEW, **options)
+        stop = {theirs.generation_config.eos_token_id}
+        assert [answers[0].ids for answers in found] == [written(row, stop) for row in rows.tolist()]
+        expected = tokenizer.batch_decode(rows, skip_special_tokens=True)
+        assert [answers[0].content for answers in found] == expected
+
+
+@pytest.mark.filterwarnings("ignore:Recommended")
+def test_a_model_written_back_writes_the_same(tmp_path):
+    theirs, _ = with_marian(tmp_path)
+    _, model = loaded(theirs, tmp_path)
+    model.save_pretrained(tmp_path / "ours")
+    again = pretrained.load(tmp_path / "ours")
+    assert again.members["seq2seq"].allowed == model.members["seq2seq"].allowed
+    written = [each.generate(TEXTS, max_new_tokens=NEW)[0][0].content for each in (model, again)]
+    assert written[0] == written[1]
