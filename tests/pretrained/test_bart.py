@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from twins import agree, counted, ragged_pair, saved, shaken, transformers, twin
+from twins import agree, ragged_pair, saved, shaken, transformers, twin
 
 from omniformer import pretrained
 
@@ -60,17 +60,3 @@ def test_tables_of_which_versions_of_the_reference_say_different_things_are_refu
 def test_layers_that_are_skipped_at_random_are_refused():
     with pytest.raises(ValueError, match=r"encoder_layerdrop=0\.1; accepted: 0\.0"):
         pretrained.family_of({"model_type": "bart", "encoder_layerdrop": 0.1}).recipe  # noqa: B018
-
-
-BASE = {"d_model": 768} | {
-    f"{side}_{key}": value
-    for side in ("encoder", "decoder")
-    for key, value in (("layers", 6), ("ffn_dim", 3072), ("attention_heads", 12))
-}
-
-
-@pytest.mark.parametrize(
-    ("published", "count"), [(BASE, 139_420_416), ({}, 406_291_456)], ids=["bart-base", "bart-large"]
-)
-def test_counts_of_published_models(published, count):
-    assert counted({"model_type": "bart"} | published) == count

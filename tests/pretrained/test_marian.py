@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from twins import agree, counted, ragged_pair, saved, shaken, transformers, twin
+from twins import agree, ragged_pair, saved, shaken, transformers, twin
 
 from omniformer import pretrained
 
@@ -59,13 +59,3 @@ def test_old_files_hold_the_waves_and_repeat_the_table(tmp_path):
 def test_what_its_relatives_do_otherwise_is_refused_by_name(key, refused):
     with pytest.raises(ValueError, match=f"{key}={refused}; accepted: {not refused}"):
         pretrained.family_of({"model_type": "marian", key: refused}).recipe  # noqa: B018
-
-
-def test_the_count_of_opus_mt():
-    sides = {
-        f"{side}_{key}": value
-        for side in ("encoder", "decoder")
-        for key, value in (("layers", 6), ("ffn_dim", 2048), ("attention_heads", 8))
-    }
-    # The reference counts 74,410,496: it holds the waves as two tables of 512 x 512 too.
-    assert counted({"model_type": "marian", "d_model": 512} | sides) == 74_410_496 - 2 * 512 * 512
