@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from omniformer import pretrained
+from omniformer.recipe import build_model
 
 transformers = pytest.importorskip("transformers")
 
@@ -91,6 +92,13 @@ def twin(theirs, folder, pick, inputs, mask=None, as_filed=None):
     assert [name for name in before if name not in unread and not torch.equal(before[name], after[name])] == []
     agree(pick(again(**inputs)), expected, mask)
     return model
+
+
+def counted(config):
+    """The weights that the family of a published configuration builds, on the meta device."""
+    with torch.device("meta"):
+        model = build_model(pretrained.family_of(config).recipe)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def compare_gradients(model, theirs, as_filed=None):
