@@ -309,6 +309,8 @@ class Predictor:
             wanted = set(parts)
             modality = " and ".join(map(str, parts))
         fitting = [task for task, member in self.members.items() if wanted <= set(_takes(member))]
+        # By another name: texts that a model knows as the source of what it says.
+        fitting = fitting or [task for task, member in self.members.items() if wanted <= _kinds(member)]
         making = (NextTokenHead, DenoisingHead)
         predicting = [task for task in fitting if not isinstance(self.model.heads[task], making)]
         fitting = predicting or [task for task in fitting if self._finds_hidden(task)] or fitting
@@ -446,6 +448,11 @@ class Predictor:
 def _takes(member: Member) -> Sequence[str]:
     """The modalities that a task reads: without those that it only writes."""
     return member.given or tuple(member.tokenizers)
+
+
+def _kinds(member: Member) -> set[str]:
+    """What those modalities are to their tokenizers."""
+    return {member.tokenizers[name].modality for name in _takes(member)}
 
 
 def _finds_hidden(task: str) -> str:

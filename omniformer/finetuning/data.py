@@ -7,10 +7,11 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from omniformer.config import ConfigError
 from omniformer.data.module import OmniDataModule
+from omniformer.data.stream import Stream
 from omniformer.finetuning.begin import Beginning
 from omniformer.pretrained import Family
 
-_TEXT = "text"
+_TEXT, _SOURCE = "text", "source"
 
 
 def take_tokenizers(data: OmniDataModule, beginning: Beginning) -> None:
@@ -24,8 +25,10 @@ def take_tokenizers(data: OmniDataModule, beginning: Beginning) -> None:
     """
     saved = beginning.tokenizers()
     for name, mine in data.tokenizers.items():
-        for theirs in data.streams[name].given_as.values():
-            mine[theirs] = mine[_TEXT]  # until the published one takes its place
+        for ours, theirs in data.streams[name].given_as.items():
+            mine[theirs] = mine[ours]  # until the published one takes its place
+            if not _holds(data.streams[name], ours):
+                del mine[ours]
         for modality, tokenizer in mine.items():
             same = [other for other_name, other in saved if other_name == modality]
             if not beginning.published:
@@ -43,7 +46,8 @@ def take_tokenizers(data: OmniDataModule, beginning: Beginning) -> None:
 def suit(config: Mapping[str, Any], data: OmniDataModule, family: Family) -> None:
     """Feeds a published model as it was: texts under the name that its encoder knows them by, and none too long.
 
-    Single texts are cut, longer pieces of running text refused.
+    Single texts are cut, longer pieces of running text refused. A model that reads texts otherwise than it writes them
+    (BART, Marian) is given them as what they are for it, answered or not.
 
     Args:
         config: the configuration of the run.
@@ -51,12 +55,20 @@ def suit(config: Mapping[str, Any], data: OmniDataModule, family: Family) -> Non
         family: of the model.
 
     Raises:
-        ConfigError: pieces of running text are to be longer; names the key, both lengths and what to do.
+        ConfigError: pieces of running text are to be longer; or texts that are arranged in a way of their own would
+            not reach the encoder. Names the key and what to do.
     """
     most, problems = family.max_seq_len, []
     for name, stream in data.streams.items():
-        if data.given(name) == ("text",) and len(family.given) == 1:
-            stream.given_as = {"text": family.given[0]}
+        path = f"members.{name}." if config.get("members") else ""
+        if family.given == (_SOURCE,) and _TEXT in data.tokenizers[name]:
+            if stream.arrange is not None:
+                problems.append(
+                    f"{path}data.arrange makes texts that this model would read as if it had written them; leave it "
+                    "out, so that what is given reaches its encoder"
+                )
+            elif _gives_text(stream):
+                stream.given_as = {_TEXT: _SOURCE}
         if most is None:
             continue
         if stream.arrange is None:
@@ -64,10 +76,21 @@ def suit(config: Mapping[str, Any], data: OmniDataModule, family: Family) -> Non
         for key in ("seq_len", "max_tokens"):
             length = getattr(stream.arrange, key, None)
             if isinstance(length, int) and length > most:
-                path = f"members.{name}." if config.get("members") else ""
                 problems.append(
                     f"{path}data.arrange.{key}={length} is more than the {most} tokens that the model can read; make "
                     f"it at most {most}"
                 )
     if problems:
         raise ConfigError(problems)
+
+
+def _gives_text(stream: Stream) -> bool:
+    """Whether a data set gives texts, beside those that are to be written."""
+    first = next(iter(stream.raws("train")), None)
+    return first is not None and _TEXT in first.contents and (stream.answer != _TEXT or _TEXT in first.answer)
+
+
+def _holds(stream: Stream, modality: str) -> bool:
+    """Whether samples have such pieces, given or to be written, under the names that the model knows."""
+    first = next(iter(stream.raws("train")), None)
+    return first is None or modality in first.contents or modality in first.answer

@@ -80,3 +80,15 @@ def test_an_encoder_and_decoder_reads_and_writes_texts_as_it_was_taught(tmp_path
     inputs = {"input_ids": ids, "decoder_input_ids": ids}
     found = pretrained.as_reference(model.as_published())(**inputs).logits
     torch.testing.assert_close(found, theirs(**inputs).logits, rtol=1.3e-6, atol=1e-5)
+
+
+def test_classes_are_read_off_what_the_encoder_says(labelled, tmp_path):
+    model = omniformer.load(run(tmp_path, *labelled, f"model.pretrained={bart(tmp_path / 'it')}"))
+    assert list(model.members["text"].tokenizers) == ["source"]
+    assert set(model.predict(["the cat number 3"])[0].probabilities) == {"cat", "dog"}
+
+
+def test_texts_that_would_not_reach_the_encoder_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(tmp_path, "modality=text", f"model.pretrained={bart(tmp_path / 'it')}", "data.arrange.seq_len=16")
+    assert "data.arrange makes texts that this model would read as if it had written them" in capsys.readouterr().err
