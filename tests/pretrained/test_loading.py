@@ -174,13 +174,13 @@ def test_what_is_saved_takes_the_place_of_what_was_there(folder, tmp_path):
 
 
 def test_a_save_that_fails_leaves_what_was_there(folder, tmp_path, monkeypatch):
-    from omniformer.pretrained import loading
+    from omniformer.pretrained import saving
 
     loaded = pretrained.load(folder)
     ours = tmp_path / "ours"
     loaded.save_pretrained(ours)
     before = {path.name: path.read_bytes() for path in ours.iterdir()}
-    write, calls = loading.save_file, []
+    write, calls = saving.save_file, []
 
     def fail(*given, **options):
         calls.append(given)
@@ -188,7 +188,7 @@ def test_a_save_that_fails_leaves_what_was_there(folder, tmp_path, monkeypatch):
             raise OSError("no space left")
         write(*given, **options)
 
-    monkeypatch.setattr(loading, "save_file", fail)
+    monkeypatch.setattr(saving, "save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         loaded.save_pretrained(ours, max_shard_size=10_000)
     assert {path.name: path.read_bytes() for path in ours.iterdir()} == before
@@ -214,7 +214,7 @@ def test_a_model_of_another_shape_is_not_saved(others, message, folder, tmp_path
 def test_nothing_is_half_loaded(folder):
     """Whatever is wrong is found before the first weight is written."""
     from omniformer.pretrained.checkpoint import Checkpoint
-    from omniformer.pretrained.loading import fill
+    from omniformer.pretrained.filling import fill
 
     loaded = pretrained.load(folder)
     before = {name: each.clone() for name, each in loaded.model.state_dict().items()}
