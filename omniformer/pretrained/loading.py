@@ -96,7 +96,7 @@ def load(
     family = family_of(read_json(path), str(path))
     checkpoint = Checkpoint(folder)
     family = family.holding(checkpoint.where)
-    model = _empty(family.recipe, dtype or checkpoint.dtype)
+    model = _empty(_recipe(family, path), dtype or checkpoint.dtype)
     report = fill(model, family, checkpoint)
     if image_size is not None:
         family = family.at_size(model, image_size)
@@ -118,6 +118,13 @@ def _local(folder: str | Path, revision: str | None) -> Path:
     if not hub.is_name(folder):
         raise FileNotFoundError(f"{folder} is no folder; give one that holds {CONFIG_FILE} and weights")
     return hub.fetch(str(folder), revision=revision)
+
+
+def _recipe(family: Family, path: Path) -> Node:
+    try:
+        return family.recipe
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _empty(recipe: Node, dtype: torch.dtype) -> OmniFormer:

@@ -18,6 +18,7 @@ SOURCE_FILE, TARGET_FILE, IDS_FILE, TARGET_IDS_FILE = "source.spm", "target.spm"
 PIECES_FILES = ("spiece.model", "tokenizer.model")
 # Classes of the reference whose settings say what stands around a text, whatever the file of the vocabulary holds.
 _FRAMED_BY_SETTINGS = ("LlamaTokenizer", "GPT2Tokenizer", "Qwen2Tokenizer", "TokenizersBackend", "PreTrainedTokenizer")
+_NAMED = ("bos_token", "eos_token", "unk_token", "cls_token", "sep_token", "mask_token")
 _TIMESTAMP = re.compile(r"<\|\d+\.\d\d\|>")
 
 
@@ -71,7 +72,9 @@ def _one(
     """The tokenizer of a folder that has one, and its file."""
     path = folder / TOKENIZER_FILE
     if path.is_file():
-        return SubwordTokenizer.from_text(_as_set(path, settings), str(path), **options), path
+        tokenizer = SubwordTokenizer.from_text(_as_set(path, settings), str(path), **options)
+        _check_named(tokenizer, path, settings)
+        return tokenizer, path
     model_type = config.get("model_type", "")
     if (old := described(folder, model_type, settings)) is not None:
         text, path = old
@@ -149,6 +152,20 @@ def _check(tokenizer: PublishedTokenizer, path: Path, vocab_size: int) -> None:
             f"{path} has ids up to {tokenizer.vocab_size - 1}, the model knows vocab_size={vocab_size}: it is the "
             "tokenizer of another model"
         )
+
+
+def _check_named(tokenizer: SubwordTokenizer, path: Path, settings: Mapping[str, Any]) -> None:
+    """That the special tokens of the settings are tokens of the vocabulary: files of two models differ in them.
+
+    Padding is left out: it is often named by those who need it, and never read here.
+    """
+    known = tokenizer.library_model()
+    for key in _NAMED:
+        if settings.get(key) and known.token_to_id(_content(settings[key])) is None:
+            raise ValueError(
+                f"{path} has no {_content(settings[key])!r}, which {SETTINGS_FILE} calls its {key}: it is the "
+                "tokenizer of another model"
+            )
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -56,6 +56,14 @@ def test_ids_equal_the_references(kind, tmp_path):
             assert not tokens.features
 
 
+def test_the_vocabulary_of_another_model_is_known_by_special_tokens_that_it_lacks(tmp_path):
+    folder_of("BERT", tmp_path)
+    vocabularies.KINDS["GPT-2"]().save_pretrained(tmp_path / "other")
+    (tmp_path / "other" / "tokenizer.json").replace(tmp_path / "tokenizer.json")
+    with pytest.raises(ValueError, match=r"tokenizer.json has no '\[\w+\]', which tokenizer_config.json calls its"):
+        text_tokenizer(tmp_path, config("bert", 10_000))
+
+
 @pytest.mark.parametrize(("front", "back"), [(True, False), (False, True), (True, True), (False, False)])
 def test_settings_say_what_stands_around_texts_of_llama(front, back, tmp_path):
     vocabularies.llama(add_bos_token=front, add_eos_token=back).save_pretrained(tmp_path)

@@ -17,3 +17,4 @@ def test_every_snippet_of_the_page_runs(capsys):
     assert run(of_answers)["weights"].shape == (10, 5)
     assert capsys.readouterr().out == "9\n"
     run(of_vectors)
+    assert capsys.readouterr().out == "torch.Size([3, 32])\ntorch.Size([1, 2])\n"
