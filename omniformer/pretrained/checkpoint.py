@@ -43,17 +43,17 @@ class Checkpoint:
     before 2020 are read whole. Pickled files are read with `weights_only`: what they hold beside tensors is never run.
 
     Args:
-        folder: holds `model.safetensors`, or `model.safetensors.index.json` with its shards, or `pytorch_model.bin` or
-            its index likewise.
+        source: a folder that holds `model.safetensors`, or `model.safetensors.index.json` with its shards, or
+            `pytorch_model.bin` or its index likewise; or the file itself, where it has another name.
 
     Raises:
         FileNotFoundError: the folder holds no weights, or the index names a file that is not there.
         ValueError: a file is damaged or cut off, or does not hold what the index says; names the file.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.where = _where(folder)
+    def __init__(self, source: Path) -> None:
+        self.folder = source.parent if source.is_file() else source
+        self.where = _where(source)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, torch.dtype] = {}
         for path, names in self.by_file().items():
@@ -147,15 +147,18 @@ def _together(cuts: list[tuple[str, int, int | None, int]]) -> Iterator[list[tup
         yield group
 
 
-def _where(folder: Path) -> dict[str, Path]:
+def _where(source: Path) -> dict[str, Path]:
     """The file of each tensor."""
+    if source.is_file():
+        indexed = source.name.endswith(".index.json")
+        return _indexed(source.parent, source.name) if indexed else dict.fromkeys(_names(source), source)
     for single, index in ((WEIGHTS_FILE, INDEX_FILE), (PICKLED_FILE, PICKLED_INDEX_FILE)):
-        if (folder / single).is_file():
-            return dict.fromkeys(_names(folder / single), folder / single)
-        if (folder / index).is_file():
-            return _indexed(folder, index)
+        if (source / single).is_file():
+            return dict.fromkeys(_names(source / single), source / single)
+        if (source / index).is_file():
+            return _indexed(source, index)
     raise FileNotFoundError(
-        f"{folder} holds no weights: looked for {WEIGHTS_FILE}, {INDEX_FILE}, {PICKLED_FILE} and {PICKLED_INDEX_FILE}"
+        f"{source} holds no weights: looked for {WEIGHTS_FILE}, {INDEX_FILE}, {PICKLED_FILE} and {PICKLED_INDEX_FILE}"
     )
 
 

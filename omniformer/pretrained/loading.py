@@ -69,10 +69,10 @@ def load(
     At most one tensor of the file is in memory beside the model.
 
     Args:
-        folder: holds `config.json`, `model.safetensors` (or shards with their index, or `pytorch_model.bin`), and
-            the files of the tokenizer. Where no such folder is, the name of a model on the hub, `owner/model`, is
-            fetched, which needs the optional library of `omniformer[hub]`; see `omniformer.pretrained.hub` for what is
-            trusted.
+        folder: holds `config.json`, `model.safetensors` (or shards with their index, or `pytorch_model.bin`), and the
+            files of the tokenizer; or the one of its weight files that is meant. Where there is neither, the name of a
+            model on the hub, `owner/model`, is fetched, which needs the optional library of `omniformer[hub]`; see
+            `omniformer.pretrained.hub` for what is trusted.
         dtype: of the weights; that of the file by default.
         image_size: height and width to which a model of pictures is changed: its positions are stretched
             ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), 3.2), its tokenizer brings pictures to that
@@ -89,12 +89,13 @@ def load(
         >>> model.generate(["Once upon a time"])[0][0].content  # doctest: +SKIP
         ' there was a man named John.'
     """
-    folder = _local(folder, revision)
+    source = _local(folder, revision)
+    folder = source.parent if source.is_file() else source
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
     family = family_of(read_json(path), str(path))
-    checkpoint = Checkpoint(folder)
+    checkpoint = Checkpoint(folder if source == path else source)
     family = family.holding(checkpoint.where)
     model = _empty(_recipe(family, path), dtype or checkpoint.dtype)
     report = fill(model, family, checkpoint)
@@ -110,8 +111,8 @@ def load(
 
 
 def _local(folder: str | Path, revision: str | None) -> Path:
-    """The folder on this machine."""
-    if Path(folder).is_dir():
+    """The folder on this machine, or the file in it."""
+    if Path(folder).exists():
         if revision is not None:
             raise ValueError(f"revision={revision!r} is of a model on the hub; {folder} is a folder here")
         return Path(folder)

@@ -165,6 +165,14 @@ def test_in_shards_and_back(theirs, folder, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), theirs.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "model.fp16.safetensors", "config.json"])
+def test_a_file_stands_for_its_folder_and_weights_of_any_name_are_read(folder, name):
+    if name == "model.fp16.safetensors":
+        (folder / WEIGHTS).rename(folder / name)
+    loaded = pretrained.load(folder / name)
+    assert loaded.report.loaded > 10
+
+
 def test_what_is_saved_takes_the_place_of_what_was_there(folder, tmp_path):
     loaded = pretrained.load(folder)
     ours = tmp_path / "ours"
