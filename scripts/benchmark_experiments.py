@@ -58,8 +58,10 @@ def _ways(stage: str) -> tuple[str, ...]:
     return tuple(f"find/{stage}/{a}_to_{b}/recall@1" for a, b in pairs)
 
 
-# Without weights to begin from, a frozen core must not begin as one that does nothing.
-_RANDOM = ("core.output_init=depth_scaled",)
+# A frozen core without weights to begin from: one that mixes tokens at random, and one as cores begin, which hardly does
+# anything to what passes through it.
+_RANDOM = ("core.output_init=same", "core.init_std=0.1")
+_QUIET = ("core.output_init=depth_scaled",)
 _GPT = (
     "embedder=ids",
     "~embedder.embedder",
@@ -67,6 +69,8 @@ _GPT = (
     "task.rule._target_=omniformer.core.rules.Causal",
 )
 _FEW = "data.train_share=0.05"
+# Rates were chosen on validation among 0.002 and 0.005 (head and LoRA: up to 0.05).
+_ALL = {("requests", ""): ["optim.lr=0.005"]}
 _ADAPTED = ("test/in_scope_accuracy", "test/out_of_scope_recall", "trained_parameters")
 _SETS = {"reviews": ("test/accuracy",), "requests": _ADAPTED}
 
@@ -77,7 +81,7 @@ def _fine_tuning() -> dict[str, Run]:
         f"finetune_{name}_{model}{few}{scratch}": Run(
             f"finetune_{name}",
             metrics,
-            fixed=(*overrides, *([_FEW] if few else [])),
+            fixed=(*overrides, *([_FEW] if few else _ALL.get((name, scratch), []))),
             begins=None if scratch else f"{model}_pretrain",
         )
         for name, metrics in _SETS.items()
@@ -138,12 +142,24 @@ RUNS = {
     },
     "transfer": Run("transfer", ("test/accuracy",), begins="joint_real"),
     "transfer_random": Run("transfer", ("test/accuracy",), fixed=_RANDOM),
+    "transfer_quiet": Run("transfer", ("test/accuracy",), fixed=_QUIET),
     "transfer_whole": Run("transfer", ("test/accuracy",), fixed=("model.freeze=[]",)),
     "mnist": Run("mnist", ("test/accuracy",), ("seed=0",)),
     "transfer_mnist": Run("transfer", ("test/accuracy",), begins="mnist"),
     "transfer_audio": Run("transfer_audio", ("test/accuracy",), begins="mnist"),
     "transfer_audio_random": Run("transfer_audio", ("test/accuracy",), fixed=_RANDOM),
+    "transfer_audio_quiet": Run("transfer_audio", ("test/accuracy",), fixed=_QUIET),
     "transfer_audio_whole": Run("transfer_audio", ("test/accuracy",), fixed=("model.freeze=[]",)),
+    "transfer_audio_begun": Run("transfer_audio", ("test/accuracy",), fixed=("model.freeze=[]",), begins="mnist"),
+    **{
+        f"transfer_audio_{way}_few": Run("transfer_audio", ("test/accuracy",), fixed=(*fixed, _FEW), begins=begins)
+        for way, fixed, begins in (
+            ("whole", ("model.freeze=[]",), None),
+            ("begun", ("model.freeze=[]",), "mnist"),
+            ("frozen", (), "mnist"),
+            ("random", _RANDOM, None),
+        )
+    },
     "bert_pretrain": Run(
         "bert_pretrain", ("hidden_reviews/test/perplexity", "hidden_requests/test/perplexity"), ("seed=0",)
     ),
@@ -153,12 +169,15 @@ RUNS = {
     **_fine_tuning(),
     # What learns of the pre-trained model, of which all does in finetune_requests_bert.
     "finetune_requests_head": Run(
-        "finetune_requests", _ADAPTED, fixed=("model.freeze=[core.*,embedders.*]",), begins="bert_pretrain"
+        "finetune_requests",
+        _ADAPTED,
+        fixed=("optim.lr=0.05", "model.freeze=[core.*,embedders.*]"),
+        begins="bert_pretrain",
     ),
     "finetune_requests_lora": Run(
         "finetune_requests",
         _ADAPTED,
-        fixed=("model.lora={rank: 8, targets: [query, value]}",),
+        fixed=("optim.lr=0.02", "model.lora={rank: 8, targets: [query, value]}"),
         begins="bert_pretrain",
     ),
 }  # fmt: skip
