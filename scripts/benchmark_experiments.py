@@ -58,8 +58,8 @@ def _ways(stage: str) -> tuple[str, ...]:
     return tuple(f"find/{stage}/{a}_to_{b}/recall@1" for a, b in pairs)
 
 
-# A frozen core without weights to begin from: one that mixes tokens at random, and one as cores begin, which hardly does
-# anything to what passes through it.
+# A frozen core without weights to begin from: one that mixes tokens at random, and one as cores begin, which hardly
+# changes what passes through it.
 _RANDOM = ("core.output_init=same", "core.init_std=0.1")
 _QUIET = ("core.output_init=depth_scaled",)
 _GPT = (
@@ -152,7 +152,7 @@ RUNS = {
     "transfer_audio_whole": Run("transfer_audio", ("test/accuracy",), fixed=("model.freeze=[]",)),
     "transfer_audio_begun": Run("transfer_audio", ("test/accuracy",), fixed=("model.freeze=[]",), begins="mnist"),
     **{
-        f"transfer_audio_{way}_few": Run("transfer_audio", ("test/accuracy",), fixed=(*fixed, _FEW), begins=begins)
+        f"transfer_audio_{way}_few": Run("transfer_audio", ("test/accuracy",), fixed=(*fixed, _FEW, "steps_per_epoch=75"), begins=begins)
         for way, fixed, begins in (
             ("whole", ("model.freeze=[]",), None),
             ("begun", ("model.freeze=[]",), "mnist"),
