@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omniformer.folder import load as load
     from omniformer.folder import save as save
     from omniformer.model import OmniFormer as OmniFormer
-    from omniformer.predictor import Prediction as Prediction
+    from omniformer.prediction import Prediction as Prediction
     from omniformer.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
@@ -24,7 +24,7 @@ _WHERE = {
     "load": "folder",
     "save": "folder",
     "Predictor": "predictor",
-    "Prediction": "predictor",
+    "Prediction": "prediction",
     "OmniFormer": "model",
     "Transformer": "core.transformer",
     "Sample": "batch",

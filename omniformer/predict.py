@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from omniformer.config import reported
 
 if TYPE_CHECKING:
-    from omniformer.predictor import Prediction
+    from omniformer.prediction import Prediction
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer
 from omniformer.generation.filler import Filler
 from omniformer.generation.painter import Painter
-from omniformer.generation.places import Places, answer_in, places_of
+from omniformer.generation.places import places_of
 from omniformer.generation.transcriber import Transcriber
 from omniformer.generation.writer import Writer
 from omniformer.heads.contrastive import ContrastiveHead
@@ -27,6 +27,7 @@ from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.span import SpanHead
 from omniformer.inputs import expand, modality_of, need_room, sample_of
 from omniformer.model import OmniFormer
+from omniformer.prediction import Prediction, of_answer, of_sample, of_tokens
 
 # Heads of tasks that make something of their own.
 _MAKING = (NextTokenHead, DenoisingHead, CTCHead)
@@ -50,54 +51,6 @@ class Member:
     max_seq_len: int | None = None
     given: tuple[str, ...] = ()
     allowed: Allowed | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What a model says of one input.
-
-    Args:
-        input: the input's name: its path, or its place in the list.
-        member: the task that answered.
-        probabilities: by class name; for a head that reads every token, of token `token`; for a hidden token, by the
-            words that may stand there, the best first. Empty for a regression.
-        values: predicted numbers of a regression.
-        token: which token, for a head that reads every one (for example the nodes of a graph).
-        text: what is said in the input, for a task that writes it down frame by frame; or what stands at `place`.
-        place: from which to before which character of the input's text the token stands, or the answer; of the second
-            text where the input is a pair. None where the tokenizer cannot say.
-        span: from which to which token the answer stands, for a task that points at it.
-        score: the probability of that answer.
-    """
-
-    input: str
-    member: str
-    probabilities: Mapping[str, float]
-    values: tuple[float, ...] = ()
-    token: int | None = None
-    text: str | None = None
-    place: tuple[int, int] | None = None
-    span: tuple[int, int] | None = None
-    score: float | None = None
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-        return max(self.probabilities, key=lambda name: self.probabilities[name])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain JSON values."""
-        plain: dict[str, Any] = {"input": self.input, "member": self.member}
-        if self.token is not None:
-            plain["token"] = self.token
-        if self.text is not None:
-            plain["text"] = self.text
-        plain |= {name: list(each) for name, each in (("place", self.place), ("span", self.span)) if each is not None}
-        if self.score is not None:
-            plain["score"] = self.score
-        if self.probabilities:
-            plain |= {"label": self.label, "probabilities": dict(self.probabilities)}
-        return plain | ({"values": list(self.values)} if self.values else {})
 
 
 class Predictor:
@@ -350,33 +303,14 @@ class Predictor:
         tokenizers = self.members[task].tokenizers
         samples = [sample_of(name, raw, tokenizers) for name, raw in named]
         outputs = head.predict(self.model(self._collate(samples), task)).cpu()
+        labels = self.members[task].labels
         if not head.per_token:
-            return [[self._prediction(name, task, row)] for (name, _), row in zip(named, outputs, strict=True)]
-        of_sample = outputs.split([len(sample) for sample in samples])
-        every = self._point if isinstance(head, SpanHead) else self._every_token
-        return [
-            every(name, task, rows, places_of(raw, tokenizers))
-            for (name, raw), rows in zip(named, of_sample, strict=True)
-        ]
-
-    def _every_token(self, name: str, task: str, rows: Tensor, places: Places | None) -> list[Prediction]:
-        """One prediction for each token; for tokens of text only, where it is known which ones these are."""
-        found = [replace(self._prediction(name, task, row), token=token) for token, row in enumerate(rows)]
-        if places is None:
-            return found
-        at = {token: places.of(token, token) for token in places.text.ge(0).nonzero().flatten().tolist()}
-        return [replace(found[token], text=text, place=place) for token, (text, place) in at.items()]
-
-    def _point(self, name: str, task: str, rows: Tensor, places: Places | None) -> list[Prediction]:
-        """Where the answer stands, if there is a text that it could stand in."""
-        allowed = torch.ones(len(rows), dtype=torch.bool) if places is None else places.answers
-        answer = answer_in(rows, allowed)
-        if answer is None:
-            raise ValueError(f"{name} has no text that an answer could stand in; give a pair: a question and a text")
-        first, last, score = answer
-        text, place = (None, None) if places is None else places.of(first, last)
-        found = Prediction(input=name, member=task, probabilities={}, text=text, place=place)
-        return [replace(found, span=(first, last), score=score)]
+            return [[of_sample(name, task, row, labels)] for (name, _), row in zip(named, outputs, strict=True)]
+        rows = outputs.split([len(sample) for sample in samples])
+        read = [(name, mine, places_of(raw, tokenizers)) for (name, raw), mine in zip(named, rows, strict=True)]
+        if isinstance(head, SpanHead):
+            return [[of_answer(name, task, mine, places)] for name, mine, places in read]
+        return [of_tokens(name, task, mine, labels, places) for name, mine, places in read]
 
     def _fill(self, named: Sequence[tuple[str, Any]], task: str, top: int) -> list[list[Prediction]]:
         found = Filler(self.model, task, tokenizers=self.members[task].tokenizers).fill(named, top=top)
@@ -434,12 +368,6 @@ class Predictor:
         return [
             name for name in self.members if isinstance(self.model.heads[name], kind) and not self._finds_hidden(name)
         ]
-
-    def _prediction(self, name: str, task: str, row: Tensor) -> Prediction:
-        labels = self.members[task].labels
-        if not labels:
-            return Prediction(input=name, member=task, probabilities={}, values=tuple(row.tolist()))
-        return Prediction(input=name, member=task, probabilities=dict(zip(labels, row.tolist(), strict=True)))
 
     def _takes(self) -> list[str]:
         return sorted({modality for member in self.members.values() for modality in _takes(member)})

@@ -1,0 +1,126 @@
+"""What a model says of one input, in words that people read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omniformer.generation.places import Places, answer_in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a model says of one input.
+
+    Args:
+        input: the input's name: its path, or its place in the list.
+        member: the task that answered.
+        probabilities: by class name; for a head that reads every token, of token `token`; for a hidden token, by the
+            words that may stand there, the best first. Empty for a regression.
+        values: predicted numbers of a regression.
+        token: which token, for a head that reads every one (for example the nodes of a graph).
+        text: what is said in the input, for a task that writes it down frame by frame; or what stands at `place`.
+        place: from which to before which character of the input's text the token stands, or the answer; of the second
+            text where the input is a pair. None where the tokenizer cannot say.
+        span: from which to which token the answer stands, for a task that points at it.
+        score: the probability of that answer.
+    """
+
+    input: str
+    member: str
+    probabilities: Mapping[str, float]
+    values: tuple[float, ...] = ()
+    token: int | None = None
+    text: str | None = None
+    place: tuple[int, int] | None = None
+    span: tuple[int, int] | None = None
+    score: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction as plain JSON values."""
+        plain: dict[str, Any] = {"input": self.input, "member": self.member}
+        if self.token is not None:
+            plain["token"] = self.token
+        if self.text is not None:
+            plain["text"] = self.text
+        plain |= {name: list(each) for name, each in (("place", self.place), ("span", self.span)) if each is not None}
+        if self.score is not None:
+            plain["score"] = self.score
+        if self.probabilities:
+            plain |= {"label": self.label, "probabilities": dict(self.probabilities)}
+        return plain | ({"values": list(self.values)} if self.values else {})
+
+
+def of_sample(name: str, member: str, row: Tensor, labels: Sequence[str]) -> Prediction:
+    """The prediction for a whole input: classes, or numbers where there are no labels.
+
+    Args:
+        name: of the input.
+        member: the task that answers.
+        row: what its head predicts.
+        labels: the names of the classes; empty for a regression.
+
+    Shapes:
+        row `[outputs]`.
+
+    Example:
+        >>> of_sample("seven.png", "digits", torch.tensor([0.25, 0.75]), ["one", "seven"]).label
+        'seven'
+    """
+    if not labels:
+        return Prediction(input=name, member=member, probabilities={}, values=tuple(row.tolist()))
+    return Prediction(input=name, member=member, probabilities=dict(zip(labels, row.tolist(), strict=True)))
+
+
+def of_tokens(
+    name: str, member: str, rows: Tensor, labels: Sequence[str], places: Places | None = None
+) -> list[Prediction]:
+    """One prediction for each token; for tokens of text only, where it is known which ones these are.
+
+    Args:
+        name: of the input.
+        member: the task that answers.
+        rows: what its head predicts of each token.
+        labels: the names of the classes; empty for numbers.
+        places: where tokens stand in the text.
+
+    Shapes:
+        rows `[tokens, outputs]`.
+    """
+    found = [replace(of_sample(name, member, row, labels), token=token) for token, row in enumerate(rows)]
+    if places is None:
+        return found
+    at = {token: places.of(token, token) for token in places.text.ge(0).nonzero().flatten().tolist()}
+    return [replace(found[token], text=text, place=place) for token, (text, place) in at.items()]
+
+
+def of_answer(name: str, member: str, rows: Tensor, places: Places | None = None) -> Prediction:
+    """Where the answer stands.
+
+    Args:
+        name: of the input.
+        member: the task that answers.
+        rows: the scores of each token, to begin and to end an answer.
+        places: where tokens stand in the text, and which of them an answer may have.
+
+    Shapes:
+        rows `[tokens, 2]`.
+
+    Raises:
+        ValueError: there is no text that an answer could stand in; names the input.
+    """
+    allowed = torch.ones(len(rows), dtype=torch.bool) if places is None else places.answers
+    answer = answer_in(rows, allowed)
+    if answer is None:
+        raise ValueError(f"{name} has no text that an answer could stand in; give a pair: a question and a text")
+    first, last, score = answer
+    text, place = (None, None) if places is None else places.of(first, last)
+    found = Prediction(input=name, member=member, probabilities={}, text=text, place=place)
+    return replace(found, span=(first, last), score=score)
