@@ -17,7 +17,7 @@ from omniformer.pretrained.names import Name
 from omniformer.pretrained.writing import allowed_ids
 from omniformer.recipe import Node
 
-# By `model_type` in config.json: the module of this package that reads it, and its class.
+# By `model_type` in config.json: the module of `families` that reads it, and its class.
 FAMILIES: dict[str, tuple[str, str]] = {
     "bart": ("bart", "BART"),
     "audio-spectrogram-transformer": ("audio_spectrogram", "AudioSpectrogram"),
@@ -240,7 +240,7 @@ def family_of(config: Mapping[str, Any], source: str = "config.json") -> Family:
         raise ValueError(f"{source} has model_type={kind!r}; known families: {', '.join(sorted(FAMILIES))}{hint}")
     module, name = FAMILIES[kind]
     try:
-        return getattr(import_module(f"omniformer.pretrained.{module}"), name)(config)
+        return getattr(import_module(f"omniformer.pretrained.families.{module}"), name)(config)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
 

@@ -36,5 +36,5 @@ def test_every_example_in_python_runs(tmp_path, monkeypatch, capsys):
 def test_every_family_and_its_classes_are_in_the_table(kind):
     rows = dict(re.findall(r"^\| `([\w-]+)` \| (`\w+`(?:, `\w+`)*) \|", PAGE, flags=re.MULTILINE))
     module, name = FAMILIES[kind]
-    family = getattr(import_module(f"omniformer.pretrained.{module}"), name)
+    family = getattr(import_module(f"omniformer.pretrained.families.{module}"), name)
     assert re.findall(r"`(\w+)`", rows[kind]) == list(family.architectures)

@@ -6,7 +6,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from omniformer.pretrained.bart import BART
+from omniformer.pretrained.families.bart import BART
 from omniformer.pretrained.family import factory, part
 from omniformer.pretrained.names import Name, same
 from omniformer.recipe import Node

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from omniformer.pretrained.families.vit import ViT, classifier, encoder_names, patch_names
 from omniformer.pretrained.family import factory, part
 from omniformer.pretrained.names import Name, linear
-from omniformer.pretrained.vit import ViT, classifier, encoder_names, patch_names
 from omniformer.recipe import Node
 
 

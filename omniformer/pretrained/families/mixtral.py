@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from omniformer.pretrained.families.mistral import Mistral
 from omniformer.pretrained.family import factory
-from omniformer.pretrained.mistral import Mistral
 from omniformer.pretrained.names import Name, linear
 from omniformer.recipe import Node
 

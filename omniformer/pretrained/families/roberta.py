@@ -5,7 +5,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from omniformer.pretrained.bert import BERT, HEADS
+from omniformer.pretrained.families.bert import BERT, HEADS
 from omniformer.pretrained.family import factory
 from omniformer.pretrained.names import Name, linear
 from omniformer.recipe import Node

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.model import OmniFormer
+from omniformer.pretrained.families.vit import patch_embedder, sides, square, stretch, written
 from omniformer.pretrained.family import ACTIVATIONS, Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
 from omniformer.pretrained.patches import check_size, patches
 from omniformer.pretrained.pictures import picture_tokenizer
 from omniformer.pretrained.reference import Outputs, batch_of, padded, takes_part
 from omniformer.pretrained.text import text_tokenizer
-from omniformer.pretrained.vit import patch_embedder, sides, square, stretch, written
 from omniformer.recipe import Node
 
 TEXT: dict[str, Any] = {

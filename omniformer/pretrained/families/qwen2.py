@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from omniformer.pretrained.llama import Llama
-from omniformer.pretrained.mistral import window
+from omniformer.pretrained.families.llama import Llama
+from omniformer.pretrained.families.mistral import window
 from omniformer.pretrained.names import Name, linear, stacked
 from omniformer.recipe import Node
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from omniformer.pretrained.families.llama import Llama
+from omniformer.pretrained.families.qwen2 import Qwen2, rule_of_layers
 from omniformer.pretrained.family import factory
-from omniformer.pretrained.llama import Llama
 from omniformer.pretrained.names import Name, linear
-from omniformer.pretrained.qwen2 import Qwen2, rule_of_layers
 from omniformer.recipe import Node
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar
 
+from omniformer.pretrained.families.llama import Llama
 from omniformer.pretrained.family import part
-from omniformer.pretrained.llama import Llama
 from omniformer.recipe import Node
 
 
