@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from decoders import SIZES
 from twins import agree, ragged_ids, saved, shaken, transformers, twin
 
 from omniformer import pretrained
@@ -11,15 +12,6 @@ from omniformer.core.rules import Causal
 from omniformer.heads import ClassificationHead, MultiLabelHead, RegressionHead
 from omniformer.pretrained import family_of
 
-SIZES = {
-    "hidden_size": 24,
-    "intermediate_size": 40,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 29,
-    "max_position_embeddings": 64,
-}
 SCALED = {"rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 8}
 
 

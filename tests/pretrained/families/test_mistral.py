@@ -1,20 +1,11 @@
 """Mistral beside the reference library."""
 
 import pytest
+from decoders import SIZES
 from twins import ragged_ids, transformers, twin
 
 from omniformer.core.rules import Causal, Window
 from omniformer.pretrained import family_of
-
-SIZES = {
-    "hidden_size": 24,
-    "intermediate_size": 40,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 29,
-    "max_position_embeddings": 64,
-}
 
 
 def model(kind=transformers.MistralForCausalLM, **others):

@@ -1,5 +1,6 @@
 """Mixtral beside the reference library."""
 
+import decoders
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -8,17 +9,7 @@ from twins import ragged_ids, transformers, twin
 from omniformer.pretrained import family_of
 from omniformer.pretrained.reference import batch_of, ids, takes_part
 
-SIZES = {
-    "hidden_size": 24,
-    "intermediate_size": 20,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "num_local_experts": 4,
-    "num_experts_per_tok": 2,
-    "vocab_size": 29,
-    "max_position_embeddings": 64,
-}
+SIZES = decoders.SIZES | {"intermediate_size": 20, "num_local_experts": 4, "num_experts_per_tok": 2}
 
 
 def model(kind=transformers.MixtralForCausalLM, **others):

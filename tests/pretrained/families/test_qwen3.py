@@ -1,18 +1,10 @@
 """Qwen3 beside the reference library."""
 
+import decoders
 import pytest
 from twins import ragged_ids, transformers, twin
 
-SIZES = {
-    "hidden_size": 24,
-    "intermediate_size": 40,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 10,
-    "vocab_size": 29,
-    "max_position_embeddings": 64,
-}
+SIZES = decoders.SIZES | {"head_dim": 10}
 
 
 def model(kind=transformers.Qwen3ForCausalLM, **others):
