@@ -84,7 +84,8 @@ class CHRF(Metric):
             texts = ["".join(text.split()) for text in pair]
             for n in range(1, self.longest + 1):
                 ours, theirs = (Counter(text[i : i + n] for i in range(len(text) - n + 1)) for text in texts)
-                self.written[n - 1] += ours.total()
+                # As sacrebleu: where nothing of that length was expected, what was written of it is not counted.
+                self.written[n - 1] += ours.total() if theirs else 0
                 self.expected[n - 1] += theirs.total()
                 self.shared[n - 1] += (ours & theirs).total()
 

@@ -31,6 +31,12 @@ def test_scores_equal_those_of_the_libraries_that_papers_quote(pairs):
     assert found["cer"] == pytest.approx(jiwer.cer(expected, written), rel=1e-5)
 
 
+def test_lengths_that_are_not_expected_do_not_count():
+    pairs = [("the the the the", "the the the the"), ("the the the the", "on ! ! !")]
+    expected = sacrebleu.metrics.CHRF().corpus_score([a for a, _ in pairs], [[b for _, b in pairs]]).score
+    assert scored(pairs)["chrf"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_equal_texts_reach_the_best_score_of_each():
     found = scored([("a cat sat on the mat", "a cat sat on the mat")])
     assert found == pytest.approx({"bleu": 100, "chrf": 100, "wer": 0, "cer": 0, "exact_match": 1})
