@@ -83,7 +83,7 @@ def _fine_tuning() -> dict[str, Run]:
         f"finetune_{name}_{model}{few}{scratch}": Run(
             f"finetune_{name}",
             metrics,
-            SEEDS if model == "bert" and (few or name == "requests") else SEEDS[:1],
+            SEEDS,
             (*overrides, *([_FEW] if few else _ALL.get((name, scratch), []))),
             None if scratch else f"{model}_pretrain",
         )
