@@ -55,12 +55,14 @@ class Tuned(Pretrained):
         Raises:
             ValueError: the family has no such member; says what the heads of the run are and what its kinds have.
         """
+        unsuited: list[str] = []  # why kinds that the labels do not suit refuse them
         for architecture in dict.fromkeys((self.family.architecture, *self.family.architectures)):
             config = {**self.family.config, "architectures": [architecture], **self._labels}
             try:
                 family = type(self.family)(config)
                 recipe = family.recipe
-            except ValueError:  # a kind that these labels do not suit
+            except ValueError as error:
+                unsuited.append(f" {architecture}: {error}.")
                 continue
             if self._class_names and family.labels != self._class_names:
                 continue  # a kind whose classes mean something of their own
@@ -70,7 +72,7 @@ class Tuned(Pretrained):
         raise ValueError(
             f"no {type(self.family).__name__} has the heads of this run ({mine}): they have no place in files of "
             f"{', '.join(self.family.architectures)}; use omniformer.save, our own format, or train with heads of the "
-            "parts that the family has"
+            f"parts that the family has.{''.join(unsuited)}"
         )
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
