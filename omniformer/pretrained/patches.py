@@ -1,5 +1,7 @@
 """Loaded models of pictures and spectrograms behind the reference library's keywords: pixels in, outputs out."""
 
+from typing import Any
+
 import torch
 from einops import rearrange, repeat
 from omniformer_tokenizers import Packed
@@ -150,3 +152,27 @@ def outputs(model: OmniFormer, head: str | None, packed: Packed) -> Outputs:
     if isinstance(reader, ClassificationHead):
         return Outputs(logits=reader(x, layout), last_hidden_state=hidden)
     return Outputs(last_hidden_state=hidden)
+
+
+def sides(key: str, value: Any) -> tuple[int, int]:
+    """Height and width, which a configuration may say as one number.
+
+    Raises:
+        ValueError: they are neither one number nor two.
+    """
+    numbers = [value, value] if isinstance(value, int) else value
+    if not isinstance(numbers, list | tuple) or len(numbers) != 2 or not all(isinstance(n, int) for n in numbers):
+        raise ValueError(f"config.json has {key}={value!r}; accepted: a whole number, or height and width")
+    return numbers[0], numbers[1]
+
+
+def square(key: str, value: Any) -> int:
+    """Height and width that must be equal.
+
+    Raises:
+        ValueError: they differ.
+    """
+    height, width = sides(key, value)
+    if height != width:
+        raise ValueError(f"config.json has {key}={value!r}; accepted: equal sides")
+    return height

@@ -9,10 +9,10 @@ from torch import nn
 
 from omniformer.model import OmniFormer
 from omniformer.pretrained.checkpoint import read_json
-from omniformer.pretrained.families.vit import classifier, encoder, encoder_names, patch_embedder, patch_names, square
+from omniformer.pretrained.families.vit import classifier, encoder, encoder_names, patch_embedder, patch_names
 from omniformer.pretrained.family import Family, factory, recipe_of
 from omniformer.pretrained.names import Name, linear
-from omniformer.pretrained.patches import SpectrogramReference
+from omniformer.pretrained.patches import SpectrogramReference, square
 from omniformer.recipe import Node
 
 PROCESSOR_FILE = "preprocessor_config.json"

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
-from omniformer_tokenizers import Packed, Tokenizer
-from torch import Tensor, nn
+from omniformer_tokenizers import Tokenizer
+from torch import nn
 
-from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.model import OmniFormer
-from omniformer.pretrained.families.vit import patch_embedder, sides, square, stretch, written
+from omniformer.pretrained.clip_reference import CLIPReference, CLIPTextReference, CLIPVisionReference
+from omniformer.pretrained.families.vit import patch_embedder, stretch, written
 from omniformer.pretrained.family import ACTIVATIONS, Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
-from omniformer.pretrained.patches import check_size, patches
+from omniformer.pretrained.patches import sides, square
 from omniformer.pretrained.pictures import picture_tokenizer
-from omniformer.pretrained.reference import Outputs, batch_of, padded, takes_part
 from omniformer.pretrained.text import text_tokenizer
 from omniformer.recipe import Node
 
@@ -47,8 +45,6 @@ VISION: dict[str, Any] = {
     "layer_norm_eps": 1e-5,
     "attention_dropout": 0.0,
 }
-# Configurations that say so mean the largest id of a text, whatever it is: an error of the first ones, kept since.
-LARGEST_ID = 2
 CAUSAL = "omniformer.core.rules.Causal"
 
 
@@ -229,91 +225,6 @@ class CLIPText(Family):
         return CLIPTextReference(model, self.config)
 
 
-class CLIPReference(nn.Module):
-    """Both towers: `input_ids`, `attention_mask` and `pixel_values` in; `logits_per_image`, `logits_per_text`,
-    `image_embeds` and `text_embeds`, of length one, out.
-
-    Args:
-        model: the loaded model.
-        vision: the configuration of the image tower.
-        text: the configuration of the text tower.
-    """
-
-    def __init__(self, model: OmniFormer, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model, self.vision, self.text = model, dict(vision), dict(text)
-
-    def forward(self, *, input_ids: Tensor, pixel_values: Tensor, attention_mask: Tensor | None = None) -> Outputs:
-        """The reference's outputs.
-
-        Shapes:
-            input_ids and attention_mask int64 `[texts, seq]`, pixel_values `[images, channels, height, width]`.
-        """
-        head: Any = self.model.heads["contrastive"]
-        assert isinstance(head, ContrastiveHead)
-        pictures = _packed_pictures(pixel_values, self.vision)
-        texts, _ = _packed_texts(input_ids, attention_mask, self.text)
-        images, words = (
-            head.embed(*self.model.encode(batch_of(packed), "contrastive"), packed.modality)
-            for packed in (pictures, texts)
-        )
-        similarity = words @ images.T * head.scale()
-        return Outputs(
-            logits_per_text=similarity, logits_per_image=similarity.T, image_embeds=images, text_embeds=words
-        )
-
-
-class CLIPVisionReference(nn.Module):
-    """The image tower: `pixel_values` in; `image_embeds` and `last_hidden_state` out.
-
-    Args:
-        model: the loaded model.
-        config: of the tower.
-    """
-
-    def __init__(self, model: OmniFormer, config: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model, self.config = model, dict(config)
-
-    def forward(self, *, pixel_values: Tensor) -> Outputs:
-        """The reference's outputs.
-
-        Shapes:
-            pixel_values `[images, channels, height, width]`.
-        """
-        stages: dict[str, Tensor] = {}
-        x, layout = self.model.encode(batch_of(_packed_pictures(pixel_values, self.config)), "picture", stages=stages)
-        # The reference calls the last state what stands before the last norm.
-        last = stages[f"blocks.{self.config['num_hidden_layers'] - 1}"]
-        return Outputs(
-            image_embeds=self.model.heads["picture"](x, layout),
-            last_hidden_state=last.unflatten(0, (len(pixel_values), -1)),
-        )
-
-
-class CLIPTextReference(nn.Module):
-    """The text tower: `input_ids` and `attention_mask` in; `text_embeds` and `last_hidden_state` out.
-
-    Args:
-        model: the loaded model.
-        config: of the tower.
-    """
-
-    def __init__(self, model: OmniFormer, config: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model, self.config = model, dict(config)
-
-    def forward(self, *, input_ids: Tensor, attention_mask: Tensor | None = None) -> Outputs:
-        """The reference's outputs; states behind the end of a text are zero.
-
-        Shapes:
-            input_ids and attention_mask int64 `[texts, seq]`.
-        """
-        packed, taken = _packed_texts(input_ids, attention_mask, self.config)
-        x, layout = self.model.encode(batch_of(packed), "text")
-        return Outputs(text_embeds=self.model.heads["text"](x, layout), last_hidden_state=padded(x, taken))
-
-
 def _part(config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """One tower's part of a configuration; `..._config_dict` of older files wins where it is, defaults and all."""
     older = config.get(f"{key}_dict")
@@ -418,33 +329,3 @@ def _picture_tokenizer(folder: Path, config: Mapping[str, Any], chosen: bool) ->
         image_size=sides("image_size", config["image_size"]),
         chosen=chosen,
     )
-
-
-def _packed_pictures(pixel_values: Tensor, config: Mapping[str, Any]) -> Packed:
-    check_size("pixel_values", tuple(pixel_values.shape[2:]), sides("image_size", config["image_size"]))
-    return patches(pixel_values, _conv_shape(config)[-1], n_class_tokens=1, modality="vision")
-
-
-def _packed_texts(input_ids: Tensor, attention_mask: Tensor | None, config: Mapping[str, Any]) -> tuple[Packed, Tensor]:
-    """Texts as far as their end, behind which a causal tower cannot look anyway; and which places those are.
-
-    Places count from the row's beginning, padding included, as the reference's positions do.
-    """
-    end = config["eos_token_id"]
-    if end == LARGEST_ID:
-        last = input_ids.int().argmax(1)
-    else:
-        ends = input_ids == end
-        if bool((~ends.any(1)).any()):
-            row = int((~ends.any(1)).nonzero()[0])
-            raise ValueError(f"row {row} of input_ids has no end of text, eos_token_id={end}, of which CLIP reads")
-        last = ends.int().argmax(1)
-    place = torch.arange(input_ids.shape[1], device=input_ids.device)
-    taken = takes_part(input_ids, attention_mask) & (place <= last[:, None])
-    packed = Packed(
-        values=input_ids[taken],
-        positions=place.expand_as(input_ids)[taken][:, None].float(),
-        modality="text",
-        lengths=taken.sum(1).cpu(),
-    )
-    return packed, taken

@@ -12,7 +12,7 @@ from omniformer.core.positions import Learned
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
-from omniformer.pretrained.patches import PictureReference
+from omniformer.pretrained.patches import PictureReference, sides, square
 from omniformer.pretrained.pictures import picture_tokenizer
 from omniformer.recipe import Node
 
@@ -270,31 +270,7 @@ def stretch(model: OmniFormer, grid: list[int]) -> None:
         embedder.position = position.resized(*grid)
 
 
-def sides(key: str, value: Any) -> tuple[int, int]:
-    """Height and width, which a configuration may say as one number.
-
-    Raises:
-        ValueError: they are neither one number nor two.
-    """
-    numbers = [value, value] if isinstance(value, int) else value
-    if not isinstance(numbers, list | tuple) or len(numbers) != 2 or not all(isinstance(n, int) for n in numbers):
-        raise ValueError(f"config.json has {key}={value!r}; accepted: a whole number, or height and width")
-    return numbers[0], numbers[1]
-
-
 def written(image_size: tuple[int, int]) -> int | list[int]:
     """Height and width as a configuration says them: one number where they are equal, which every version reads."""
     height, width = image_size
     return height if height == width else [height, width]
-
-
-def square(key: str, value: Any) -> int:
-    """Height and width that must be equal.
-
-    Raises:
-        ValueError: they differ.
-    """
-    height, width = sides(key, value)
-    if height != width:
-        raise ValueError(f"config.json has {key}={value!r}; accepted: equal sides")
-    return height
