@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from omniformer.export.entrance import Port
-from omniformer.export.program import Program, programs
+from omniformer.export.program import Program
+from omniformer.export.programs import programs
 from omniformer.heads import ContrastiveHead, NextTokenHead
 from omniformer.predictor import Member, Predictor
 

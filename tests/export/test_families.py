@@ -6,7 +6,7 @@ from exporting import agrees
 from twins import LOGITS, ragged_ids, saved, shaken, transformers
 
 from omniformer import pretrained
-from omniformer.export.program import programs
+from omniformer.export.programs import programs
 from omniformer.export.write import export
 
 WIDE = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}

@@ -19,7 +19,8 @@ from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full, Prefix, Window, mistral
 from omniformer.core.scores import SoftCap
 from omniformer.embedders import IdEmbedder, VectorEmbedder
-from omniformer.export.program import difference, programs, sees_ahead
+from omniformer.export.program import difference
+from omniformer.export.programs import programs, sees_ahead
 from omniformer.heads import (
     ClassificationHead,
     ContrastiveHead,

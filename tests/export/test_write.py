@@ -16,7 +16,7 @@ from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal
 from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.export import write
-from omniformer.export.program import programs
+from omniformer.export.programs import programs
 from omniformer.export.write import export, run_onnx, run_pt2
 from omniformer.generation import Greedy
 from omniformer.heads import ClassificationHead, ContrastiveHead, NextTokenHead

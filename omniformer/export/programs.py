@@ -1,0 +1,63 @@
+"""Which programs serve a task."""
+
+import torch
+from omniformer_tokenizers import Tokenizer
+
+from omniformer.core.rules import Rule
+from omniformer.export.decoder import Decoder
+from omniformer.export.encoder import Encoder, Given, Tower
+from omniformer.export.padded import PaddedLayout, plan
+from omniformer.export.parts import refuse
+from omniformer.export.program import Program
+from omniformer.heads import (
+    ContrastiveHead,
+    NextTokenHead,
+)
+from omniformer.model import OmniFormer
+from omniformer.predictor import Member
+
+
+def programs(model: OmniFormer, name: str | None, member: Member | None) -> dict[str, Program]:
+    """The programs of a task, by the name of their file.
+
+    Args:
+        model: in evaluation mode.
+        name: the name of the task; None for a model without heads.
+        member: what belongs to the task.
+
+    Raises:
+        ValueError: the task, or a part of the model, cannot be exported; says which and why.
+    """
+    tokenizers: dict[str, Tokenizer | None] = dict(member.tokenizers) if member else {}
+    tokenizers = tokenizers or dict.fromkeys(model.embedders)
+    if name is None:
+        return {"model": Encoder(model, None, tokenizers)}
+    head = model.heads[name]
+    refuse(head)
+    if isinstance(head, ContrastiveHead):
+        return {each: Tower(model, name, {each: tokenizers.get(each)}) for each in head.modalities}
+    if not isinstance(head, NextTokenHead) or sees_ahead(model.rule(name)):
+        return {"model": Encoder(model, name, tokenizers)}
+    written = tokenizers.get(head.modality)
+    if model.writer.reads_memory:
+        names = (member.given if member else ()) or [each for each in model.embedders if each != head.modality]
+        given = Given(model, name, {each: tokenizers.get(each) for each in names})
+        return {"encoder": given, "decoder": Decoder(model, name, written, given)}
+    if member and member.given:
+        raise ValueError(
+            f"{name!r} reads {', '.join(member.given)} and what it writes as one sequence, which cannot be exported; "
+            "let a core with cross-attention read it (core=encoder_decoder_tiny)"
+        )
+    return {"decoder": Decoder(model, name, written)}
+
+
+def sees_ahead(rule: Rule) -> bool:
+    """Whether a token may attend to one behind it.
+
+    Example:
+        >>> from omniformer.core.rules import Causal, Full
+        >>> sees_ahead(Causal()), sees_ahead(Full())
+        (False, True)
+    """
+    refuse(rule)
+    return bool(plan(rule, PaddedLayout(torch.ones(1, 2, dtype=torch.bool))).kernel.mask[..., 0, 1].any())
