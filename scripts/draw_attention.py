@@ -9,7 +9,7 @@ step); drawn are the weights with which each token of what was written looked at
 tokens along the upper edge, a long one a curve for each token written; a sound its spectrogram and seconds; a picture
 is drawn once for each token written. A task that is given several of these has a panel for each.
 
-Needs matplotlib: pip install 'omniformer[plots]'.
+Needs matplotlib: uv sync --extra plots.
 """
 
 import argparse
@@ -348,7 +348,7 @@ def _need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ConfigError(["pictures need matplotlib: pip install 'omniformer[plots]'"]) from error
+        raise ConfigError(["pictures need matplotlib: pip install matplotlib"]) from error
 
 
 if __name__ == "__main__":

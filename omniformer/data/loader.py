@@ -2,7 +2,6 @@
 
 import gc
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from omniformer.batch import Batch, Sample, collate
 from omniformer.data.plan import Key, TrainPlan, eval_batches, share
@@ -41,26 +41,21 @@ def _tidy_fork() -> Iterator[None]:
 
 def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> Iterator[Drawn]:
     """The one place where torch's data workers are started: batches for the given keys, in that order."""
-    from torchdata.stateful_dataloader import StatefulDataLoader
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="'set_vital' is deprecated", category=UserWarning)
-        loader = StatefulDataLoader(
-            batches,
-            batch_size=None,
-            sampler=keys,
-            num_workers=stream.num_workers,
-            timeout=min(_WAIT, stream.worker_timeout) if stream.num_workers else 0,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_start_worker,
-            # Keys are all the state there is and Feed counts them; torchdata's snapshots would cost time at every step.
-            snapshot_every_n_steps=2**31,
-        )
+    # A plain loader serves: keys are all the state there is, and Feed counts them.
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=keys,
+        num_workers=stream.num_workers,
+        timeout=min(_WAIT, stream.worker_timeout) if stream.num_workers else 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_start_worker,
+    )
     with _tidy_fork() if stream.num_workers else nullcontext():
         return iter(loader)
 
 
-class BatchSet(torch.utils.data.Dataset[Drawn]):
+class BatchSet(Dataset[Drawn]):
     """Makes the batch of a list of (epoch, index) keys; this is what travels to the workers."""
 
     def __init__(self, samples: Samples, stream: Stream, *, name: str, seed: int, train: bool) -> None:

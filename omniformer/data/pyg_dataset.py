@@ -134,7 +134,8 @@ class PyGDataset(Source):
 def pyg_datasets() -> Any:
     """`torch_geometric.datasets`, imported without the deprecation notices that PyG itself runs into."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for category in (DeprecationWarning, FutureWarning):  # PyG 2.8 scripts a class, which torch 2.15 deprecates
+            warnings.simplefilter("ignore", category)
         return import_module("torch_geometric.datasets")
 
 

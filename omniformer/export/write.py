@@ -29,7 +29,6 @@ TOLERANCE = 1e-5
 
 # Sums and softmax as in the first ONNX release that has all that is needed, so that old runtimes read the files.
 _OPSET = 18
-_INSTALL = "pip install 'omniformer[export]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ def export(
     if unknown := sorted(set(formats) - set(get_args(Format))) or not formats:
         raise ValueError(f"formats={list(formats)}: {unknown or 'none'} is not known; choose pt2, onnx or both")
     if "onnx" in formats:
-        _need("onnx", "onnxscript", how=f"{_INSTALL}, or choose the format pt2")
+        _need("onnx", "onnxscript", how="pip install onnx onnxscript, or choose the format pt2")
     _check_weights(predictor)
     name = _task(predictor, member)
     task = None if name is None else predictor.members[name]

@@ -60,8 +60,8 @@ def fetch(name: str, *, revision: str | None = None) -> Path:
         return Path(_snapshot()(name, revision=revision, allow_patterns=list(FILES)))
     except ImportError as error:
         raise FileNotFoundError(
-            f"{name!r} is no folder here; to fetch the model of that name from the hub, install "
-            "'omniformer[hub]' (the library huggingface-hub), or give a folder"
+            f"{name!r} is no folder here; to fetch the model of that name from the hub, install the library that does "
+            "(pip install huggingface-hub), or give a folder"
         ) from error
     except (OSError, ValueError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -71,7 +71,7 @@ def load(
     Args:
         folder: holds `config.json`, `model.safetensors` (or shards with their index, or `pytorch_model.bin`), and the
             files of the tokenizer; or the one of its weight files that is meant. Where there is neither, the name of a
-            model on the hub, `owner/model`, is fetched, which needs the optional library of `omniformer[hub]`; see
+            model on the hub, `owner/model`, is fetched, which needs the optional library huggingface-hub; see
             `omniformer.pretrained.hub` for what is trusted.
         dtype: of the weights; that of the file by default.
         image_size: height and width to which a model of pictures is changed: its positions are stretched

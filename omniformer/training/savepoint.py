@@ -14,9 +14,8 @@ class SavePoint(Checkpoint, ABC):
 
     These are: the end of a training batch after which the next training batch follows, with no gradients half
     accumulated; the start of a validation; the last batch of all. After a batch with a validation behind it, Lightning
-    would take that validation for done when it resumes; at the end of an epoch it forgets the loader's place, and some
-    loaders (torchdata 0.11) then skip an epoch. Being a `Checkpoint`, the callback runs after all others, whose state
-    is then up to date.
+    would take that validation for done when it resumes; at the end of an epoch it forgets the loader's place. Being a
+    `Checkpoint`, the callback runs after all others, whose state is then up to date.
     """
 
     monitor: str | None = None  # Lightning asks every checkpoint callback what it watches

@@ -6,7 +6,11 @@ import torch
 from omniformer.heads.noise import Cosine, Linear
 
 
-@pytest.mark.parametrize("schedule", [Cosine(), Linear(), Cosine(n_steps=10), Linear(n_steps=50)], ids=repr)
+@pytest.mark.parametrize(
+    "schedule",
+    [Cosine(), Linear(), Cosine(n_steps=10), Linear(n_steps=50)],
+    ids=lambda each: f"{type(each).__name__}-{each.n_steps}",
+)
 def test_signal_only_falls_from_nearly_all_to_nearly_nothing(schedule):
     alphas = schedule.alphas
     assert len(alphas) == schedule.n_steps

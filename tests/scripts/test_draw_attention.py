@@ -147,7 +147,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch, tmp_path, capsy
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SystemExit):
         script.main([str(tmp_path), "--out", str(tmp_path)])
-    assert "pictures need matplotlib: pip install 'omniformer[plots]'" in capsys.readouterr().err
+    assert "pictures need matplotlib: pip install matplotlib" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_drawn(tmp_path, capsys):

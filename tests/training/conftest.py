@@ -1,6 +1,5 @@
 """A small model, data that tells which samples it gave, and a trainer with the house's callbacks."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,8 +9,6 @@ from lightning import LightningModule, Trainer
 from omniformer_tokenizers import Tokens
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchdata.stateful_dataloader import StatefulDataLoader
-from torchdata.stateful_dataloader.sampler import RandomSampler
 
 from omniformer.batch import Batch, Sample, collate
 from omniformer.training.accumulation import KeepGradients
@@ -41,14 +38,6 @@ class Points(Dataset):
 
 def as_member(samples: list[Sample]) -> dict[str, Batch]:
     return {"points": collate(samples)}
-
-
-def loader(n: int = 12, *, batch_size: int = 4, shuffle: bool = True) -> StatefulDataLoader:
-    data = Points(n)
-    sampler = RandomSampler(data, generator=torch.Generator().manual_seed(3)) if shuffle else None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*set_vital.*")  # torchdata 0.11 calls it in every constructor
-        return StatefulDataLoader(data, batch_size=batch_size, sampler=sampler, collate_fn=as_member)
 
 
 class KeyedLoader:
@@ -128,11 +117,6 @@ def regressor() -> type[Regressor]:
 @pytest.fixture
 def make_loader() -> Callable[..., Any]:
     return KeyedLoader
-
-
-@pytest.fixture
-def make_torchdata_loader() -> Callable[..., Any]:
-    return loader
 
 
 @pytest.fixture

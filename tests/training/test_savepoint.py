@@ -56,13 +56,6 @@ def test_resumed_run_equals_uninterrupted_run_from_every_checkpoint(
     every_resume_equals_the_uninterrupted_run(regressor, make_loader, make_trainer, tmp_path, options)
 
 
-def test_resume_is_exact_with_the_stateful_loader_of_torchdata_too(
-    regressor, make_torchdata_loader, make_trainer, tmp_path
-):
-    options = {"accumulate": 2, "val_check_interval": 1}
-    every_resume_equals_the_uninterrupted_run(regressor, make_torchdata_loader, make_trainer, tmp_path, options)
-
-
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("interval", [1.0, 1])
 def test_run_resumed_from_a_checkpoint_after_a_validation_equals_the_uninterrupted_one(

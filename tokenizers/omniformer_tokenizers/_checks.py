@@ -26,7 +26,7 @@ def one_of(accepted: tuple[str, ...], **values: str) -> None:
             raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, accepted))}")
 
 
-def need(module: str, extra: str, purpose: str) -> Any:
+def need(module: str, purpose: str) -> Any:
     """The optional library `module`, imported now.
 
     Raises:
@@ -38,5 +38,5 @@ def need(module: str, extra: str, purpose: str) -> Any:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise
         package = module.partition(".")[0]
-        line = f"pip install 'omniformer-tokenizers[{extra}]'"
-        raise ImportError(f"{purpose} needs {package}, which is not installed: {line}") from error
+        library = {"PIL": "pillow"}.get(package, package)  # the name under which it is installed
+        raise ImportError(f"{purpose} needs {package}, which is not installed: pip install {library}") from error

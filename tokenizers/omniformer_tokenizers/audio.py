@@ -179,7 +179,7 @@ class SpectrogramTokenizer(Tokenizer):
         Shapes:
             float32 `[time]` at `sample_rate`.
         """
-        transforms = need("torchaudio.transforms", "audio", "turning frames into sound")
+        transforms = need("torchaudio.transforms", "turning frames into sound")
         frames = self.to_frames(tokens)
         if len(frames) < 2:
             return torch.zeros(0)
@@ -257,7 +257,7 @@ def resampled(wave: Tensor, rate: int, target: int) -> Tensor:
         raise ValueError(f"sample rate {rate} Hz is not positive")
     if rate == target or not len(wave):
         return wave
-    return need("torchaudio.functional", "audio", "resampling").resample(wave, rate, target)
+    return need("torchaudio.functional", "resampling").resample(wave, rate, target)
 
 
 def standardized(frames: Tensor) -> tuple[Tensor, Tensor]:

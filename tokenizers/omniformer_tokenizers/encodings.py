@@ -78,7 +78,7 @@ def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
     """
     if not n_nodes:
         return torch.zeros(0, 0, dtype=torch.int16)
-    graph = need("scipy.sparse.csgraph", "graph", "shortest paths")
+    graph = need("scipy.sparse.csgraph", "shortest paths")
     lengths = graph.shortest_path(_sparse_counts(edges, n_nodes), unweighted=True)
     capped = np.where(np.isinf(lengths), -1, np.minimum(lengths, longest))
     return torch.from_numpy(capped.astype(np.int16))
@@ -139,9 +139,9 @@ def _dense_eigenvectors(counts: np.ndarray, k: int) -> np.ndarray:
 
 
 def _sparse_eigenvectors(edges: Tensor, n: int, k: int) -> np.ndarray:
-    sparse = need("scipy.sparse", "graph", "Laplacian eigenvectors of large graphs")
-    linalg = need("scipy.sparse.linalg", "graph", "Laplacian eigenvectors of large graphs")
-    csgraph = need("scipy.sparse.csgraph", "graph", "Laplacian eigenvectors of large graphs")
+    sparse = need("scipy.sparse", "Laplacian eigenvectors of large graphs")
+    linalg = need("scipy.sparse.linalg", "Laplacian eigenvectors of large graphs")
+    csgraph = need("scipy.sparse.csgraph", "Laplacian eigenvectors of large graphs")
     counts = _sparse_counts(edges, n)
     counts = counts + counts.T
     degree = np.asarray(counts.sum(1)).reshape(-1)
@@ -170,7 +170,7 @@ def _dense_walks(counts: np.ndarray, k: int) -> np.ndarray:
 
 
 def _sparse_walks(edges: Tensor, n: int, k: int) -> np.ndarray:
-    sparse = need("scipy.sparse", "graph", "random walks on large graphs")
+    sparse = need("scipy.sparse", "random walks on large graphs")
     counts = _sparse_counts(edges, n)
     step = sparse.diags(1 / np.maximum(np.asarray(counts.sum(1)).reshape(-1), 1)) @ counts
     walk, out = step, np.empty((n, k))
@@ -181,7 +181,7 @@ def _sparse_walks(edges: Tensor, n: int, k: int) -> np.ndarray:
 
 
 def _sparse_counts(edges: Tensor, n: int) -> np.ndarray:
-    sparse = need("scipy.sparse", "graph", "large graphs")
+    sparse = need("scipy.sparse", "large graphs")
     source, target = edges.numpy()
     return sparse.coo_matrix((np.ones(len(source)), (source, target)), shape=(n, n)).tocsr()
 

@@ -89,7 +89,7 @@ def read_frames(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: in
 @contextmanager
 def _opened(source: str | Path | bytes, name: str) -> Iterator[Any]:
     """A Pillow image of a file; whatever goes wrong while it is open becomes a `MediaError`."""
-    image_module = need("PIL.Image", "vision", "reading images")
+    image_module = need("PIL.Image", "reading images")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; pixels decide, and our limit is lower
@@ -110,7 +110,7 @@ def image_tensor(image: Any, *, mode: str = "RGB") -> Tensor:
     Shapes:
         uint8 `[channels, height, width]`.
     """
-    ops = need("PIL.ImageOps", "vision", "reading images")
+    ops = need("PIL.ImageOps", "reading images")
     image = ops.exif_transpose(image)
     if image.mode in ("I", "F", "I;16", "I;16B", "I;16L", "I;16N"):
         image = _deep_grey(image)
@@ -138,7 +138,7 @@ def read_audio(source: str | Path | bytes, *, max_frames: int = MAX_FRAMES) -> t
     Shapes:
         float32 `[channels, time]`, usually between -1 and 1.
     """
-    soundfile = need("soundfile", "audio", "reading sound")
+    soundfile = need("soundfile", "reading sound")
     name = _name(source)
     try:
         with soundfile.SoundFile(_stream(source)) as file:
@@ -170,7 +170,7 @@ def read_audio_windows(
     """
     if not 0 <= overlap < seconds:
         raise ValueError(f"overlap={overlap}: need 0 <= overlap < seconds={seconds}")
-    soundfile = need("soundfile", "audio", "reading sound")
+    soundfile = need("soundfile", "reading sound")
     name = _name(source)
     try:
         with soundfile.SoundFile(_stream(source)) as file:
@@ -191,7 +191,7 @@ def _samples(block: np.ndarray, name: str) -> Tensor:
 
 
 def _deep_grey(image: Any) -> Any:
-    module = need("PIL.Image", "vision", "reading images")
+    module = need("PIL.Image", "reading images")
     pixels = np.array(image, dtype=np.float64)
     top = 65535.0 if image.mode.startswith("I;16") else max(float(pixels.max(initial=0.0)), 1.0)
     return module.fromarray(np.clip(np.rint(pixels / top * 255), 0, 255).astype(np.uint8))

@@ -26,7 +26,7 @@ class MoleculeTokenizer(GraphTokenizer):
     """
 
     def __init__(self, *, max_degree: int = 11, laplacian: int = 0, random_walk: int = 0) -> None:
-        need("rdkit", "mol", "reading SMILES")
+        need("rdkit", "reading SMILES")
         super().__init__(
             node_vocab_sizes=ATOM_VOCAB_SIZES,
             edge_vocab_sizes=BOND_VOCAB_SIZES,
@@ -52,8 +52,8 @@ def read_smiles(smiles: str) -> dict[str, Any]:
     """
     if not isinstance(smiles, str):
         raise TypeError(f"received {type(smiles).__name__} where SMILES was expected; pass a str")
-    chem = need("rdkit.Chem", "mol", "reading SMILES")
-    logger = need("rdkit.rdBase", "mol", "reading SMILES")
+    chem = need("rdkit.Chem", "reading SMILES")
+    logger = need("rdkit.rdBase", "reading SMILES")
     with logger.BlockLogs():
         molecule = chem.MolFromSmiles(smiles)
     if molecule is None:

@@ -50,7 +50,7 @@ class SentencePieceTokenizer(PublishedTokenizer):
         clean_up_spaces: bool = False,
     ) -> None:
         super().__init__(start=start, stop=stop, segments=segments, clean_up_spaces=clean_up_spaces)
-        need("sentencepiece", "sentencepiece", "a vocabulary in a file of sentencepiece")
+        need("sentencepiece", "a vocabulary in a file of sentencepiece")
         at_least(0, extra=extra)
         self.front, self.back, self.extra = tuple(front), tuple(back), extra
         self._file: bytes | None = None
@@ -160,7 +160,7 @@ class SentencePieceTokenizer(PublishedTokenizer):
         return self._processor
 
     def _use(self, file: bytes, ids: Mapping[str, int] | None, source: str) -> None:
-        library = need("sentencepiece", "sentencepiece", "a vocabulary in a file of sentencepiece")
+        library = need("sentencepiece", "a vocabulary in a file of sentencepiece")
         try:
             processor = library.SentencePieceProcessor(model_proto=file)
             n = processor.get_piece_size()

@@ -60,7 +60,7 @@ class SubwordTokenizer(PublishedTokenizer):
         clean_up_spaces: bool = False,
     ) -> None:
         super().__init__(start=start, stop=stop, segments=segments, clean_up_spaces=clean_up_spaces)
-        need("tokenizers", "text", "a published vocabulary")
+        need("tokenizers", "a published vocabulary")
         self.special_in_text = special_in_text
         self._model: Any = None
         self._size = 0

@@ -69,7 +69,7 @@ class BPETokenizer(Tokenizer):
                 f"vocab_size={vocab_size} has no room for 256 bytes and {len(special_tokens)} special tokens; "
                 f"give {256 + len(special_tokens)} or more"
             )
-        need("tokenizers", "text", "byte-pair encoding")
+        need("tokenizers", "byte-pair encoding")
         self.max_vocab_size = vocab_size
         self.special_tokens = tuple(special_tokens)
         self.replaced = 0

@@ -84,7 +84,7 @@ def _last_merge(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
 def _assembled(
     table: dict[str, int], pairs: list[Any], special_tokens: tuple[str, ...], source: str, pattern: str = GPT2_PATTERN
 ) -> BPETokenizer:
-    need("tokenizers", "text", "byte-pair encoding")
+    need("tokenizers", "byte-pair encoding")
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
     from tokenizers import AddedToken, Regex, decoders, models

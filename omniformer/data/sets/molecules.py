@@ -97,8 +97,7 @@ def made_molecules(smiles: Sequence[str], *, where: Path) -> Molecules:
         chem, logs = import_module("rdkit.Chem"), import_module("rdkit.rdBase")
     except ImportError as error:
         raise ImportError(
-            f"{where} holds SMILES, which RDKit reads: pip install 'omniformer-tokenizers[mol]', or put the graphs "
-            "(npz) beside it"
+            f"{where} holds SMILES, which RDKit reads: pip install rdkit, or put the graphs (npz) beside it"
         ) from error
     with logs.BlockLogs():
         found = [chem.MolFromSmiles(each.strip()) for each in smiles]

@@ -5,6 +5,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from omniformer.core.attention.edges import Edges
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Neighbours, Self, Window
+from omniformer.data.pyg_dataset import pyg_datasets
 
 
 def graph(n_tokens, n_edges, seed=0):
@@ -53,8 +54,10 @@ def test_dropout_uses_the_same_draw_forward_and_backward():
 
 
 def test_against_pyg_transformer_conv_with_its_weights():
-    conv_module = pytest.importorskip("torch_geometric.nn").TransformerConv
-    conv = conv_module(8, 4, heads=3, root_weight=False)
+    pyg_datasets()  # imports PyG without its own deprecation notices
+    from torch_geometric.nn import TransformerConv
+
+    conv = TransformerConv(8, 4, heads=3, root_weight=False)
     layout = graph(20, 60)
     x = torch.randn(20, 8, requires_grad=True)
     q, k, v = (

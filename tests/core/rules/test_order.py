@@ -1,3 +1,5 @@
+from types import FunctionType
+
 import pytest
 import torch
 
@@ -28,7 +30,7 @@ LAYOUT = Layout(
         (Global(feature="star"), lambda i, j, n, s: s == 0 and 3 in (i, j)),
         (Global(first=1, feature="star"), lambda i, j, n, s: 0 in (i, j) or (s == 0 and 3 in (i, j))),
     ],
-    ids=str,
+    ids=lambda value: None if isinstance(value, FunctionType) else str(value),
 )
 def test_a_rule_allows_the_pairs_its_words_say(rule, says):
     expected = torch.zeros(9, 9, dtype=torch.bool)
