@@ -71,7 +71,7 @@ def test_paths_are_not_taken_for_names(path, asked, tmp_path, monkeypatch):
 def test_without_the_library_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(FileNotFoundError, match=r"'somebody/x' is no folder here; .* install 'omniformer\[hub\]'"):
+    with pytest.raises(FileNotFoundError, match=r"'somebody/x' is no folder here; .*pip install huggingface-hub"):
         pretrained.load("somebody/x")
 
 

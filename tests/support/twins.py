@@ -12,7 +12,6 @@ from omniformer.recipe import build_model
 transformers = pytest.importorskip("transformers")
 
 LOGITS = {"rtol": 1.3e-6, "atol": 1e-5}
-GRADIENTS = {"rtol": 1e-4, "atol": 1e-6}
 
 
 def shaken(model, seed=1):
@@ -55,6 +54,13 @@ def agree(ours, theirs, mask=None, **tolerance):
     if mask is not None:
         ours, theirs = ours[mask.bool()], theirs[mask.bool()]
     torch.testing.assert_close(ours, theirs, **(tolerance or LOGITS))
+
+
+def agree_in_gradient(ours, theirs, **message):
+    """Gradients are equal to a part in 10,000 of each, or in a million of the tensor's largest: sums round by their
+    largest terms, in another order on another processor."""
+    atol = 1e-6 * max(1.0, float(theirs.abs().max())) if theirs.numel() else 0.0
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=atol, **message)
 
 
 def weighted(output, mask=None):
@@ -120,6 +126,6 @@ def compare_gradients(model, theirs, as_filed=None):
         other = yours.get(name, yours.get(name.removeprefix(prefix)))
         if other is None:
             continue
-        torch.testing.assert_close(ours, other, **GRADIENTS, msg=lambda text, name=name: f"{name}: {text}")
+        agree_in_gradient(ours, other, msg=lambda text, name=name: f"{name}: {text}")
         compared += 1
     assert compared >= 0.9 * len({id(each) for each in yours.values()})
