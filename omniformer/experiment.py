@@ -25,7 +25,9 @@ from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import latest_checkpoint
 from omniformer.training.memory import keep_memory
 from omniformer.training.metrics_file import MetricsFile, print_results
+from omniformer.training.ranks import first_cause
 from omniformer.training.schedules import total_steps
+from omniformer.training.stop import Stop
 from omniformer.training.trainer import build_trainer, quiet
 
 
@@ -146,10 +148,11 @@ def train(config: Mapping[str, Any]) -> float | None:
         total_steps=_total_steps(config["trainer"], len(experiment.data.train_dataloader())),
     )
     resume = latest_checkpoint(config["resume"]) if config["resume"] else None
-    trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
-    best = _best_checkpoint(trainer)
-    if experiment.data.test_dataloader():
-        trainer.test(module, datamodule=experiment.data, ckpt_path=best, weights_only=True, verbose=False)
+    with first_cause(trainer, output):
+        trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
+        best = _best_checkpoint(trainer)
+        if experiment.data.test_dataloader():
+            trainer.test(module, datamodule=experiment.data, ckpt_path=best, weights_only=True, verbose=False)
     if trainer.is_global_zero:
         _write_texts(output / "written.jsonl", module)
         if is_adapted(experiment.model):
@@ -189,7 +192,8 @@ def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[st
         experiment = assemble(config, tokenizers, saved=saved, made=folder.recipe_of(output))
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
-    trainer = build_trainer(config["trainer"], callbacks={"metrics": metrics}, loggers={}, output_dir=str(output))
+    callbacks = {"metrics": metrics, "stop": Stop(dirpath=None)}
+    trainer = build_trainer(config["trainer"], callbacks=callbacks, loggers={}, output_dir=str(output))
     module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
     measure = {"test": trainer.test, "val": trainer.validate}[split]
     (results,) = measure(module, datamodule=experiment.data, verbose=False)

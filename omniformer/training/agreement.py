@@ -17,9 +17,11 @@ class Agreement:
 
     def __init__(self, trainer: Trainer) -> None:
         self._alone = trainer.world_size == 1
-        self._group = None
+        self._group: dist.ProcessGroup | None = None
         if not self._alone and dist.get_backend() != "gloo":
-            self._group = dist.new_group(backend="gloo")
+            group = dist.new_group(backend="gloo")
+            assert isinstance(group, dist.ProcessGroup)  # every rank is a member
+            self._group = group
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is up on at least one rank."""

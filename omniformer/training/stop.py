@@ -1,12 +1,14 @@
 """Stops a run at the next safe moment when the system or a person asks for it, with a checkpoint to go on from."""
 
 import logging
+import math
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from types import FrameType
@@ -16,9 +18,11 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from omniformer.training.agreement import Agreement
+from omniformer.training.checkpoint_io import latest_checkpoint
 from omniformer.training.savepoint import SavePoint, is_trial, save
 
 log = logging.getLogger(__name__)
+_ECHO = 2.0  # seconds within which a second SIGINT is the launcher's copy of the first
 
 
 class Stopped(SystemExit):
@@ -43,26 +47,26 @@ class Stop(SavePoint):
     stop after the same step, whichever was told. A second Ctrl-C aborts at once. Under SLURM, SIGUSR1 (ask for it with
     `--signal=USR1@60`) also puts the job back into the queue.
 
-    On one process a validation is interrupted too, and done again from its beginning after the resume. On several
-    ranks, whose validations may differ in length, the run stops after it.
+    A validation is interrupted too, after any of its batches, and done again from its beginning after the resume; all
+    ranks have equally many. In a test, or where nothing but a validation is done, there is nothing to save: the newest
+    checkpoint is the one to go on from.
 
     Args:
-        dirpath: the folder that gets `last.ckpt`.
+        dirpath: the folder that gets `last.ckpt`; None where nothing is trained.
     """
 
     _agreement: Agreement
 
-    def __init__(self, *, dirpath: str) -> None:
-        self.path = Path(dirpath) / "last.ckpt"
+    def __init__(self, *, dirpath: str | None) -> None:
+        self.path = None if dirpath is None else Path(dirpath) / "last.ckpt"
         self._signum: int | None = None
+        self._heard = -math.inf
         self._agreed = False
         self._active = False
         self._originals: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Takes the signals over from Lightning."""
-        if stage != "fit":
-            return
         self._agreement = Agreement(trainer)
         self._signum, self._agreed = None, False
         if threading.current_thread() is not threading.main_thread():
@@ -92,8 +96,22 @@ class Stop(SavePoint):
         dataloader_idx: int = 0,
     ) -> None:
         """Interrupts a validation."""
-        if trainer.state.fn == "fit" and trainer.world_size == 1 and not trainer.sanity_checking:
+        if trainer.state.fn != "fit":
+            self._measured(trainer)
+        elif not trainer.sanity_checking:
             self.reached(trainer, before_validation=True)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Interrupts a test."""
+        self._measured(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A signal that came after the last step: the training is complete, what would follow it is not begun."""
@@ -111,29 +129,44 @@ class Stop(SavePoint):
         if not self._active:
             _as_before(signum, frame, self._originals.get(signum))
         elif signum == signal.SIGINT and self._signum == signal.SIGINT:
-            raise Stopped(signum, None)
-        else:
-            self._signum = signum
+            # torchrun passes on the Ctrl-C that the terminal has sent to every process already.
+            if "TORCHELASTIC_RUN_ID" not in os.environ or time.monotonic() - self._heard > _ECHO:
+                raise Stopped(signum, None)
+        elif signum != self._signum:
+            self._signum, self._heard = signum, time.monotonic()
             again = "; press Ctrl-C again to abort without saving" if signum == signal.SIGINT else ""
             # A handler may interrupt a print, so it must not print itself.
             os.write(2, f"\n{signal.Signals(signum).name}: stopping after this step{again}\n".encode())
 
+    def _measured(self, trainer: Trainer) -> None:
+        """Ends a test, or a validation that belongs to no training, if a rank has seen a signal."""
+        if self._agreement.any(self._signum is not None):
+            newest = None if self.path is None else _newest(self.path.parent)
+            self._end(trainer, newest, f"in the {'test' if trainer.state.fn == 'test' else 'validation'}")
+
     def _stop(self, trainer: Trainer, *, before_validation: bool) -> None:
-        if is_trial(trainer):
+        if is_trial(trainer) or self.path is None:
             raise Stopped(self._signum or signal.SIGTERM, None)
         save(trainer, self.path, before_validation=before_validation)
         if not before_validation and trainer.training:
             # Lightning logs a step after this hook, which is not left in the usual way.
             trainer._logger_connector.update_train_step_metrics()
+        self._end(trainer, self.path, f"after step {trainer.global_step}")
+
+    def _end(self, trainer: Trainer, checkpoint: Path | None, where: str) -> None:
+        """Says where the run stands and how to go on, and ends it on all ranks."""
         seen = [signum for signum in self._agreement.gather(self._signum) if isinstance(signum, int)]
         signum = max(seen, default=int(signal.SIGTERM))
         if trainer.is_global_zero:
-            print(f"stopped by {signal.Signals(signum).name} after step {trainer.global_step}", file=sys.stderr)
-            print(f"checkpoint: {self.path}\nto go on: {resume_command(self.path, sys.orig_argv)}", file=sys.stderr)
+            print(f"stopped by {signal.Signals(signum).name} {where}", file=sys.stderr)
+            if checkpoint is not None:
+                print(
+                    f"checkpoint: {checkpoint}\nto go on: {resume_command(checkpoint, sys.orig_argv)}", file=sys.stderr
+                )
             if signum == _signal("SIGUSR1"):
                 requeue()
         trainer.strategy.barrier("stop")
-        raise Stopped(signum, self.path, code=_status_of_rank(trainer, signum))
+        raise Stopped(signum, checkpoint, code=_status_of_rank(trainer, signum))
 
     def _release(self) -> None:
         self._active = False
@@ -178,6 +211,14 @@ def requeue() -> bool:
     if done.returncode:
         log.error("job %s was not put back into the queue: %s", job, done.stderr.strip())
     return done.returncode == 0
+
+
+def _newest(folder: Path) -> Path | None:
+    """The newest checkpoint of a folder that verifies, where there is one."""
+    try:
+        return latest_checkpoint(folder)
+    except FileNotFoundError:
+        return None
 
 
 def _handled() -> list[int]:

@@ -16,9 +16,10 @@ from lightning.pytorch.strategies import DDPStrategy
 from omniformer.config import build
 from omniformer.training.checkpoint_io import DurableCheckpointIO, remove_leftovers
 from omniformer.training.savepoint import SavePoint
+from omniformer.training.watchdog import Watchdog
 
-# A rank that waits this long for another is waiting for a dead one.
-_PATIENCE = timedelta(seconds=600)
+# Seconds; a rank that waits this long for another is waiting for a dead one. `callbacks.watchdog` says otherwise.
+_PATIENCE = 600.0
 
 # Start-up notices and adverts of Lightning: true in every run, or not for us to say.
 _NOTICES = (
@@ -87,7 +88,8 @@ def build_trainer(
             f"trainer.{clash[0]} cannot be set here: callbacks, loggers and paths have config groups of their own"
         )
     remove_leftovers(Path(output_dir) / "checkpoints")
-    return Trainer(**(options | {"strategy": _strategy(options)} | ours))
+    patience = next((each.seconds for each in present if isinstance(each, Watchdog)), _PATIENCE)
+    return Trainer(**(options | {"strategy": _strategy(options, timedelta(seconds=patience))} | ours))
 
 
 def quiet() -> None:
@@ -113,11 +115,11 @@ def _plugins() -> list[Any]:
     return plugins
 
 
-def _strategy(options: Mapping[str, Any]) -> Any:
+def _strategy(options: Mapping[str, Any], patience: timedelta) -> Any:
     """DDP with a limit to waiting, where DDP is what is asked for; otherwise what was given."""
     strategy = options.get("strategy", "auto")
     if strategy == "ddp" or (strategy == "auto" and _n_devices(options) > 1):
-        return DDPStrategy(timeout=_PATIENCE, gradient_as_bucket_view=True)
+        return DDPStrategy(timeout=patience, gradient_as_bucket_view=True)
     return strategy
 
 

@@ -133,6 +133,42 @@ def test_second_ctrl_c_aborts_at_once_without_saving(regressor, make_loader, mak
     assert not (tmp_path / "stopped").exists()
 
 
+def test_the_copy_of_a_ctrl_c_that_torchrun_sends_is_no_second_one(
+    regressor, make_loader, make_trainer, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    module = regressor()
+
+    def twice(*_):
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+
+    module.before_step = twice
+    with pytest.raises(Stopped) as caught:
+        make_trainer(Stop(dirpath=str(tmp_path))).fit(module, make_loader(), make_loader())
+    assert (caught.value.code, caught.value.checkpoint) == (130, tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize(("saved", "dirpath"), [(True, True), (False, True), (False, False)])
+def test_a_test_is_interrupted_and_the_newest_checkpoint_named(
+    regressor, make_loader, make_trainer, tmp_path, monkeypatch, capsys, saved, dirpath
+):
+    monkeypatch.chdir(tmp_path)
+    module = regressor()
+    trainer = make_trainer(Stop(dirpath=str(tmp_path) if dirpath else None))
+    trainer.fit(module, make_loader(), make_loader(shuffle=False))
+    if saved:
+        trainer.save_checkpoint(tmp_path / "step-9.ckpt")
+    tested = []
+    module.on_test_batch_start = lambda *_: tested.append(send(signal.SIGTERM))
+    with pytest.raises(Stopped) as caught:
+        trainer.test(module, make_loader())
+    assert len(tested) == 1
+    assert (caught.value.code, caught.value.checkpoint) == (143, tmp_path / "step-9.ckpt" if saved else None)
+    printed = capsys.readouterr().err
+    assert "stopped by SIGTERM in the test" in printed and ("resume=step-9.ckpt" in printed) == saved
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_signals_are_given_back_after_training(regressor, make_loader, make_trainer, tmp_path, fails):
     heard = []
