@@ -167,13 +167,16 @@ def train(config: Mapping[str, Any]) -> float | None:
     return None if best is None else float(trainer.checkpoint_callback.best_model_score)  # pyright: ignore[reportOptionalMemberAccess,reportAttributeAccessIssue]
 
 
-def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[str] = ()) -> dict[str, float]:
+def evaluate(
+    run: str | Path, *, split: str = "test", allow_targets: Sequence[str] = (), device: torch.device | None = None
+) -> dict[str, float]:
     """Measures the saved model of a finished run on its own data, with the settings of that run.
 
     Args:
         run: the run folder.
         split: "test" or "val".
         allow_targets: packages of your own whose classes the run may name; the folder itself cannot allow any.
+        device: where the model runs, in one process; None for what the run's trainer says.
 
     Returns:
         The metrics by name; they also go into the run's `metrics.json`.
@@ -192,13 +195,20 @@ def evaluate(run: str | Path, *, split: str = "test", allow_targets: Sequence[st
         experiment = assemble(config, tokenizers, saved=saved, made=folder.recipe_of(output))
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
+    options = config["trainer"] | ({} if device is None else _on(device))
     callbacks = {"metrics": metrics, "stop": Stop(dirpath=None)}
-    trainer = build_trainer(config["trainer"], callbacks=callbacks, loggers={}, output_dir=str(output))
+    trainer = build_trainer(options, callbacks=callbacks, loggers={}, output_dir=str(output))
     module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
     measure = {"test": trainer.test, "val": trainer.validate}[split]
     (results,) = measure(module, datamodule=experiment.data, verbose=False)
     print_results(results, title=f"{config['name']}: {split} split")
     return dict(results)
+
+
+def _on(device: torch.device) -> dict[str, Any]:
+    """The options of Lightning's trainer that run everything on one device."""
+    number = 1 if device.type == "cpu" or device.index is None else [device.index]
+    return {"accelerator": device.type, "devices": number, "num_nodes": 1, "strategy": "auto"}
 
 
 def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`python -m omniformer.generate RUN PROMPT...`: texts, pictures and sounds that a trained model writes."""
+"""`omniformer generate RUN PROMPT...`: texts, pictures and sounds that a trained model writes."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniformer.config import reported
+from omniformer.config.arguments import add_allow_targets, add_device, command_parser
 
 if TYPE_CHECKING:
     from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
@@ -32,15 +33,17 @@ NOT_TRANSCRIBING = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Goes on from a text, or answers what it is given: translates, describes pictures, writes down speech, paints."""
-    parser = _parser()
+    parser = build_parser()
     given = parser.parse_intermixed_args(arguments)
     _check(parser, given)
     with reported():
+        from omniformer.device import chosen
         from omniformer.folder import load
         from omniformer.generation import Painter, Transcriber, Writer
 
+        device = chosen(given.device)
         predictor = load(given.run, allow_targets=given.allow_targets)
-        predictor.model.to(given.device)
+        predictor.model.to(device)
         writer = predictor.writer(given.member)
         paints, transcribes = isinstance(writer, Painter), isinstance(writer, Transcriber)
         _check_kind(writer, given, paints=paints, transcribes=transcribes)
@@ -57,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 _tell(answer, name, (i, j), given, goes_on=goes_on, several=len(found) > 1)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m omniformer.generate",
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    parser = command_parser(
+        "generate",
         description=main.__doc__,
         epilog="Without one of the options for drawing or --beams, a language model draws at temperature 0.8, "
         "a task that answers with text takes the most probable tokens, and pictures and sounds are drawn at 1.",
@@ -116,10 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=("growing", "static", "sliding", "none"),
         help="how what was read is kept (default: growing)",
     )
-    parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
-    parser.add_argument(
-        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own that the run names"
-    )
+    add_device(parser)
+    add_allow_targets(parser)
     return parser
 
 

@@ -1,9 +1,11 @@
-"""`python -m omniformer.inspect`: what a model costs, before a single weight is allocated."""
+"""`omniformer inspect ...`: what a model costs, before a single weight is allocated."""
 
 from typing import Any
 
 from omniformer.config import query
 
+# The class that describes the keys of conf/inspect.yaml.
+ROOT = "omniformer.inspection.settings.Settings"
 _EXAMPLES = (
     ("core=gpt2_small", "the whole published model, and its batch of 1 x 1024 tokens"),
     ("core=llama2_7b dtype=bfloat16 seq_len=4096", "another type and length"),
@@ -13,7 +15,7 @@ _EXAMPLES = (
 )
 
 
-@query("inspect", "omniformer.inspection.settings.Settings", _EXAMPLES)
+@query("inspect", ROOT, _EXAMPLES)
 def main(config: dict[str, Any]) -> dict[str, int]:
     """Prints what a model costs: weights, operations, memory of activations and attention, key-value cache."""
     from omniformer.inspection.report import numbers, print_table

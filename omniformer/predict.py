@@ -1,4 +1,4 @@
-"""`python -m omniformer.predict RUN INPUT...`: what a trained model says of files or texts."""
+"""`omniformer predict RUN INPUT...`: what a trained model says of files or texts."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from omniformer.config import reported
+from omniformer.config.arguments import add_allow_targets, add_device, command_parser
 
 if TYPE_CHECKING:
     from omniformer.prediction import Prediction
@@ -16,8 +17,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints class names with probabilities for images, sounds, texts and graphs, or numbers, or what was said; words
     for each [MASK] of a text; the answer to a question that stands in a text.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m omniformer.predict",
+    parser = build_parser()
+    given = parser.parse_args(arguments)
+    if given.top < 1:
+        parser.error(f"--top is {given.top}; give at least 1")
+    if given.pairs and len(given.inputs) % 2:
+        parser.error(f"--pairs reads texts two by two; received {len(given.inputs)}")
+    with reported():
+        from omniformer.device import chosen
+        from omniformer.folder import load
+
+        device = chosen(given.device)
+        predictor = load(given.run, allow_targets=given.allow_targets)
+        predictor.model.to(device)
+        inputs = list(zip(given.inputs[::2], given.inputs[1::2], strict=True)) if given.pairs else given.inputs
+        predictions = predictor.predict(inputs, member=given.member, top=given.top)
+        if given.json:
+            sys.stdout.writelines(json.dumps(prediction.to_dict()) + "\n" for prediction in predictions)
+        else:
+            _table(predictions, given.top)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    parser = command_parser(
+        "predict",
         description=main.__doc__,
         epilog='A graph is a JSON file: {"n_nodes": 3, "edges": [[0, 1], [1, 2]]}.',
     )
@@ -33,26 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--pairs", action="store_true", help="read texts two by two: a question and the text that it is about"
     )
     parser.add_argument("--member", help="which task answers, in a model that has several for one modality")
-    parser.add_argument("--device", default="cpu", help="where the model runs, for example cuda (default: cpu)")
-    parser.add_argument(
-        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own that the run names"
-    )
-    given = parser.parse_args(arguments)
-    if given.top < 1:
-        parser.error(f"--top is {given.top}; give at least 1")
-    if given.pairs and len(given.inputs) % 2:
-        parser.error(f"--pairs reads texts two by two; received {len(given.inputs)}")
-    with reported():
-        from omniformer.folder import load
-
-        predictor = load(given.run, allow_targets=given.allow_targets)
-        predictor.model.to(given.device)
-        inputs = list(zip(given.inputs[::2], given.inputs[1::2], strict=True)) if given.pairs else given.inputs
-        predictions = predictor.predict(inputs, member=given.member, top=given.top)
-        if given.json:
-            sys.stdout.writelines(json.dumps(prediction.to_dict()) + "\n" for prediction in predictions)
-        else:
-            _table(predictions, given.top)
+    add_device(parser)
+    add_allow_targets(parser)
+    return parser
 
 
 def _table(predictions: Sequence["Prediction"], top: int) -> None:

@@ -1,4 +1,4 @@
-"""`python -m omniformer.train`: trains a model from a composed configuration."""
+"""`omniformer train ...`: trains a model from a composed configuration."""
 
 from typing import Any
 

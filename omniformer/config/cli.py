@@ -9,8 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from omniformer._called import called, verb, versions
 from omniformer._confpath import conf_dir
 from omniformer.config.allow import allowing
+from omniformer.config.composing import compose, composition_errors, plain
 from omniformer.config.errors import ConfigError
 from omniformer.config.overrides import CommandLine, default_groups, group_options, read, repair
 from omniformer.config.report import reported
@@ -77,16 +79,19 @@ def _answer(
     arguments: Sequence[str],
 ) -> Any:
     line = read(arguments)
+    if line.version:
+        print(versions())
+        return None
     options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
     defaults = default_groups(folder / f"{config_name}.yaml")
     if line.help:
-        print(usage(_command(), _summary(function), _within(options, defaults), examples))
+        print(usage(called(), _summary(function), _within(options, defaults), examples))
         return None
     if line.sweep:
         raise ConfigError(["--multirun: this command looks at one configuration; leave it out"])
-    composed = _composed(line, config_name, folder, repair(arguments, options, defaults), options)
-    with _composition_errors(options):
-        config = _plain(composed)
+    composed = compose(line, config_name, folder, repair(arguments, options, defaults), options)
+    with composition_errors(options):
+        config = plain(composed)
         validate(config, groups=_offered(options), root=root)
     if line.cfg == "job":
         from omegaconf import OmegaConf
@@ -99,11 +104,14 @@ def _answer(
 
 def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str]) -> Any:
     line = read(arguments)
+    if line.version:
+        print(versions())
+        return None
     options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
     primary = folder / f"{line.config_name or config_name}.yaml"
     defaults = default_groups(primary if primary.is_file() else folder / f"{config_name}.yaml")
     if line.help:
-        print(usage(_command(), _summary(function), _within(options, defaults)))
+        print(usage(called(), _summary(function), _within(options, defaults)))
         return None
     os.environ[STAMP] = run_stamp(os.environ)
     repaired = repair(arguments, options, defaults)
@@ -141,21 +149,9 @@ def _check_composed(
     line: CommandLine, config_name: str, folder: Path, arguments: Sequence[str], options: Mapping[str, Sequence[str]]
 ) -> None:
     """Composes and checks without running, for `--cfg job`, which Hydra answers by itself."""
-    composed = _composed(line, config_name, folder, arguments, options)
-    with _composition_errors(options):
-        validate(_plain(composed), groups=_offered(options))
-
-
-def _composed(
-    line: CommandLine, config_name: str, folder: Path, arguments: Sequence[str], options: Mapping[str, Sequence[str]]
-) -> Any:
-    """The configuration that the arguments choose, as Hydra composes it."""
-    from hydra import compose, initialize_config_dir
-
-    own = [f"hydra.searchpath=[file://{line.config_dir.absolute()}]"] if line.config_dir else []
-    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    with _composition_errors(options), initialize_config_dir(str(folder), version_base="1.3"):
-        return compose(line.config_name or config_name, overrides=[*own, *overrides])
+    composed = compose(line, config_name, folder, arguments, options)
+    with composition_errors(options):
+        validate(plain(composed), groups=_offered(options))
 
 
 def _with_hydra(
@@ -168,11 +164,13 @@ def _with_hydra(
 
     @functools.wraps(function)
     def job(composed: Any) -> Any:
+        # Lightning starts the processes of further devices with these arguments.
+        sys.argv[1:] = [*verb(), *arguments]
         with reported():
             results.append(_job(function, composed, options))
         return results[-1]
 
-    with _argv(arguments), _composition_errors(options):
+    with _argv(arguments), composition_errors(options):
         hydra.main(config_path=str(folder), config_name=config_name, version_base="1.3")(job)()
     return results[-1]
 
@@ -183,7 +181,7 @@ def _job(function: Main, composed: Any, options: Mapping[str, Sequence[str]]) ->
 
     run_folder = HydraConfig.get().runtime.output_dir
     try:
-        with _composition_errors(options):
+        with composition_errors(options):
             config = _placed(composed, run_folder)
             validate(config, groups=_offered(options))
     except ConfigError:
@@ -226,7 +224,7 @@ def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
     resumed = resumed_folder(composed.resume) if composed.get("resume") else None
     with open_dict(composed):
         composed.paths.output_dir = str(resumed or run_folder)
-    return _plain(composed)
+    return plain(composed)
 
 
 def _offered(options: Mapping[str, Sequence[str]]) -> list[str]:
@@ -234,34 +232,9 @@ def _offered(options: Mapping[str, Sequence[str]]) -> list[str]:
     return [group for group in options if "/" not in group and group != "hydra"]
 
 
-def _plain(composed: Any) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
-
-
-@contextmanager
-def _composition_errors(options: Mapping[str, Sequence[str]]) -> Iterator[None]:
-    """Turns what Hydra says about a configuration into our own messages."""
-    from omniformer.config.messages import explained
-
-    try:
-        yield
-    except Exception as error:
-        message = explained(error, options)
-        if message is None:
-            raise
-        raise message from error
-
-
 @contextmanager
 def _argv(arguments: Sequence[str]) -> Iterator[None]:
-    """Shows Hydra the arguments, and keeps it from printing errors by itself.
-
-    Processes that lightning starts for other devices are given these same arguments.
-    """
+    """Shows Hydra the arguments, and keeps it from printing errors by itself."""
     before, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [before[0], *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -282,10 +255,3 @@ def _within(options: Mapping[str, Sequence[str]], defaults: set[str]) -> dict[st
 
 def _summary(function: Main) -> str:
     return (function.__doc__ or "").strip().split("\n")[0]
-
-
-def _command() -> str:
-    """How this program is called, for the help text."""
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    return f"python -m {spec.name}" if spec else f"python {Path(sys.argv[0]).name}"

@@ -18,6 +18,7 @@ class CommandLine:
     """The options that we must know before Hydra starts; all others are Hydra's own affair."""
 
     help: bool
+    version: bool
     cfg: str | None
     sweep: bool
     config_dir: Path | None
@@ -33,12 +34,13 @@ def read(arguments: Sequence[str]) -> CommandLine:
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--version", action="store_true")
     parser.add_argument("--cfg", "-c")
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--config-dir", "-cd", type=Path)
     parser.add_argument("--config-name", "-cn")
     known, _ = parser.parse_known_args(arguments)
-    return CommandLine(known.help, known.cfg, known.multirun, known.config_dir, known.config_name)
+    return CommandLine(known.help, known.version, known.cfg, known.multirun, known.config_dir, known.config_name)
 
 
 def group_options(folders: Iterable[Path]) -> dict[str, list[str]]:

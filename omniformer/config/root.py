@@ -69,8 +69,8 @@ class Root:
             more evens out, null leaves it to the weights.
         name: the folder of the run under `paths.output_root`.
         allow_targets: packages of the user's own whose classes `_target_` may name.
-        paths: see `Paths`.
-        model: see `Model`.
+        paths: where a run reads and writes; the keys of `Paths`.
+        model: what the model begins from, and which of it learns; the keys of `Model`.
         core: the shared transformer.
         tokenizer: raw to tokens; one part, or one for each modality.
         embedder: tokens to vectors; one part, or one for each modality.

@@ -11,13 +11,18 @@ UNKNOWN = object()  # stands for a default that is no literal
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parameter:
-    """One parameter as the source writes it; the annotation is to be read in the module that wrote it."""
+    """One parameter as the source writes it; its owner is the class or function that wrote it."""
 
     name: str
     annotation: ast.expr | None
     default: object
     required: bool
-    module: str
+    owner: Definition
+
+    @property
+    def module(self) -> str:
+        """The module in which the annotation is to be read."""
+        return self.owner.module
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +97,7 @@ def _of_dataclass(definition: Definition) -> dict[str, Parameter]:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_field(node):
                 name = node.target.id
                 default, required = _field_default(node.value)
-                parameters[name] = Parameter(name, node.annotation, default, required, owner.module)
+                parameters[name] = Parameter(name, node.annotation, default, required, owner)
     return parameters
 
 
@@ -133,7 +138,7 @@ def _of_function(owner: Definition, node: Function, *, bound: bool) -> tuple[dic
             argument.annotation,
             UNKNOWN if default is None else _literal(default),
             default is None,
-            owner.module,
+            owner,
         )
         for argument, default in pairs
     }

@@ -44,6 +44,13 @@ class Definition:
         """Whether this is a class."""
         return isinstance(self.node, ast.ClassDef)
 
+    @property
+    def place(self) -> str:
+        """The source file and the line, from the folder of the top package on: `torch/optim/adamw.py:22`."""
+        path = _file(self.module)
+        parts = () if path is None else path.parts[-1 - self.module.count(".") - (path.name == "__init__.py") :]
+        return f"{'/'.join(parts)}:{self.node.lineno}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:

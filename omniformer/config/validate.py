@@ -11,18 +11,18 @@ from omniformer.config.ranges import misfit
 from omniformer.config.relations import RELATIONS, Divides, Setting
 from omniformer.config.signature import UNKNOWN, Signature, signature
 
-_ROOT = "omniformer.config.root.Root"
-_SECTIONS = {
+ROOT = "omniformer.config.root.Root"
+SECTIONS = {
     "paths": "omniformer.config.root.Paths",
     "model": "omniformer.config.root.Model",
     "model.lora": "omniformer.adapters.lora.LoRA",
 }
-_MEMBER = "omniformer.config.root.Member"
-_META = ("_target_", "_partial_")
+MEMBER = "omniformer.config.root.Member"
+META = ("_target_", "_partial_")
 _SINGLE = ("tokenizer", "embedder", "data", "task")
 
 
-def validate(config: Mapping[str, object], *, groups: Iterable[str] = (), root: str = _ROOT) -> None:
+def validate(config: Mapping[str, object], *, groups: Iterable[str] = (), root: str = ROOT) -> None:
     """Checks a composed configuration; returns if it can be built.
 
     Args:
@@ -39,13 +39,32 @@ def validate(config: Mapping[str, object], *, groups: Iterable[str] = (), root: 
     known = list(own) if isinstance(own, list | tuple) and all(isinstance(each, str) for each in own) else []
     try:
         with allowing(known):
-            checker.root(config) if root == _ROOT else checker.other(config, root)
+            checker.root(config) if root == ROOT else checker.other(config, root)
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError([str(error)]) from None
     if checker.problems:
         raise ConfigError(checker.problems)
+
+
+def described_by(key: str, root: str = ROOT) -> str | None:
+    """The class that describes the keys of a mapping that is no part itself; None where its keys are free names.
+
+    Args:
+        key: under which the mapping stands; empty for the whole configuration.
+        root: the class that describes the whole.
+
+    Example:
+        >>> described_by("model.lora"), described_by("callbacks")
+        ('omniformer.adapters.lora.LoRA', None)
+    """
+    if not key:
+        return root
+    if root != ROOT:
+        return None
+    is_member = key.startswith("members.") and key.count(".") == 1
+    return MEMBER if is_member else SECTIONS.get(key)
 
 
 def validate_node(node: object, key: str = "config") -> None:
@@ -73,8 +92,8 @@ class _Checker:
     problems: list[str] = field(default_factory=list)
 
     def root(self, config: Mapping[str, object]) -> None:
-        self.section(config, "", _ROOT, also=self.groups)
-        for name, target in _SECTIONS.items():
+        self.section(config, "", ROOT, also=self.groups)
+        for name, target in SECTIONS.items():
             section: object = config
             for part in name.split("."):
                 section = section.get(part) if isinstance(section, Mapping) else None
@@ -84,7 +103,7 @@ class _Checker:
         if isinstance(members, Mapping) and members:
             for name, member in members.items():
                 if isinstance(member, Mapping):
-                    self.section(member, f"members.{name}", _MEMBER)
+                    self.section(member, f"members.{name}", MEMBER)
             self._alone(config, "members are set, so", "must be null", wanted=False)
         else:
             self._alone(config, "no members are set, so", "is needed; choose a modality, such as modality=vision", True)
@@ -105,7 +124,7 @@ class _Checker:
         for name, parameter in described.parameters.items():
             if parameter.required and name not in values:
                 accepted = kind(parameter.annotation, parameter.module)
-                self.problems.append(f"{_join(key, name)}: is missing, accepted: {_words(accepted, name)}")
+                self.problems.append(f"{_join(key, name)}: is missing, accepted: {words(accepted, name)}")
 
     def value(self, value: object, key: str, outer: Mapping[str, Setting]) -> None:
         """Every part inside a value; `outer` holds the settings of the parts around it."""
@@ -129,7 +148,7 @@ class _Checker:
             return
         if not isinstance(node.get("_partial_", False), bool):
             self.problems.append(f"{key}._partial_: received {shown(node['_partial_'])}, accepted: true or false")
-        arguments = {name: value for name, value in node.items() if name not in _META}
+        arguments = {name: value for name, value in node.items() if name not in META}
         self._arguments(arguments, key, described)
         inner = self._relations(arguments, key, described, outer)
         for name, value in arguments.items():
@@ -145,11 +164,11 @@ class _Checker:
             if parameter is None:
                 # Where a class takes any keyword, one that is almost a parameter is still a misspelt one.
                 if not described.open or nearest(name, described.parameters, cutoff=0.8):
-                    self.problems.append(_unknown(name, key, described, also))
+                    self.problems.append(unknown_key(name, key, described, also))
                 continue
             accepted = kind(parameter.annotation, parameter.module)
             if not accepted.accepts(value) or misfit(name, value):
-                self.problems.append(f"{full}: received {shown(value)}, accepted: {_words(accepted, name)}")
+                self.problems.append(f"{full}: received {shown(value)}, accepted: {words(accepted, name)}")
 
     def _relations(
         self, arguments: Mapping[str, object], key: str, described: Signature, outer: Mapping[str, Setting]
@@ -191,19 +210,19 @@ def _with_text_keys(value: Any) -> Any:
     return [_with_text_keys(child) for child in value] if isinstance(value, list | tuple) else value
 
 
-def _unknown(name: str, key: str, described: Signature, also: Iterable[str]) -> str:
+def unknown_key(name: str, key: str, described: Signature, also: Iterable[str]) -> str:
     """The message for a key that the class does not have."""
     names = [*described.parameters, *also]
     if name.startswith("_"):
-        names = [*_META, *names]
+        names = [*META, *names]
     near = nearest(name, names)
-    where = f" of {described.target}" if key and described.target not in {*_SECTIONS.values(), _MEMBER} else ""
+    where = f" of {described.target}" if key and described.target not in {*SECTIONS.values(), MEMBER} else ""
     hint = f"did you mean {_join(key, near)}? " if near else ""
     return f"{_join(key, name)}: unknown key{where}; {hint}accepted: {choices(name, names)}"
 
 
-def _words(accepted: Kind, name: str) -> str:
-    """The description of a type, with the range where the key has one."""
+def words(accepted: Kind, name: str) -> str:
+    """The description of what a key accepts: its type, with the range where the name has one."""
     bounds = misfit(name, float("-inf"))
     return f"{accepted.words}: {bounds}" if bounds else accepted.words
 

@@ -1,4 +1,4 @@
-"""`python -m omniformer.export RUN --out FOLDER`: a trained model as files that run without this project."""
+"""`omniformer export RUN --out FOLDER`: a trained model as files that run without this project."""
 
 import argparse
 import re
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from omniformer.config import reported
+from omniformer.config.arguments import add_allow_targets, command_parser
 
 if TYPE_CHECKING:
     from omniformer.export.entrance import Port
@@ -16,7 +17,7 @@ FORMATS = ("pt2", "onnx")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes a model as torch.export and ONNX programs over padded tensors, and compares them with the model."""
-    given = _parser().parse_args(arguments)
+    given = build_parser().parse_args(arguments)
     with reported():
         from omniformer.export.write import export
         from omniformer.folder import load
@@ -27,9 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _tell(export(predictor, given.out, member=given.member, formats=formats))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m omniformer.export",
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this command."""
+    parser = command_parser(
+        "export",
         description=main.__doc__,
         epilog="Classifiers and other single passes become model.*; models that compare modalities become one program "
         "for each; what writes becomes decoder.*, one step of it, beside encoder.* for what it is given. "
@@ -41,9 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "--format", action="append", choices=FORMATS, help="one of the two formats only (default: both)"
     )
     parser.add_argument("--member", help="which task, in a model that has several")
-    parser.add_argument(
-        "--allow-targets", nargs="*", default=[], metavar="PACKAGE", help="packages of your own that the run names"
-    )
+    add_allow_targets(parser)
     return parser
 
 

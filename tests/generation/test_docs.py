@@ -9,7 +9,7 @@ import omniformer
 from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder
-from omniformer.generate import _parser
+from omniformer.generate import build_parser
 from omniformer.heads import NextTokenHead
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
@@ -38,7 +38,7 @@ def test_the_snippet_of_the_page_runs(monkeypatch, capsys):
 def test_the_commands_of_the_page_are_understood(line):
     import shlex
 
-    given = _parser().parse_intermixed_args(shlex.split(line))
+    given = build_parser().parse_intermixed_args(shlex.split(line))
     assert given.run.startswith("outputs/")
 
 

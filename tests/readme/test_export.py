@@ -11,7 +11,7 @@ from omniformer_tokenizers import ByteTokenizer
 
 from omniformer.core.rules import Causal
 from omniformer.embedders import IdEmbedder
-from omniformer.export.__main__ import _parser
+from omniformer.export.__main__ import build_parser
 from omniformer.export.write import export
 from omniformer.generation import Greedy
 from omniformer.heads import ClassificationHead, NextTokenHead
@@ -25,7 +25,7 @@ TEXT = ByteTokenizer()
 
 @pytest.mark.parametrize("line", re.findall(r"^    python -m omniformer\.export (.*)$", PAGE, flags=re.MULTILINE))
 def test_every_command_is_understood(line):
-    assert _parser().parse_args(shlex.split(line)).out
+    assert build_parser().parse_args(shlex.split(line)).out
 
 
 def predictor(head, **options):

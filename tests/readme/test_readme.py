@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from omniformer.export.__main__ import _parser as export_parser
-from omniformer.generate import _parser
+from omniformer.export.__main__ import build_parser as export_parser
+from omniformer.generate import build_parser
 from omniformer.train import main as train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_the_second_line_of_code_is_the_test_command_that_ci_calls():
 
 @pytest.mark.parametrize("line", re.findall(r"^    python -m omniformer\.generate (.*)$", README, flags=re.MULTILINE))
 def test_every_generating_command_of_the_readme_is_understood(line):
-    assert _parser().parse_intermixed_args(shlex.split(line)).run.startswith(("outputs/", "models/"))
+    assert build_parser().parse_intermixed_args(shlex.split(line)).run.startswith(("outputs/", "models/"))
 
 
 @pytest.mark.parametrize("line", re.findall(r"^    python -m omniformer\.export (.*)$", README, flags=re.MULTILINE))
