@@ -15,6 +15,7 @@ VERBS = {
     "generate": "omniformer.generate",
     "export": "omniformer.export.__main__",
     "inspect": "omniformer.inspect",
+    "launch": "omniformer.launch",
     "help": "omniformer.help",
     "completion": "omniformer.completion",
 }
