@@ -12,6 +12,7 @@ from torch.nn import functional
 from omniformer_tokenizers._checks import at_least, need, one_of
 from omniformer_tokenizers.media import naming, read_audio
 from omniformer_tokenizers.mel import FLOOR, filter_bank, mel_frames
+from omniformer_tokenizers.rates import resampled
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
@@ -30,14 +31,15 @@ class SpectrogramTokenizer(Tokenizer):
         f_max: upper edge of the highest band, in Hz; half the sample rate when left out.
         frames_per_token: frames joined into one token.
         frame_stride: frames from one token to the next; `frames_per_token` when left out. Smaller overlaps tokens.
-        bands_per_token: bands of one token; None takes all, so that tokens have a time but no frequency axis.
+        bands_per_token: bands of one token; None takes all, so that tokens have a time but no frequency axis. Tokens
+            must reach the highest band exactly.
         band_stride: bands from one token to the next; `bands_per_token` when left out.
         normalize: `sample` gives each sound mean 0 and standard deviation 1 over all its frames and bands, which takes
             the recording level away; `none` keeps natural logarithms of energy.
         downmix: how several channels become one: their `mean`, the `first`, or an `error`.
 
     Raises:
-        ValueError: a size is not positive, a stride exceeds its token, or bands exceed `n_mels`.
+        ValueError: a size is not positive, a stride exceeds its token, or tokens do not cover `n_mels` bands exactly.
 
     Example:
         >>> import torch
@@ -82,6 +84,7 @@ class SpectrogramTokenizer(Tokenizer):
         ):
             if stride is not None and stride > size:
                 raise ValueError(f"{name}={stride} exceeds the token's {size}: what lies between would be lost")
+        self._check_bands(n_mels, bands_per_token or n_mels, band_stride)
         self.sample_rate = sample_rate
         self.n_mels = n_mels
         self.n_fft = n_fft
@@ -181,18 +184,30 @@ class SpectrogramTokenizer(Tokenizer):
         """
         transforms = need("torchaudio.transforms", "turning frames into sound")
         frames = self.to_frames(tokens)
-        if len(frames) < 2:
+        length = max(len(frames) - 1, 0) * self.hop_length
+        if not length:
             return torch.zeros(0)
+        # The transform mirrors half a window at the ends, which must be there: the last frame lasts that long.
+        lacking = max(self.n_fft // self.hop_length + 2 - len(frames), 0)
+        frames = torch.cat([frames, frames[-1:].expand(lacking, -1)])
         top = self.f_max or self.sample_rate / 2
-        bank = filter_bank(self.n_fft // 2 + 1, self.n_mels, self.sample_rate, self.f_min, top, "htk")
+        bank = filter_bank(self.n_fft, self.n_mels, self.sample_rate, self.f_min, top, "htk")
         power = (frames.exp() @ torch.linalg.pinv(bank)).clamp(min=0)
         invert = transforms.GriffinLim(self.n_fft, iterations, hop_length=self.hop_length, rand_init=False)
-        return invert(power.T)
+        return invert(power.T)[:length]
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = "sample_rate n_mels n_fft hop_length f_min f_max frames_per_token frame_stride bands_per_token"
         return {name: getattr(self, name) for name in [*names.split(), "band_stride", "normalize", "downmix"]}
+
+    def _check_bands(self, n_mels: int, bands: int, stride: int | None) -> None:
+        """Refuses tokens that leave the highest bands out."""
+        if left := (n_mels - bands) % (stride or bands):
+            raise ValueError(
+                f"bands_per_token={bands} every {stride or bands} bands leaves the top {left} of n_mels={n_mels} out; "
+                f"choose n_mels={n_mels - left}, or other bands per token"
+            )
 
     def _cut(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens of a spectrogram, and where they lie."""
@@ -224,7 +239,7 @@ def mono(raw: Any, *, sample_rate: int, downmix: str = "mean") -> Tensor:
             wave, rate = raw
         if hasattr(wave, "__array__") and not isinstance(wave, Tensor):
             wave = torch.as_tensor(wave)
-        return resampled(_one_channel(wave, downmix), int(rate), sample_rate)
+        return resampled(_one_channel(wave, downmix), rate, sample_rate)
 
 
 def _one_channel(wave: Any, downmix: str) -> Tensor:
@@ -234,6 +249,8 @@ def _one_channel(wave: Any, downmix: str) -> Tensor:
         )
     if wave.ndim not in (1, 2) or not wave.is_floating_point():
         raise ValueError(f"received {wave.dtype} {list(wave.shape)}; expected floats [time] or [channels, time]")
+    if wave.ndim == 2 and not len(wave):
+        raise ValueError(f"received {list(wave.shape)}, a sound without a channel; expected one or more")
     # A file of floats may hold anything; energies of samples up to this size are still finite in single precision.
     if wave.numel() and not (peak := float(wave.abs().max())) <= MAX_SAMPLE:
         raise ValueError(f"the waveform reaches {peak:g}; expected finite numbers around -1..1, at most {MAX_SAMPLE:g}")
@@ -242,22 +259,6 @@ def _one_channel(wave: Any, downmix: str) -> Tensor:
             raise ValueError(f"received {len(wave)} channels; expected one, or downmix='mean' or 'first'")
         wave = wave[0] if downmix == "first" else wave.mean(0)
     return wave.float()
-
-
-def resampled(wave: Tensor, rate: int, target: int) -> Tensor:
-    """A waveform of `rate` Hz at `target` Hz, with the aliases filtered out.
-
-    Shapes:
-        `[time]` to `[ceil(time * target / rate)]`.
-
-    Raises:
-        ValueError: `rate` is not positive.
-    """
-    if rate < 1:
-        raise ValueError(f"sample rate {rate} Hz is not positive")
-    if rate == target or not len(wave):
-        return wave
-    return need("torchaudio.functional", "resampling").resample(wave, rate, target)
 
 
 def standardized(frames: Tensor) -> tuple[Tensor, Tensor]:

@@ -89,7 +89,8 @@ class KaldiTokenizer(SpectrogramTokenizer):
             to 1024; None keeps the length.
         frames_per_token: frames joined into one token.
         frame_stride: frames from one token to the next; AST overlaps: 10 of 16.
-        bands_per_token: bands of one token; None takes all.
+        bands_per_token: bands of one token; None takes all. Bands above the last whole token are left out, as AST does:
+            the top 2 of its 128.
         band_stride: bands from one token to the next; AST 10 of 16.
         downmix: how several channels become one: their `mean`, the `first`, or an `error`.
 
@@ -160,6 +161,9 @@ class KaldiTokenizer(SpectrogramTokenizer):
         own = {name: getattr(self, name) for name in ("window", "mean", "std", "n_frames")}
         fixed = ("n_fft", "hop_length", "f_min", "f_max", "normalize")
         return own | {name: value for name, value in super().config().items() if name not in fixed}
+
+    def _check_bands(self, n_mels: int, bands: int, stride: int | None) -> None:
+        """Leaves out what AST leaves out."""
 
 
 class MultiScaleTokenizer(SpectrogramTokenizer):

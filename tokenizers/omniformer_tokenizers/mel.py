@@ -47,11 +47,12 @@ def mel_frames(
     energies = waves.new_empty(len(waves), n_frames, n_mels)
     if not energies.numel():
         return energies
-    half = n_fft // 2
-    short = max(half + 1 - waves.shape[-1], 0)
-    waves = functional.pad(functional.pad(waves, (0, short))[:, None], (half, half), mode="reflect")[:, 0]
-    bank = _bank_of_parts(half + 1, n_mels, sample_rate, f_min, f_max or sample_rate / 2, scale)
-    for frames, out in zip(waves.unfold(1, n_fft, hop_length), energies, strict=True):
+    # An odd window reaches as far to the right of its centre as to the left, which takes one more sample than half.
+    before, after = n_fft // 2, n_fft - n_fft // 2
+    short = max(after + 1 - waves.shape[-1], 0)
+    waves = functional.pad(functional.pad(waves, (0, short))[:, None], (before, after), mode="reflect")[:, 0]
+    bank = _bank_of_parts(n_fft, n_mels, sample_rate, f_min, f_max or sample_rate / 2, scale)
+    for frames, out in zip(waves.unfold(1, n_fft, hop_length)[:, :n_frames], energies, strict=True):
         for start in range(0, n_frames, _FRAMES_AT_ONCE):
             stop = min(start + _FRAMES_AT_ONCE, n_frames)
             spectrum = torch.view_as_real(torch.fft.rfft(frames[start:stop] * _hann(n_fft)))
@@ -100,14 +101,16 @@ def _kaldi_bank(n_bins: int, n_mels: int, sample_rate: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def filter_bank(n_bins: int, n_mels: int, sample_rate: int, f_min: float, f_max: float, scale: str) -> Tensor:
-    """Triangular filters from spectrum bins to mel bands.
+def filter_bank(n_fft: int, n_mels: int, sample_rate: int, f_min: float, f_max: float, scale: str) -> Tensor:
+    """Triangular filters from the bins of a spectrum of `n_fft` samples to mel bands.
+
+    Bin i is at `i * sample_rate / n_fft` Hz; the last one is at half the sample rate only where `n_fft` is even.
 
     Shapes:
-        float32 `[n_bins, n_mels]`.
+        float32 `[1 + n_fft // 2, n_mels]`.
     """
     edges = _mel_to_hz(torch.linspace(_hz_to_mel(f_min, scale), _hz_to_mel(f_max, scale), n_mels + 2).double(), scale)
-    bins = torch.linspace(0, sample_rate / 2, n_bins, dtype=torch.float64)[:, None]
+    bins = torch.arange(1 + n_fft // 2, dtype=torch.float64)[:, None] * (sample_rate / n_fft)
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     bank = torch.minimum(rising, falling).clamp(min=0)

@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
-from omniformer_tokenizers import SpectrogramTokenizer
+from omniformer_tokenizers import MultiScaleTokenizer, SpectrogramTokenizer
 
 
 def tone(hz: float, rate: int, seconds: float = 1.0) -> torch.Tensor:
@@ -124,6 +124,8 @@ def test_the_inverse_sounds_alike():
         ({"bands_per_token": 81}, "bands_per_token=81 exceeds n_mels=80"),
         ({"frames_per_token": 2, "frame_stride": 3}, "frame_stride=3 exceeds the token's 2"),
         ({"bands_per_token": 2, "band_stride": 3}, "band_stride=3 exceeds the token's 2"),
+        ({"bands_per_token": 5, "n_mels": 16}, "bands_per_token=5 every 5 bands leaves the top 1 of n_mels=16 out"),
+        ({"bands_per_token": 8, "band_stride": 5, "n_mels": 16}, "leaves the top 3 of n_mels=16 out; choose n_mels=13"),
         ({"normalize": "batch"}, "normalize='batch' is not known; choose one of 'sample', 'none'"),
         ({"downmix": "left"}, "downmix='left' is not known"),
     ],
@@ -141,9 +143,49 @@ def test_impossible_settings_are_refused(arguments, message):
         (torch.tensor([0.0, torch.inf]), "the waveform reaches inf; expected finite numbers"),
         (torch.tensor([torch.nan, 0.0]), "the waveform reaches nan"),
         (torch.tensor([0.0, -1e30]), "the waveform reaches 1e\\+30.*at most 1e\\+09"),
-        ((torch.zeros(4), 0), "sample rate 0 Hz is not positive"),
+        ((torch.zeros(4), 0), "sample rate 0 Hz is not accepted; give a whole number from 1 to 768000"),
     ],
 )
 def test_sounds_of_another_kind_are_refused(raw, message):
     with pytest.raises(ValueError, match=message):
         SpectrogramTokenizer()(raw)
+
+
+@pytest.mark.parametrize("n_fft", [551, 552, 63])
+@pytest.mark.parametrize("hop_length", [220, 221, 7])
+@pytest.mark.parametrize("n", [220 * 30, 221 * 30, 6601, 300, 3])
+def test_every_frame_is_of_the_sound_whatever_the_window_and_the_hop(n_fft, hop_length, n):
+    settings = {"sample_rate": 22050, "n_mels": 20, "n_fft": n_fft, "hop_length": hop_length}
+    wave = torch.randn(n, generator=torch.Generator().manual_seed(0))
+    frames = SpectrogramTokenizer(**settings).frames(wave)
+    torch.full((1000, 1000), 23.8)  # what memory holds that is used again
+    again = SpectrogramTokenizer(**settings).frames(wave)
+    assert len(frames) == 1 + n // hop_length
+    torch.testing.assert_close(frames, again, rtol=0, atol=0)
+    scales = MultiScaleTokenizer(scales=(1, 4), **settings)(wave)
+    assert int((scales.features["scale"] == 0).sum()) == len(frames)
+    assert torch.isfinite(scales.values).all()
+
+
+@pytest.mark.parametrize("n_fft", [399, 400, 551])
+def test_sounds_of_odd_windows_come_back_alike(n_fft):
+    tokenizer = SpectrogramTokenizer(n_fft=n_fft, n_mels=80)
+    wave = tone(500, 16000) + 0.02 * torch.randn(16000)
+    assert tokenizer.decode(tokenizer(wave)).shape == wave.shape
+
+
+@pytest.mark.parametrize("n", [0, 1, 159, 160, 320, 500])
+def test_the_shortest_sounds_can_be_listened_to(n):
+    tokenizer = SpectrogramTokenizer(n_mels=20)
+    back = tokenizer.decode(tokenizer(torch.randn(n)))
+    assert len(back) == n // 160 * 160
+    assert torch.isfinite(back).all()
+
+
+@pytest.mark.parametrize("downmix", ["mean", "first", "error"])
+def test_a_sound_without_a_channel_is_refused_and_one_of_many_is_not(downmix):
+    tokenizer = SpectrogramTokenizer(downmix=downmix)
+    with pytest.raises(ValueError, match=r"received \[0, 100\], a sound without a channel"):
+        tokenizer(torch.zeros(0, 100))
+    if downmix != "error":
+        assert len(tokenizer(torch.zeros(100_000, 200))) == 2
