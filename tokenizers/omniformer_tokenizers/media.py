@@ -1,9 +1,10 @@
 """The one place where files of images and sound are decoded: with limits, and with one kind of error."""
 
 import io
+import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,19 @@ import torch
 from torch import Tensor
 
 from omniformer_tokenizers._checks import need
-
-MAX_PIXELS = 50_000_000
-MAX_FRAMES = 500_000_000  # samples of all channels: 2 GB of float32, 8.7 hours of 16 kHz mono
+from omniformer_tokenizers.colours import image_tensor
+from omniformer_tokenizers.limits import (
+    FREE_PIXELS,
+    FREE_SAMPLES,
+    MAX_FRAMES,
+    MAX_PIXELS,
+    MAX_SAMPLES,
+    advice,
+    allowed,
+    check_size,
+)
+from omniformer_tokenizers.rates import checked_rate
+from omniformer_tokenizers.sound_headers import opened_sound
 
 # Formats whose decoders held against mutated files; Pillow knows many more, some of them old and little tested.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -43,7 +54,8 @@ def read_image(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: int
     Args:
         source: a path, or the content of a file.
         mode: `L` grey, `RGB`, or `RGBA`. See `image_tensor` for how other kinds of pixels are brought there.
-        max_pixels: the largest picture accepted, checked on the header before any pixel is decoded.
+        max_pixels: the largest picture accepted, checked on the header before any pixel is decoded. One of more than
+            16.8 million must also hold no more than 100 pixels a byte of its file, which keeps bombs out; see `limits`.
 
     Raises:
         MediaError: no such file, not a picture, damaged, or too many pixels.
@@ -53,9 +65,7 @@ def read_image(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: int
     """
     name = _name(source)
     with _opened(source, name) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise MediaError(f"{name}: {width} x {height} pixels; at most {max_pixels} are accepted")
+        _check_pixels(source, image.size, image.width * image.height, max_pixels)
         return image_tensor(image, mode=mode)
 
 
@@ -65,25 +75,37 @@ def read_frames(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: in
     Args:
         source: a path, or the content of a file.
         mode: `L` grey, `RGB`, or `RGBA`.
-        max_pixels: the largest animation accepted, pixels of all frames together, checked before any is decoded.
+        max_pixels: the largest animation accepted, pixels of all frames together, checked before each is decoded;
+            otherwise as in `read_image`. At most 10,000 frames.
 
     Raises:
-        MediaError: no such file, not a picture, damaged, or too many pixels.
+        MediaError: no such file, not a picture, damaged, too many pixels or frames, or frames of several sizes.
 
     Shapes:
         uint8 `[time, channels, height, width]`.
     """
     name = _name(source)
+    frames: list[Tensor] = []
     with _opened(source, name) as image:
-        n = getattr(image, "n_frames", 1)
-        width, height = image.size
-        if n * width * height > max_pixels:
-            raise MediaError(f"{name}: {n} frames of {width} x {height}; at most {max_pixels} pixels are accepted")
-        frames = []
-        for i in range(n):
-            image.seek(i)
-            frames.append(image_tensor(image.copy(), mode=mode))
+        size, most = image.size, allowed(MAX_FRAMES)
+        while True:
+            if len(frames) == most:
+                raise ValueError(f"more than {most} frames, which are not accepted{advice()}")
+            if image.size != size:
+                raise ValueError(f"frame {len(frames)} has {image.size} pixels and frame 0 {size}; expected one size")
+            _check_pixels(source, size, (len(frames) + 1) * image.width * image.height, max_pixels)
+            frames.append(image_tensor(image, mode=mode))
+            try:
+                image.seek(len(frames))
+            except EOFError:
+                break
     return torch.stack(frames)
+
+
+def _check_pixels(source: str | Path | bytes, size: tuple[int, int], pixels: int, most: int) -> None:
+    frames = pixels // max(size[0] * size[1], 1)
+    what = f"{size[0]} x {size[1]} pixels" if frames <= 1 else f"{frames} frames or more of {size[0]} x {size[1]}"
+    check_size(what, pixels, "pixels", limit=most, free=FREE_PIXELS, n_bytes=_size(source))
 
 
 @contextmanager
@@ -101,36 +123,16 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[Any]:
         raise MediaError(f"{name}: cannot be read as an image: {_cause(error)}") from error
 
 
-def image_tensor(image: Any, *, mode: str = "RGB") -> Tensor:
-    """A Pillow image as a tensor, turned upright by its EXIF orientation.
-
-    16-bit and 32-bit grey is scaled to 8 bits by its own range (65,535; floats and integers by their largest value),
-    palettes are resolved, CMYK is converted, and transparency is laid over white unless `mode` keeps it.
-
-    Shapes:
-        uint8 `[channels, height, width]`.
-    """
-    ops = need("PIL.ImageOps", "reading images")
-    image = ops.exif_transpose(image)
-    if image.mode in ("I", "F", "I;16", "I;16B", "I;16L", "I;16N"):
-        image = _deep_grey(image)
-    if mode != "RGBA" and ("A" in image.getbands() or "transparency" in image.info):
-        image = image.convert("RGBA")
-        white = type(image).copy(image)
-        white.paste((255, 255, 255, 255), (0, 0, *image.size))
-        white.alpha_composite(image)
-        image = white
-    pixels = np.array(image.convert(mode), dtype=np.uint8)
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
-
-
-def read_audio(source: str | Path | bytes, *, max_frames: int = MAX_FRAMES) -> tuple[Tensor, int]:
+def read_audio(source: str | Path | bytes, *, max_samples: int = MAX_SAMPLES) -> tuple[Tensor, int]:
     """The sound in a file or in the bytes of one (WAV, FLAC, OGG, MP3, ...), and its sample rate; decoded by soundfile.
+
+    A WAV or AU whose header says length 0, as recorders and pipes leave it, is read to the end of the file.
 
     Args:
         source: a path, or the content of a file.
-        max_frames: the longest sound accepted, in samples of all channels together; checked on the header first, and
-            again while reading, since a header may lie.
+        max_samples: the longest sound accepted, in samples of all channels together, checked on the header, beyond
+            which nothing is decoded. One of more than 33.6 million must also hold no more than 100 samples a byte of
+            its file, which keeps bombs out; see `limits`.
 
     Raises:
         MediaError: no such file, not a sound, damaged, not finite, or too long.
@@ -138,17 +140,10 @@ def read_audio(source: str | Path | bytes, *, max_frames: int = MAX_FRAMES) -> t
     Shapes:
         float32 `[channels, time]`, usually between -1 and 1.
     """
-    soundfile = need("soundfile", "reading sound")
-    name = _name(source)
-    try:
-        with soundfile.SoundFile(_stream(source)) as file:
-            if file.frames * file.channels > max_frames:
-                raise MediaError(f"{name}: {file.frames} frames of {file.channels}; at most {max_frames} are accepted")
-            return _samples(file.read(dtype="float32", always_2d=True), name), file.samplerate
-    except MediaError:
-        raise
-    except Exception as error:
-        raise MediaError(f"{name}: cannot be read as sound: {_cause(error)}") from error
+    with _opened_sound(source) as file:
+        n, what = file.frames * file.channels, f"{file.frames} frames of {file.channels} channels"
+        check_size(what, n, "samples", limit=max_samples, free=FREE_SAMPLES, n_bytes=_size(source))
+        return _samples(file.read(dtype="float32", always_2d=True)), checked_rate(file.samplerate)
 
 
 def read_audio_windows(
@@ -170,31 +165,53 @@ def read_audio_windows(
     """
     if not 0 <= overlap < seconds:
         raise ValueError(f"overlap={overlap}: need 0 <= overlap < seconds={seconds}")
+    with _opened_sound(source) as file:
+        rate = checked_rate(file.samplerate)
+        size, shared = max(1, round(seconds * rate)), round(overlap * rate)
+        for block in file.blocks(blocksize=size, overlap=min(shared, size - 1), dtype="float32", always_2d=True):
+            yield _samples(block), rate
+
+
+@contextmanager
+def _opened_sound(source: str | Path | bytes) -> Iterator[Any]:
+    """A sound file of soundfile; whatever goes wrong while it is open becomes a `MediaError`."""
     soundfile = need("soundfile", "reading sound")
     name = _name(source)
     try:
-        with soundfile.SoundFile(_stream(source)) as file:
-            size, shared = max(1, round(seconds * file.samplerate)), round(overlap * file.samplerate)
-            for block in file.blocks(blocksize=size, overlap=min(shared, size - 1), dtype="float32", always_2d=True):
-                yield _samples(block, name), file.samplerate
+        with ExitStack() as stack:
+            stream: Any = stack.enter_context(opened_sound(source))
+            if stream.read(3) == b"ID3" or _is_mpeg(stream):
+                # libsndfile finds MP3 frames in a file that has a name, not always in a stream.
+                stream = _named(source, stack)
+            else:
+                stream.seek(0)
+            yield stack.enter_context(soundfile.SoundFile(stream))
     except MediaError:
         raise
     except Exception as error:
         raise MediaError(f"{name}: cannot be read as sound: {_cause(error)}") from error
 
 
-def _samples(block: np.ndarray, name: str) -> Tensor:
+def _is_mpeg(stream: Any) -> bool:
+    stream.seek(0)
+    first, second, *_ = *stream.read(2), 0, 0
+    return first == 0xFF and second & 0xE0 == 0xE0
+
+
+def _named(source: str | Path | bytes, stack: ExitStack) -> str:
+    """The path of a file with this content."""
+    if not isinstance(source, bytes):
+        return str(source)
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound.mp3"
+    path.write_bytes(source)
+    return str(path)
+
+
+def _samples(block: np.ndarray) -> Tensor:
     if not np.isfinite(block).all():
-        raise MediaError(f"{name}: holds samples that are not finite numbers")
+        raise ValueError("it holds samples that are not finite numbers")
     # A copy: where a header announced more than there was, the block is a corner of a much larger array.
-    return torch.from_numpy(block.T.copy())
-
-
-def _deep_grey(image: Any) -> Any:
-    module = need("PIL.Image", "reading images")
-    pixels = np.array(image, dtype=np.float64)
-    top = 65535.0 if image.mode.startswith("I;16") else max(float(pixels.max(initial=0.0)), 1.0)
-    return module.fromarray(np.clip(np.rint(pixels / top * 255), 0, 255).astype(np.uint8))
+    return torch.from_numpy(block.T.copy() if block.base is not None or block.shape[1] > 1 else block.T)
 
 
 def _stream(source: str | Path | bytes) -> Any:
@@ -205,5 +222,11 @@ def _name(source: str | Path | bytes) -> str:
     return f"{len(source)} bytes in memory" if isinstance(source, bytes) else str(source)
 
 
+def _size(source: str | Path | bytes) -> int:
+    return len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+
+
 def _cause(error: Exception) -> str:
+    if isinstance(error, ValueError) and str(error):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

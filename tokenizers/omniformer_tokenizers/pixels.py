@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from omniformer_tokenizers.media import image_tensor, read_image
+from omniformer_tokenizers.colours import image_tensor
+from omniformer_tokenizers.limits import MAX_PIXELS, check_size
+from omniformer_tokenizers.media import read_image
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -91,6 +93,19 @@ def resized(image: Tensor, size: tuple[int, ...], how: Literal["stretch", "conta
     return interpolated(image, *target)[:, top : top + size[0], left : left + size[1]]
 
 
+def check_area(image: Tensor, height: int, width: int) -> None:
+    """Refuses to bring an image to a size that memory does not bear: of one row, a large square wants millions.
+
+    Raises:
+        ValueError: the new size, or what lies between, has more than `limits.MAX_PIXELS` pixels.
+    """
+    area = max(height, image.shape[-2]) * width  # widths are changed first
+    old = " x ".join(map(str, image.shape[-2:]))
+    what = f"{old} pixels to be resized or padded to {height} x {width}"
+    check_size(what, area, "pixels", limit=MAX_PIXELS, free=MAX_PIXELS, n_bytes=0)
+
+
 def interpolated(image: Tensor, height: int, width: int) -> Tensor:
     """An image 0..1 of another size, bilinear, averaging where it shrinks."""
+    check_area(image, height, width)
     return functional.interpolate(image[None], (height, width), mode="bilinear", antialias=True)[0].clamp(0, 1)
