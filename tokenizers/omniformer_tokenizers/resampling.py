@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, one_of
+from omniformer_tokenizers.pixels import check_area
 
 FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 
@@ -109,6 +110,7 @@ class Resampling:
 
 
 def _interpolated(image: Tensor, size: tuple[int, int], filter: str) -> Tensor:
+    check_area(image, *size)
     if filter == "nearest":
         return functional.interpolate(image[None], size, mode="nearest-exact")[0]
     resized = functional.interpolate(image[None], size, mode=filter, antialias=True)[0]

@@ -93,7 +93,7 @@ class SeriesTokenizer(Tokenizer):
         values, present = tokens.values.split(self.patch_length, dim=1)
         values = values * tokens.features["scale"][:, 1:] + tokens.features["scale"][:, :1]
         values = torch.where(present > 0.5, values, float("nan"))
-        return values.reshape(variables, -1)[:, :time]
+        return values.reshape(variables, -(-time // self.patch_length) * self.patch_length)[:, :time]
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.media import read_frames
-from omniformer_tokenizers.pixels import check_colours, checked, colour_mode, unit_range
+from omniformer_tokenizers.pixels import check_area, check_colours, checked, colour_mode, unit_range
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
@@ -81,10 +81,13 @@ class TubeletTokenizer(Tokenizer):
         video = unit_range(checked(raw, ("time", f"channels={self.channels}", "height", "width")))
         time, _, height, width = video.shape
         video = (video - self._column(self.mean)) / self._column(self.std)
-        if video.numel():
-            video = torch.cat([video, video[-1:].expand(-time % self.frames, -1, -1, -1)])
-            video = functional.pad(video, (0, -width % self.patch_size, 0, -height % self.patch_size))
         p = self.patch_size
+        if video.numel():
+            check_area(video, height - height % -p, width - width % -p)
+            video = torch.cat([video, video[-1:].expand(-time % self.frames, -1, -1, -1)])
+            video = functional.pad(video, (0, -width % p, 0, -height % p))
+        else:  # nothing to see, whatever the other sizes are
+            video = video.new_zeros(0, self.channels, 0, 0)
         values = rearrange(video, "(t f) c (h p) (w q) -> t h w (f c p q)", f=self.frames, p=p, q=p)
         cells = torch.cartesian_prod(*[torch.arange(float(n)) for n in values.shape[:3]])
         return Tokens(
@@ -101,6 +104,8 @@ class TubeletTokenizer(Tokenizer):
             `[time, channels, height, width]`.
         """
         time, height, width = tokens.facts["size"].tolist()
+        if not time * height * width:
+            return torch.zeros(time, self.channels, height, width, dtype=dtype)
         p, f = self.patch_size, self.frames
         grid = {"t": -(-time // f), "h": -(-height // p), "w": -(-width // p)}
         pattern = "(t h w) (f c p q) -> (t f) c (h p) (w q)"

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, one_of
 from omniformer_tokenizers.media import naming
-from omniformer_tokenizers.pixels import check_colours, interpolated, read_pixels, resized, unit_range
+from omniformer_tokenizers.pixels import check_area, check_colours, interpolated, read_pixels, resized, unit_range
 from omniformer_tokenizers.resampling import Resampling
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
@@ -116,6 +116,7 @@ class PatchTokenizer(Tokenizer):
                 image = self._sized(unit_range(image))
             height, width = image.shape[1:]
             target = self._target(height, width)
+            check_area(image, *target)
         # Padding is of the mean colour, which is zero once pixels are normalised.
         image = self._normalized(image[:, : target[0], : target[1]])
         below, right = target[0] - image.shape[1], target[1] - image.shape[2]

@@ -52,3 +52,11 @@ def test_series_of_another_kind_are_refused(raw, message):
 def test_a_patch_needs_a_time_step():
     with pytest.raises(ValueError, match="patch_length=0 is too small"):
         SeriesTokenizer(patch_length=0)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (0, 37), (3, 0), (1, 1), (2, 17)])
+@pytest.mark.parametrize("scaling", ["instance", "none"])
+def test_series_of_any_size_come_back(size, scaling):
+    tokenizer = SeriesTokenizer(patch_length=16, scaling=scaling)
+    series = torch.rand(size)
+    torch.testing.assert_close(tokenizer.decode(tokenizer(series)), series)

@@ -52,3 +52,19 @@ def test_a_video_of_another_shape_is_refused():
         TubeletTokenizer()(torch.zeros(3, 4, 4))
     with pytest.raises(ValueError, match="frames=0 is too small"):
         TubeletTokenizer(frames=0)
+
+
+@pytest.mark.parametrize("size", [(0, 3, 7, 9), (0, 3, 8, 8), (3, 3, 0, 9), (3, 3, 9, 0), (0, 3, 0, 0)])
+def test_a_video_without_a_pixel_has_no_tokens_and_comes_back(size):
+    tokenizer = TubeletTokenizer(patch_size=4)
+    tokens = tokenizer(torch.zeros(size, dtype=torch.uint8))
+    assert tokens.values.shape == (0, 96)
+    assert tokens.positions.shape == (0, 3)
+    assert tokenizer.decode(tokens).shape == size
+
+
+def test_a_video_of_one_row_never_fills_memory():
+    with pytest.raises(
+        ValueError, match="1 x 1000000 pixels to be resized or padded to 224 x 1000160; at most 50000000"
+    ):
+        TubeletTokenizer(patch_size=224)(torch.zeros(1, 3, 1, 1_000_000, dtype=torch.uint8))

@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
-from omniformer_tokenizers import PatchTokenizer
+from omniformer_tokenizers import PatchTokenizer, Resampling
 from torch.nn import functional
 
 
@@ -154,3 +154,41 @@ def test_impossible_settings_are_refused(arguments, message):
 def test_images_of_another_kind_are_refused(image, message):
     with pytest.raises(ValueError, match=message):
         PatchTokenizer()(image)
+
+
+LONG = [(1, 1_000_000), (1_000_000, 1)]
+
+
+@pytest.mark.parametrize("size", LONG)
+@pytest.mark.parametrize(
+    ("arguments", "n_tokens"),
+    [
+        ({"max_tokens": 64}, 64),
+        ({"image_size": (224, 224), "resize": "contain"}, 14),
+        ({"image_size": (224, 224), "resize": "cover"}, None),
+        ({"resize": Resampling(shortest_edge=224, crop=(224, 224))}, None),
+        ({"patch_size": 224}, None),
+    ],
+)
+def test_a_picture_of_one_row_is_taken_or_refused_but_never_fills_memory(size, arguments, n_tokens):
+    picture = torch.zeros(3, *size, dtype=torch.uint8)
+    if n_tokens is not None:
+        assert len(PatchTokenizer(**arguments)(picture)) == n_tokens
+        return
+    with pytest.raises(
+        ValueError, match=f"{size[0]} x {size[1]} pixels to be resized or padded to .*; at most 50000000"
+    ):
+        PatchTokenizer(**arguments)(picture)
+
+
+def test_what_lies_between_two_sizes_is_bounded_too():
+    with pytest.raises(ValueError, match="1000000 x 1 pixels to be resized or padded to 224 x 224"):
+        PatchTokenizer(image_size=(224, 224), resize="stretch")(torch.zeros(3, 1_000_000, 1, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 7), (7, 0)])
+@pytest.mark.parametrize("arguments", [{}, {"stride": 3}, {"image_size": (8, 8)}, {"coordinates": "unit"}])
+def test_an_empty_picture_comes_back_with_its_size(size, arguments):
+    tokenizer = PatchTokenizer(patch_size=4, **arguments)
+    picture = torch.zeros(3, *size, dtype=torch.uint8)
+    assert torch.equal(tokenizer.decode(tokenizer(picture)), picture)
