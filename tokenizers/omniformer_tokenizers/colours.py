@@ -96,7 +96,7 @@ def _shallow(image: Any, grey: Grey) -> Any:
     if grey.unsigned and numbers.dtype == np.int32:
         numbers = numbers.view(np.uint32)
     low, high = float(numbers.min()), float(numbers.max())
-    if not (0 <= low and high <= grey.white):
+    if not (low >= 0 and high <= grey.white):
         raise ValueError(f"grey from {low:g} to {high:g}; expected 0 to {grey.white:g}, scale it first")
     shallow = np.rint(numbers * (255 / grey.white)).astype(np.uint8)
     result = module.fromarray(255 - shallow if grey.inverted else shallow)

@@ -5,6 +5,7 @@ thousand molecules cheap.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from omniformer_tokenizers._checks import need
 # Beyond this size a dense matrix of the graph costs more than a sparse method.
 DENSE_NODES = 1024
 _BATCH_NUMBERS = 4_000_000
+_DENSE_PART = 256  # of a large graph, connected parts up to this size are solved many at a time
+_FULL = 0.05  # with more of its numbers present, a sparse matrix is slower than an ordinary one
+MAX_PAIRS = 400_000_000  # distances between 20,000 nodes, 0.8 GB
 
 
 def degrees(edges: Tensor, n_nodes: int) -> Tensor:
@@ -72,6 +76,9 @@ def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
         n_nodes: number of nodes.
         longest: longer paths count as `longest`.
 
+    Raises:
+        ValueError: there are more than 20,000 nodes, whose distances do not fit into memory.
+
     Shapes:
         edges int64 `[2, edges]`; returns int16 `[n_nodes, n_nodes]`, from the row's node to the column's, -1 where
         there is no path.
@@ -79,9 +86,19 @@ def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
     if not n_nodes:
         return torch.zeros(0, 0, dtype=torch.int16)
     graph = need("scipy.sparse.csgraph", "shortest paths")
-    lengths = graph.shortest_path(_sparse_counts(edges, n_nodes), unweighted=True)
-    capped = np.where(np.isinf(lengths), -1, np.minimum(lengths, longest))
-    return torch.from_numpy(capped.astype(np.int16))
+    if n_nodes**2 > MAX_PAIRS:
+        raise ValueError(
+            f"shortest_path of a graph of {n_nodes} nodes is a number for each of {n_nodes**2} pairs; at most "
+            f"{MAX_PAIRS} are accepted, set shortest_path=0"
+        )
+    counts = _sparse_counts(edges, n_nodes)
+    capped = np.empty((n_nodes, n_nodes), dtype=np.int16)
+    rows = max(1, _BATCH_NUMBERS // n_nodes)
+    for start in range(0, n_nodes, rows):
+        nodes = np.arange(start, min(start + rows, n_nodes))
+        lengths = graph.dijkstra(counts, unweighted=True, indices=nodes)
+        capped[nodes] = np.where(np.isinf(lengths), -1, np.minimum(lengths, longest))
+    return torch.from_numpy(capped)
 
 
 def pair_distances(graphs: Sequence[tuple[Tensor, int]], longest: int) -> list[Tensor]:
@@ -139,25 +156,67 @@ def _dense_eigenvectors(counts: np.ndarray, k: int) -> np.ndarray:
 
 
 def _sparse_eigenvectors(edges: Tensor, n: int, k: int) -> np.ndarray:
-    sparse = need("scipy.sparse", "Laplacian eigenvectors of large graphs")
-    linalg = need("scipy.sparse.linalg", "Laplacian eigenvectors of large graphs")
+    """The eigenvectors of each connected part by itself, and of all parts together the `k` smallest.
+
+    Nodes without neighbours have none. A part has the eigenvalue 0 once, so its smallest is left out, however small
+    the others are.
+    """
     csgraph = need("scipy.sparse.csgraph", "Laplacian eigenvectors of large graphs")
     counts = _sparse_counts(edges, n)
-    counts = counts + counts.T
-    degree = np.asarray(counts.sum(1)).reshape(-1)
-    scale = sparse.diags(np.where(degree > 0, 1 / np.sqrt(np.maximum(degree, 1)), 0.0))
-    laplacian = (sparse.diags((degree > 0).astype(float)) - scale @ counts @ scale).tocsc()
-    n_zero = csgraph.connected_components(counts, directed=False)[0]
-    wanted = min(k + n_zero, n - 1)
+    counts = (counts + counts.T).tocsr()
+    n_parts, part = csgraph.connected_components(counts, directed=False)
+    sizes = np.bincount(part, minlength=n_parts)
+    by_part, starts = part.argsort(kind="stable"), np.cumsum(sizes) - sizes
+    local = np.empty(n, dtype=np.int64)
+    local[by_part] = np.arange(n) - starts[part[by_part]]
+
+    best: list[tuple[float, np.ndarray, np.ndarray]] = []  # eigenvalue, nodes, vector
+    for size in np.unique(sizes[sizes > 1]).tolist():
+        parts = (sizes == size).nonzero()[0]
+        small = size <= max(_DENSE_PART, k + 2)
+        step = max(1, _BATCH_NUMBERS // size**2) if small else 1
+        for start in range(0, len(parts), step):
+            chunk = parts[start : start + step]
+            nodes = by_part[starts[chunk][:, None] + np.arange(size)]
+            rows = counts[nodes.reshape(-1)]
+            if small:
+                values, vectors = _eigenpairs(_blocks(rows, local, len(chunk), size), k)
+            else:
+                values, vectors = _smallest_eigenpairs(rows[:, nodes[0]], k)
+            found = [(float(values[i, j]), nodes[i], vectors[i, :, j]) for i, j in np.ndindex(*values.shape)]
+            best = sorted(best + found, key=lambda each: round(each[0], 10))[:k]
+
+    out = np.zeros((n, k))
+    for column, (_, nodes, vector) in enumerate(best):
+        out[nodes, column] = vector
+    return _signed(out[None])[0]
+
+
+def _blocks(rows: Any, local: np.ndarray, n_parts: int, size: int) -> np.ndarray:
+    """The counts within parts of one size, whose rows follow each other; float64 `[n_parts, size, size]`."""
+    entries = rows.tocoo()
+    places = entries.row.astype(np.int64) * size + local[entries.col]
+    return np.bincount(places, weights=entries.data, minlength=n_parts * size**2).reshape(n_parts, size, size)
+
+
+def _eigenpairs(counts: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues `[parts, k]` and vectors `[parts, size, k]` of connected parts, without the first, which is 0."""
+    scale = 1 / np.sqrt(counts.sum(2))
+    values, vectors = np.linalg.eigh(np.eye(counts.shape[1]) - scale[:, :, None] * counts * scale[:, None, :])
+    return values[:, 1 : k + 1], vectors[:, :, 1 : k + 1]
+
+
+def _smallest_eigenpairs(counts: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `_eigenpairs`, of one large part, by inverse iteration."""
+    sparse = need("scipy.sparse", "Laplacian eigenvectors of large graphs")
+    linalg = need("scipy.sparse.linalg", "Laplacian eigenvectors of large graphs")
+    scale = sparse.diags(1 / np.sqrt(np.asarray(counts.sum(1)).reshape(-1)))
+    laplacian = (sparse.identity(counts.shape[0]) - scale @ counts @ scale).tocsc()
     # Just below 0 the shifted matrix is invertible, and the smallest eigenvalues converge first; a fixed start vector
     # makes the result repeatable.
-    start = np.cos(np.arange(n))
-    eigenvalues, vectors = linalg.eigsh(laplacian, k=wanted, sigma=-1e-3, v0=start)
-    order = eigenvalues.argsort(kind="stable")
-    chosen = vectors[:, order[(eigenvalues[order] > 1e-8)][:k]]
-    out = np.zeros((n, k))
-    out[:, : chosen.shape[1]] = _signed(chosen[None])[0]
-    return out
+    values, vectors = linalg.eigsh(laplacian, k=k + 1, sigma=-1e-6, v0=np.cos(np.arange(counts.shape[0])))
+    order = values.argsort(kind="stable")[1:]
+    return values[None, order], vectors[None][:, :, order]
 
 
 def _dense_walks(counts: np.ndarray, k: int) -> np.ndarray:
@@ -170,17 +229,47 @@ def _dense_walks(counts: np.ndarray, k: int) -> np.ndarray:
 
 
 def _sparse_walks(edges: Tensor, n: int, k: int) -> np.ndarray:
+    """Where walks of half the length lead from each node, and whence others come: what meets has gone there and back.
+
+    So no matrix holds more than what half the steps reach, of some thousand nodes at a time.
+    """
     sparse = need("scipy.sparse", "random walks on large graphs")
     counts = _sparse_counts(edges, n)
-    step = sparse.diags(1 / np.maximum(np.asarray(counts.sum(1)).reshape(-1), 1)) @ counts
-    walk, out = step, np.empty((n, k))
-    for i in range(k):
-        out[:, i] = walk.diagonal()
-        walk = walk @ step if i + 1 < k else walk
+    step = (sparse.diags(1 / np.maximum(np.asarray(counts.sum(1)).reshape(-1), 1)) @ counts).tocsr()
+    back = step.T.tocsr()
+    out = np.empty((n, k))
+    rows = max(1, _BATCH_NUMBERS // n)
+    for start in range(0, n, rows):
+        block = slice(start, min(start + rows, n))
+        forth, home = step[block], back[block]
+        out[block, 0] = step.diagonal()[block]
+        for i in range(1, k):
+            out[block, i] = _meeting(forth, home)
+            if i % 2:
+                forth = _walked(forth, step)
+            else:
+                home = _walked(home, back)
     return out
 
 
-def _sparse_counts(edges: Tensor, n: int) -> np.ndarray:
+def _walked(walks: Any, step: Any) -> Any:
+    """One step further; as an ordinary matrix once a sparse one is no longer cheaper."""
+    if isinstance(walks, np.ndarray):
+        return (step.T @ walks.T).T
+    walks = walks @ step
+    return walks.toarray() if walks.nnz > _FULL * walks.shape[0] * walks.shape[1] else walks
+
+
+def _meeting(forth: Any, home: Any) -> np.ndarray:
+    """The sums over each row of the products of both."""
+    if isinstance(forth, np.ndarray) and isinstance(home, np.ndarray):
+        return np.einsum("ij,ij->i", forth, home)
+    if isinstance(forth, np.ndarray):
+        forth, home = home, forth
+    return np.asarray(forth.multiply(home).sum(1)).reshape(-1)
+
+
+def _sparse_counts(edges: Tensor, n: int) -> Any:
     sparse = need("scipy.sparse", "large graphs")
     source, target = edges.numpy()
     return sparse.coo_matrix((np.ones(len(source)), (source, target)), shape=(n, n)).tocsr()

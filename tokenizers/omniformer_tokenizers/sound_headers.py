@@ -16,13 +16,9 @@ def opened_sound(source: str | Path | bytes) -> BinaryIO:
         OSError: the file cannot be read.
         ValueError: a FLAC stream does not say how long it is.
     """
-    file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
-    try:
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
         patches = dict(_patches(file, file.seek(0, os.SEEK_END)))
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
+    file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
     return _Patched(file, patches) if patches else file
 
 
@@ -58,7 +54,7 @@ def _only_chunks(file: BinaryIO, place: int, size: int) -> bool:
     """Whether whole chunks of notes follow up to the end, and so no samples; true where nothing follows."""
     while place < size:
         head = _at(file, place, 8)
-        if len(head) < 8 or not head[:4].isalnum() and not head[:4].strip().isalnum():
+        if len(head) < 8 or (not head[:4].isalnum() and not head[:4].strip().isalnum()):
             return False
         length = int.from_bytes(head[4:], "little")
         place += 8 + length + length % 2
