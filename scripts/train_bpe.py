@@ -50,7 +50,7 @@ def texts(files: Sequence[Path], text_key: str) -> Iterator[str]:
             yield from read_documents(path, text_key=text_key)
             continue
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding="utf-8-sig", newline="") as file:
                 while lines := file.readlines(_PIECE):
                     yield "".join(lines)
         except (OSError, UnicodeDecodeError) as error:

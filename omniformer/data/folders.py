@@ -1,13 +1,15 @@
 """Media files in folders named after their classes: what pictures and sounds have in common."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from omniformer_tokenizers.files import files_below
 
 from omniformer.data.source import SPLITS, Raw, Split
-from omniformer.data.splitting import hashed_split
+from omniformer.data.splitting import hashed_split, names_apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +24,12 @@ class Labelled:
 def labelled_files(folder: Path, suffixes: Sequence[str]) -> list[Labelled]:
     """The files below `folder`, by name in order, as `train/cat/1.png` (with split) or `cat/1.png` (without).
 
-    Hidden files and folders are passed over; any other file must have a known suffix, so that none is lost unseen.
+    Hidden files and folders are passed over, and so are files without a known suffix, which a warning counts and names.
+    Links are followed.
 
     Raises:
-        ValueError: there is no file, a file has an unknown suffix or lies in no class folder, or only some of the
-            splits have a folder.
+        ValueError: there is no file with a known suffix, one lies in no class folder, or only some of the splits have a
+            folder.
     """
     named: list[Split] = [name for name in SPLITS if (folder / name).is_dir()]
     if named and "train" not in named:
@@ -34,24 +37,36 @@ def labelled_files(folder: Path, suffixes: Sequence[str]) -> list[Labelled]:
     roots: dict[Split | None, Path] = {}
     for name in named or [None]:
         roots[name] = folder / name if name else folder
-    files = []
+    files: list[Labelled] = []
+    others: list[str] = []
     for split, root in roots.items():
-        for path in sorted(root.rglob("*")):
+        for path in files_below(root):
             parts = path.relative_to(root).parts
-            if path.is_dir() or any(part.startswith(".") for part in parts):
-                continue
-            if len(parts) < 2:
-                raise ValueError(f"{path} lies in no class folder; expected {root}/<class>/{path.name}")
             if path.suffix.lower() not in suffixes:
-                raise ValueError(f"{path} is not one of {', '.join(suffixes)}; convert it or move it away")
-            files.append(Labelled(path=path, label=parts[0], split=split))
+                others.append(path.relative_to(folder).as_posix())
+            elif len(parts) < 2:
+                raise ValueError(f"{path} lies in no class folder; expected {root}/<class>/{path.name}")
+            else:
+                files.append(Labelled(path=path, label=parts[0], split=split))
     if named and (
         extra := [p.name for p in folder.iterdir() if p.is_dir() and p.name not in SPLITS and p.name[0] != "."]
     ):
         raise ValueError(f"{folder} has split folders and also {sorted(extra)[0]!r}; move it away or into a split")
+    passed = f"{_counted(others)} of another kind than {', '.join(suffixes)}: {_some(others)}" if others else ""
     if not files:
-        raise ValueError(f"{folder} holds no files; expected {folder}/<class>/*{suffixes[0]}")
+        only = f"only {passed}" if others else "no files"
+        raise ValueError(f"{folder} holds {only}; expected {folder}/<class>/*{suffixes[0]}")
+    if others:
+        warnings.warn(f"{folder}: passed over {passed}", stacklevel=2)
     return files
+
+
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names)} file{'s' if len(names) > 1 else ''}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def class_names(files: Sequence[Labelled]) -> tuple[str, ...]:
@@ -76,9 +91,7 @@ def raws_by_split(
     Where there is a training split but another one is missing, the missing one stays empty.
     """
     number = {label: i for i, label in enumerate(labels)}
-    ids = [
-        file.path.relative_to(root).as_posix() if file.path.is_relative_to(root) else str(file.path) for file in files
-    ]
+    ids = _ids([file.path for file in files], root)
     if all(file.split is None for file in files):
         split = hashed_split(ids, val=val, test=test, strata=[file.label for file in files])
     else:
@@ -92,3 +105,10 @@ def raws_by_split(
         ]
         for name, items in split.items()
     }
+
+
+def _ids(paths: Sequence[Path], root: Path) -> list[str]:
+    """Names of files that do not depend on where the data lie: from the root, or by as little as tells them apart."""
+    if all(path.is_relative_to(root) for path in paths):
+        return [path.relative_to(root).as_posix() for path in paths]
+    return names_apart(paths)

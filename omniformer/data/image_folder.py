@@ -17,14 +17,14 @@ class ImageFolder(Source):
     of its file names. With them, a missing `val` or `test` stays empty.
 
     Args:
-        root: the folder; relative paths count from `data_root`.
-        data_root: where data lies on this machine; None means the current folder.
+        root: the folder; a relative path is looked for where one stands, then under `data_root`.
+        data_root: where data lies on this machine; None means the current folder alone.
         val: the share of validation, without split folders.
         test: the share of test, without split folders.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a file is not a picture or lies in no class folder; names it.
+        ValueError: a picture lies in no class folder; names it.
     """
 
     def __init__(self, *, root: str, data_root: str | None = None, val: float = 0.1, test: float = 0.1) -> None:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from omniformer.batch import Batch, Sample, collate
 from omniformer.data.plan import Key, TrainPlan, eval_batches, share
 from omniformer.data.random import generator
-from omniformer.data.samples import SampleError, Samples
+from omniformer.data.samples import SampleError, Samples, check_bad
 from omniformer.data.stream import Stream
 
 Drawn = tuple[Batch, tuple[str, ...]]  # a batch, and the ids of samples that could not be read
@@ -39,7 +39,7 @@ def _tidy_fork() -> Iterator[None]:
         gc.unfreeze()
 
 
-def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> Iterator[Drawn]:
+def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> Iterator[Drawn | SampleError]:
     """The one place where torch's data workers are started: batches for the given keys, in that order."""
     # A plain loader serves: keys are all the state there is, and Feed counts them.
     loader = DataLoader(
@@ -55,7 +55,7 @@ def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> It
         return iter(loader)
 
 
-class BatchSet(Dataset[Drawn]):
+class BatchSet(Dataset[Drawn | SampleError]):
     """Makes the batch of a list of (epoch, index) keys; this is what travels to the workers."""
 
     def __init__(self, samples: Samples, stream: Stream, *, name: str, seed: int, train: bool) -> None:
@@ -65,10 +65,14 @@ class BatchSet(Dataset[Drawn]):
         self.name = name
         self.seed = seed
 
-    def __getitem__(self, keys: list[Key]) -> Drawn:
+    def __getitem__(self, keys: list[Key]) -> Drawn | SampleError:
         bad: list[str] = []
-        samples = [sample for key in keys if (sample := self._sample(*key, bad)) is not None]
-        batch = collate(samples) if samples else self._empty(bad)
+        try:
+            samples = [sample for key in keys if (sample := self._sample(*key, bad)) is not None]
+            batch = collate(samples) if samples else self._empty(bad)
+        except SampleError as error:
+            # Handed over for `guarded` to raise: torch would wrap an error of a worker in that worker's traceback.
+            return error
         return batch, tuple(bad)
 
     def _sample(self, epoch: int, index: int, bad: list[str]) -> Sample | None:
@@ -76,9 +80,9 @@ class BatchSet(Dataset[Drawn]):
         for _ in range(_TRIES):
             try:
                 return self.samples(epoch, index)
-            except SampleError:
+            except SampleError as error:
                 if not self.skip:
-                    raise
+                    raise SampleError(f"{error}; data.on_error=skip passes over it") from error
                 bad.append(self.samples.id(index))
                 if not self.replace:
                     return None
@@ -125,14 +129,10 @@ class Bad:
         """Notes the ids.
 
         Raises:
-            SampleError: more than `max_fraction` of the samples are bad; names the first ones.
+            SampleError: more than one, and more than `max_fraction` of the samples, are bad; names the first ones.
         """
         self.ids.update(ids)
-        if len(self.ids) > self.max_fraction * self.n_samples:
-            raise SampleError(
-                f"{len(self.ids)} of {self.n_samples} samples of {self.name} cannot be read, more than "
-                f"max_bad_fraction={self.max_fraction}: {', '.join(sorted(self.ids)[:5])}; repair or remove them"
-            )
+        check_bad(sorted(self.ids), self.n_samples, self.max_fraction, self.name)
 
 
 class Feed:
@@ -173,7 +173,7 @@ class Feed:
         self.epoch = 0
         self.batch = 0
         self.plan = TrainPlan(len(samples), self.lengths, stream.limits, seed=seed, name=name)
-        self._iterator: Iterator[Drawn] | None = None
+        self._iterator: Iterator[Drawn | SampleError] | None = None
 
     @property
     def n_batches(self) -> int:
@@ -219,7 +219,7 @@ class Feed:
             "seed": self.seed,
         }
 
-    def _draw(self) -> Drawn:
+    def _draw(self) -> Drawn | SampleError:
         if self._iterator is None:
             batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=True)
             keys = self.plan.keys(self.epoch, self.batch, rank=self.rank, world_size=self.world_size)
@@ -257,7 +257,7 @@ class Evaluation:
         batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=False)
         iterator = None
 
-        def draw() -> Drawn:
+        def draw() -> Drawn | SampleError:
             nonlocal iterator
             if iterator is None:
                 iterator = engine(batches, iter(self.keys), self.stream)
@@ -273,16 +273,18 @@ class Evaluation:
             yield batch
 
 
-def guarded(draw: Callable[[], Drawn], name: str, ids: Callable[[], list[str]], patience: float) -> Drawn:
-    """The next batch; when a worker died, or none is ready within `patience` seconds, names the samples waited for.
+def guarded(draw: Callable[[], Drawn | SampleError], name: str, ids: Callable[[], list[str]], patience: float) -> Drawn:
+    """The next batch; raises the error of a sample that stands in its place.
 
-    torch notices a dead worker by a signal, whose handler others may have replaced (Lightning puts old ones back), or
-    when its own wait ends: so it waits a few seconds at a time.
+    When a worker died, or no batch is ready within `patience` seconds, it names the samples waited for. torch notices a
+    dead worker by a signal, whose handler others may have replaced (Lightning puts old ones back), or when its own wait
+    ends: so it waits a few seconds at a time.
     """
     waited = 0.0
     while True:
         try:
-            return draw()
+            drawn = draw()
+            break
         except (RuntimeError, OSError, EOFError) as error:
             timed_out = str(error).startswith("DataLoader timed out")
             waited += min(_WAIT, patience)
@@ -299,6 +301,9 @@ def guarded(draw: Callable[[], Drawn], name: str, ids: Callable[[], list[str]], 
             raise RuntimeError(
                 f"data of {name}: {cause}; the batch waited for: {', '.join(shown[:8])}{more}"
             ) from error
+    if isinstance(drawn, SampleError):
+        raise drawn
+    return drawn
 
 
 def check_ranks(stream: Stream, name: str, world_size: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from omniformer.data.source import Raw, Source, Split, resolve
+from omniformer.data.source import Raw, Source, Split, own
 from omniformer.data.splitting import hashed_split
 
 
@@ -20,8 +20,9 @@ class PyGDataset(Source):
 
     Args:
         dataset: the class, for example `TUDataset` or `Planetoid`; None where `graphs` is given.
-        root: where its files are, or will be downloaded to by PyG; relative paths count from `data_root`.
-        data_root: where data lies on this machine; None means the current folder.
+        root: where its files are, or will be downloaded to by PyG; a relative path is looked for where one stands, then
+            under `data_root`, where it is made if it is in neither.
+        data_root: where data lies on this machine; None means the current folder alone.
         options: further arguments of the class, for example `{"name": "MUTAG"}`.
         graphs: graphs of one's own instead of `dataset`, from Python.
         target: what `y` holds: the class of the graph (`label`), yes-no answers (`labels`), numbers (`value`), or the
@@ -147,7 +148,7 @@ def _load(dataset: str, root: str | None, data_root: str | None, options: dict[s
     known = getattr(datasets, dataset, None) if dataset in datasets.__all__ else None
     if not (isinstance(known, type) and issubclass(known, InMemoryDataset)):
         raise ValueError(f"dataset={dataset!r} is not an in-memory data set of torch_geometric.datasets")
-    folder = {} if root is None else {"root": str(resolve(root, data_root))}
+    folder = {} if root is None else {"root": str(own(root, data_root))}
     try:
         built = known(**folder, **options)
     except (TypeError, RuntimeError, OSError, AssertionError) as error:

@@ -19,6 +19,26 @@ class SampleError(ValueError):
     """A sample that cannot be read or tokenized; the message names the sample, its data set and the cause."""
 
 
+def check_bad(bad: Sequence[str], n_samples: int, max_fraction: float, name: str) -> None:
+    """Refuses too many samples that cannot be read: more than a share of them all, but one alone is never too many
+    unless the share is 0.
+
+    Args:
+        bad: what names them in the message.
+        n_samples: of all, bad and good.
+        max_fraction: the share.
+        name: of the data set.
+
+    Raises:
+        SampleError: there are more; counts them and names the first ones.
+    """
+    if len(bad) > max(max_fraction * n_samples, float(max_fraction > 0)):
+        raise SampleError(
+            f"{len(bad)} of {n_samples} samples of {name} cannot be read, more than max_bad_fraction={max_fraction}: "
+            f"{', '.join(bad[:5])}; repair or remove them, or raise max_bad_fraction"
+        )
+
+
 class Samples(ABC):
     """The examples of one split, by epoch and index; pickles, so that data workers can have it."""
 

@@ -1,5 +1,6 @@
 """What a data set is: raw samples in three splits, and what is known about all of them."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,8 +40,11 @@ class Source(ABC):
     """A data set: raw samples in the splits `train`, `val` and `test`.
 
     A subclass says what it holds; how samples are tokenized, batched, mixed and sharded is no concern of it. The same
-    constructor arguments give the same samples, ids and splits on every machine.
+    constructor arguments give the same samples, ids and splits on every machine, wherever the data lie there.
     """
+
+    on_error: Literal["raise", "skip"] = "raise"  # of the stream that it feeds
+    broken: tuple[str, ...] = ()  # lines of its tables that were passed over, each with its place and the cause
 
     @abstractmethod
     def split(self, name: Split) -> Sequence[Raw]:
@@ -65,9 +69,19 @@ class Source(ABC):
         """Scores of simple methods on the test split, for scale beside a model's; none unless a source knows one."""
         return {}
 
+    def pass_over(self, error: ValueError) -> None:
+        """Notes a line of a table that cannot be read, so that the rest can be.
+
+        Raises:
+            ValueError: unless `on_error` is `skip`: the error, with what would pass over it.
+        """
+        if self.on_error != "skip":
+            raise ValueError(f"{error}; data.on_error=skip passes over it") from error
+        self.broken += (str(error),)
+
 
 def resolve(path: str | Path, data_root: str | Path | None) -> Path:
-    """The place of a user's file or folder: relative paths count from `data_root` where one is given.
+    """The place of a data set's file or folder: relative paths count from `data_root` where one is given.
 
     Example:
         >>> resolve("pictures", "/data").as_posix()
@@ -77,17 +91,38 @@ def resolve(path: str | Path, data_root: str | Path | None) -> Path:
     return path if data_root is None else Path(data_root).expanduser() / path
 
 
+def own(path: str | Path, data_root: str | Path | None) -> Path:
+    """The place of a user's own file or folder: looked for where one stands, then under `data_root`.
+
+    What is in both is taken from where one stands, with a warning; what is in neither belongs under `data_root`.
+
+    Example:
+        >>> own("no such pictures", "/data").as_posix()
+        '/data/no such pictures'
+    """
+    here, there = Path(path).expanduser(), resolve(path, data_root)
+    if not here.exists():
+        return there
+    if there.exists() and not here.samefile(there):
+        warnings.warn(
+            f"{str(path)!r} is there twice, here and as {str(there)!r}; the one here is taken, give the whole path of "
+            "the other to have that",
+            stacklevel=2,
+        )
+    return here
+
+
 def existing_folder(path: str | Path, data_root: str | Path | None) -> Path:
-    """`resolve`, for a folder that must be there.
+    """`own`, for a folder that must be there.
 
     Raises:
         FileNotFoundError: there is no such folder; says where it was looked for.
     """
-    folder = resolve(path, data_root)
+    folder = own(path, data_root)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"no folder {str(folder)!r} (from {str(path)!r}, data_root={data_root}); give an existing folder, or set "
-            "data_root to the folder that holds it"
+            f"no folder {str(path)!r} here, nor {str(folder)!r} (data_root={data_root}); give an existing folder, or "
+            "set data_root to the folder that holds it"
         )
     return folder
 

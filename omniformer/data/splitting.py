@@ -1,7 +1,8 @@
 """Splits that are the same on every machine and for ever: decided by names, not by a random state."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 from omniformer.data.random import fraction
 from omniformer.data.source import Split
@@ -37,7 +38,7 @@ def hashed_split(
     if val < 0 or test < 0 or val + test >= 1:
         raise ValueError(f"shares val={val} and test={test} must be 0 or more and leave something for training")
     if len(set(keys)) < len(keys):
-        double = sorted(key for key in set(keys) if list(keys).count(key) > 1)[0]
+        double = min(key for key, n in Counter(keys).items() if n > 1)
         raise ValueError(f"two items are called {double!r}; names must differ for a stable split")
     kinds: dict[Hashable, list[int]] = defaultdict(list)
     for i in range(len(keys)):
@@ -85,3 +86,24 @@ def share_of(keys: Sequence[str], share: float, *, strata: Sequence[Hashable] | 
         order = sorted(members, key=lambda i: (fraction(keys[i], "share"), keys[i]))
         chosen += order[: max(1, round(share * len(order)))]
     return sorted(chosen)
+
+
+def names_apart(paths: Sequence[Path]) -> list[str]:
+    """Names for files that are the same wherever the data lie: of each its name, with as many of the folders that it
+    lies in as tell it from the others.
+
+    Args:
+        paths: the files; one that occurs twice has the same name twice.
+
+    Example:
+        >>> names_apart([Path("/data/a/1.txt"), Path("/data/b/1.txt"), Path("/data/b/2.txt")])
+        ['a/1.txt', 'b/1.txt', '2.txt']
+    """
+    longest = max((len(path.parts) for path in paths), default=0)
+    names = {path: path.name for path in paths}
+    for n in range(2, longest + 1):
+        often = Counter(names.values())
+        if max(often.values()) == 1:
+            break
+        names = {path: "/".join(path.parts[-n:]) if often[name] > 1 else name for path, name in names.items()}
+    return [names[path] for path in paths]

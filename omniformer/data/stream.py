@@ -1,5 +1,6 @@
 """One data set of a run and how it is fed: what a file of `conf/data` describes."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, overload
@@ -7,8 +8,8 @@ from typing import Literal, overload
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.data.plan import Limits
-from omniformer.data.samples import Arrangement, Augment, EachRaw, Samples
-from omniformer.data.source import Raw, Source, Split
+from omniformer.data.samples import Arrangement, Augment, EachRaw, Samples, check_bad
+from omniformer.data.source import SPLITS, Raw, Source, Split
 from omniformer.data.splitting import share_of
 
 
@@ -38,8 +39,10 @@ class Stream:
         num_workers: processes that make batches; 0 makes them in the main process.
         worker_timeout: seconds to wait for a worker before the run fails; never endless.
         on_error: what to do with a sample that cannot be read: `raise` stops and names it; `skip` counts it and puts
-            another sample in its place in training; with `tokens_per_batch`, and in evaluation, it is left out.
-        max_bad_fraction: with `skip`, the share of bad samples above which the run stops all the same.
+            another sample in its place in training; with `tokens_per_batch`, and in evaluation, it is left out. Broken
+            lines of the source's tables are left out too, with a warning that names them.
+        max_bad_fraction: with `skip`, the share of bad samples of a split above which the run stops all the same; one
+            alone never stops it, unless this is 0.
 
     Raises:
         ValueError: a number is out of its range, or an argument would have no effect beside another.
@@ -100,6 +103,7 @@ class Stream:
         if cache and augment is not None:
             raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
         self.source = source
+        self.source.on_error = on_error
         self.arrange = arrange
         self.augment = augment
         self.augment_tokens = augment_tokens
@@ -116,10 +120,12 @@ class Stream:
         self.on_error = on_error
         self.max_bad_fraction = max_bad_fraction
         self._chosen: list[int] | None = None
+        self._told = False
 
     def raws(self, split: Split) -> Sequence[Raw]:
         """The raw samples of one split that take part; `train_share` looks at each once, for its id and label."""
         raws = self.source.split(split)
+        self._tell_broken()
         if self.given_as:
             raws = _Renamed(raws, self.given_as, self.answer)
         if split != "train" or self.train_share == 1:
@@ -129,6 +135,17 @@ class Stream:
             strata = [None if label is None else int(label) for _, label in named]
             self._chosen = share_of([key for key, _ in named], self.train_share, strata=strata)
         return _Some(raws, self._chosen)
+
+    def _tell_broken(self) -> None:
+        """Warns once of lines that the source passed over, and refuses too many of them."""
+        broken = self.source.broken
+        if self._told or not broken:
+            return
+        self._told = True
+        n_samples = len(broken) + sum(len(self.source.split(name)) for name in SPLITS)
+        check_bad(broken, n_samples, self.max_bad_fraction, self.source.name)
+        shown = "; ".join(broken[:8]) + ("; ..." if len(broken) > 8 else "")
+        warnings.warn(f"{self.source.name}: {len(broken)} of {n_samples} lines were skipped: {shown}", stacklevel=3)
 
     def samples(self, split: Split, tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int) -> Samples:
         """The examples of one split.

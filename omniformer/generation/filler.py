@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from omniformer_tokenizers import BPETokenizer, Tokenizer, Tokens
+from omniformer_tokenizers.files import read_text
 from torch import Tensor
 
 from omniformer.batch import Sample, collate
@@ -112,7 +114,7 @@ class Filler:
 
     def _pierced(self, name: str, text: Any) -> tuple[Tokens, Tensor]:
         """The tokens of the text between the holes, with a hidden one in each hole."""
-        text = text.read_text(encoding="utf-8") if hasattr(text, "read_text") else text
+        text = read_text(text) if isinstance(text, Path) else text
         if not isinstance(text, str):
             raise ValueError(f"{name} is a {type(text).__name__}; give one text, in which {_MASKS[0]} hides a word")
         before, *behind = text.split(_MASKS[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from omniformer_tokenizers import BPETokenizer, SubwordTokenizer, Tokenizer
+from omniformer_tokenizers.files import read_text
 from torch import Tensor
 
 from omniformer.core.layout import Layout
@@ -63,7 +64,7 @@ def places_of(raw: Any, tokenizers: Mapping[str, Tokenizer]) -> Places | None:
     tokenizer = next(iter(tokenizers.values())) if len(tokenizers) == 1 else None
     if not isinstance(tokenizer, BPETokenizer | SubwordTokenizer):
         return None
-    raw = raw.read_text(encoding="utf-8") if isinstance(raw, Path) else raw
+    raw = read_text(raw) if isinstance(raw, Path) else raw
     texts = raw if isinstance(raw, tuple) else (raw,)
     if not all(isinstance(text, str) for text in texts):
         return None

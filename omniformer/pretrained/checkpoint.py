@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omniformer_tokenizers.files import read_text
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: it holds something else; names the file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omniformer_tokenizers.files import lines_of, read_text
+
 from omniformer.pretrained.checkpoint import read_json
 
 VOCAB_FILE, MERGES_FILE, WORDS_FILE = "vocab.json", "merges.txt", "vocab.txt"
@@ -64,8 +66,7 @@ def _words(path: Path, names: Mapping[str, Any], settings: Mapping[str, Any]) ->
     """Pieces of words, one a line, as BERT's."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    lines = path.read_text(encoding="utf-8").splitlines()
-    vocab = {line.rstrip("\n"): i for i, line in enumerate(lines)}
+    vocab = {line: i for i, line in enumerate(lines_of(read_text(path)))}
     model: Any = Tokenizer(models.WordPiece(vocab, unk_token=_content(names["unk_token"])))
     model.normalizer = normalizers.BertNormalizer(
         lowercase=settings.get("do_lower_case", True),
@@ -81,7 +82,7 @@ def _pairs(folder: Path, kind: str, names: Mapping[str, Any], settings: Mapping[
     """Pairs of bytes, with a line for each merge."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    lines = (folder / MERGES_FILE).read_text(encoding="utf-8").splitlines()
+    lines = lines_of(read_text(folder / MERGES_FILE))
     merges: Any = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
     options: dict[str, Any] = {}
     if kind == "clip":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer_tokenizers import SentencePieceTokenizer, SubwordTokenizer, Tokenizer
+from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.published import PublishedTokenizer
 
 from omniformer.pretrained.checkpoint import read_json
@@ -98,7 +99,7 @@ def _as_set(path: Path, settings: Mapping[str, Any]) -> str:
         content["post_processor"] = None
         content = json.loads(_framed(json.dumps(content), str(path), settings))
     elif not stamps:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     return json.dumps(content)
 
 

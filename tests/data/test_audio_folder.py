@@ -85,3 +85,48 @@ def test_a_damaged_file_is_named_with_the_cause(folder):
     module = module_of(AudioFolder(root=str(folder), val=0, test=0), batch_size=21)
     with pytest.raises(SampleError, match=r"sample 'low/bad.wav' of x: .*bad\.wav"):
         list(module.train_dataloader())
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", ", "])
+def test_a_table_may_have_other_delimiters_blanks_and_a_byte_order_mark(folder, delimiter, mark):
+    rows = [("path", "label"), ("low/1.wav", "deep"), ("high/2.wav", "not deep")]
+    text = mark + "".join(f"{delimiter.join(row)} \r\n" for row in rows)
+    (folder / "list.csv").write_bytes(text.encode())
+    source = AudioFolder(root=str(folder), manifest="list.csv", val=0, test=0)
+    assert source.labels == ("deep", "not deep")
+    assert [raw.id for raw in source.split("train")] == ["low/1.wav", "high/2.wav"]
+
+
+def test_json_lines_may_begin_with_a_byte_order_mark_and_hold_separators(folder):
+    (folder / "list.jsonl").write_bytes('\ufeff{"path": "low/1.wav", "label": "a\u2028b"}\n'.encode())
+    assert AudioFolder(root=str(folder), manifest="list.jsonl", val=0, test=0).labels == ("a\u2028b",)
+
+
+def test_a_row_with_more_fields_than_the_header_is_refused(folder):
+    (folder / "list.csv").write_text("path,label\nlow/1.wav,deep,rough\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 2: has 3 fields, the header names 2; put a field"):
+        AudioFolder(root=str(folder), manifest="list.csv").split("train")
+
+
+def test_broken_rows_are_skipped_counted_and_named(folder):
+    rows = "".join(f"low/{i}.wav,a\n" for i in range(10))
+    (folder / "list.csv").write_text(f"path,label\n{rows}low/99.wav,a\n", encoding="utf-8")
+    source = AudioFolder(root=str(folder), manifest="list.csv", val=0, test=0)
+    stream = Stream(source=source, on_error="skip", max_bad_fraction=0.1)
+    with pytest.warns(UserWarning, match=r"1 of 11 lines were skipped: .*line 12: there is no file .*99\.wav"):
+        assert len(stream.raws("train")) == 10
+
+
+def test_ids_do_not_depend_on_where_the_data_lie(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    for root in (folder / "one", other / "two" / "three"):
+        for name in ("a/1.wav", "b/1.wav"):
+            sound(root / name)
+        rows = "".join(f"{root / name},x\n" for name in ("a/1.wav", "b/1.wav"))
+        (folder / f"{root.name}.csv").write_text(f"path,label\n../{folder.name}/low/0.wav,y\n{rows}", encoding="utf-8")
+    found = [
+        [raw.id for raw in AudioFolder(root=str(folder), manifest=f"{name}.csv", val=0, test=0).split("train")]
+        for name in ("one", "three")
+    ]
+    assert found[1][1:] == ["a/1.wav", "b/1.wav"]

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from omniformer_tokenizers import PatchTokenizer
@@ -74,7 +76,7 @@ def test_a_damaged_file_is_named_with_the_cause(folder):
     [
         ([], "holds no files"),
         (["1.png"], r"1\.png lies in no class folder; expected"),
-        (["cat/notes.txt"], r"notes\.txt is not one of \.png"),
+        (["cat/notes.txt"], r"holds only 1 file of another kind than \.png.*: cat/notes\.txt; expected"),
         (["train/cat/1.png", "val/dog/2.png"], r"class 'dog' of .*2\.png has no training file"),
         (["val/cat/1.png"], "has the split 'val' but no split 'train'"),
         (["train/cat/1.png", "extra/cat/1.png"], "has split folders and also 'extra'"),
@@ -86,6 +88,51 @@ def test_a_folder_that_is_not_understood_is_refused(tmp_path, files, message):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=message):
         ImageFolder(root=str(tmp_path)).split("train")
+
+
+def test_what_is_no_picture_is_passed_over_counted_and_named_once(folder):
+    for name in ("cat/Thumbs.db", "dog/notes.txt", "README.md"):
+        (folder / name).touch()
+    with pytest.warns(UserWarning, match=r"passed over 3 files .*: README\.md, cat/Thumbs\.db, dog/notes\.txt") as told:
+        source = ImageFolder(root=str(folder))
+        assert sum(len(source.split(name)) for name in ("train", "val", "test")) == 40
+    assert len(told) == 1
+
+
+def test_a_class_folder_that_is_a_link_is_a_class(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    picture(elsewhere / "1.png")
+    (folder / "owl").symlink_to(elsewhere)
+    source = ImageFolder(root=str(folder), val=0, test=0)
+    assert source.labels == ("cat", "dog", "owl")
+    assert sum(name.startswith("owl/") for name in names(source, "train")) == 1
+    assert len(names(source, "train")) == 41
+    (folder / "cat" / "again").symlink_to(folder)  # a circle ends
+    assert ImageFolder(root=str(folder)).labels == ("cat", "dog", "owl")
+
+
+def test_a_split_does_not_depend_on_where_the_folder_lies(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "deep" / "photos"
+    shutil.copytree(folder, other)
+    for split in ("train", "val", "test"):
+        assert names(ImageFolder(root=str(folder)), split) == names(ImageFolder(root=str(other)), split)
+
+
+def test_a_root_is_looked_for_where_one_stands_and_then_under_the_data_root(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert ImageFolder(root=folder.name, data_root="data").labels == ("cat", "dog")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_damaged_picture_is_told_in_one_sentence_that_says_what_passes_over_it(folder, num_workers):
+    (folder / "cat" / "bad.png").write_bytes(b"no picture")
+    stream = Stream(source=ImageFolder(root=str(folder), val=0, test=0), num_workers=num_workers)
+    module = OmniDataModule(streams={"x": stream}, tokenizers={"x": {"vision": PatchTokenizer()}}, seed=0)
+    with pytest.raises(SampleError) as told:
+        list(module.train_dataloader())
+    assert "\n" not in str(told.value)
+    assert "cat/bad.png: cannot be read" in str(told.value)
+    assert str(told.value).endswith("; data.on_error=skip passes over it")
 
 
 def test_hidden_files_are_passed_over(folder):

@@ -1,8 +1,10 @@
 import gzip
 import json
+import shutil
 
 import pytest
 
+from omniformer.data import SampleError, Stream
 from omniformer.data.text_files import TextFiles
 
 SPLITS = ("train", "val", "test")
@@ -102,3 +104,98 @@ def test_a_class_that_training_does_not_know_is_named(tmp_path):
     source = TextFiles(train=train, test=test, label_key="label", val_share=0)
     with pytest.raises(ValueError, match=r"b\.jsonl, line 1: class 'z' has no training text; known: a"):
         source.split("test")
+
+
+def ids(source):
+    return {split: [raw.id for raw in source.split(split)] for split in SPLITS}
+
+
+@pytest.mark.parametrize("document", ["file", "paragraph", "line"])
+def test_ids_and_splits_do_not_depend_on_where_the_files_lie(tmp_path, document):
+    here, there = tmp_path / "here", tmp_path / "a" / "longer" / "way"
+    for name in ("one/a.txt", "two/a.txt", "two/b.txt", *(f"more/{i}.txt" for i in range(10))):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        write(here / name, "\n\n".join(f"{name} {i}" for i in range(10)))
+    shutil.copytree(here, there)
+    found, again = (ids(TextFiles(train=str(root / "**/*.txt"), document=document)) for root in (here, there))
+    assert found == again
+    assert len({name for names in found.values() for name in names}) == 13 * (1 if document == "file" else 10)
+
+
+def test_the_ids_are_the_names_of_the_files_with_the_places_in_them(tmp_path):
+    path = write(tmp_path / "a.txt", "x\n\ny\n")
+    source = TextFiles(train=path, document="line", val_share=0, test_share=0)
+    assert [raw.id for raw in source.split("train")] == ["a.txt, line 1", "a.txt, line 3"]
+
+
+def test_labelled_texts_are_split_within_each_class(tmp_path):
+    rows = [{"text": f"t{i}", "label": "rare" if i % 5 == 0 else "common"} for i in range(100)]
+    source = TextFiles(train=lines(tmp_path / "a.jsonl", rows), label_key="label")
+    counts = {split: [int(raw.targets["label"]) for raw in source.split(split)] for split in SPLITS}
+    assert {split: (c.count(0), c.count(1)) for split, c in counts.items()} == {
+        "train": (64, 16),
+        "val": (8, 2),
+        "test": (8, 2),
+    }
+
+
+def test_only_line_feeds_end_a_line(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("one\u2028still\x85still\x0cone\r\ntwo\n".encode())
+    source = TextFiles(train=str(path), document="line", val_share=0, test_share=0)
+    assert texts(source, "train") == ["one\u2028still\x85still\x0cone", "two"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (b'{"text": "x"}' if name == "a.jsonl" else b"x"))
+    assert texts(TextFiles(train=str(tmp_path / name), val_share=0, test_share=0), "train") == ["x"]
+
+
+@pytest.mark.parametrize("root", ["plain", "with [brackets]"])
+def test_a_file_with_brackets_in_its_name_is_found_by_its_name_and_by_a_pattern(tmp_path, root):
+    folder = tmp_path / root
+    folder.mkdir()
+    write(folder / "notes [2024].txt", "x")
+    options = {"data_root": str(folder), "val_share": 0, "test_share": 0}
+    for train in ("notes [2024].txt", str(folder / "notes [2024].txt"), "*.txt", "notes [[]*.txt"):
+        assert texts(TextFiles(train=train, **options), "train") == ["x"]
+
+
+def test_files_are_looked_for_where_one_stands_and_then_under_the_data_root(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "there.txt", "there")
+    write(tmp_path / "here.txt", "here")
+    monkeypatch.chdir(tmp_path)
+    for name in ("here", "there"):
+        for train in (f"{name}.txt", f"{name[:3]}*.txt"):
+            source = TextFiles(train=train, data_root="data", val_share=0, test_share=0)
+            assert texts(source, "train") == [name]
+
+
+def test_a_pattern_passes_over_what_is_no_text_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.txt", "x")
+    (tmp_path / "Thumbs.db").touch()
+    with pytest.warns(UserWarning, match=r"passed over 1 of 2 files, .*: Thumbs\.db"):
+        source = TextFiles(train="*", val_share=0, test_share=0)
+    assert texts(source, "train") == ["x"]
+
+
+BROKEN = '{"text": "a"}\n{"text"\n{"txt": "b"}\n' + '{"text": "c"}\n' * 17
+
+
+def test_a_broken_line_stops_the_run_and_says_what_passes_over_it(tmp_path):
+    path = write(tmp_path / "a.jsonl", BROKEN)
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 2: not JSON: .*; data\.on_error=skip passes over it"):
+        Stream(source=TextFiles(train=path)).raws("train")
+
+
+def test_broken_lines_are_skipped_counted_and_named(tmp_path):
+    path = write(tmp_path / "a.jsonl", BROKEN)
+    source = TextFiles(train=path, val_share=0, test_share=0)
+    stream = Stream(source=source, on_error="skip", max_bad_fraction=0.1)
+    with pytest.warns(UserWarning, match=r"2 of 20 lines were skipped: .*line 2: not JSON.*line 3: no field"):
+        assert len(stream.raws("train")) == 18
+    with pytest.raises(SampleError, match=r"2 of 20 samples of TextFiles cannot be read, more than max_bad_fraction="):
+        Stream(source=source, on_error="skip", max_bad_fraction=0.05).raws("train")

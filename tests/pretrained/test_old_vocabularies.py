@@ -99,3 +99,12 @@ def test_a_list_of_words_without_the_special_ones_is_refused(tmp_path):
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     with pytest.raises(ValueError, match=r"vocab\.txt"):
         ours_of(tmp_path, "bert")
+
+
+def test_only_line_feeds_end_a_piece_and_a_byte_order_mark_is_none(tmp_path):
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a\u2028b", "\x85", "\x0c", "cat"]
+    (tmp_path / "vocab.txt").write_bytes(b"\xef\xbb\xbf" + "".join(f"{piece}\r\n" for piece in pieces).encode())
+    (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + b'{"model_type": "bert"}')
+    tokenizer = ours_of(tmp_path, "bert")
+    assert tokenizer("cat").values.tolist() == [2, 8, 3]
+    assert tokenizer.vocab_size == 9

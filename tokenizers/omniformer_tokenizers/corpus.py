@@ -67,7 +67,7 @@ def read_documents(path: str | Path, *, text_key: str = "text") -> Iterator[str]
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             if path.suffix != ".jsonl":
                 yield file.read()
                 return

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.media import MediaError
 
 # A few characters in a file may ask for any size.
@@ -143,7 +144,7 @@ def _from_file(path: Path) -> Graph:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise MediaError(f"{path}: {size} bytes; at most {MAX_FILE_BYTES} are accepted")
-        return _from_mapping(json.loads(path.read_text(encoding="utf-8")))
+        return _from_mapping(json.loads(read_text(path)))
     except MediaError:
         raise
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:

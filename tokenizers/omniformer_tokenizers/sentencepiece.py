@@ -9,6 +9,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from omniformer_tokenizers._checks import at_least, need
+from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.published import Pieces, PublishedTokenizer, Text
 
 MODEL_FILE, IDS_FILE = "sentencepiece.model", "vocab.json"
@@ -211,7 +212,7 @@ def _language(text: str) -> tuple[list[str], str]:
 
 def _read_ids(path: Path) -> dict[str, int]:
     try:
-        ids = json.loads(path.read_text(encoding="utf-8"))
+        ids = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(ids, dict) or not all(isinstance(i, int) and i >= 0 for i in ids.values()) or "<unk>" not in ids:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from omniformer_tokenizers._checks import need
 from omniformer_tokenizers.byte_level import character_of_byte
+from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.published import Pieces, PublishedTokenizer, Text
 
 VOCABULARY_FILE = "tokenizer.json"
@@ -140,11 +141,7 @@ class SubwordTokenizer(PublishedTokenizer):
             ValueError: the file is damaged, or drops pieces at random, or lacks a name that `start` or `stop` gives;
                 names the file.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not a tokenizer.json: {error}") from error
-        return cls.from_text(text, str(path), **options)
+        return cls.from_text(read_text(path), str(path), **options)
 
     @classmethod
     def from_text(cls, text: str, source: str, **options: Any) -> Self:
@@ -253,11 +250,7 @@ class SubwordTokenizer(PublishedTokenizer):
 
     def _load_files(self, folder: Path) -> None:
         path = folder / VOCABULARY_FILE
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not a tokenizer.json: {error}") from error
-        self._use(_read_model(text, str(path)), str(path))
+        self._use(_read_model(read_text(path), str(path)), str(path))
 
     def __getstate__(self) -> dict[str, Any]:
         # The library forgets encode_special_tokens when it is pickled, so its own text form travels instead.

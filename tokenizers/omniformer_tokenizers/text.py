@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omniformer_tokenizers._checks import need
 from omniformer_tokenizers.byte_level import byte_table, read_model
+from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Packed, Tokens, pack
 from omniformer_tokenizers.word_cache import WordCache
@@ -244,7 +245,7 @@ class BPETokenizer(Tokenizer):
         Raises:
             ValueError: the file is not such a tokenizer, or is not byte-level, so that text would be lost.
         """
-        return cls.from_model(read_model(Path(path).read_text(encoding="utf-8"), str(path)))
+        return cls.from_model(read_model(read_text(path), str(path)))
 
     @classmethod
     def from_model(cls, model: Any) -> Self:
@@ -295,7 +296,7 @@ class BPETokenizer(Tokenizer):
 
     def _load_files(self, folder: Path) -> None:
         path = folder / VOCABULARY_FILE
-        self._use(read_model(path.read_text(encoding="utf-8"), str(path)))
+        self._use(read_model(read_text(path), str(path)))
 
     def __getstate__(self) -> dict[str, Any]:
         # The library forgets encode_special_tokens when it is pickled, so its own text form travels instead.

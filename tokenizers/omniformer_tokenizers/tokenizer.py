@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.tokens import Tokens, framed
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -168,7 +169,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no saved tokenizer: {CONFIG_FILE} is missing")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or "tokenizer" not in config:

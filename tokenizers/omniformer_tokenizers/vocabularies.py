@@ -8,6 +8,7 @@ from typing import Any
 
 from omniformer_tokenizers._checks import need
 from omniformer_tokenizers.byte_level import character_of_byte
+from omniformer_tokenizers.files import lines_of, read_text
 from omniformer_tokenizers.text import END_OF_TEXT, BPETokenizer
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -27,13 +28,13 @@ def from_gpt2(
         ValueError: a file is not of this kind, a merge makes a token that is not there, or a byte is missing.
     """
     try:
-        table = json.loads(Path(vocab).read_text(encoding="utf-8"))
+        table = json.loads(read_text(vocab))
     except ValueError as error:
         raise ValueError(f"{vocab} is not valid JSON: {error}") from error
     if not isinstance(table, dict) or not all(isinstance(i, int) for i in table.values()):
         raise ValueError(f"{vocab} is not a JSON object from token to id")
     pairs = []
-    for number, line in enumerate(Path(merges).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(merges)), start=1):
         if line and not line.startswith("#version"):
             parts = tuple(line.split(" "))
             if len(parts) != 2:
@@ -56,7 +57,7 @@ def from_tiktoken(
         ValueError: the file is not of this kind, or a byte is missing.
     """
     ranks: dict[bytes, int] = {}
-    for number, line in enumerate(Path(path).read_text(encoding="ascii").splitlines(), start=1):
+    for number, line in enumerate(lines_of(read_text(path)), start=1):
         try:
             token, rank = line.split(" ")
             ranks[base64.b64decode(token, validate=True)] = int(rank)

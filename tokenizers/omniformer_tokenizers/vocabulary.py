@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.text import END_OF_TEXT, text_tokens, without_surrogates
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
@@ -152,7 +153,7 @@ class SymbolTokenizer(Tokenizer):
     def _load_files(self, folder: Path) -> None:
         path = folder / SYMBOLS_FILE
         try:
-            symbols = json.loads(path.read_text(encoding="utf-8"))
+            symbols = json.loads(read_text(path))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not valid JSON: {error}") from error
         if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):

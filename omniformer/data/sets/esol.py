@@ -81,7 +81,7 @@ class ESOL(MoleculeTable):
 def _rows(table: Path) -> tuple[list[float], list[str]]:
     """The solubility and the SMILES of each row."""
     numbers, smiles = [], []
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8-sig", newline="") as file:
         for row, fields in enumerate(csv.DictReader(file)):
             number, text = fields.get(_SOLUBILITY), fields.get("smiles")
             if not number or not (text or "").strip():

@@ -50,7 +50,7 @@ def text_in(file: Path) -> str:
     """
     try:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        return data.decode("utf-8").replace("\r\n", "\n")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except _DAMAGES as error:
         raise ValueError(f"{file} cannot be read as UTF-8 text: {error}") from error
 

@@ -75,6 +75,6 @@ class SentencePolarity(Source):
 
 def _text(content: bytes, where: str) -> str:
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{where} is not UTF-8 text: {error}") from error

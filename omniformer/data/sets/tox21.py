@@ -108,7 +108,7 @@ def _rows(table: Path) -> tuple[NDArray, list[str]]:
     """The labels `[rows, 12]`, NaN where there is none, and the SMILES of each row."""
     labels, smiles = [], []
     try:
-        with gzip.open(table, "rt", encoding="utf-8", newline="") as file:
+        with gzip.open(table, "rt", encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if lacking := {*ASSAYS, "smiles"} - set(reader.fieldnames or ()):
                 raise ValueError(f"it has no column {min(lacking)!r}")
