@@ -28,7 +28,7 @@ class Sampling(Strategy):
             ([Nguyen et al. 2024](https://arxiv.org/abs/2407.01082)).
         repetition_penalty: makes ids that are already written less probable, the prompt's included: positive scores are
             divided by it, negative ones multiplied ([Keskar et al. 2019](https://arxiv.org/abs/1909.05858), 4.1; they
-            use 1.2). 1 is none.
+            use 1.2). The start id does not count: nobody wrote it, and it may end answers too. 1 is none.
         n: writes n answers to each sample and ranks them by their mean log-probability (best of n).
         seed: of the draws; the same seed gives the same answers.
 
@@ -63,53 +63,51 @@ class Sampling(Strategy):
         if self.n > 1 and self.temperature == 0:
             raise ValueError(f"n={self.n} answers at temperature=0 would all be the same; raise the temperature")
 
-    def choose(
-        self, logits: Tensor, *, draws: Tensor | None = None, written: Sequence[Sequence[int]] | None = None
-    ) -> Tensor:
+    def choose(self, logits: Tensor, *, draws: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
         """One id for each row.
 
         Args:
             logits: the scores.
             draws: a number from 0 up to 1 for each row, which decides; not read where the temperature is 0.
-            written: the ids already written in each row, for `repetition_penalty`.
+            seen: which ids are already written in each row, for `repetition_penalty`.
 
         Shapes:
-            logits `[rows, vocab_size]`, draws `[rows]` → int64 `[rows]`.
+            logits and bool seen `[rows, vocab_size]`, draws `[rows]` → int64 `[rows]`.
 
         Raises:
             ValueError: there are no draws, and the temperature is above 0.
         """
         if self.temperature == 0:
-            return self._penalised(logits, written).argmax(-1)
+            return self._penalised(logits, seen).argmax(-1)
         if draws is None:
             raise ValueError(f"temperature={self.temperature} chooses at random; give draws")
-        cumulative = self.probabilities(logits, written=written).cumsum(-1)
+        cumulative = self.probabilities(logits, seen=seen).cumsum(-1)
         total = cumulative[:, -1:].contiguous()
         # The first id whose cumulative probability is above the draw; never one that adds nothing.
         found = torch.searchsorted(cumulative, draws.to(total)[:, None] * total, right=True)
         return torch.minimum(found, torch.searchsorted(cumulative, total))[:, 0]
 
-    def probabilities(self, logits: Tensor, *, written: Sequence[Sequence[int]] | None = None) -> Tensor:
+    def probabilities(self, logits: Tensor, *, seen: Tensor | None = None) -> Tensor:
         """The distribution that ids are drawn from, for a temperature above 0.
 
-        Arguments as for `choose`.
+        Arguments as for `choose`. Of ids with the same score, the first are the more probable ones.
 
         Shapes:
             logits `[rows, vocab_size]` → the same, rows that add up to one.
         """
-        scores = self._penalised(logits, written).double() / self.temperature
-        ranked, order = scores.sort(stable=True, dim=-1, descending=True)
-        probabilities = ranked.softmax(-1)
+        scores = self._penalised(logits, seen).double() / self.temperature
+        probabilities = scores.softmax(-1)
+        if self.top_k is None and self.top_p is None and self.min_p is None:
+            return probabilities
         kept = torch.ones_like(probabilities, dtype=torch.bool)
-        if self.top_k is not None:
-            kept[..., self.top_k :] = False
-        if self.top_p is not None:
-            # An id stays while those before it do not have the probability yet: the first always stays.
-            kept &= probabilities.cumsum(-1) - probabilities < self.top_p
+        if self.top_k is not None and self.top_k < scores.shape[-1]:
+            best = scores.topk(self.top_k).values
+            kept &= _head(scores, best, torch.full_like(best[:, 0], self.top_k, dtype=torch.long))
+        if self.top_p is not None and self.top_p < 1:
+            kept &= _head(scores, *_nucleus(scores, probabilities, self.top_p))
         if self.min_p is not None:
-            kept &= probabilities >= self.min_p * probabilities[..., :1]
-        ranked = ranked.masked_fill(~kept, -torch.inf).softmax(-1)
-        return torch.zeros_like(ranked).scatter(-1, order, ranked)
+            kept &= probabilities >= self.min_p * probabilities.amax(-1, keepdim=True)
+        return scores.masked_fill(~kept, -torch.inf).softmax(-1)
 
     def write(
         self, session: Session, *, stop: Collection[int], max_new_tokens: int, until: Until | None = None
@@ -169,12 +167,12 @@ class Sampling(Strategy):
         """
         alive = list(range(len(session)))
         ids: list[list[int]] = [[] for _ in alive]
+        seen = None if self.repetition_penalty == 1 else _seen([row[1:] for row in session.written], session.logits)
         for step in range(max_new_tokens):
-            written = None if self.repetition_penalty == 1 else [row[1:] for row in session.written]
             draws = None
             if self.temperature > 0:
                 draws = torch.cat([torch.rand(1, dtype=torch.float64, generator=chances[row]) for row in alive])
-            found = self.choose(session.logits, draws=draws, written=written)
+            found = self.choose(session.logits, draws=draws, seen=seen)
             log_probs = session.log_probs.gather(1, found[:, None])[:, 0].tolist()
             chosen, going = found.tolist(), []
             for i, row in enumerate(alive):
@@ -187,16 +185,15 @@ class Sampling(Strategy):
                 yield row, chosen[i], log_probs[i], stops, complete
             if not going or step == max_new_tokens - 1:
                 return
+            if seen is not None:
+                seen = seen.scatter(1, found[:, None], True)[torch.tensor(going, device=seen.device)]
             session.reorder(going)
             session.advance([chosen[i] for i in going])
             alive = [alive[i] for i in going]
 
-    def _penalised(self, logits: Tensor, written: Sequence[Sequence[int]] | None) -> Tensor:
-        if self.repetition_penalty == 1 or written is None:
+    def _penalised(self, logits: Tensor, seen: Tensor | None) -> Tensor:
+        if self.repetition_penalty == 1 or seen is None:
             return logits
-        seen = torch.zeros_like(logits, dtype=torch.bool)
-        for row, ids in enumerate(written):
-            seen[row, torch.tensor(list(ids), dtype=torch.long, device=logits.device)] = True
         lowered = torch.where(logits > 0, logits / self.repetition_penalty, logits * self.repetition_penalty)
         return torch.where(seen, lowered, logits)
 
@@ -216,6 +213,47 @@ class Greedy(Sampling):
 
     def __init__(self, *, repetition_penalty: float = 1.0) -> None:
         super().__init__(temperature=0.0, repetition_penalty=repetition_penalty)
+
+
+def _seen(written: Sequence[Sequence[int]], logits: Tensor) -> Tensor:
+    """Which ids each row holds; ids beyond those that are scored, such as a prompt's, cannot be repeated.
+
+    Shapes:
+        logits `[rows, vocab_size]` → bool `[rows, vocab_size]`.
+    """
+    rows = [row for row, ids in enumerate(written) for each in ids if each < logits.shape[1]]
+    ids = [each for ids in written for each in ids if each < logits.shape[1]]
+    seen = torch.zeros_like(logits, dtype=torch.bool)
+    seen[torch.tensor(rows, dtype=torch.long), torch.tensor(ids, dtype=torch.long)] = True
+    return seen
+
+
+def _nucleus(scores: Tensor, probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The best scores of each row, falling, and how many of them together have a probability.
+
+    As many as will do are taken out of the row, which is seldom more than some dozens; the row is never sorted.
+    """
+    k = 0
+    while True:
+        k = min(max(64, 8 * k), scores.shape[-1])
+        best, ids = scores.topk(k)
+        chances = probabilities.gather(-1, ids)
+        sums = chances.cumsum(-1)
+        if k == scores.shape[-1] or bool((sums[:, -1] >= top_p).all()):
+            # An id stays while those before it do not have the probability yet: the first always stays.
+            return best, (sums - chances < top_p).sum(-1)
+
+
+def _head(scores: Tensor, best: Tensor, n: Tensor) -> Tensor:
+    """The n ids of each row with the highest scores, the first of those with the same.
+
+    Shapes:
+        scores `[rows, vocab_size]`, best `[rows, k]` with the highest of them falling, n int64 `[rows]`, at most k →
+        bool `[rows, vocab_size]`.
+    """
+    last = best.gather(-1, n[:, None] - 1)
+    above, level = scores > last, scores == last
+    return above | (level & (level.cumsum(-1) <= n[:, None] - above.sum(-1, keepdim=True)))
 
 
 def _generator(seed: int, sample_id: str, draw: int) -> torch.Generator:

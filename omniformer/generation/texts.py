@@ -6,6 +6,8 @@ from typing import Any
 
 from omniformer_tokenizers import Tokenizer
 
+_PATIENCE = 8  # ids read for each byte of a stop text, where some of them, such as special tokens, say nothing
+
 
 class Spelling:
     """How the ids of one answer become text.
@@ -22,23 +24,39 @@ class Spelling:
         >>> from omniformer_tokenizers import ByteTokenizer
         >>> spelling = Spelling(ByteTokenizer(), stop=["!"])
         >>> ids = ByteTokenizer()("héy! you").values.tolist()
-        >>> list(spelling.pieces(ids)), spelling.text(ids), spelling.complete(ids)
-        (['h', 'é', 'y'], 'héy', True)
+        >>> list(spelling.pieces(ids)), spelling.text(ids), spelling.ends(ids)
+        (['h', 'é', 'y'], 'héy', False)
     """
 
     def __init__(self, tokenizer: Tokenizer, *, stop: Sequence[str] = (), before: Sequence[int] = ()) -> None:
         if not all(stop):
             raise ValueError("a stop text is empty; every answer would end before it begins")
         self.tokenizer, self.stop, self.before = tokenizer, tuple(stop), tuple(before)
+        self._table: Any = getattr(tokenizer, "token_bytes", None)
 
     def text(self, ids: Iterable[int]) -> str:
         """The text of a whole answer, cut off at the first stop text."""
         whole = self._whole(ids)
         return whole[: self._end(whole)]
 
-    def complete(self, ids: Sequence[int]) -> bool:
-        """Whether the text of the ids holds a stop text."""
-        return bool(self.stop) and self._end(self._whole(ids)) is not None
+    def ends(self, ids: Sequence[int]) -> bool:
+        """Whether the last id completes a stop text, to be asked after each id: what came before is not searched again.
+
+        Only as many ids are read as the longest stop text may span, so that an answer costs time linear in its length.
+        """
+        if not self.stop or not ids:
+            return False
+        if self._table is None:
+            return self._end(self._recent(ids)) is not None
+        needed, found = max(len(stop.encode()) for stop in self.stop) - 1, [self._bytes(ids[-1])]
+        for chosen in reversed(ids[-1 - needed * _PATIENCE : -1]):
+            if needed <= 0:
+                break
+            found.append(self._bytes(chosen))
+            needed -= len(found[-1])
+        # In UTF-8 no character's bytes hide inside another's, so that bytes are found where their text is.
+        recent = b"".join(reversed(found))
+        return any(stop.encode() in recent for stop in self.stop)
 
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
         """The text of an answer piece by piece, as its ids come.
@@ -65,31 +83,45 @@ class Spelling:
 
     def _growing(self) -> Callable[[int | None], str]:
         """What each id adds to the text; None says that no more will come."""
-        table: Any = getattr(self.tokenizer, "token_bytes", None)
-        if table is not None:
+        if self._table is not None:
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
-            # Published models have rows beyond the vocabulary, which mean nothing.
-            return lambda chosen: decoder.decode(
-                table[chosen] if chosen is not None and chosen < len(table) else b"", final=chosen is None
-            )
-        ids: list[int] = []
-        length = 0
+            return lambda chosen: decoder.decode(b"" if chosen is None else self._bytes(chosen), final=chosen is None)
+        # How an id reads may depend on the one before it, on nothing further back: the ids of the last piece are read
+        # again with those that follow.
+        ids = list(self.before)
+        first, said = 0, len(ids)
 
         def grow(chosen: int | None) -> str:
-            nonlocal length
-            if chosen is not None:
-                ids.append(chosen)
-            whole = self._whole(ids)
-            if chosen is not None and whole.endswith("\ufffd"):
+            nonlocal first, said
+            ids.extend([] if chosen is None else [chosen])
+            before, both = self._decoded(ids[first:said]), self._decoded(ids[first:])
+            if (chosen is not None and both.endswith("\ufffd")) or len(both) == len(before):
                 return ""  # may be the first bytes of a character
-            new, length = whole[length:], len(whole)
-            return new
+            first, said = said, len(ids)
+            return both[len(before) :]
 
         return grow
 
+    def _recent(self, ids: Sequence[int]) -> str:
+        """The end of the text of the ids, longer than any stop text by more than the last id says."""
+        needed, n = max(map(len, self.stop)) + 4, 8  # a character may have four bytes, each an id of its own
+        while n < len(ids):
+            window = ids[-n:]
+            text, first, last = (self._decoded(part) for part in (window, window[:1], window[-1:]))
+            if len(text) - len(first) - len(last) >= needed:
+                return text[len(first) :]
+            n *= 2
+        return self._whole(ids)
+
+    def _bytes(self, chosen: int) -> bytes:
+        # Published models have rows beyond the vocabulary, which mean nothing.
+        return self._table[chosen] if chosen < len(self._table) else b""
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids)) if ids else ""  # pyright: ignore[reportArgumentType]
+
     def _whole(self, ids: Iterable[int]) -> str:
-        before = len(self.tokenizer.decode(self.before)) if self.before else 0  # pyright: ignore[reportArgumentType]
-        return self.tokenizer.decode([*self.before, *ids])[before:]  # pyright: ignore[reportArgumentType]
+        return self._decoded([*self.before, *ids])[len(self._decoded(self.before)) :]
 
     def _end(self, text: str, start: int = 0) -> int | None:
         """Where the first stop text begins."""

@@ -260,5 +260,5 @@ class Writer:
 
 
 def _until(spellings: Sequence[Spelling]) -> Callable[[int, Sequence[int]], bool]:
-    """Whether the text of a sample holds a stop text."""
-    return lambda sample, ids: spellings[sample].complete(ids)
+    """Whether the last id of a sample completes a stop text."""
+    return lambda sample, ids: spellings[sample].ends(ids)

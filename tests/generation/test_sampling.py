@@ -2,10 +2,13 @@ from itertools import product
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from omniformer.generation import Greedy, Sampling, Session, write
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
+SEEN = torch.tensor([[True, False, False, True], [False, False, False, False]])
 
 
 def test_greedy_takes_the_most_probable():
@@ -34,10 +37,10 @@ def test_min_p_drops_what_is_far_less_probable_than_the_best():
 
 
 def test_repetition_penalty_divides_positive_scores_and_multiplies_negative_ones_of_ids_already_written():
-    found = Sampling(temperature=1, repetition_penalty=2.0).probabilities(LOGITS.expand(2, -1), written=[[0, 3, 3], []])
+    found = Sampling(temperature=1, repetition_penalty=2.0).probabilities(LOGITS.expand(2, -1), seen=SEEN)
     expected = torch.tensor([[1.0, 1.0, 0.0, -2.0], [2.0, 1.0, 0.0, -1.0]]).double().softmax(-1)
     torch.testing.assert_close(found, expected)
-    assert Greedy(repetition_penalty=3.0).choose(LOGITS, written=[[0]]).tolist() == [1]
+    assert Greedy(repetition_penalty=3.0).choose(LOGITS, seen=SEEN[:1]).tolist() == [1]
 
 
 def test_draws_follow_the_distribution():
@@ -119,13 +122,13 @@ def test_repetition_penalty_counts_the_prompt_but_not_the_start_id(one_sequence,
     asked = []
 
     class Recording(Sampling):
-        def choose(self, logits, *, draws=None, written=None):
-            asked.append([list(row) for row in written])
-            return super().choose(logits, draws=draws, written=written)
+        def choose(self, logits, *, draws=None, seen=None):
+            asked.append([row.nonzero().flatten().tolist() for row in seen])
+            return super().choose(logits, draws=draws, seen=seen)
 
     session = Session(one_sequence, "it", plain((0, 5), (0,)))
     answers = Recording(temperature=0, repetition_penalty=1.3).write(session, stop=(), max_new_tokens=2)
-    assert asked == [[[5], []], [[5, answers[0][0].ids[0]], [answers[1][0].ids[0]]]]
+    assert asked == [[[5], []], [sorted({5, answers[0][0].ids[0]}), [answers[1][0].ids[0]]]]
 
 
 @pytest.mark.parametrize(
@@ -148,3 +151,71 @@ def test_numbers_out_of_range_are_named(options, message):
 def test_chance_needs_draws():
     with pytest.raises(ValueError, match=r"temperature=0\.8 chooses at random; give draws"):
         Sampling().choose(LOGITS)
+
+
+@pytest.mark.parametrize("penalty", [1.3, 0.7])
+def test_the_penalty_is_that_of_the_reference_for_the_prompt_and_what_was_written(penalty):
+    rows = [[3, 9, 9, 0], [7, 1, 4, 4]]
+    logits = torch.randn(2, 12, generator=torch.Generator().manual_seed(0)) * 4
+    logits[0, 9] = 0.0
+    reference = RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor(rows), logits.clone())
+    seen = torch.zeros(2, 12, dtype=torch.bool).scatter(1, torch.tensor(rows), True)
+    found = Sampling(temperature=1.0, repetition_penalty=penalty).probabilities(logits, seen=seen)
+    torch.testing.assert_close(found, reference.double().softmax(-1))
+
+
+def test_a_prompt_may_hold_ids_that_are_never_written(one_sequence, plain):
+    session = Session(one_sequence, "it", plain((0, 5), (0,)))
+    session.written[0].append(99)
+    Greedy(repetition_penalty=1.3).write(session, stop=(), max_new_tokens=2)
+
+
+def by_sorting(scores, top_k, top_p, min_p):
+    """The distribution as its definition says, over the whole vocabulary in order of its scores."""
+    ranked, order = scores.double().sort(stable=True, dim=-1, descending=True)
+    chances = ranked.softmax(-1)
+    kept = torch.ones_like(chances, dtype=torch.bool)
+    if top_k is not None:
+        kept[:, top_k:] = False
+    if top_p is not None:
+        kept &= chances.cumsum(-1) - chances < top_p
+    if min_p is not None:
+        kept &= chances >= min_p * chances[:, :1]
+    ranked = ranked.masked_fill(~kept, -torch.inf).softmax(-1)
+    return torch.zeros_like(ranked).scatter(-1, order, ranked)
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 6.0], ids=["flat", "usual", "peaked"])
+@pytest.mark.parametrize("top_k", [None, 1, 7, 5000])
+@pytest.mark.parametrize("top_p", [None, 0.01, 0.9, 0.9999, 1.0])
+@pytest.mark.parametrize("min_p", [None, 0.05])
+def test_the_head_of_the_distribution_is_what_sorting_everything_gives(spread, top_k, top_p, min_p):
+    generator = torch.Generator().manual_seed(1)
+    # Rounded, so that many ids have the same score at every border.
+    scores = (torch.randn(3, 1000, generator=generator) * spread * 4).round() / 4
+    scores[1, ::3] = -torch.inf
+    found = Sampling(temperature=1.0, top_k=top_k, top_p=top_p, min_p=min_p).probabilities(scores)
+    torch.testing.assert_close(found, by_sorting(scores, top_k, top_p, min_p), rtol=1e-9, atol=1e-12)
+
+
+class Sorted(TorchDispatchMode):
+    """Notes how many numbers of a row are put in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.longest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten.sort, torch.ops.aten.argsort):
+            self.longest = max(self.longest, args[0].shape[-1])
+        if func.overloadpacket is torch.ops.aten.topk:
+            self.longest = max(self.longest, args[1])
+        return func(*args, **(kwargs or {}))
+
+
+def test_of_a_large_vocabulary_only_the_head_is_put_in_order():
+    logits = torch.randn(4, 50_000, generator=torch.Generator().manual_seed(0)) * 4
+    for options, most in (({}, 0), ({"min_p": 0.1}, 0), ({"top_k": 40}, 40), ({"top_p": 0.9}, 4096)):
+        with Sorted() as order:
+            Sampling(temperature=1.0, **options).probabilities(logits)
+        assert order.longest <= most, options

@@ -63,9 +63,7 @@ def test_a_text_ends_before_the_first_stop_text():
     ids = ids_of(BPE, "one. two! three.")
     spelling = Spelling(BPE, stop=["!", "two", "."])
     assert spelling.text(ids) == "one"
-    assert spelling.complete(ids)
-    assert not spelling.complete(ids_of(BPE, "one two"[:3]))
-    assert not Spelling(BPE).complete(ids)
+    assert not any(Spelling(BPE).ends(ids[:n]) for n in range(len(ids) + 1))
 
 
 def test_what_may_become_a_stop_text_is_withheld_until_it_is_known():
@@ -98,3 +96,45 @@ def test_special_ids_are_no_text():
 def test_an_empty_stop_text_is_refused():
     with pytest.raises(ValueError, match="a stop text is empty"):
         Spelling(BPE, stop=[".", ""])
+
+
+LLAMA = published("LLaMA 2")  # bytes that are no pieces of the vocabulary are ids of their own
+SPELLED = {"bytes": ByteTokenizer(), "BPE": BPE, "characters": CHARACTERS, "words": WORDS, "LLaMA 2": LLAMA}
+
+
+@pytest.mark.parametrize("kind", SPELLED)
+@pytest.mark.parametrize("stop", [["東"], ["and the", "☕"], ["é — "], ["no such text"], ["the café — ☕ and the 東"]])
+def test_a_stop_text_ends_an_answer_at_the_id_that_completes_it_wherever_ids_cut_it(kind, stop):
+    tokenizer = SPELLED[kind]
+    ids, spelling = ids_of(tokenizer, TEXT), Spelling(tokenizer, stop=stop)
+    wholes = [tokenizer.decode(ids[:n]) for n in range(len(ids) + 1)]
+    expected = [any(each in whole for each in stop) for whole in wholes]
+    first = expected.index(True) if True in expected else len(ids) + 1
+    # Nobody asks again once an answer has ended.
+    assert [spelling.ends(ids[:n]) for n in range(min(first, len(ids)) + 1)] == expected[: first + 1]
+
+
+class Counting:
+    """A tokenizer that notes how many ids it is asked to decode."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.decoded = tokenizer, 0
+
+    def decode(self, ids):
+        self.decoded += len(ids)
+        return self.tokenizer.decode(ids)
+
+
+@pytest.mark.parametrize("kind", ["words", "LLaMA 2"])
+@pytest.mark.parametrize("prompt", ["", TEXT * 3])
+def test_looking_for_a_stop_text_and_streaming_decode_each_id_a_few_times_however_long_the_answer(kind, prompt):
+    tokenizer, counts = SPELLED[kind], []
+    for repeats in (4, 8):
+        counting = Counting(tokenizer)
+        spelling = Spelling(counting, stop=["no such"], before=ids_of(tokenizer, prompt) if prompt else [])
+        ids = ids_of(tokenizer, TEXT * repeats)
+        assert not any(spelling.ends(ids[: n + 1]) for n in range(len(ids)))
+        pieces = list(spelling.pieces(ids))
+        counts.append(counting.decoded)
+        assert "".join(pieces) == spelling.text(ids)
+    assert counts[1] < 2.2 * counts[0]
