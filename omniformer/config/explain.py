@@ -170,7 +170,7 @@ def _facts(
     if parameter is not None and described is not None:
         accepted = kind(parameter.annotation, parameter.module)
         free = accepted is ANYTHING and parameter.annotation is not None
-        said = ast.unparse(parameter.annotation) if free and parameter.annotation else words(accepted, parameter.name)
+        said = ast.unparse(parameter.annotation) if free and parameter.annotation else words(accepted, parameter)
         yield _line("accepted", said)
         yield _line("default", _default(parameter, described.target))
         yield _line("source", parameter.owner.place)

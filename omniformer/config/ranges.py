@@ -1,7 +1,8 @@
-"""The range of every number that a configuration may hold, by the name of its key: one table for all classes.
+"""The range of every number that a configuration may hold, by the name of its key: one table for all our classes.
 
 One spelling for each concept makes this possible: `dropout` means the same wherever it stands. A number in `conf/`
-whose name is in neither table fails a test: every number is bounded, or unbounded on purpose.
+whose name is in neither table fails a test: every number is bounded, or unbounded on purpose. Classes of other packages, where
+a `rank` may begin at 0, have names of their own: nothing is said of what they define themselves.
 """
 
 from dataclasses import dataclass
@@ -232,6 +233,20 @@ UNBOUNDED = {
     "bias": "a logit; -10 for the sigmoid contrastive loss",
     "noise": "a share of the brightness for pictures, decibels and mostly negative for sounds",
 }
+
+
+# The packages whose parameters mean what the table says: ours, and those whose names we took over.
+_PACKAGES = {"omniformer", "omniformer_tokenizers", "lightning", "torch", "torchmetrics"}
+
+
+def ranged(module: str) -> bool:
+    """Whether the table holds for the parameters that a module defines.
+
+    Example:
+        >>> ranged("omniformer.adapters.lora"), ranged("mypackage.nets")
+        (True, False)
+    """
+    return module.partition(".")[0] in _PACKAGES
 
 
 def misfit(name: str, value: object) -> str | None:

@@ -7,9 +7,9 @@ from typing import Any
 from omniformer.config.accepts import Kind, is_node, kind
 from omniformer.config.allow import NotAllowedError, allowed, allowing
 from omniformer.config.errors import ConfigError, choices, nearest, shown
-from omniformer.config.ranges import misfit
+from omniformer.config.ranges import misfit, ranged
 from omniformer.config.relations import RELATIONS, Divides, Setting
-from omniformer.config.signature import UNKNOWN, Signature, signature
+from omniformer.config.signature import UNKNOWN, Parameter, Signature, signature
 
 ROOT = "omniformer.config.root.Root"
 SECTIONS = {
@@ -124,7 +124,7 @@ class _Checker:
         for name, parameter in described.parameters.items():
             if parameter.required and name not in values:
                 accepted = kind(parameter.annotation, parameter.module)
-                self.problems.append(f"{_join(key, name)}: is missing, accepted: {words(accepted, name)}")
+                self.problems.append(f"{_join(key, name)}: is missing, accepted: {words(accepted, parameter)}")
 
     def value(self, value: object, key: str, outer: Mapping[str, Setting]) -> None:
         """Every part inside a value; `outer` holds the settings of the parts around it."""
@@ -167,8 +167,8 @@ class _Checker:
                     self.problems.append(unknown_key(name, key, described, also))
                 continue
             accepted = kind(parameter.annotation, parameter.module)
-            if not accepted.accepts(value) or misfit(name, value):
-                self.problems.append(f"{full}: received {shown(value)}, accepted: {words(accepted, name)}")
+            if not accepted.accepts(value) or (ranged(parameter.module) and misfit(name, value)):
+                self.problems.append(f"{full}: received {shown(value)}, accepted: {words(accepted, parameter)}")
 
     def _relations(
         self, arguments: Mapping[str, object], key: str, described: Signature, outer: Mapping[str, Setting]
@@ -221,9 +221,9 @@ def unknown_key(name: str, key: str, described: Signature, also: Iterable[str]) 
     return f"{_join(key, name)}: unknown key{where}; {hint}accepted: {choices(name, names)}"
 
 
-def words(accepted: Kind, name: str) -> str:
-    """The description of what a key accepts: its type, with the range where the name has one."""
-    bounds = misfit(name, float("-inf"))
+def words(accepted: Kind, parameter: Parameter) -> str:
+    """The description of what a key accepts: its type, with the range where the key has one."""
+    bounds = misfit(parameter.name, float("-inf")) if ranged(parameter.module) else None
     return f"{accepted.words}: {bounds}" if bounds else accepted.words
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from omniformer.config.ranges import RANGES, UNBOUNDED, Range, misfit
+from omniformer.config.ranges import RANGES, UNBOUNDED, Range, misfit, ranged
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,14 @@ def test_no_name_is_both_bounded_and_unbounded():
 def test_every_range_has_words():
     assert all(each.words for each in RANGES.values())
     assert Range(least=1, also=(-1,)).words == "at least 1 or -1"
+
+
+def test_the_table_speaks_of_our_packages_and_those_whose_names_we_took_over():
+    ours = [
+        "omniformer.adapters.lora",
+        "omniformer_tokenizers",
+        "lightning.pytorch.trainer.trainer",
+        "torch.optim.adamw",
+    ]
+    assert all(map(ranged, ours))
+    assert not any(map(ranged, ["mypackage.nets", "omniformers.nets", "torchdata"]))
