@@ -11,7 +11,7 @@ from omniformer.batch import Batch
 from omniformer.core.rules import Causal, Rule
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task
+from omniformer.tasks.task import Step, Task, mean
 
 
 class CausalLM(Task):
@@ -55,7 +55,7 @@ class CausalLM(Task):
         targets = ids[predicted]
         smoothing = self.label_smoothing if model.training else 0.0
         nats = head.losses(x[places[predicted] - 1], targets, label_smoothing=smoothing)
-        return Step(loss=nats.mean(), count=len(targets), outputs=nats, targets=targets)
+        return Step(loss=mean(nats, x), count=len(targets), outputs=nats, targets=targets)
 
     def metrics(self) -> MetricCollection:
         # No groups: rates whose counts happen to be equal in the first batch would be taken for one for ever.

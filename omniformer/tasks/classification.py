@@ -12,7 +12,7 @@ from omniformer.batch import Batch
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, target
+from omniformer.tasks.task import Step, Task, mean, target
 
 MISSING = -1
 
@@ -24,7 +24,8 @@ class Classification(Task):
         head: gives logits `[samples, n_classes]`.
         n_classes: number of classes.
         rule: who may attend to whom.
-        label_smoothing: share of the target spread over all classes ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)).
+        label_smoothing: share of the target spread over all classes, in training only, so that reported losses compare
+            ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)).
         loss_weight: factor of this task's loss in a mixture.
     """
 
@@ -43,7 +44,7 @@ class Classification(Task):
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels = target(batch, "label")
-        return self._compare(model(batch, name, losses=losses), labels)
+        return self._compare(model, model(batch, name, losses=losses), labels)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection(
@@ -53,9 +54,12 @@ class Classification(Task):
             }
         )
 
-    def _compare(self, logits: Tensor, labels: Tensor) -> Step:
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
-        return Step(loss=loss, count=len(labels), outputs=logits, targets=labels)
+    def _compare(self, model: OmniFormer, logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Step:
+        """The step of all rows of logits, or of those where the mask is True."""
+        chosen, wanted = (logits, labels) if mask is None else (logits[mask], labels[mask])
+        smoothing = self.label_smoothing if model.training else 0.0
+        nats = F.cross_entropy(chosen.float(), wanted, label_smoothing=smoothing, reduction="none")
+        return Step(loss=mean(nats, logits), count=len(wanted), outputs=chosen, targets=wanted)
 
 
 class TokenClassification(Classification):
@@ -67,7 +71,7 @@ class TokenClassification(Classification):
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)
-        return self._compare(model(batch, name, losses=losses)[mask], labels[mask])
+        return self._compare(model, model(batch, name, losses=losses), labels, mask)
 
 
 class MultiLabelClassification(Task):
@@ -89,10 +93,10 @@ class MultiLabelClassification(Task):
         labels = target(batch, "labels")
         logits = model(batch, name, losses=losses)
         known = ~labels.isnan()
-        loss = F.binary_cross_entropy_with_logits(logits.float()[known], labels.float()[known])
+        nats = F.binary_cross_entropy_with_logits(logits.float()[known], labels.float()[known], reduction="none")
         # The metrics know an answer that is missing by this number.
         targets = labels.masked_fill(~known, MISSING).long()
-        return Step(loss=loss, count=int(known.any(-1).sum()), outputs=logits, targets=targets)
+        return Step(loss=mean(nats, logits), count=len(nats), outputs=logits, targets=targets)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection(

@@ -10,7 +10,7 @@ from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
 from omniformer.tasks.classification import TokenClassification
-from omniformer.tasks.task import Step, target
+from omniformer.tasks.task import Step, mean, target
 
 
 class ConsistentTokenClassification(TokenClassification):
@@ -56,10 +56,10 @@ class ConsistentTokenClassification(TokenClassification):
             return super().step(model, batch, name, losses)
         labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)
         views = [model(batch, name, losses=losses if i == 0 else None) for i in range(self.n_views)]
-        compared = [self._compare(view[mask], labels[mask]) for view in views]
+        compared = [self._compare(model, view, labels, mask) for view in views]
         supervised = torch.stack([step.loss for step in compared]).mean()
         probabilities = torch.stack([view.float().softmax(-1) for view in views])
         sharp = probabilities.detach().mean(0) ** (1 / self.temperature)
         sharp = sharp / sharp.sum(-1, keepdim=True)
-        distance = (probabilities - sharp).square().sum(-1).mean()
+        distance = mean((probabilities - sharp).square().sum(-1), probabilities)
         return replace(compared[0], loss=supervised + self.consistency * distance)

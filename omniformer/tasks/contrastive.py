@@ -1,5 +1,6 @@
 """Learning which samples of two modalities belong together."""
 
+from functools import partial
 from itertools import combinations
 from typing import Literal
 
@@ -13,7 +14,7 @@ from omniformer.core.rules import Rule
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.model import OmniFormer
 from omniformer.tasks.gathering import gather
-from omniformer.tasks.retrieval import Retrieval
+from omniformer.tasks.retrieval import ROWS, Retrieval
 from omniformer.tasks.task import Step, Task, target
 
 
@@ -23,8 +24,9 @@ class Contrastive(Task):
 
     The one core reads each modality by itself. A sample takes part in the pairs of which it has both modalities; the
     loss is the mean over all samples and pairs. In training on several ranks, the samples of all ranks are compared
-    with each other, with exact gradients; in evaluation the loss compares those of a rank, and so depends on the size
-    of batches, while recall is that of the whole split.
+    with each other, with exact gradients. In evaluation the samples of the whole split are, in the loss as in recall,
+    so that neither depends on the size of batches; such a loss is larger than that of a training step, which has fewer
+    to tell apart.
 
     Args:
         head: embeds samples of each modality.
@@ -64,63 +66,79 @@ class Contrastive(Task):
         assert isinstance(head, ContrastiveHead)
         device = head.log_scale.device
         labels = target(batch, "label") if self.same_label else torch.zeros(len(batch), dtype=torch.long, device=device)
-        vectors, own = self._embed(model, batch, name, losses)
+        vectors, own, nothing = self._embed(model, batch, name, losses)
         outputs = vectors.detach().masked_fill(~own[..., None], torch.nan)
         present, groups = own, labels
         if torch.is_grad_enabled():
             vectors, present, groups = gather(vectors), gather(own.int()).bool(), gather(labels[:, None])[:, 0]
-        total, count, whole = vectors.sum() * 0 + head.scale() * 0, 0, 0
+        total, count, whole = nothing + vectors.sum() * 0 + head.scale() * 0, 0, 0
         if head.bias is not None:
             total = total + head.bias * 0  # a batch without any pair still gives every parameter a gradient
         for i, j in combinations(range(len(head.modalities)), 2):
             both = present[:, i] & present[:, j]
             n = int(both.sum())
             if n:
-                total = total + n * self._compare(head, vectors[both, i], vectors[both, j], groups[both])
+                keys = groups[both] if self.same_label else torch.arange(n, device=device)
+                total = total + n * self._compare(head, vectors[both, i], vectors[both, j], keys)
             whole += n
             count += int((own[:, i] & own[:, j]).sum())
         return Step(loss=total / max(whole, 1), count=count, outputs=outputs, targets=labels)
 
     def metrics(self) -> MetricCollection:
         head = self.head
-        retrieval = Retrieval(head.modalities, d_embedding=head.d_embedding, same_label=self.same_label)
+        retrieval = Retrieval(
+            head.modalities,
+            d_embedding=head.d_embedding,
+            same_label=self.same_label,
+            loss=partial(self._compare, head),
+        )
         return MetricCollection({"retrieval": retrieval})
 
     def _embed(
         self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None
-    ) -> tuple[Tensor, Tensor]:
-        """The vectors of all samples by modality, zero where a sample lacks one, and which samples have which.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The vectors of all samples by modality, zero where a sample lacks one; which samples have which; and a zero
+        with a gradient of zero for the core, which no vector may have come from.
 
         Shapes:
-            float32 `[samples, modalities, d_embedding]`, bool `[samples, modalities]`.
+            float32 `[samples, modalities, d_embedding]`, bool `[samples, modalities]`, `[]`.
         """
         head = model.heads[name]
         assert isinstance(head, ContrastiveHead)
-        vectors, present, passes = [], [], []
+        vectors, present, passes, nothing = [], [], [], head.log_scale.detach() * 0
         for modality in head.modalities:
             alone = batch.select(modality)
             passes.append({} if losses is not None else None)
             x, layout = model.encode(alone, name, losses=passes[-1])
             vectors.append(head.embed(x, layout, modality))
+            nothing = nothing + x.sum() * 0
             present.append(alone.lengths > 0)
         if losses is not None:  # the core's losses are means over layers; here they are means over passes too
             for kind in passes[0] or {}:
                 losses[kind] = torch.stack([each[kind] for each in passes if each]).mean()
-        return torch.stack(vectors, dim=1), torch.stack(present, dim=1).to(vectors[0].device)
+        return torch.stack(vectors, dim=1), torch.stack(present, dim=1).to(vectors[0].device), nothing
 
-    def _compare(self, head: ContrastiveHead, a: Tensor, b: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of samples of two modalities.
+    def _compare(self, head: ContrastiveHead, a: Tensor, b: Tensor, keys: Tensor) -> Tensor:
+        """The mean loss of samples of two modalities; those with equal keys belong together.
 
         Shapes:
-            a, b `[samples, d_embedding]`, labels `[samples]`.
+            a, b `[samples, d_embedding]`, keys `[samples]`.
         """
-        keys = labels if self.same_label else torch.arange(len(a), device=a.device)
-        belong = keys[:, None] == keys
-        logits = head.scale() * a @ b.T
-        if self.loss == "sigmoid":
-            assert head.bias is not None
-            signs = torch.where(belong, 1.0, -1.0)
-            return -F.logsigmoid(signs * (logits + head.bias)).sum() / len(a)
-        wanted = belong / belong.sum(1, keepdim=True)
-        rows, columns = (-(wanted * each.log_softmax(1)).sum(1).mean() for each in (logits, logits.T))
-        return (rows + columns) / 2
+        rows = self._rows(head, a, b, keys).mean()
+        return rows if self.loss == "sigmoid" else (rows + self._rows(head, b, a, keys).mean()) / 2
+
+    def _rows(self, head: ContrastiveHead, a: Tensor, b: Tensor, keys: Tensor) -> Tensor:
+        """The loss of each row of a among all of b.
+
+        Shapes:
+            → `[samples]`.
+        """
+        blocks = zip(a.split(ROWS), keys.split(ROWS), strict=True)
+        return torch.cat([self._block(head, part @ b.T, own[:, None] == keys) for part, own in blocks])
+
+    def _block(self, head: ContrastiveHead, cosines: Tensor, belong: Tensor) -> Tensor:
+        logits = head.scale() * cosines
+        if self.loss == "softmax":
+            return -(belong / belong.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1)
+        assert head.bias is not None
+        return -F.logsigmoid(torch.where(belong, 1.0, -1.0) * (logits + head.bias)).sum(1)

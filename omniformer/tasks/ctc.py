@@ -17,7 +17,7 @@ from omniformer.core.rules import Rule
 from omniformer.generation.ctc import best_path, prefix_beam
 from omniformer.heads.ctc import CTCHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task
+from omniformer.tasks.task import Step, Task, mean
 
 
 class CTC(Task):
@@ -87,7 +87,7 @@ class CTC(Task):
         chosen = [row for row, frame in zip(labels, heard.tolist(), strict=True) if frame]
         targets = torch.cat(chosen) if chosen else torch.zeros(0, dtype=torch.long)
         if not chosen:
-            return Step(loss=log_probs.sum() * 0, count=0, outputs=log_probs, targets=targets), layout
+            return Step(loss=mean(log_probs[:0], log_probs), count=0, outputs=log_probs, targets=targets), layout
         self._check(batch, labels, layout.lengths.tolist())
         head = model.heads[name]
         assert isinstance(head, CTCHead)
@@ -101,7 +101,7 @@ class CTC(Task):
             blank=head.blank,
             reduction="none",
         )
-        return Step(loss=nats.mean(), count=len(nats), outputs=log_probs, targets=targets), layout
+        return Step(loss=mean(nats), count=len(nats), outputs=log_probs, targets=targets), layout
 
     def _labels(self, batch: Batch) -> list[Tensor]:
         """The ids of each answer, without those that begin and end it."""

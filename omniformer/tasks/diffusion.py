@@ -12,7 +12,7 @@ from omniformer.core.rules import Rule
 from omniformer.generation.diffusion import Noise, generator, pictures
 from omniformer.heads.denoising import DenoisingHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task
+from omniformer.tasks.task import Step, Task, mean
 
 
 class Diffusion(Task):
@@ -112,8 +112,8 @@ class Diffusion(Task):
         )
         outputs = head(x, layout, condition=condition)
         targets = head.target(part.values, noise, of_token)
-        loss = (outputs.float() - targets).square().mean()
-        return Step(loss=loss, count=len(targets), outputs=outputs, targets=targets)
+        errors = (outputs.float() - targets).square()
+        return Step(loss=mean(errors, outputs), count=len(targets), outputs=outputs, targets=targets)
 
     def _fixed_steps(self, batch: Batch) -> Tensor:
         """The step at which each sample is measured."""

@@ -10,7 +10,7 @@ from omniformer.batch import Batch
 from omniformer.core.rules import Rule
 from omniformer.heads.link import LinkHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task
+from omniformer.tasks.task import Step, Task, mean
 
 LINKS = "links"
 
@@ -44,8 +44,8 @@ class LinkPrediction(Task):
         assert isinstance(head, LinkHead)
         logits = head.scores(head(x, layout), links[:, :2] + start[:, None])
         joined = links[:, 2]
-        loss = F.binary_cross_entropy_with_logits(logits, joined.float()) if len(links) else logits.sum() + x.sum() * 0
-        return Step(loss=loss, count=len(links), outputs=logits, targets=joined)
+        nats = F.binary_cross_entropy_with_logits(logits, joined.float(), reduction="none")
+        return Step(loss=mean(nats, x), count=len(links), outputs=logits, targets=joined)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"auroc": BinaryAUROC(), "average_precision": BinaryAveragePrecision()})

@@ -11,7 +11,7 @@ from omniformer.heads.head import Head
 from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.model import OmniFormer
 from omniformer.tasks.causal_lm import Perplexity
-from omniformer.tasks.task import Step, Task, target
+from omniformer.tasks.task import Step, Task, mean, target
 
 
 class MaskedIds(Task):
@@ -39,8 +39,8 @@ class MaskedIds(Task):
         x, layout = model.encode(batch, name, losses=losses)
         ids = ids[mask]
         logits = model.heads[name](x[mask], layout).float()  # such a head reads each token by itself
-        loss = F.cross_entropy(logits, ids) if len(ids) else x.sum() * 0
-        return Step(loss=loss, count=len(ids), outputs=logits, targets=ids)
+        nats = F.cross_entropy(logits, ids, reduction="none")
+        return Step(loss=mean(nats, x), count=len(ids), outputs=logits, targets=ids)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"perplexity": Perplexity(), "accuracy": MeanMetric()}, compute_groups=False)
@@ -89,10 +89,9 @@ class MaskedVectors(Task):
                 f"{wanted.shape[1]}; set features of the head"
             )
         if self.normalise and len(wanted):
-            deviation, mean = torch.std_mean(wanted, dim=1, keepdim=True, correction=0)
-            wanted = (wanted - mean) / (deviation**2 + 1e-6).sqrt()  # the paper's constant, for flat patches
-        loss = F.mse_loss(found, wanted) if len(wanted) else x.sum() * 0
-        return Step(loss=loss, count=len(wanted), outputs=found, targets=wanted)
+            deviation, centre = torch.std_mean(wanted, dim=1, keepdim=True, correction=0)
+            wanted = (wanted - centre) / (deviation**2 + 1e-6).sqrt()  # the paper's constant, for flat patches
+        return Step(loss=mean((found - wanted).square(), x), count=len(wanted), outputs=found, targets=wanted)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"mse": MeanMetric(), "explained": Explained()}, compute_groups=False)

@@ -29,7 +29,7 @@ class MissingModalities(Classification):
         n_classes: number of classes.
         tokenizers: by modality; their names are the modalities.
         rule: who may attend to whom.
-        label_smoothing: share of the target spread over all classes.
+        label_smoothing: share of the target spread over all classes, in training only.
         loss_weight: factor of this task's loss in a mixture.
     """
 

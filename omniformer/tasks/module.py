@@ -6,19 +6,36 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from omniformer.batch import Batch
 from omniformer.model import OmniFormer
+from omniformer.tasks.causal_lm import Rate
 from omniformer.tasks.task import Task
+
+
+class MeanLoss(Rate):
+    """The mean loss of a thing over a whole split, whatever the batches it came in."""
+
+    def update(self, loss: Tensor, count: int) -> None:
+        """Adds the mean loss of a batch over `count` things."""
+        self.nats += loss.detach().double() * count
+        self.things += count
+
+    def compute(self) -> Tensor:
+        """The mean so far."""
+        return self.nats / self.things
 
 
 class TrainingModule(LightningModule):
     """Trains one model on a mixture of tasks; a single task is a mixture of one.
 
     A batch is a mapping from the names of tasks to their batches; the loss is the sum of the tasks' losses, each times
-    its weight, plus what the core itself wants to lose (the load balance of experts). A single task reports
-    `val/accuracy`, several report `vision/val/accuracy`.
+    its weight, plus what the core itself wants to lose (the load balance of experts), which is also logged by itself as
+    `train/<kind>`. A single task reports `val/accuracy`, several report `vision/val/accuracy`.
+
+    `val/loss` and `test/loss` are means over everything that was counted in the whole split, so that they depend
+    neither on the size of batches nor on the ranks, and contain the task's loss alone: no smoothing, no loss of the
+    core. Of several tasks, `val/loss` is the mean of theirs.
 
     Args:
         model: embedders, core and heads.
@@ -45,10 +62,14 @@ class TrainingModule(LightningModule):
         self.member_losses: dict[str, Tensor] = {}
         # What the model wrote in the last test, by task: rows of sample id, text, expected text.
         self.written: dict[str, list[tuple[str, str, str]]] = {}
+        # Of the last validation or test: the numbers that it did not define, such as a curve without positives, and
+        # whether some metric was given nothing at all.
+        self.undefined: set[str] = set()
+        self.unfed = False
         self._metrics = nn.ModuleDict(
             {
                 stage: nn.ModuleDict(
-                    {name: nn.ModuleDict({"loss": MeanMetric(), "of": task.metrics()}) for name, task in tasks.items()}
+                    {name: nn.ModuleDict({"loss": MeanLoss(), "of": task.metrics()}) for name, task in tasks.items()}
                 )
                 for stage in ("val", "test")
             }
@@ -112,25 +133,43 @@ class TrainingModule(LightningModule):
             metrics: Any = self._metrics[stage][name]  # pyright: ignore[reportIndexIssue]
             if step.count:
                 metrics["loss"].update(step.loss, step.count)
+            if step.count or step.written:  # a text may be written where no loss is counted
                 self.tasks[name].update(metrics["of"], step, batch)
 
     def _report(self, stage: str) -> None:
         """Logs what the metrics found; every member of the mixture that was fed, and the mean loss of all."""
         losses = []
+        self.undefined, self.unfed = set(), False
         for name in self.tasks:
-            metrics: Any = self._metrics[stage][name]  # pyright: ignore[reportIndexIssue]
-            for key, metric in {"loss": metrics["loss"], **dict(metrics["of"].items())}.items():
-                # Computing talks to the other ranks, so all of them must agree on what has been fed.
-                if not self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False):
-                    continue
-                # Most metrics are one number, some a number for each of several things.
-                found = metric.compute()
-                for label, value in (found if isinstance(found, dict) else {key: found}).items():
-                    if label == "loss":
-                        losses.append(value)
-                    if not torch.isnan(value):
-                        self.log(self.label(name, f"{stage}/{label}"), value.float(), prog_bar=label != "loss")
-            metrics["loss"].reset()
-            metrics["of"].reset()
+            found = self._found(stage, name)
+            for label, value in found.items():
+                self._tell(self.label(name, f"{stage}/{label}"), value, prog_bar=label != "loss")
+            if "loss" in found and not found["loss"].isnan():
+                losses.append(found["loss"])
         if len(self.tasks) > 1 and losses:
-            self.log(f"{stage}/loss", torch.stack(losses).mean(), prog_bar=True)
+            self.log(f"{stage}/loss", torch.stack(losses).mean().float(), prog_bar=True)
+
+    def _found(self, stage: str, name: str) -> dict[str, Tensor]:
+        """The numbers of one task by name, NaN where the split does not define them."""
+        metrics: Any = self._metrics[stage][name]  # pyright: ignore[reportIndexIssue]
+        found: dict[str, Tensor] = {}
+        for key, metric in {"loss": metrics["loss"], **dict(metrics["of"].items())}.items():
+            # Computing talks to the other ranks, so all of them must agree on what has been fed.
+            if self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False):
+                value = metric.compute()
+                # Most metrics are one number, some a number for each of several things: the loss may be among them,
+                # where it compares all samples of the split and is no mean of those of batches.
+                found |= value if isinstance(value, dict) else {key: value}
+            else:
+                self.unfed = True
+        metrics["loss"].reset()
+        metrics["of"].reset()
+        return found
+
+    def _tell(self, label: str, value: Tensor, *, prog_bar: bool) -> None:
+        if value.isnan():
+            self.undefined.add(label)
+            # Lightning keeps what an earlier split said, and would report it as this one's.
+            self.trainer.callback_metrics.pop(label, None)
+        else:
+            self.log(label, value.float(), prog_bar=prog_bar)

@@ -24,7 +24,7 @@ class OpenSetClassification(Classification):
         labels: their names.
         out_of_scope: the name of the class that means none of the others.
         rule: who may attend to whom.
-        label_smoothing: share of the target spread over all classes.
+        label_smoothing: share of the target spread over all classes, in training only.
         loss_weight: factor of this task's loss in a mixture.
 
     Raises:

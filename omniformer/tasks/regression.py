@@ -8,25 +8,29 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from omniformer.batch import Batch
 from omniformer.core.rules import Rule
-from omniformer.heads.head import Head
+from omniformer.heads.regression import RegressionHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, target
+from omniformer.tasks.task import Step, Task, mean, target
 
 
 class Regression(Task):
-    """One or more numbers for each sample; reads the target `value`.
+    """One or more numbers for each sample; reads the target `value`, in which NaN stands for a number that is not
+    known: it counts neither in the loss nor in the metrics.
+
+    The loss is in units of the spread that the head was told of, so that numbers far from zero are learned as fast as
+    numbers near it, and of several numbers none drowns the others. The metrics are in the units of the targets.
 
     Args:
-        head: gives values `[samples, n_outputs]`.
+        head: gives values `[samples, n_outputs]`, and says in which units they are learned.
         rule: who may attend to whom.
-        loss: "l1" (absolute error), "l2" (squared error) or "huber".
+        loss: "l1" (absolute error), "l2" (squared error) or "huber" (squared up to one unit of spread, then absolute).
         loss_weight: factor of this task's loss in a mixture.
     """
 
     def __init__(
         self,
         *,
-        head: Head,
+        head: RegressionHead,
         rule: Rule | None = None,
         loss: Literal["l1", "l2", "huber"] = "l2",
         loss_weight: float = 1.0,
@@ -36,13 +40,19 @@ class Regression(Task):
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         predicted = model(batch, name, losses=losses)
-        values = target(batch, "value").to(predicted.dtype).reshape(len(predicted), -1)
+        values = target(batch, "value").to(predicted.dtype)
+        values = values.reshape(len(predicted), -1) if len(predicted) else predicted.detach()
         if values.shape != predicted.shape:
             raise ValueError(
                 f"the head predicts {predicted.shape[1]} numbers, sample {batch.ids[0]!r} has {values.shape[1]}; "
                 "set n_outputs of the head"
             )
-        return Step(loss=self.loss(predicted, values), count=len(values), outputs=predicted, targets=values)
+        head = model.heads[name]
+        assert isinstance(head, RegressionHead)
+        known = ~values.isnan()
+        errors = ((predicted - values) / head.target_std)[known]
+        each = self.loss(errors, errors.new_zeros(()).expand_as(errors), reduction="none")
+        return Step(loss=mean(each, predicted), count=len(each), outputs=predicted[known], targets=values[known])
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)})

@@ -1,14 +1,14 @@
 """How often the sample that belongs to a query is among the nearest ones."""
 
-from collections.abc import Sequence
-from itertools import permutations
+from collections.abc import Callable, Sequence
+from itertools import combinations, permutations
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-_ROWS = 1024  # queries compared at a time, so that memory grows with the number of samples and not with its square
+ROWS = 1024  # queries compared at a time, so that memory grows with the number of samples and not with its square
 
 
 class Retrieval(Metric):
@@ -24,6 +24,8 @@ class Retrieval(Metric):
         d_embedding: width of the vectors.
         same_label: whether any sample of the query's label is a hit, and not the query's partner alone.
         ks: how many nearest candidates count.
+        loss: the mean loss of a pair of modalities, from the vectors of both and the keys by which samples belong
+            together; where it is given, `loss` is its mean over all pairs of the whole split.
 
     Example:
         >>> metric = Retrieval(["vision", "text"], d_embedding=3, ks=(1,))
@@ -37,11 +39,17 @@ class Retrieval(Metric):
     rows: list[Tensor]
 
     def __init__(
-        self, modalities: Sequence[str], *, d_embedding: int, same_label: bool = False, ks: Sequence[int] = (1, 5)
+        self,
+        modalities: Sequence[str],
+        *,
+        d_embedding: int,
+        same_label: bool = False,
+        ks: Sequence[int] = (1, 5, 10),
+        loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.modalities, self.d_embedding = list(modalities), d_embedding
-        self.same_label, self.ks = same_label, tuple(ks)
+        self.same_label, self.ks, self.loss = same_label, tuple(ks), loss
         # Flat numbers of one type: a rank that has seen no sample joins the others with an empty list of those.
         self.add_state("rows", [], dist_reduce_fx="cat")
 
@@ -71,16 +79,30 @@ class Retrieval(Metric):
             found |= {f"{name}/recall@{k}": value for k, value in zip(self.ks, values, strict=True)}
             first.append(values[0])
         found[f"recall@{self.ks[0]}"] = torch.stack(first).nanmean()
-        return found
+        return found | ({} if self.loss is None else {"loss": self._whole_loss(rows, self.loss)})
 
-    def _recalls(self, rows: Tensor, query: int, candidate: int) -> list[Tensor]:
+    def _whole_loss(self, rows: Tensor, loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """The mean over all samples and pairs of modalities; NaN where no sample has both of any."""
+        total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
+        for i, j in combinations(range(len(self.modalities)), 2):
+            a, b, keys = self._pair(rows, i, j)
+            if len(a):
+                total = total + len(a) * loss(a, b, keys).double()
+                count += len(a)
+        return total / count if count else total / 0
+
+    def _pair(self, rows: Tensor, query: int, candidate: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors of both modalities of the samples that have both, and the keys by which these belong together."""
         labels, vectors = rows[:, 0], rows[:, 1:].unflatten(1, (len(self.modalities), -1))
         present = ~vectors[:, [query, candidate]].isnan().flatten(1).any(1)
-        if not present.any():
-            return [torch.full((), torch.nan, device=self.device)] * len(self.ks)
         a, b, labels = vectors[present, query], vectors[present, candidate], labels[present]
-        keys = labels if self.same_label else torch.arange(len(a), device=a.device)
-        parts = [self._hits(a[i : i + _ROWS] @ b.T, keys[i : i + _ROWS, None] == keys) for i in range(0, len(a), _ROWS)]
+        return a, b, labels if self.same_label else torch.arange(len(a), device=a.device)
+
+    def _recalls(self, rows: Tensor, query: int, candidate: int) -> list[Tensor]:
+        a, b, keys = self._pair(rows, query, candidate)
+        if not len(a):
+            return [torch.full((), torch.nan, device=self.device)] * len(self.ks)
+        parts = [self._hits(a[i : i + ROWS] @ b.T, keys[i : i + ROWS, None] == keys) for i in range(0, len(a), ROWS)]
         return list(torch.cat(parts).mean(0).float())
 
     def _hits(self, scores: Tensor, right: Tensor) -> Tensor:

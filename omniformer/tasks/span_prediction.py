@@ -9,7 +9,7 @@ from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
 from omniformer.heads.span import SpanHead, best_spans
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, target
+from omniformer.tasks.task import Step, Task, mean, target
 
 
 class SpanPrediction(Task):
@@ -44,11 +44,11 @@ class SpanPrediction(Task):
                 "a span is its first and its last token, counted from 0"
             )
         wanted = spans[counted]
-        if not len(wanted):
-            return Step(loss=scores.sum() * 0, count=0, outputs=wanted, targets=wanted)
         places = layout.offsets[:-1][counted, None] + wanted
         nats = -log_softmax(scores, layout).gather(0, places)
-        return Step(loss=nats.mean(), count=len(wanted), outputs=best_spans(scores, layout)[counted], targets=wanted)
+        return Step(
+            loss=mean(nats, scores), count=len(wanted), outputs=best_spans(scores, layout)[counted], targets=wanted
+        )
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"exact_match": MeanMetric(), "token_f1": MeanMetric()}, compute_groups=False)

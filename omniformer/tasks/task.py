@@ -18,8 +18,10 @@ class Step:
     """What a task made of one batch.
 
     Args:
-        loss: mean loss over the `count` things that were predicted, with gradient.
-        count: how many they were, so that means of batches can be averaged rightly.
+        loss: mean loss over the `count` things that were predicted, with gradient; 0, with a gradient of zero, where
+            there were none.
+        count: how many they were: means of batches, weighted with it, give the mean of the whole split, however it was
+            cut into batches.
         outputs: raw outputs of the head for those things.
         targets: what they should have been.
         written: texts that the model wrote for the samples, where it was asked to.
@@ -55,6 +57,9 @@ class Task(ABC):
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         """Predicts and compares.
 
+        What only helps to learn, such as label smoothing, is part of the loss in training mode alone, so that reported
+        losses compare; what the core itself wants to lose goes into `losses`, never into the step's loss.
+
         Args:
             model: which has this task's head.
             batch: samples with this task's targets.
@@ -79,6 +84,24 @@ class Task(ABC):
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         """Feeds one step to the metrics."""
         metrics.update(step.outputs.detach().float(), step.targets)
+
+
+def mean(each: Tensor, *read: Tensor) -> Tensor:
+    """The mean of the losses of single things; of none it is 0, with a gradient of zero instead of NaN.
+
+    Args:
+        each: one loss a thing.
+        read: what the losses would have come from, so that all weights behind it get their zero.
+
+    Example:
+        >>> x = torch.ones(3, requires_grad=True)
+        >>> mean(x[:0], x).backward()
+        >>> x.grad.tolist()
+        [0.0, 0.0, 0.0]
+    """
+    if each.numel():
+        return each.mean()
+    return sum((values.sum() * 0 for values in read), start=each.sum())
 
 
 def target(batch: Batch, name: str, *, per_token: bool = False) -> Tensor:

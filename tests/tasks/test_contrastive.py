@@ -166,8 +166,8 @@ def test_recall_is_named_by_direction():
     task = Contrastive(head=model.heads["it"])
     metrics = task.metrics()
     task.update(metrics, task.step(model, batch, "it"), batch)
-    names = {f"{way}/recall@{k}" for way in ("audio_to_text", "text_to_audio") for k in (1, 5)}
-    assert metrics.compute().keys() == names | {"recall@1"}
+    names = {f"{way}/recall@{k}" for way in ("audio_to_text", "text_to_audio") for k in (1, 5, 10)}
+    assert metrics.compute().keys() == names | {"recall@1", "loss"}
 
 
 def test_loss_and_head_must_fit():
