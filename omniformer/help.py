@@ -40,6 +40,7 @@ def _answer(line: CommandLine, given: Sequence[str]) -> str:
     options = group_options(folders)
     defaults = default_groups(folder / f"{name}.yaml")
     repaired = repair(overrides, options, defaults)
+    typed = [each.lstrip("+").split("=", 1) for each in overrides]
     os.environ.setdefault(STAMP, run_stamp(os.environ))  # the name of a folder that a run would have
     composed = compose(line, name, folder, repaired, options)
     return explain(
@@ -48,7 +49,7 @@ def _answer(line: CommandLine, given: Sequence[str]) -> str:
             config=written(composed),
             resolved=lambda key: resolved(composed, key),
             layers=layers(line, name, folder, repaired, options),
-            overrides=dict(each.lstrip("+").split("=", 1) for each in overrides),
+            overrides={key: value for key, value in typed if key.partition("@")[0] not in options},
             options={group: names for group, names in options.items() if group.split("/")[0] in defaults},
             folders=folders,
             root=ROOTS[name],

@@ -186,7 +186,7 @@ def _facts(
     if isinstance(value, Mapping) and value:
         yield _line("set in", ", ".join(dict.fromkeys(place.split(":")[0] for place in reversed(places))))
     else:
-        yield _line("set in", places[0])
+        yield _line("set in", places[0] if places else "no file by itself: a part of another value, or Hydra's own")
 
 
 def _line(word: str, text: str) -> str:
@@ -225,7 +225,6 @@ def _where(key: str, of: Composition) -> Iterator[str]:
         line = _line_of(yaml.compose(text, Loader=yaml.SafeLoader), rest.split(".") if rest else [])
         if line is not None:
             yield f"{of.short(layer.path)}:{line + 1}: {text.splitlines()[line].strip()}"
-    yield "a part of another value, or Hydra's own"
 
 
 def _chosen(group: str, of: Composition) -> str:

@@ -32,7 +32,9 @@ def files(*folders: str) -> list[Path]:
 
 def test_only_the_command_line_knows_hydra():
     knowing = {path for path in files("omniformer") if imported(path) & {"hydra", "omegaconf"}}
-    assert knowing == {REPOSITORY / "omniformer" / "config" / name for name in ("cli.py", "messages.py")}
+    assert knowing == {
+        REPOSITORY / "omniformer" / "config" / name for name in ("cli.py", "composing.py", "messages.py")
+    }
 
 
 def test_the_core_needs_torch_and_einops_only():

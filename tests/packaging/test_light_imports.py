@@ -30,6 +30,9 @@ def test_importing_a_package_loads_no_heavy_library(module, tmp_path):
         ("predict", ["--help"]),
         ("generate", ["--help"]),
         ("export", ["--help"]),
+        ("__main__", ["--help"]),
+        ("help", ["optim.lr"]),
+        ("complete", ["bash", "omniformer train trainer."]),
     ],
 )
 def test_a_question_to_a_command_loads_no_heavy_library(module, arguments, tmp_path):

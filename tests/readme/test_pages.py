@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from omniformer.command import VERBS
+from omniformer.help import main as ask
 from omniformer.train import main as train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -16,7 +18,9 @@ CARDS = {name: PAGES[REPOSITORY / "docs" / name] for name in ("data.md", "data_s
 COMMANDS = [
     line.split("  #")[0]
     for name in ("tasks.md", "data.md", "training.md", "pretrained.md")
-    for line in re.findall(r"^    python -m omniformer\.train (.*)$", PAGES[REPOSITORY / "docs" / name], re.MULTILINE)
+    for line in re.findall(
+        r"^    (?:python -m omniformer\.|omniformer )train (.*)$", PAGES[REPOSITORY / "docs" / name], re.MULTILINE
+    )
     if "<" not in line
 ]
 
@@ -25,6 +29,24 @@ COMMANDS = [
 def test_every_training_command_composes_and_is_valid(command, capsys):
     train([*shlex.split(command), "--cfg", "job"])
     assert "_target_: omniformer" in capsys.readouterr().out
+
+
+def test_the_page_of_the_command_line_names_every_verb_and_its_module():
+    page = PAGES[REPOSITORY / "docs" / "command_line.md"]
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| `python -m omniformer\.(\w+)` \|$", page, flags=re.MULTILINE)
+    assert rows == [(verb, verb) for verb in VERBS]
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r"^    omniformer help (.*)$", PAGES[REPOSITORY / "docs" / "command_line.md"], re.MULTILINE)
+)
+def test_every_question_of_the_page_has_an_answer(line, capsys):
+    ask(shlex.split(line))
+    said = capsys.readouterr().out
+    assert said.startswith(line.split()[0])
+    if line == "optim.lr":  # the page shows it
+        shown = PAGES[REPOSITORY / "docs" / "command_line.md"].replace("\n    ", "\n")
+        assert said.strip() in shown
 
 
 def anchors(page: str) -> set[str]:

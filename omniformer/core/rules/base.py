@@ -212,6 +212,9 @@ class _Not(Rule):
 def any_of(rules: Mapping[str, Rule]) -> Rule:
     """The rules joined by `|`, for configurations, where rules have names so that one of them can be overridden.
 
+    Args:
+        rules: by any names.
+
     Example:
         >>> from omniformer.core.rules import Causal, Prefix
         >>> print(any_of({"left": Causal(), "prefix": Prefix()}))
@@ -222,6 +225,9 @@ def any_of(rules: Mapping[str, Rule]) -> Rule:
 
 def all_of(rules: Mapping[str, Rule]) -> Rule:
     """The rules joined by `&`, for configurations, where rules have names so that one of them can be overridden.
+
+    Args:
+        rules: by any names.
 
     Example:
         >>> from omniformer.core.rules import Causal, Window

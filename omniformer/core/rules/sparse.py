@@ -148,6 +148,10 @@ def mistral(*, window: int = 4096, sinks: int = 0) -> Rule:
     ([Jiang et al. 2023](https://arxiv.org/abs/2310.06825), 2), and to sink tokens where asked
     ([Xiao et al. 2023](https://arxiv.org/abs/2309.17453)).
 
+    Args:
+        window: how many tokens a token attends to, itself among them; 4096 in the paper.
+        sinks: how many tokens at the beginning of a sample all others attend to.
+
     Raises:
         ValueError: `window` is less than 1.
 
