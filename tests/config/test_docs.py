@@ -14,14 +14,17 @@ from omniformer.config.source import find
 @pytest.mark.parametrize(
     ("docstring", "found"),
     [
-        ("Adds.\n\nArgs:\n    a: one.\n    b: another,\n        and more: of it.\n", {"a": "one.", "b": "another, and more: of it."}),
-        ("Args:\n    a (int, optional): one.\n    **kwargs: the rest.\n\nReturns:\n    c: no.", {"a": "one.", "kwargs": "the rest."}),
-        ("Args:\n\n    a: one.\n\n        Default: ``None``.\n\n    b: two.", {"a": "one. Default: ``None``.", "b": "two."}),
+        ("It.\n\nArgs:\n    a: one.\n    b: another,\n        and: more.\n", {"a": "one.", "b": "another, and: more."}),
+        (
+            "Args:\n    a (int, optional): 1.\n    **kwargs: rest.\n\nReturns:\n    c: no.",
+            {"a": "1.", "kwargs": "rest."},
+        ),
+        ("Args:\n\n    a: one.\n\n        Default: ``0``.\n\n    b: two.", {"a": "one. Default: ``0``.", "b": "two."}),
         ("Args:\n  a: two spaces.\n  b (:class:`X`, (1, 2)): brackets.", {"a": "two spaces.", "b": "brackets."}),
         ("Args: nothing like a section.\n    a: one.", {}),
         ("", {}),
     ],
-)  # fmt: skip
+)
 def test_the_entries_of_a_section_are_read(docstring, found):
     assert arguments(docstring) == found
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from omniformer.export.__main__ import build_parser as export_parser
 from omniformer.evaluate import build_parser as evaluate_parser
+from omniformer.export.__main__ import build_parser as export_parser
 from omniformer.generate import build_parser
 from omniformer.help import main as ask
 from omniformer.predict import build_parser as predict_parser
