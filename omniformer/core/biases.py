@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.frequencies import Frequencies
 from omniformer.core.layout import View
 
@@ -130,6 +131,8 @@ class T5Buckets(Bias):
         init_std: float = 0.02,
     ) -> None:
         super().__init__()
+        checks.counts(n_heads=n_heads)
+        checks.positive(init_std=init_std)
         self.side = n_buckets // 2 if bidirectional else n_buckets
         if self.side < 2 or max_distance <= self.side // 2:
             raise ValueError(
@@ -191,6 +194,8 @@ class RelativeTable(Bias):
 
     def __init__(self, *, n_heads: int, max_distances: Sequence[int], init_std: float = 0.02) -> None:
         super().__init__()
+        checks.counts(n_heads=n_heads)
+        checks.positive(init_std=init_std)
         if not max_distances or min(max_distances) < 0:
             raise ValueError(f"max_distances={list(max_distances)} must hold at least one number, each at least 0")
         self.max_distances, self.init_std = tuple(max_distances), init_std

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omniformer.core import checks
 from omniformer.core.attention.plan import Plan, lower
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory, tokens_of
@@ -74,10 +75,14 @@ class KVCache:
     """
 
     def __init__(self, *, n_layers: int, n_samples: int, device: torch.device | str = "cpu") -> None:
+        checks.counts(n_layers=n_layers)
+        checks.not_negative(n_samples=n_samples)
         self.lengths = torch.zeros(n_samples, dtype=torch.long)
         self.device = torch.device(device)
         self.layers = [LayerCache(self) for _ in range(n_layers)]
         self.memory: Memory | None = None
+        self.new: Layout | None = None
+        self.seen: Layout | None = None
         self._given: Tensor | None = None
         self._facts: dict[str, Rows] = {}
         self._prefix: Tensor | None = None
@@ -122,6 +127,19 @@ class KVCache:
         seen = self.slots.seen
         self.seen = _layout(kept, lengths=seen.lengths, places=seen.places, prefix=prefix, device=self.device)
         return self.new, self.seen
+
+    def check(self, layout: Layout, n_layers: int) -> None:
+        """Refuses what this cache did not prepare for.
+
+        Raises:
+            ValueError: `layout` is not the one that `extend` gave last, or the decoder has another number of layers.
+        """
+        if len(self.layers) != n_layers:
+            raise ValueError(f"this cache has n_layers={len(self.layers)}, the decoder has {n_layers}; build it alike")
+        if layout is not self.new:
+            raise ValueError(
+                "the layout is not the one that this cache announced; pass the first of what cache.extend(lengths) gave"
+            )
 
     def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
         """A rule lowered for the tokens that `extend` announced last.
@@ -207,8 +225,7 @@ class StaticCache(KVCache):
 
     def __init__(self, *, n_layers: int, n_samples: int, capacity: int, device: torch.device | str = "cpu") -> None:
         super().__init__(n_layers=n_layers, n_samples=n_samples, device=device)
-        if capacity < 1:
-            raise ValueError(f"capacity={capacity} must be at least 1")
+        checks.counts(capacity=capacity)
         self.capacity = capacity
 
     def _grown(self, new_lengths: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.core import checks
 from omniformer.core.attention.multihead import Context
 from omniformer.core.init import linear_
 
@@ -40,6 +41,7 @@ class PreNorm(nn.Module):
         super().__init__()
         self.norm = norm(d_model)
         self.branch = branch
+        checks.below_one(dropout=dropout, stochastic_depth=stochastic_depth)
         self.dropout = nn.Dropout(dropout)
         self.stochastic_depth = stochastic_depth
 
@@ -186,6 +188,7 @@ class AdaptiveNorm(PreNorm):
         d_condition: int,
     ) -> None:
         super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+        checks.counts(d_condition=d_condition)
         self.modulation = nn.Linear(d_condition, 3 * d_model)
         self.reset_parameters()
 

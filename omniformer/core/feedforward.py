@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.projections import Projection, stack
 
@@ -20,6 +21,20 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
 }
 Activation = Literal["relu", "gelu", "gelu_tanh", "quick_gelu", "relu2", "silu", "tanh"]
+
+
+def activation_of(name: str) -> Callable[[Tensor], Tensor]:
+    """An activation by its name.
+
+    Raises:
+        ValueError: there is none of this name.
+
+    Example:
+        >>> activation_of("relu")(torch.tensor([-1.0, 1.0])).tolist()
+        [0.0, 1.0]
+    """
+    checks.known(ACTIVATIONS, activation=name)
+    return ACTIVATIONS[name]
 
 
 class FeedForward(nn.Module):
@@ -49,10 +64,12 @@ class FeedForward(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, d_ff=d_ff)
         d_ff = 4 * d_model if d_ff is None else d_ff
         self.up = nn.Linear(d_model, d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_of(activation)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, context: object = None) -> Tensor:
@@ -97,10 +114,12 @@ class GatedFeedForward(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, d_ff=d_ff)
         d_ff = -(-d_model // 3) * 8 if d_ff is None else d_ff
         self.gate_up = nn.Linear(d_model, 2 * d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_of(activation)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, context: object = None) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.biases import Bias, looked_up
 from omniformer.core.layout import Layout, View
 
@@ -36,6 +37,8 @@ class ShortestPath(Bias):
 
     def __init__(self, *, n_heads: int, max_distance: int = 8, init_std: float = 0.02) -> None:
         super().__init__()
+        checks.counts(n_heads=n_heads)
+        checks.positive(init_std=init_std)
         if max_distance < 1:
             raise ValueError(f"max_distance={max_distance} must be at least 1")
         self.max_distance, self.init_std = max_distance, init_std
@@ -55,7 +58,8 @@ class ShortestPath(Bias):
         # Pairs of two samples, which some kernels compute and throw away, must not fall outside the list.
         pair = (start[sample] + query.index * lengths[sample] + key.index).clamp(max=max(len(distances) - 1, 0))
         if not len(distances):
-            return self.table.new_zeros(self.table.shape[1], *pair.shape)
+            # No distance to look up; the table still gets a gradient, which is zero.
+            return looked_up(self.table, torch.zeros_like(pair)) * 0.0
         distance = distances[pair].long()
         none = torch.full_like(distance, self.max_distance + 2)
         return looked_up(self.table, torch.where(distance < 0, none, distance.clamp(max=self.max_distance + 1)))
@@ -99,10 +103,13 @@ class EdgeBias(Bias):
         init_std: float = 0.02,
     ) -> None:
         super().__init__()
+        checks.counts(n_heads=n_heads)
+        checks.positive(init_std=init_std)
         if not edge_vocab_sizes and edge_features < 1:
             raise ValueError(
                 f"edge_vocab_sizes={list(edge_vocab_sizes)} and edge_features={edge_features}: one must be given"
             )
+        checks.counts(**{f"edge_vocab_sizes[{i}]": size for i, size in enumerate(edge_vocab_sizes)})
         self.sizes, self.n_features, self.init_std = tuple(edge_vocab_sizes), edge_features, init_std
         # All fields' categories one below the other, then one row for each continuous number.
         self.table = nn.Parameter(torch.empty(sum(self.sizes) + edge_features, n_heads))

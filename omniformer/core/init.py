@@ -2,7 +2,8 @@
 
 import inspect
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def linear_(linear: nn.Linear, std: float) -> None:
@@ -21,6 +22,20 @@ def depth_scaled(std: float, n_layers: int) -> float:
         0.01
     """
     return std / (2 * n_layers) ** 0.5
+
+
+def untouched(part: nn.Module) -> Tensor:
+    """Zero as far as numbers go, and a gradient of zero for every weight of a part that had nothing to compute.
+
+    A weight without any gradient would stop the other processes of a distributed run, which wait for it.
+
+    Example:
+        >>> part = nn.Linear(2, 1)
+        >>> untouched(part).backward()
+        >>> part.weight.grad.tolist()
+        [[0.0, 0.0]]
+    """
+    return sum((weight.flatten()[:0].sum() for weight in part.parameters()), torch.zeros(()))
 
 
 def reset(part: nn.Module, std: float, output_std: float) -> None:

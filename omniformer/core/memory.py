@@ -40,9 +40,9 @@ class Memory:
         if self.x.shape[0] != self.layout.n_tokens:
             raise ValueError(f"memory has {self.x.shape[0]} rows, its layout has {self.layout.n_tokens} tokens")
 
-    def plan(self, layout: Layout) -> Plan:
-        """The memory's rule lowered for the tokens that read it."""
-        return lower(self.rule, layout, self.layout)
+    def plan(self, layout: Layout, *, kernel: str = "auto") -> Plan:
+        """The memory's rule lowered for the tokens that read it; see `lower`."""
+        return lower(self.rule, layout, self.layout, kernel=kernel)
 
     def take(self, samples: Tensor) -> "Memory":
         """The memory of some samples, in the order given, repeats allowed: what beam search needs.

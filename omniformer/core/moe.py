@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.core import checks
 from omniformer.core.attention.multihead import Context
-from omniformer.core.feedforward import ACTIVATIONS, Activation
+from omniformer.core.feedforward import Activation, activation_of
 from omniformer.core.init import linear_
 
 
@@ -52,6 +53,8 @@ class MixtureOfExperts(nn.Module):
         router_z: float = 0.001,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, n_experts=n_experts, d_ff=d_ff)
+        checks.not_negative(load_balance=load_balance, router_z=router_z)
         if not 1 <= top_k <= n_experts:
             raise ValueError(f"top_k={top_k} must be between 1 and n_experts={n_experts}")
         d_ff = -(-d_model // 3) * 8 if d_ff is None else d_ff
@@ -60,7 +63,7 @@ class MixtureOfExperts(nn.Module):
         self.router = nn.Linear(d_model, n_experts, bias=False)
         self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_ff, d_model))
         self.down = nn.Parameter(torch.empty(n_experts, d_model, d_ff))
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_of(activation)
         self.reset_parameters(0.02, 0.02)
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.core import checks
+
 
 class LayerNorm(nn.LayerNorm):
     """Subtracts the mean, divides by the deviation ([Ba et al. 2016](https://arxiv.org/abs/1607.06450)).
@@ -20,6 +22,8 @@ class LayerNorm(nn.LayerNorm):
     """
 
     def __init__(self, d_model: int, *, eps: float = 1e-5, bias: bool = True, gain: bool = True) -> None:
+        checks.counts(d_model=d_model)
+        checks.positive(eps=eps)
         super().__init__(d_model, eps=eps, elementwise_affine=gain, bias=bias)
 
 
@@ -37,6 +41,8 @@ class RMSNorm(nn.Module):
 
     def __init__(self, d_model: int, *, eps: float = 1e-6) -> None:
         super().__init__()
+        checks.counts(d_model=d_model)
+        checks.positive(eps=eps)
         self.weight = nn.Parameter(torch.ones(d_model))
         self.eps = eps
 

@@ -10,6 +10,7 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.core import checks
 from omniformer.core.frequencies import Frequencies
 from omniformer.core.init import linear_
 
@@ -29,6 +30,8 @@ class Position(nn.Module, ABC):
 
     def __init__(self, *, d_model: int, n_axes: int = 1) -> None:
         super().__init__()
+        checks.counts(d_model=d_model)
+        checks.not_negative(n_axes=n_axes)
         self.d_model, self.n_axes = d_model, n_axes
 
     def forward(self, positions: Tensor) -> Tensor:
@@ -120,6 +123,7 @@ class SinusoidalHalves(Position):
 
     def __init__(self, *, d_model: int, n_axes: int = 1, base: float = 10_000.0, to_base: bool = False) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes)
+        checks.positive(base=base)
         least = 4 if to_base else 2
         if d_model // n_axes < least:
             raise ValueError(f"d_model={d_model} must have at least {least} features for each of n_axes={n_axes}")
@@ -235,6 +239,8 @@ class Fourier(Position):
     def __init__(self, *, d_model: int, n_axes: int = 1, n_frequencies: int = 64, scale: float = 1.0) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes)
         # Drawn once and saved with the weights, which would mean nothing without them.
+        checks.counts(n_frequencies=n_frequencies)
+        checks.positive(scale=scale)
         self.register_buffer("frequency", torch.randn(n_axes, n_frequencies) * scale)
         self.frequency: Tensor
         self.map = nn.Linear(2 * n_frequencies, d_model)
@@ -277,6 +283,7 @@ class Projected(Position):
         d_encoding: int = 64,
     ) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes)
+        checks.counts(d_encoding=d_encoding)
         self.encoding = encoding(d_model=d_encoding, n_axes=n_axes)
         self.map = nn.Linear(d_encoding, d_model, bias=False)
         self.reset_parameters()
@@ -335,6 +342,7 @@ class Learned(Position):
             raise ValueError(f"coordinates={coordinates!r} is unknown; choose 'index' or 'unit'")
         if not 0 <= first < min(sizes) or (first and coordinates == "unit"):
             raise ValueError(f"first={first} must be a place of sizes={list(sizes)}, and 0 for coordinates='unit'")
+        checks.positive(init_std=init_std)
         self.sizes, self.first, self.init_std = tuple(sizes), first, init_std
         self.coordinates: Literal["index", "unit"] = coordinates
         self.table = nn.Parameter(torch.empty(*sizes, d_model))
@@ -407,6 +415,7 @@ class Learned(Position):
 
 def _frequencies(width: int, base: float, d_model: int, n_axes: int) -> Frequencies:
     """Angles that one position turns, by feature pair."""
+    checks.positive(base=base)
     n = width // 2
     if n < 1:
         raise ValueError(f"d_model={d_model} must have at least two features for each of n_axes={n_axes}")

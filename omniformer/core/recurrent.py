@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from omniformer.core import checks
 from omniformer.core.attention.plan import Plan
 from omniformer.core.cache import KVCache, LayerCache
+from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.rules import Causal, Full, Rule
@@ -47,15 +49,14 @@ class Recurrent(nn.Module):
         self, *, d_model: int, n_layers: int, cell: Cell = "lstm", bidirectional: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if n_layers < 1:
-            raise ValueError(f"n_layers={n_layers} must be at least 1")
-        if cell not in _CELLS:
-            raise ValueError(f"cell={cell!r} is unknown; choose one of {', '.join(map(repr, _CELLS))}")
+        checks.counts(d_model=d_model, n_layers=n_layers)
+        checks.known(_CELLS, cell=cell)
         if bidirectional and d_model % 2:
             raise ValueError(f"d_model={d_model} must be even: each of the two directions gets half of it")
         self.d_model, self.n_layers, self.bidirectional = d_model, n_layers, bidirectional
         hidden = d_model // 2 if bidirectional else d_model
         self.layers = nn.ModuleList(_CELLS[cell](d_model, hidden, bidirectional=bidirectional) for _ in range(n_layers))
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -90,7 +91,7 @@ class Recurrent(nn.Module):
 
         Raises:
             ValueError: the rule forbids what this network reads; a network in both directions has a cache; there is a
-                memory or a condition.
+                memory or a condition; the plan is for another layout, or the cache did not announce it.
         """
         if memory is not None or condition is not None:
             raise ValueError(
@@ -101,6 +102,10 @@ class Recurrent(nn.Module):
             raise ValueError(
                 "a recurrent network in both directions cannot decode step by step; use bidirectional=False"
             )
+        if plan is not None:
+            plan.check(layout, layout if cache is None else cache.seen)
+        if cache is not None:
+            cache.check(layout, self.n_layers)
         order = time_major(layout)
         for i, layer in enumerate(self.layers):
             x = run_layer(layer, self.dropout(x) if i else x, order, None if cache is None else cache.layers[i])
@@ -167,7 +172,7 @@ def run_layer(layer: nn.Module, x: Tensor, order: TimeMajor, cache: LayerCache |
     """
     if not len(order.token):
         # PyTorch refuses batches without tokens; the weights still get gradients, which are zero.
-        return x + 0.0 * sum(weight.sum() for weight in layer.parameters())
+        return x + untouched(layer)
     names = ("h", "c") if isinstance(layer, nn.LSTM) else ("h",)
     before = None
     if cache is not None and cache.state:

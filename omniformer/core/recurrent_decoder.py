@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.attention.plan import Plan
 from omniformer.core.cache import KVCache, LayerCache
+from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.recurrent import Cell, check_rule, keep_state, time_major
@@ -41,6 +43,7 @@ class AdditiveReader(nn.Module):
 
     def __init__(self, *, d_model: int) -> None:
         super().__init__()
+        checks.counts(d_model=d_model)
         self.query = nn.Linear(d_model, d_model, bias=False)
         self.key = nn.Linear(d_model, d_model)
         self.score = nn.Linear(d_model, 1, bias=False)
@@ -123,8 +126,8 @@ class RecurrentDecoder(nn.Module):
 
     def __init__(self, *, d_model: int, cell: Cell = "gru", reader: Callable[..., nn.Module] = AdditiveReader) -> None:
         super().__init__()
-        if cell not in _CELLS:
-            raise ValueError(f"cell={cell!r} is unknown; choose one of {', '.join(map(repr, _CELLS))}")
+        checks.counts(d_model=d_model)
+        checks.known(_CELLS, cell=cell)
         self.d_model = d_model
         self.first = nn.Linear(d_model, d_model)
         self.cell = _CELLS[cell](2 * d_model, d_model)
@@ -161,11 +164,14 @@ class RecurrentDecoder(nn.Module):
             x `[tokens, d_model]` → `[tokens, d_model]`; alignment `[tokens, longest source]`, zero where a source ends.
 
         Raises:
-            ValueError: there is no memory, or a condition; memory and target differ in the number of samples; a rule
-                forbids what this network reads.
+            ValueError: there is no memory, or a condition; the plan is for another layout, or the cache did not
+                announce it; memory and target differ in the number of samples; a rule forbids what this network reads.
         """
         check_rule(plan.rule if plan is not None else rule or Full(), bidirectional=False)
+        if plan is not None:
+            plan.check(layout, layout if cache is None else cache.seen)
         if cache is not None:
+            cache.check(layout, self.n_layers)
             memory = cache.remember(memory)
         if memory is None or condition is not None:
             raise ValueError("a recurrent decoder reads a memory and no condition; pass memory=, or use Recurrent")
@@ -198,6 +204,8 @@ class RecurrentDecoder(nn.Module):
         if cache is not None:
             keep_state(cache, "s", torch.cat([state, *reversed(last)]), order)
         out = self.out(torch.cat(outs))
+        if not rows:
+            out = out + untouched(self) + 0.0 * (source.x.sum() + source.keys.sum())
         return out.index_select(0, order.place), torch.cat(alignments).index_select(0, order.place)
 
     def _first_state(self, source: Source) -> Tensor:

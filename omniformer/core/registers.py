@@ -1,10 +1,11 @@
 """Register tokens: learned tokens of each sample in which a transformer may keep what belongs to no input token."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.layout import Layout, View
 from omniformer.core.rules import Reach, Rule
 from omniformer.core.transformer import Transformer
@@ -15,16 +16,16 @@ class Registers(nn.Module):
     ([Darcet et al. 2023](https://arxiv.org/abs/2309.16588)).
 
     Registers read every token of their sample and every token reads them, whatever the rule says of the others: under
-    `Neighbours` one register is a virtual node. Their coordinates are 0. A rule that forbids later tokens is refused:
-    registers would hand the future on.
+    `Neighbours` one register is a virtual node. Their coordinates are 0. A rule that hides tokens (`Rule.hides`), later
+    ones or those of another modality, is refused: registers would hand them on.
 
     Args:
         core: the transformer.
         n_registers: tokens in front of each sample; 4 as in the paper.
 
     Raises:
-        ValueError: `n_registers` is below 1; at first use, the rule is causal, or the layout waits for a cache or has
-            values of pairs.
+        ValueError: `n_registers` is below 1; at first use, the rule hides tokens, or the layout waits for a cache or
+            has values of pairs.
 
     Example:
         >>> core = Registers(core=Transformer(d_model=16, n_layers=1, n_heads=2), n_registers=2)
@@ -36,8 +37,7 @@ class Registers(nn.Module):
 
     def __init__(self, *, core: Transformer, n_registers: int = 4) -> None:
         super().__init__()
-        if n_registers < 1:
-            raise ValueError(f"n_registers={n_registers} must be at least 1")
+        checks.counts(n_registers=n_registers)
         self.core, self.d_model = core, core.d_model
         self.tokens = nn.Parameter(torch.empty(n_registers, core.d_model))
         self.reset_parameters()
@@ -79,14 +79,12 @@ class _BesideRegisters(Rule):
     """A rule of the tokens alone, asked in a layout with registers in front of them."""
 
     rule: Rule
-    layout: Layout
+    layout: Layout = field(compare=False)  # of one batch: rules are the same whatever batch they are asked about
     n: int
 
     def __post_init__(self) -> None:
-        if self.rule.reach().right == 0:
-            raise ValueError(
-                f"{self.rule} forbids later tokens, which registers would hand on; use it without Registers"
-            )
+        if self.rule.hides():
+            raise ValueError(f"{self.rule} hides tokens, which registers would hand on; use it without Registers")
 
     def attend(self, query: View, key: View) -> Tensor:
         register = (query.index < self.n) | (key.index < self.n)
@@ -99,7 +97,8 @@ class _BesideRegisters(Rule):
     def _own(self, view: View) -> View:
         """The same tokens in the layout without registers; a register stands for any token."""
         token = view.token - (view.sample + 1) * self.n
-        return View(self.layout, token.clamp(0, max(self.layout.n_tokens - 1, 0)))
+        last = (self.layout.offsets[-1] - 1).clamp(min=0)
+        return View(self.layout, torch.minimum(token.clamp(min=0), last))
 
     def __str__(self) -> str:
         return f"({self.rule} beside {self.n} registers)"

@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.frequencies import Frequencies
 from omniformer.core.layout import Layout
 from omniformer.core.rotary_scaling import Scaling
@@ -73,6 +74,9 @@ class Rotary(nn.Module):
         scaling: Scaling | None = None,
     ) -> None:
         super().__init__()
+        checks.counts(head_dim=head_dim)
+        checks.not_negative(n_axes=n_axes)
+        checks.positive(base=base)
         rotated = head_dim if rotated is None else rotated
         if rotated % 2 or rotated < 2 * n_axes or rotated > head_dim:
             raise ValueError(
@@ -93,7 +97,8 @@ class Rotary(nn.Module):
         given = positions.shape[1]
         if given > self.n_axes:
             raise ValueError(
-                f"positions have {given} axes, this rotary has n_axes={self.n_axes}; build it with n_axes={given}"
+                f"positions have {given} axes, this rotary has n_axes={self.n_axes}; set n_axes={given}, which in a "
+                f"configuration is core.rotary.n_axes={given}"
             )
         # Angles in float32 whatever the model's dtype: in bfloat16 neighbours 300 and 301 would get the same one.
         angles = positions.float()[:, :, None] * self.frequency()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Full, Rule
 from omniformer.core.transformer import Transformer
@@ -68,10 +69,10 @@ class Towers(nn.Module):
     ) -> Tensor:
         """Mixes the tokens of each sample in the tower of their modality; as `Transformer.forward`.
 
-        Without a token nothing is done.
+        Without a token nothing is computed, and every weight gets a gradient of zero.
         """
         if not layout.n_tokens:
-            return x
+            return x + untouched(self)
         number = self._number(layout)
         return self.towers[number](x, layout, self.rule(number, rule), stages=stages, losses=losses)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from omniformer.core.attention.cross import CrossAttention
-from omniformer.core.attention.multihead import Context, SelfAttention, head_dim_of
-from omniformer.core.attention.plan import Plan, lower
+from omniformer.core import checks
+from omniformer.core.attention.multihead import Context, SelfAttention
+from omniformer.core.attention.plan import Plan, check_kernel, lower
 from omniformer.core.biases import Remembered
 from omniformer.core.block import Block, Factory, Parts
 from omniformer.core.cache import KVCache
@@ -22,6 +22,8 @@ from omniformer.core.memory import Memory
 from omniformer.core.norm import LayerNorm
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Full, Rule
+
+_OUTPUT_INITS = ("depth_scaled", "zero", "same")
 
 
 class Transformer(nn.Module):
@@ -53,14 +55,15 @@ class Transformer(nn.Module):
             as elsewhere.
         checkpoint_blocks: whether to recompute each block in the backward pass instead of keeping its activations
             ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)).
-        kernel: the attention kernel to insist on; "auto" chooses by rule, shapes and device.
+        kernel: the attention kernel to insist on, in cross-attention too; "auto" chooses by rule, shapes and device.
 
     Shapes:
         x `[tokens, d_model]` → `[tokens, d_model]`.
 
     Raises:
-        ValueError: `n_layers` is below 1, `n_heads` does not divide `d_model`, or `n_kv_heads` does not divide
-            `n_heads`.
+        ValueError: a number is out of its range, `output_init` or `kernel` is unknown, `n_heads` does not divide
+            `d_model`, or `n_kv_heads` does not divide `n_heads`; with `rotary`, the attention does not turn its heads
+            or the layers differ in their width.
 
     Example:
         >>> core = Transformer(d_model=16, n_layers=2, n_heads=2)
@@ -91,8 +94,11 @@ class Transformer(nn.Module):
         kernel: str = "auto",
     ) -> None:
         super().__init__()
-        if n_layers < 1:
-            raise ValueError(f"n_layers={n_layers} must be at least 1")
+        checks.counts(d_model=d_model, n_layers=n_layers, n_heads=n_heads, n_kv_heads=n_kv_heads)
+        checks.below_one(dropout=dropout, stochastic_depth=stochastic_depth)
+        checks.positive(init_std=init_std)
+        checks.known(_OUTPUT_INITS, output_init=output_init)
+        check_kernel(kernel)
         self.d_model, self.n_layers, self.n_heads = d_model, n_layers, n_heads
         self.init_std, self.output_init = init_std, output_init
         self.checkpoint_blocks, self.kernel = checkpoint_blocks, kernel
@@ -114,7 +120,7 @@ class Transformer(nn.Module):
         )
         self.norm = norm(d_model) if final_norm else nn.Identity()
         self.pair_bias = None if pair_bias is None else pair_bias(n_heads=n_heads)
-        self.rotary = None if rotary is None else rotary(head_dim=self._rotated_width(d_model, n_heads))
+        self.rotary = None if rotary is None else rotary(head_dim=self._rotated_width())
         self.reset_parameters()
 
     def forward(
@@ -149,7 +155,8 @@ class Transformer(nn.Module):
             x `[tokens, d_model]`, condition `[samples, d_condition]` → `[tokens, d_model]`.
 
         Raises:
-            ValueError: x, condition or memory do not fit the layout; the cache does not hold what the rule may ask for.
+            ValueError: x, condition, memory or plan do not fit the layout; the cache has not announced it, has another
+                number of layers, or does not hold what the rule may ask for.
         """
         self._check(x, layout, condition)
         context = self._context(layout, rule, plan, cache, memory, condition)
@@ -182,7 +189,7 @@ class Transformer(nn.Module):
     @property
     def reads_memory(self) -> bool:
         """Whether any block has cross-attention."""
-        return any(isinstance(module, CrossAttention) for module in self.blocks.modules())
+        return any(getattr(part, "reads_memory", False) for part in self.blocks.modules())
 
     def reset_parameters(self) -> None:
         """Draws all weights anew, from PyTorch's global generator."""
@@ -201,7 +208,10 @@ class Transformer(nn.Module):
     ) -> Context:
         """What all blocks read, made once."""
         if cache is not None:
+            cache.check(layout, self.n_layers)
             memory = cache.remember(memory)
+        if plan is not None:
+            plan.check(layout, layout if cache is None else cache.seen)
         if plan is None and cache is not None:
             plan = cache.plan(rule or Full(), kernel=self.kernel)
         elif plan is None:
@@ -211,7 +221,7 @@ class Transformer(nn.Module):
             rotation=None if self.rotary is None else self.rotary(layout),
             bias=self.pair_bias,  # pyright: ignore[reportArgumentType]
             memory=memory,
-            memory_plan=None if memory is None else memory.plan(layout),
+            memory_plan=None if memory is None else memory.plan(layout, kernel=self.kernel),
             condition=condition,
         )
 
@@ -226,7 +236,10 @@ class Transformer(nn.Module):
                 f"condition has {len(condition)} rows for {layout.n_samples} samples; it needs one for each"
             )
 
-    def _rotated_width(self, d_model: int, n_heads: int) -> int:
-        """Features of a head that rotary positions may turn: those of the attention at hand."""
-        widths = {m.head_dim for m in self.blocks.modules() if isinstance(m, SelfAttention)}
-        return widths.pop() if len(widths) == 1 else head_dim_of(d_model, n_heads)
+    def _rotated_width(self) -> int:
+        """Features of a head that rotary positions may turn, as the parts of all blocks say."""
+        widths = {getattr(part, "rotated_width", None) for part in self.blocks.modules()} - {None}
+        if len(widths) == 1:
+            return widths.pop()
+        found = f"has heads of {sorted(widths)} features" if widths else "turns no heads"
+        raise ValueError(f"rotary= needs attention with heads of one width to turn; the attention of this core {found}")

@@ -7,6 +7,8 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
+from omniformer.core import checks
+
 
 class ClassTokenEmbedder(nn.Module):
     """Any embedder, with a learned vector for each class token of a sample, from which heads read
@@ -55,12 +57,15 @@ class ClassTokenEmbedder(nn.Module):
         init_std: float = 0.02,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model)
+        checks.positive(init_std=init_std)
         if n_class_tokens < 1:
             raise ValueError(f"n_class_tokens={n_class_tokens} must be at least 1; without any, use the embedder alone")
         self.embedder, self.init_std = embedder, init_std
         self.vectors = nn.Parameter(torch.empty(n_class_tokens, d_model))
         self.positions = nn.Parameter(torch.empty(n_class_tokens, d_model))
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
 

@@ -6,6 +6,7 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.positions import Learned
 
 
@@ -51,11 +52,15 @@ class IdEmbedder(nn.Module):
         init_std: float = 0.02,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, vocab_size=vocab_size)
+        checks.not_negative(segments=segments)
+        checks.positive(init_std=init_std)
         self.table = nn.Embedding(vocab_size, d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
         self.segments = nn.Embedding(segments, d_model) if segments else None
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.scale, self.init_std = scale, init_std
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
 

@@ -6,6 +6,7 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 
 
@@ -52,6 +53,8 @@ class NodeEmbedder(nn.Module):
         input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, **{f"vocab_sizes[{i}]": size for i, size in enumerate(vocab_sizes)})
+        checks.not_negative(features=features, max_degree=max_degree, laplacian=laplacian, random_walk=random_walk)
         self.fields = nn.ModuleList(nn.Embedding(size, d_model) for size in vocab_sizes)
         self.degree = nn.Embedding(max_degree + 1, d_model) if max_degree else None
         widths = {"continuous": features, "laplacian": laplacian, "random_walk": random_walk}
@@ -60,6 +63,7 @@ class NodeEmbedder(nn.Module):
             raise ValueError(
                 "a node must have at least one of vocab_sizes, features, max_degree, laplacian, random_walk"
             )
+        checks.below_one(dropout=dropout, input_dropout=input_dropout)
         self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
         self.reset_parameters()
 

@@ -7,6 +7,8 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.core import checks
+
 
 class ConvStem(nn.Module):
     """Two convolutions of width 3 over the frames of each sound, the second in steps of 2, each behind a GELU: the stem
@@ -45,11 +47,13 @@ class ConvStem(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, features=features)
         if features % 2:
             raise ValueError(f"features={features} must be even: a token is two frames; use frames_per_token=2")
         self.first = nn.Conv1d(features // 2, d_model, kernel_size=3, padding=1)
         self.second = nn.Conv1d(d_model, d_model, kernel_size=3, stride=2, padding=1)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
 

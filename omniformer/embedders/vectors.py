@@ -5,6 +5,7 @@ from collections.abc import Callable
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 
 
@@ -45,9 +46,11 @@ class VectorEmbedder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, features=features)
         self.map = nn.Linear(features, d_model, bias=bias)
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.reset_parameters()
 

@@ -262,6 +262,9 @@ class StepCache:
         known = memory or {}
         self.layers = [StepLayer(layout, k, v, known.get(i)) for i, (k, v) in enumerate(zip(keys, values, strict=True))]
 
+    def check(self, layout: Layout, n_layers: int) -> None:
+        """Nothing to refuse: the program that made this cache made its layout too."""
+
     def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
         """A rule lowered for the new tokens; there is one kernel for padded rows."""
         return plan(rule, self.layout, self.key_layout)
@@ -313,7 +316,7 @@ class PaddedMemory(Memory):
     def __init__(self, layout: PaddedLayout) -> None:
         super().__init__(x=torch.zeros(layout.n_tokens, 0, device=layout.device), layout=layout)
 
-    def plan(self, layout: Layout) -> Plan:
+    def plan(self, layout: Layout, *, kernel: str = "auto") -> Plan:
         """The memory's rule lowered for padded rows that read it."""
         assert isinstance(layout, PaddedLayout)
         assert isinstance(self.layout, PaddedLayout)

@@ -1,5 +1,6 @@
 """Which category a token is of, in the field by which its tokenizer tells what it is: the element of an atom."""
 
+from omniformer.core import checks
 from omniformer.heads.classification import TokenClassificationHead
 
 
@@ -26,4 +27,5 @@ class CategoryHead(TokenClassificationHead):
     def __init__(self, *, d_model: int, vocab_sizes: list[int], dropout: float = 0.0) -> None:
         if not vocab_sizes:
             raise ValueError("vocab_sizes is empty: these nodes have no categories to tell apart, only numbers")
+        checks.counts(**{f"vocab_sizes[{i}]": size for i, size in enumerate(vocab_sizes)})
         super().__init__(d_model=d_model, n_classes=vocab_sizes[0], dropout=dropout)

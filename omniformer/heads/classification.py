@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -42,8 +43,10 @@ class ClassificationHead(Head):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, n_classes=n_classes)
         self.pool = pool(d_model=d_model)
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.classes = nn.Linear(d_model, n_classes, bias=bias)
         self.reset_parameters()
@@ -88,6 +91,8 @@ class TokenClassificationHead(Head):
 
     def __init__(self, *, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, n_classes=n_classes)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.classes = nn.Linear(d_model, n_classes)
         self.reset_parameters()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -63,9 +64,12 @@ class ContrastiveHead(Head):
             raise ValueError(f"modalities={list(modalities)} must be two or more different ones, to compare them")
         if not temperature >= 1 / MAX_SCALE:
             raise ValueError(f"temperature={temperature} must be at least {1 / MAX_SCALE}")
+        checks.counts(d_embedding=d_embedding)
         self.modalities, self.d_embedding = list(modalities), d_embedding
         self.temperature, self.initial_bias = temperature, bias
         self.widths = _by_modality(d_model, self.modalities, "d_model")
+        for width in self.widths.values():
+            checks.counts(d_model=width)
         pools: dict[str, Callable[..., nn.Module]] = _by_modality(pool, self.modalities, "pool")
         self.pools = nn.ModuleDict({name: pools[name](d_model=width) for name, width in self.widths.items()})
         self.maps = nn.ModuleDict(

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -30,7 +31,9 @@ class CTCHead(Head):
 
     def __init__(self, *, d_model: int, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, vocab_size=vocab_size)
         self.blank = vocab_size
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.ids = nn.Linear(d_model, vocab_size + 1)
         self.reset_parameters()

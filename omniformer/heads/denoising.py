@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.core import checks
 from omniformer.core.frequencies import Frequencies
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
@@ -58,6 +59,7 @@ class DenoisingHead(Head):
         predicts: Literal["noise", "velocity"] = "velocity",
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, features=features, d_condition=d_condition)
         d_condition = d_model if d_condition is None else d_condition
         if predicts not in ("noise", "velocity"):
             raise ValueError(f"predicts={predicts!r} is not known; choose 'velocity' or 'noise'")

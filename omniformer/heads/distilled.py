@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -28,7 +29,9 @@ class DistilledHead(Head):
 
     def __init__(self, *, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, n_classes=n_classes)
         self.tokens = FirstTokens(d_model=d_model, n=2)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.classes = nn.Linear(d_model, n_classes)
         self.distilled = nn.Linear(d_model, n_classes)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -33,6 +34,7 @@ class LinkHead(Head):
 
     def __init__(self, *, d_model: int, d_link: int = 64) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, d_link=d_link)
         self.map = nn.Linear(d_model, d_link)
         self.offset = nn.Parameter(torch.zeros(()))
         self.reset_parameters()

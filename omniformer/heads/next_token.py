@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -46,6 +47,7 @@ class NextTokenHead(Head):
         scale: float = 1.0,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, vocab_size=vocab_size)
         self.tied, self.modality = tied, modality
         self.transform = nn.Identity() if transform is None else transform(d_model=d_model)
         self.ids = nn.Linear(d_model, vocab_size, bias=bias)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omniformer.core.feedforward import ACTIVATIONS, Activation
+from omniformer.core import checks
+from omniformer.core.feedforward import Activation, activation_of
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 
@@ -146,10 +147,12 @@ class DenseFirstToken(FirstToken):
     """
 
     def __init__(self, *, d_model: int, activation: Activation = "tanh", dropout: float = 0.0) -> None:
+        checks.counts(d_model=d_model)
         super().__init__(d_model=d_model)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.map = nn.Linear(d_model, d_model)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_of(activation)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
@@ -171,6 +174,7 @@ class AttentionPool(nn.Module):
 
     def __init__(self, *, d_model: int) -> None:
         super().__init__()
+        checks.counts(d_model=d_model)
         self.query = nn.Linear(d_model, 1)
         nn.init.zeros_(self.query.weight)
         nn.init.zeros_(self.query.bias)

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -28,6 +29,7 @@ class ReconstructionHead(Head):
 
     def __init__(self, *, d_model: int, features: int) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, features=features)
         self.values = nn.Linear(d_model, features)
         self.reset_parameters()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -45,6 +46,7 @@ class RegressionHead(Head):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, n_outputs=n_outputs)
         mean = [float(each) for each in target_mean or [0.0] * n_outputs]
         std = [float(each) for each in target_std or [1.0] * n_outputs]
         if len(mean) != n_outputs or len(std) != n_outputs or not all(each > 0 for each in std):
@@ -55,6 +57,7 @@ class RegressionHead(Head):
         self.register_buffer("target_mean", torch.tensor(mean), persistent=target_mean is not None)
         self.register_buffer("target_std", torch.tensor(std), persistent=target_std is not None)
         self.pool = pool(d_model=d_model)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.values = nn.Linear(d_model, n_outputs, bias=bias)
         self.reset_parameters()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -28,6 +29,8 @@ class SpanHead(Head):
 
     def __init__(self, *, d_model: int, dropout: float = 0.0) -> None:
         super().__init__()
+        checks.counts(d_model=d_model)
+        checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.ends = nn.Linear(d_model, 2)
         self.reset_parameters()

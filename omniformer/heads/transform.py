@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from omniformer.core.feedforward import ACTIVATIONS, Activation
+from omniformer.core.feedforward import Activation, activation_of
 from omniformer.core.init import linear_
 
 
@@ -27,7 +27,7 @@ class Transform(nn.Module):
     def __init__(self, *, d_model: int, activation: Activation = "gelu", eps: float = 1e-12) -> None:
         super().__init__()
         self.map = nn.Linear(d_model, d_model)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_of(activation)
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.reset_parameters()
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.heads.head import Head
@@ -33,6 +34,7 @@ class VectorHead(Head):
         self, *, d_model: int, pool: Callable[..., nn.Module] = MeanPool, d_embedding: int | None = None
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, d_embedding=d_embedding)
         self.pool = pool(d_model=d_model)
         self.map = nn.Identity() if d_embedding is None else nn.Linear(d_model, d_embedding, bias=False)
         self.reset_parameters()

@@ -173,9 +173,9 @@ def _measured(model: nn.Module, run: Callable[[], Any], known: dict[int, Layout]
 
 
 def _flops(call: Call, known: dict[int, Layout]) -> int:
-    """Scores and weighted sums: two products of `head_dim` for each pair and head."""
+    """Scores and weighted sums: for each pair and head a product of `head_dim` and one of `value_dim`."""
     layout, key_layout = (known.get(id(each), each) for each in (call.layout, call.key_layout))
-    return 4 * call.n_heads * call.head_dim * count_pairs(call.rule, layout, key_layout)
+    return 2 * call.n_heads * (call.head_dim + call.value_dim) * count_pairs(call.rule, layout, key_layout)
 
 
 def _matrix_bytes(call: Call) -> int:

@@ -1,5 +1,6 @@
 """Biases in plain loops; beside Hugging Face's they stand in test_against_huggingface.py."""
 
+import math
 from functools import partial
 
 import pytest
@@ -110,3 +111,16 @@ def test_positions_with_another_number_of_axes_are_told(axes, given):
     layout = Layout(lengths=torch.tensor([3]), positions=torch.zeros(3, given))
     with pytest.raises(ValueError, match=f"positions have {given} axes, this table has {axes}"):
         dense(RelativeTable(n_heads=1, max_distances=[2] * axes), layout)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("max_distance", [9, 20, 128])
+def test_t5_distances_share_the_last_bucket_from_the_largest_distance_on_and_no_earlier(bidirectional, max_distance):
+    bias = T5Buckets(n_heads=1, n_buckets=16, max_distance=max_distance, bidirectional=bidirectional)
+    side = 8 if bidirectional else 16
+    before = bias.bucket(-torch.arange(300))
+    assert (before[max_distance:] == side - 1).all()
+    # The last bucket begins where the logarithmic scale, which `max_distance` ends, enters its last step.
+    near = side // 2
+    begins = near * (max_distance / near) ** ((side - near - 1) / (side - near))
+    assert int((before == side - 1).nonzero()[0]) == math.ceil(begins - 1e-4)

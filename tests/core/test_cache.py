@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniformer.core.attention.additive import AdditiveAttention
+from omniformer.core.attention.plan import lower
 from omniformer.core.attention.topk import TopKAttention
 from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, RelativeTable, T5Buckets
@@ -15,6 +16,7 @@ from omniformer.core.block import CrossBlock, GatedCrossBlock, ParallelBlock
 from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
+from omniformer.core.recurrent import Recurrent
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import (
     Causal,
@@ -316,3 +318,27 @@ def test_full_rule_over_a_whole_prompt_equals_the_pass_without_a_cache():
     core, samples = model(), sequences((4, 2))
     ours = step_by_step(core, KVCache(n_layers=LAYERS, n_samples=2), samples, [(4, 2)], Full())
     assert_equal(ours, one_pass(core, samples, Full()))
+
+
+CACHED = [
+    lambda: model(),
+    lambda: Recurrent(d_model=WIDTH, n_layers=LAYERS),
+]
+
+
+@pytest.mark.parametrize("make", CACHED, ids=["transformer", "recurrent"])
+def test_a_layout_that_the_cache_did_not_announce_and_another_number_of_layers_are_refused(make):
+    core, cache = make(), KVCache(n_layers=LAYERS, n_samples=2)
+    x = torch.randn(4, WIDTH)
+    for layout in (Layout.from_lengths(2, 2), cache.extend(torch.tensor([1, 3]))[1]):
+        with pytest.raises(ValueError, match="not the one that this cache announced; pass the first"):
+            core(x, layout, Causal(), cache=cache)
+    few = KVCache(n_layers=1, n_samples=2)
+    new, _ = few.extend(torch.tensor([2, 2]))
+    with pytest.raises(ValueError, match="this cache has n_layers=1, the decoder has 2"):
+        core(x, new, Causal(), cache=few)
+    many = KVCache(n_layers=LAYERS, n_samples=2)
+    new, _ = many.extend(torch.tensor([2, 2]))
+    core(x, new, Causal(), cache=many, plan=many.plan(Causal()))
+    with pytest.raises(ValueError, match="lowered for the queries"):
+        core(x, new, Causal(), cache=many, plan=lower(Causal(), Layout.from_lengths(2, 2)))

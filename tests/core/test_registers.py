@@ -7,7 +7,18 @@ from omniformer.core.graph_biases import EdgeBias, ShortestPath
 from omniformer.core.layout import Layout
 from omniformer.core.registers import Registers
 from omniformer.core.rotary import Rotary
-from omniformer.core.rules import Causal, Full, Modalities, Neighbours, Window
+from omniformer.core.rules import (
+    BlockWindow,
+    Causal,
+    Full,
+    Modalities,
+    Neighbours,
+    Prefix,
+    Self,
+    Window,
+    bigbird,
+    mistral,
+)
 from omniformer.core.transformer import Transformer
 
 
@@ -68,7 +79,7 @@ def test_coordinates_edges_and_facts_move_with_their_tokens():
         {"pair_bias": ShortestPath},
     ):
         core, x, order = build(**parts), torch.randn(5, 8), torch.tensor([3, 4, 0, 1, 2])
-        rule = Full() if "pair_bias" in parts else Modalities([[0, 1], [1]])
+        rule = Full() if "pair_bias" in parts else Modalities([[0, 1], [0, 1]])
         place = order.argsort()
         swapped = Layout(
             lengths=torch.tensor([2, 3]),
@@ -90,9 +101,43 @@ def test_what_registers_cannot_do_is_told():
     core, x = build(), torch.zeros(3, 8)
     with pytest.raises(ValueError, match="n_registers=0"):
         build(n_registers=0)
-    with pytest.raises(ValueError, match=r"Causal\(\) forbids later tokens"):
+    with pytest.raises(ValueError, match=r"Causal\(\) hides tokens"):
         core(x, Layout.from_lengths(3), Causal())
     with pytest.raises(ValueError, match="without Registers"):
         core(x, Layout(lengths=torch.tensor([3]), start=torch.tensor([2])))
     with pytest.raises(ValueError, match=r"values of pairs \(distance\)"):
         core(x, Layout(lengths=torch.tensor([3]), pairs={"distance": torch.zeros(9)}))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ~(~Causal()),
+        ~Causal(),
+        ~(~Causal() | ~Causal()),
+        Causal() | Prefix(),
+        Window(left=3, right=0),
+        BlockWindow(size=2, right=0),
+        mistral(window=2, sinks=1),
+        Modalities([[0], [0, 1]]),
+        Modalities([[0], [0, 1]]) & Window(left=1, right=1),
+        ~Modalities([[0], [1]]),
+    ],
+    ids=str,
+)
+def test_a_rule_that_hides_tokens_is_refused_however_it_is_written(rule):
+    layout = Layout(lengths=torch.tensor([4]), prefix=torch.tensor([1]), modality=torch.tensor([0, 0, 1, 1]))
+    with pytest.raises(ValueError, match="hides tokens, which registers would hand on"):
+        build()(torch.randn(4, 8), layout, rule)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Full(), Self(), Neighbours() | Self(), Window(left=1, right=1), Modalities([[0, 1], [1, 0]]), bigbird(size=2)],
+    ids=str,
+)
+def test_a_rule_that_only_spares_work_is_not(rule):
+    layout = Layout(
+        lengths=torch.tensor([4]), modality=torch.tensor([0, 0, 1, 1]), edges=torch.tensor([[0, 1], [1, 2]])
+    )
+    assert build()(torch.randn(4, 8), layout, rule).shape == (4, 8)

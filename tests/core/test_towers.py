@@ -49,9 +49,12 @@ def test_stages_are_those_of_the_tower():
     assert set(stages) == {"blocks.0", "blocks.1"}
 
 
-def test_no_token_is_no_work():
-    empty = torch.zeros(0, 8)
-    assert build()(empty, Layout.from_lengths(0, 0)) is empty
+def test_no_token_gives_every_weight_a_gradient_of_zero():
+    towers = build()
+    out = towers(torch.zeros(0, 8, requires_grad=True), Layout.from_lengths(0, 0))
+    out.sum().backward()
+    assert out.shape == (0, 8)
+    assert all(weight.grad is not None and not weight.grad.any() for weight in towers.parameters())
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniformer.core.attention.cross import CrossAttention
+from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
+from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, T5Buckets
 from omniformer.core.block import CrossBlock, GatedCrossBlock, ParallelBlock
@@ -280,7 +282,7 @@ def test_gated_cross_attention_at_zero_is_the_language_model_bit_for_bit():
     [
         ({"n_heads": 5}, "n_heads=5 does not divide d_model=16"),
         ({"n_kv_heads": 3}, "n_kv_heads=3 does not divide n_heads=4"),
-        ({"n_kv_heads": 0}, "n_kv_heads=0 does not divide n_heads=4"),
+        ({"n_kv_heads": 0}, "n_kv_heads=0 must be at least 1"),
         ({"n_layers": 0}, "n_layers=0"),
         ({"rotary": partial(Rotary, n_axes=3)}, r"rotated=4 features of head_dim=4 .* n_axes=3"),
     ],
@@ -346,3 +348,43 @@ def test_the_core_compiles_as_one_graph(kind):
     torch._dynamo.reset()
     compiled = torch.compile(core, backend="eager", fullgraph=True)
     assert torch.equal(compiled(x, layout, plan=plan), core(x, layout, plan=plan))
+
+
+def test_a_plan_for_another_layout_is_refused_even_where_it_has_as_many_tokens():
+    core, x = build(), torch.randn(6, 16)
+    plan = lower(Full(), Layout.from_lengths(6))
+    with pytest.raises(ValueError, match=r"lowered for the queries of a layout of 1 samples with lengths \[6\]"):
+        core(x, Layout.from_lengths(3, 3), plan=plan)
+    with pytest.raises(ValueError, match="very layout object"):
+        core(x, Layout.from_lengths(6), plan=plan)
+
+
+def test_the_kernel_asked_for_runs_in_cross_attention_too(monkeypatch):
+    from omniformer.core.attention.reference import Reference
+
+    calls, run = [], Reference.__call__
+    monkeypatch.setattr(Reference, "__call__", lambda self, *a, **o: calls.append(self) or run(self, *a, **o))
+    core = build(block=CrossBlock, kernel="reference")
+    memory = Memory(x=torch.randn(4, 16), layout=Layout.from_lengths(4))
+    core(torch.randn(3, 16), Layout.from_lengths(3), memory=memory)
+    assert len(calls) == 4  # self- and cross-attention of two layers
+    with pytest.raises(ValueError, match="kernel 'banded' needs a rule that reaches a bounded distance"):
+        build(block=CrossBlock, kernel="banded")(
+            torch.randn(3, 16), Layout.from_lengths(3), Window(left=1, right=1), memory=memory
+        )
+
+
+@pytest.mark.parametrize("head_dim", [None, 6, 10])
+@pytest.mark.parametrize("attention", [SelfAttention, ReformerAttention, LinearAttention])
+def test_rotary_positions_turn_all_features_of_a_head_as_the_attention_says(attention, head_dim):
+    core = Transformer(**SIZES, rotary=Rotary, attention=partial(attention, head_dim=head_dim))
+    assert core.rotary(Layout.from_lengths(3)).cos.shape[-1] == (4 if head_dim is None else head_dim)
+
+
+class Still(SelfAttention):
+    rotated_width = None
+
+
+def test_rotary_positions_that_no_attention_would_turn_are_refused():
+    with pytest.raises(ValueError, match="the attention of this core turns no heads"):
+        Transformer(**SIZES, rotary=Rotary, attention=Still)

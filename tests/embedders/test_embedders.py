@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from omniformer.config import build
 from omniformer.core.norm import LayerNorm
 from omniformer.core.positions import Learned, Sinusoidal
-from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
+from omniformer.embedders import ClassTokenEmbedder, IdEmbedder, Maskable, NodeEmbedder, VectorEmbedder
 
 
 class Doubling(torch.nn.Module):
@@ -97,3 +97,22 @@ def test_nodes_add_up_what_is_known_of_them():
 def test_a_node_of_which_nothing_is_known_is_refused():
     with pytest.raises(ValueError, match="at least one of vocab_sizes"):
         NodeEmbedder(d_model=4)
+
+
+@pytest.mark.parametrize("n_samples", [0, 2])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: IdEmbedder(d_model=4, vocab_size=6, position=partial(Learned, sizes=[8]), segments=2, norm=LayerNorm),
+        lambda: ClassTokenEmbedder(d_model=4, embedder=IdEmbedder(d_model=4, vocab_size=6), norm=LayerNorm),
+        lambda: Maskable(d_model=4, embedder=IdEmbedder(d_model=4, vocab_size=6)),
+    ],
+    ids=["ids", "class tokens", "maskable"],
+)
+def test_without_a_token_every_weight_of_an_embedder_has_a_gradient_of_zero(build, n_samples):
+    embedder = build()
+    empty = [replace(ids(), features={}) for _ in range(n_samples)]
+    packed = pack(empty) if empty else replace(pack([ids()]), lengths=torch.zeros(0, dtype=torch.long))
+    embedder(packed).sum().backward()
+    missing = [name for name, weight in embedder.named_parameters() if weight.grad is None or weight.grad.any()]
+    assert missing == []

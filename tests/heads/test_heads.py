@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from omniformer import heads
 from omniformer.core.layout import Layout
 from omniformer.core.norm import LayerNorm
 from omniformer.heads import (
@@ -168,3 +169,48 @@ def test_offsets_that_are_kept_are_added_and_saved_but_neither_trained_nor_count
     head.load_state_dict(head.state_dict() | {"kept_bias": offsets})
     torch.testing.assert_close(head.scores(x), plain + offsets)
     assert [name for name, _ in head.named_parameters()] == ["ids.weight"]
+
+
+SOFTENED = {"d_model": 4, "n_classes": 3}
+WITHOUT = {
+    **{
+        each.__name__: lambda each=each: ClassificationHead(**SOFTENED, pool=each)
+        for each in (MeanPool, SumPool, FirstToken, LastToken, DenseFirstToken, AttentionPool)
+    },
+    "norm": lambda: ClassificationHead(**SOFTENED, norm=LayerNorm),
+    "MultiLabelHead": lambda: MultiLabelHead(**SOFTENED),
+    "TokenClassificationHead": lambda: TokenClassificationHead(**SOFTENED),
+    "RegressionHead": lambda: RegressionHead(d_model=4),
+    "NextTokenHead": lambda: NextTokenHead(d_model=4, vocab_size=5, transform=heads.Transform, bias=True),
+    "CTCHead": lambda: heads.CTCHead(d_model=4, vocab_size=5),
+    "SpanHead": lambda: heads.SpanHead(d_model=4),
+    "VectorHead": lambda: heads.VectorHead(d_model=4, d_embedding=2),
+    "ReconstructionHead": lambda: heads.ReconstructionHead(d_model=4, features=3),
+}
+
+
+@pytest.mark.parametrize("n_samples", [0, 2])
+@pytest.mark.parametrize("kind", WITHOUT)
+def test_without_a_token_every_weight_of_every_head_has_a_gradient_and_none_is_not_a_number(kind, n_samples):
+    head = WITHOUT[kind]()
+    head(torch.zeros(0, 4, requires_grad=True), Layout.from_lengths(*[0] * n_samples)).sum().backward()
+    missing = [name for name, weight in head.named_parameters() if weight.grad is None]
+    assert missing == []
+    assert all(weight.grad.isfinite().all() for weight in head.parameters())
+    if not n_samples:
+        assert not any(weight.grad.any() for weight in head.parameters())
+
+
+def test_links_of_no_tokens_give_every_weight_a_gradient_of_zero():
+    head = heads.LinkHead(d_model=4)
+    vectors = head(torch.zeros(0, 4), Layout.from_lengths())
+    head.scores(vectors, torch.zeros(0, 2, dtype=torch.long)).sum().backward()
+    assert all(weight.grad is not None and not weight.grad.any() for weight in head.parameters())
+
+
+@pytest.mark.parametrize("n_samples", [0, 2])
+def test_comparing_no_tokens_gives_every_map_a_gradient(n_samples):
+    head = heads.ContrastiveHead(d_model=4, modalities=["text", "vision"], d_embedding=3)
+    layout = Layout.from_lengths(*[0] * n_samples)
+    sum(head.embed(torch.zeros(0, 4), layout, name).sum() for name in head.modalities).backward()
+    assert [name for name, each in head.maps.named_parameters() if each.grad is None] == []

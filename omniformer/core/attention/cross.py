@@ -46,6 +46,8 @@ class CrossAttention(MultiHead):
         torch.Size([5, 8])
     """
 
+    reads_memory = True
+
     def __init__(
         self,
         *,

@@ -96,7 +96,8 @@ class Edges:
         if added is not None:
             scores = scores + added.transpose(0, 1)
         weights = functional.dropout(_segment_softmax(scores, self.query, len(q)), dropout)
-        return torch.zeros_like(q).index_add(0, self.query, weights[..., None] * v.index_select(0, self.key))
+        out = v.new_zeros(*q.shape[:2], v.shape[-1])
+        return out.index_add(0, self.query, weights[..., None] * v.index_select(0, self.key))
 
     def _order(self, n_heads: int, n_kv_heads: int) -> _Order:
         if (n_heads, n_kv_heads) not in self._orders:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import cached_property, lru_cache
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class Flex:
                 "kernel 'flex' has no backward pass on a CPU; choose kernel='auto', or run under torch.no_grad()"
             )
         q, k, v = (rearrange(x, "tokens heads head_dim -> 1 heads tokens head_dim") for x in (q, k, v))
-        out = (_uncompiled if on_cpu else _compiled())(
+        out = (_uncompiled if on_cpu else compiled(_attention, self.rule))(
             q,
             k,
             v,
@@ -77,7 +78,8 @@ class Flex:
     def _block_mask(self) -> BlockMask:
         # Once outside the compiler: rules check the layout at first use, and may compute what they remember of it.
         self.rule.attend(self.layout.view()[:1, None], self.key_layout.view()[None, :1])
-        create = create_block_mask if self.layout.offsets.device.type == "cpu" else torch.compile(create_block_mask)
+        on_cpu = self.layout.offsets.device.type == "cpu"
+        create = create_block_mask if on_cpu else compiled(_block_mask, self.rule)
         mod = mask_mod(self.rule, self.layout, self.key_layout)
         return create(mod, None, None, self.layout.n_tokens, self.key_layout.n_tokens, device=str(self.layout.device))
 
@@ -103,6 +105,20 @@ def _uncompiled(*args: Any, **kwargs: Any) -> Tensor:
         return flex_attention(*args, **kwargs)  # pyright: ignore[reportReturnType]
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> Callable[..., Tensor]:
-    return torch.compile(flex_attention)  # pyright: ignore[reportReturnType]
+def _attention(*args: Any, **kwargs: Any) -> Any:
+    return flex_attention(*args, **kwargs)
+
+
+def _block_mask(*args: Any, **kwargs: Any) -> Any:
+    return create_block_mask(*args, **kwargs)
+
+
+@lru_cache(maxsize=64)
+def compiled(function: FunctionType, rule: Rule) -> Callable[..., Any]:
+    """A function compiled for one rule alone; equal rules share it.
+
+    The compiler keeps what it made beside the function's code, and decides by guards whether it fits the next call.
+    What a rule reads of itself is compiled in as constants, so each rule gets code of its own and no guard to pass.
+    """
+    code = function.__code__.replace(co_name=f"{function.__name__}_by_rule")
+    return torch.compile(FunctionType(code, function.__globals__))

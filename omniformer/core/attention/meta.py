@@ -23,6 +23,7 @@ class Call:
     key_layout: Layout
     n_heads: int
     head_dim: int
+    value_dim: int
     itemsize: int
 
 
@@ -62,6 +63,7 @@ class Meta:
                     key_layout=self.key_layout,
                     n_heads=q.shape[1],
                     head_dim=q.shape[2],
+                    value_dim=v.shape[-1],
                     itemsize=q.element_size(),
                 )
             )
@@ -76,7 +78,7 @@ class _Shape(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        out = torch.empty_like(q)
+        out = q.new_empty(*q.shape[:2], v.shape[-1])
         ctx.save_for_backward(q, k, v, out, torch.empty(q.shape[:2], dtype=torch.float32, device=q.device))
         return out
 

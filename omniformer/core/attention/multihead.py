@@ -7,6 +7,7 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.attention.plan import Plan
 from omniformer.core.attention.reference import Score
 from omniformer.core.biases import Bias
@@ -74,6 +75,8 @@ class MultiHead(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        checks.counts(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads, head_dim=head_dim)
+        checks.below_one(dropout=dropout)
         self.head_dim = head_dim_of(d_model, n_heads) if head_dim is None else head_dim
         self.n_heads, self.n_kv_heads = n_heads, n_heads if n_kv_heads is None else n_kv_heads
         if self.n_kv_heads < 1 or n_heads % self.n_kv_heads:
@@ -102,6 +105,11 @@ class MultiHead(nn.Module):
             score=self.score,
             dropout=self.dropout if self.training else 0.0,
         )
+
+    @property
+    def rotated_width(self) -> int | None:
+        """Features of each head that rotary positions may turn; None where this attention turns none."""
+        return None
 
     @property
     def projections(self) -> dict[str, Projection]:
@@ -211,6 +219,11 @@ class SelfAttention(MultiHead):
         if context.rotation is not None:
             q, k = context.rotation(q), context.rotation(k)
         return q, k, v
+
+    @property
+    def rotated_width(self) -> int:
+        """All features of a head."""
+        return self.head_dim
 
     @property
     def projections(self) -> dict[str, Projection]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.attention.linear import FeatureMap, LinearAttention
 
 # exp of a key's features is kept below e^60: sums over any length then stay within float32.
@@ -35,8 +36,7 @@ class FavorFeatures(FeatureMap):
 
     def __init__(self, head_dim: int, *, n_features: int = 256, seed: int | None = None) -> None:
         super().__init__(head_dim)
-        if n_features < 1:
-            raise ValueError(f"n_features={n_features} must be at least 1")
+        checks.counts(head_dim=head_dim, n_features=n_features)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         self.register_buffer("directions", orthogonal_gaussian(n_features, head_dim, generator))
         self.directions: Tensor

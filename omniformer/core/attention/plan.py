@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omniformer.core import checks
 from omniformer.core.attention.banded import Banded
 from omniformer.core.attention.dense import Dense
 from omniformer.core.attention.dispatch import choose
@@ -79,6 +80,20 @@ class Plan:
         reference = Reference(self.rule, self.layout, self.key_layout)
         return reference.weights(q, k, scale=_scale(scale, q), bias=bias, score=score)
 
+    def check(self, layout: Layout, key_layout: Layout) -> None:
+        """Refuses other layouts than those that the plan was made for: with as many tokens they would fit unseen, and
+        samples would read each other.
+
+        Raises:
+            ValueError: a layout is not the very one that `lower` was given.
+        """
+        for name, own, given in (("queries", self.layout, layout), ("keys", self.key_layout, key_layout)):
+            if own is not given:
+                raise ValueError(
+                    f"the plan was lowered for the {name} of {_named(own)}, this call has {_named(given)}; lower the "
+                    "rule for the very layout object that you pass"
+                )
+
     def explain(self) -> str:
         """What was chosen, and why."""
         return f"kernel {self.kernel.name!r} for {self.rule}: {self.reason}"
@@ -111,6 +126,7 @@ def lower(rule: Rule, layout: Layout, key_layout: Layout | None = None, *, kerne
         >>> lower(Causal(), Layout.from_lengths(3, 5)).explain()
         "kernel 'dense' for Causal(): every pair of a sample may count"
     """
+    check_kernel(kernel)
     key_layout = layout if key_layout is None else key_layout
     if layout.n_samples != key_layout.n_samples:
         raise ValueError(
@@ -120,12 +136,25 @@ def lower(rule: Rule, layout: Layout, key_layout: Layout | None = None, *, kerne
         kernel, reason = "meta", "nothing is computed on the meta device"
     elif kernel == "auto":
         kernel, reason = choose(rule, layout, key_layout)
-    elif kernel not in KERNELS:
-        raise ValueError(f"kernel={kernel!r} is unknown; choose 'auto' or one of {', '.join(map(repr, KERNELS))}")
     else:
         reason = "asked for by name"
     lowered = KERNELS[kernel](rule, layout, key_layout)
     return Plan(rule=rule, layout=layout, key_layout=key_layout, kernel=lowered, reason=reason)
+
+
+def check_kernel(kernel: str) -> None:
+    """Refuses a kernel that does not exist.
+
+    Raises:
+        ValueError: it is neither "auto" nor one of `KERNELS`.
+    """
+    checks.known(("auto", *KERNELS), kernel=kernel)
+
+
+def _named(layout: Layout) -> str:
+    """A layout as messages call it."""
+    shown = str(layout.lengths[:6].tolist())[:-1] + (", ...]" if layout.n_samples > 6 else "]")
+    return f"a layout of {layout.n_samples} samples with lengths {shown}"
 
 
 def _scale(scale: float | None, q: Tensor) -> float:

@@ -143,6 +143,11 @@ class ReformerAttention(MultiHead):
         return torch.cat([along, -along], dim=-1).argmax(-1)
 
     @property
+    def rotated_width(self) -> int:
+        """All features of a head."""
+        return self.head_dim
+
+    @property
     def projections(self) -> dict[str, Projection]:
         """`query`, which is the key too, `value` and `out`."""
         n = self.n_heads * self.head_dim

@@ -89,6 +89,15 @@ class Rule(ABC):
         """Blocks of keys beyond the reach that blocks of queries may look at."""
         return ()
 
+    def hides(self) -> bool:
+        """Whether what the rule forbids is to stay unknown, also by way of a third token that reads everything.
+
+        So it is with the future and with other modalities; a window or a graph only spares work. A rule that reaches no
+        later token hides the future unless it says otherwise.
+        """
+        reach = self.reach()
+        return reach.right == 0 and not reach.sinks and not reach.scattered
+
     def band(self) -> Reach | None:
         """The reach, where the rule allows every pair in it and none besides; else None."""
         return None
@@ -162,6 +171,9 @@ class _And(Rule):
         lists = [pairs for rule in (self.first, self.second) if (pairs := rule.pairs(layout)) is not None]
         return min(lists, key=lambda pairs: pairs.shape[1], default=None)
 
+    def hides(self) -> bool:
+        return self.first.hides() or self.second.hides()
+
     def __str__(self) -> str:
         return f"({self.first} & {self.second})"
 
@@ -194,6 +206,9 @@ class _Or(Rule):
         query, key = torch.cat([first, second], dim=1)
         return split_pairs(torch.unique(query * layout.n_tokens + key), layout)
 
+    def hides(self) -> bool:
+        return self.first.hides() or self.second.hides()
+
     def __str__(self) -> str:
         return f"({self.first} | {self.second})"
 
@@ -204,6 +219,13 @@ class _Not(Rule):
 
     def attend(self, query: View, key: View) -> Tensor:
         return ~self.rule.attend(query, key)
+
+    def hides(self) -> bool:
+        # What is left of a rule that hides, and the opposite of one, hide too: `~Causal()` keeps the past unknown.
+        return self.rule.hides()
+
+    def __invert__(self) -> Rule:
+        return self.rule
 
     def __str__(self) -> str:
         return f"~{self.rule}"

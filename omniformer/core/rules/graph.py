@@ -20,7 +20,8 @@ class Neighbours(Rule):
         hops: how many edges away a source may be; with more than one, paths that lead back to the token do not count.
 
     Raises:
-        ValueError: `hops` is less than 1; or, at first use, the layout has no edges.
+        ValueError: `hops` is less than 1; or, at first use, the layout has no edges, or queries and keys are not the
+            same tokens.
 
     Example:
         >>> layout = Layout(lengths=torch.tensor([3]), edges=torch.tensor([[0, 1], [1, 2]]))
@@ -37,15 +38,26 @@ class Neighbours(Rule):
             raise ValueError(f"Neighbours(hops={self.hops}): hops must be at least 1")
 
     def attend(self, query: View, key: View) -> Tensor:
-        known = self._numbers(query.layout)
-        wanted = query.token * query.layout.n_tokens + key.token
-        if not len(known):
-            return torch.zeros_like(wanted, dtype=torch.bool)
-        place = torch.searchsorted(known, wanted).clamp_(max=len(known) - 1)
-        return known[place] == wanted
+        if query.layout is not key.layout:
+            raise ValueError(
+                "Neighbours follows edges within one sequence; queries and keys come from two (a memory, or a cache)"
+            )
+        known = self._ended(query.layout)
+        # Sizes as tensors, never as numbers of Python: a compiler would take those of the first batch for all.
+        wanted = query.token * query.layout.offsets[-1] + key.token
+        return known[torch.searchsorted(known, wanted)] == wanted
 
     def pairs(self, layout: Layout) -> Tensor:
         return split_pairs(self._numbers(layout), layout)
+
+    def _ended(self, layout: Layout) -> Tensor:
+        """The same numbers and behind them one that no pair has, so that every search ends inside."""
+
+        def ended() -> Tensor:
+            numbers = self._numbers(layout)
+            return torch.cat([numbers, numbers.new_full((1,), torch.iinfo(numbers.dtype).max)])
+
+        return layout.memo(f"ended neighbours {self.hops}", ended)
 
     def _numbers(self, layout: Layout) -> Tensor:
         """Each pair once, as one number with the query first, sorted: by query, then by key."""

@@ -46,10 +46,16 @@ class Modalities(Rule):
     def attend(self, query: View, key: View) -> Tensor:
         self._check(query)
         self._check(key)
-        n = len(self.reads)
-        rows = [[column in row for column in range(n)] for row in self.reads]
-        table = torch.tensor(rows, dtype=torch.bool, device=query.token.device).reshape(n, n)
-        return table[query.modality, key.modality]
+        # Compared number by number: a table would be a tensor of this rule's inside what a compiler makes of it, and
+        # compiled kernels are reused for other tables of the same size.
+        allowed = torch.zeros((), dtype=torch.bool, device=query.token.device)
+        for number, row in enumerate(self.reads):
+            for read in row:
+                allowed = allowed | ((query.modality == number) & (key.modality == read))
+        return allowed
+
+    def hides(self) -> bool:
+        return any(len(set(row)) < len(self.reads) for row in self.reads)
 
     def _check(self, view: View) -> None:
         if view.layout.modality is None or not view.layout.n_tokens:

@@ -46,6 +46,9 @@ class Self(Rule):
     def reach(self) -> Reach:
         return Reach(left=0, right=0)
 
+    def hides(self) -> bool:
+        return False
+
     def band(self) -> Reach:
         return self.reach()
 

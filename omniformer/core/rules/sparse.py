@@ -61,6 +61,9 @@ class BlockWindow(Rule):
     def reach(self) -> Reach:
         return Reach(self.size * (self.left + 1) - 1, self.size * (self.right + 1) - 1)
 
+    def hides(self) -> bool:
+        return self.right == 0
+
 
 @dataclass(frozen=True)
 class RandomBlocks(Rule):

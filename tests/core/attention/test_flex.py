@@ -1,13 +1,15 @@
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from omniformer.core.attention.flex import Flex, mask_mod
+from omniformer.core.attention.flex import Flex, compiled, mask_mod
 from omniformer.core.attention.reference import Reference
 from omniformer.core.layout import Layout
 from omniformer.core.rules import (
     Causal,
     Full,
     Modalities,
+    Neighbours,
     Prefix,
     Self,
     Strided,
@@ -87,3 +89,57 @@ def test_on_cuda_outputs_and_gradients_equal_the_reference(rule):
     for ours, theirs in zip(*([out, *torch.autograd.grad(out, (q, k, v), grad)] for out in outs), strict=True):
         # TF32 may be used inside the compiled kernel: 10 bits of mantissa.
         torch.testing.assert_close(ours, theirs, rtol=5e-3, atol=5e-3)
+
+
+def scale(x):
+    return 2 * x
+
+
+def test_each_rule_is_compiled_by_itself_and_equal_rules_share_what_was_made(monkeypatch):
+    codes = []
+    monkeypatch.setattr(torch, "compile", lambda function: codes.append(function.__code__) or function)
+    compiled.cache_clear()
+    rules = [Modalities([[0], [0, 1]]), Modalities([[0, 1], [1]]), Neighbours(1), Neighbours(2), Window(1, 1)]
+    made = [compiled(scale, rule) for rule in rules]
+    # The compiler keeps what it made beside the code: sharing it would be sharing that.
+    assert len(set(map(id, codes))) == len(rules)
+    assert [compiled(scale, rule) for rule in [Modalities([[0], [0, 1]]), *rules[1:]]] == made
+    assert len(codes) == len(rules) and [each(3) for each in made] == [6] * len(rules)
+    compiled.cache_clear()
+
+
+GRAPH = Layout(
+    lengths=torch.tensor([3, 2]), edges=torch.tensor([[0, 1, 4], [1, 2, 3]]), modality=torch.tensor([0, 1, 1, 0, 1])
+)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Modalities([[0], [0, 1]]), Modalities([[0], [1]]), Neighbours(1), Neighbours(2), Neighbours() | Self()],
+    ids=str,
+)
+def test_what_is_compiled_reads_tensors_of_the_batch_and_holds_none_of_its_own(rule):
+    mod, zero = mask_mod(rule, GRAPH, GRAPH), torch.tensor(0)
+    rule.mask(GRAPH)  # what rules remember of a layout is there, as before a kernel is compiled
+    given = {id(GRAPH.sample), id(GRAPH.offsets), id(GRAPH.modality), *map(id, GRAPH._memo.values())}
+    module = make_fx(lambda q, k: mod(zero, zero, q, k))(torch.tensor(1), torch.tensor(0))
+    constants = [value for name, value in vars(module).items() if isinstance(value, torch.Tensor)]
+    constants += list(module._buffers.values())
+    assert all(id(each) in given or each is GRAPH.index for each in constants), module.code
+
+
+@pytest.mark.slow
+def test_another_rule_and_another_batch_after_one_was_compiled_get_their_own_answer():
+    def mask(mod, n):
+        token, zero = torch.arange(n), torch.tensor(0)
+        return torch.vmap(torch.vmap(mod, in_dims=(None, None, None, 0)), in_dims=(None, None, 0, None))(
+            zero, zero, token, token
+        )
+
+    for hops in (1, 2):
+        for edges in ([[0, 1], [1, 2]], [[0, 1, 2, 3], [1, 2, 3, 4]]):
+            layout = Layout(lengths=torch.tensor([len(edges[0]) + 1]), edges=torch.tensor(edges))
+            rule = Neighbours(hops)
+            expected = rule.mask(layout)
+            made = torch.compile(mask, backend="eager")(mask_mod(rule, layout, layout), layout.n_tokens)
+            assert torch.equal(made, expected)

@@ -32,4 +32,4 @@ def test_a_listener_hears_of_every_use():
     plan.attend(x, x, x)
     (call,) = heard
     assert (call.rule, call.layout, call.key_layout) == (Causal(), LAYOUT, LAYOUT)
-    assert (call.n_heads, call.head_dim, call.itemsize) == (4, 5, 2)
+    assert (call.n_heads, call.head_dim, call.value_dim, call.itemsize) == (4, 5, 5, 2)

@@ -46,7 +46,7 @@ def test_keys_may_come_as_rows_of_a_cache_whatever_the_kernel():
     [
         (
             lambda: lower(Full(), Layout.from_lengths(2), kernel="fast"),
-            "kernel='fast' is unknown; choose 'auto' or one of 'reference'",
+            "kernel='fast' is unknown; choose one of 'auto', 'reference'",
         ),
         (lambda: lower(Full(), Layout.from_lengths(2), Layout.from_lengths(2, 2)), "from 1 samples, keys from 2"),
         (lambda: lower(Full(), Layout.from_lengths(2), kernel="banded"), "bounded distance"),
@@ -83,3 +83,30 @@ def test_a_plan_says_what_it_chose_and_why():
     assert lower(Neighbours() | Self(), layout).explain() == (
         "kernel 'edges' for (Neighbours(hops=1) | Self()): 1002 pairs of a possible 1000000"
     )
+
+
+@pytest.mark.parametrize("score", [None, torch.tanh], ids=["no score", "score"])
+@pytest.mark.parametrize("kernel", ["reference", "dense", "banded", "edges", "meta"])
+def test_values_may_have_another_width_than_keys(kernel, score):
+    layout = Layout(lengths=torch.tensor([5, 0, 3]), edges=torch.tensor([[0, 1, 6], [1, 2, 5]]))
+    rule = Neighbours() | Self() if kernel == "edges" else Window(2, 2)
+    q, k, v = torch.randn(8, 4, 6), torch.randn(8, 2, 6), torch.randn(8, 2, 10)
+    expected = lower(rule, layout, kernel="reference").attend(q, k, v, score=score)
+    if kernel == "meta":
+        q, k, v = (x.to("meta").requires_grad_() for x in (q, k, v))
+        layout = layout.to("meta")
+    out = lower(rule, layout, kernel="auto" if kernel == "meta" else kernel).attend(q, k, v, score=score)
+    assert out.shape == expected.shape == (8, 4, 10)
+    if kernel != "meta":
+        torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_plan_is_for_the_very_layout_it_was_lowered_for():
+    layout, twin = Layout.from_lengths(2, 3), Layout.from_lengths(3, 2)
+    plan = lower(Causal(), layout)
+    plan.check(layout, layout)
+    for given in ((twin, twin), (layout, twin)):
+        with pytest.raises(
+            ValueError, match=r"lengths \[2, 3\], this call has a layout of 2 samples with lengths \[3, 2\]"
+        ):
+            plan.check(*given)

@@ -144,3 +144,8 @@ def test_a_picture_keeps_samples_apart():
 )
 def test_the_reach_of_a_combination_follows_from_its_parts(rule, reach):
     assert rule.reach() == reach
+
+
+def test_the_opposite_of_the_opposite_is_the_rule_itself():
+    rule = Causal()
+    assert ~~rule is rule

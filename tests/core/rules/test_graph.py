@@ -45,3 +45,10 @@ def test_bad_arguments_are_refused():
         Neighbours(hops=0)
     with pytest.raises(ValueError, match=r"Neighbours needs edges.*Layout\(edges="):
         Neighbours().mask(Layout.from_lengths(2))
+
+
+def test_edges_join_no_tokens_of_two_layouts():
+    seen = Layout(lengths=torch.tensor([3]), edges=torch.tensor([[0, 1], [1, 2]]))
+    new = Layout(lengths=torch.tensor([1]), start=torch.tensor([2]), edges=torch.zeros(2, 0, dtype=torch.long))
+    with pytest.raises(ValueError, match="Neighbours follows edges within one sequence"):
+        Neighbours().mask(new, seen)
