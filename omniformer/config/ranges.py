@@ -1,8 +1,8 @@
 """The range of every number that a configuration may hold, by the name of its key: one table for all our classes.
 
 One spelling for each concept makes this possible: `dropout` means the same wherever it stands. A number in `conf/`
-whose name is in neither table fails a test: every number is bounded, or unbounded on purpose. Classes of other packages, where
-a `rank` may begin at 0, have names of their own: nothing is said of what they define themselves.
+whose name is in neither table fails a test: every number is bounded, or unbounded on purpose. Classes of other
+packages, where a `rank` may begin at 0, have names of their own: nothing is said of what they define themselves.
 """
 
 from dataclasses import dataclass

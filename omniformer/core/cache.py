@@ -81,8 +81,7 @@ class KVCache:
         self.device = torch.device(device)
         self.layers = [LayerCache(self) for _ in range(n_layers)]
         self.memory: Memory | None = None
-        self.new: Layout | None = None
-        self.seen: Layout | None = None
+        self.new = self.seen = Layout(lengths=self.lengths, device=self.device)
         self._given: Tensor | None = None
         self._facts: dict[str, Rows] = {}
         self._prefix: Tensor | None = None

@@ -105,6 +105,7 @@ class EdgeBias(Bias):
         super().__init__()
         checks.counts(n_heads=n_heads)
         checks.positive(init_std=init_std)
+        checks.not_negative(edge_features=edge_features)
         if not edge_vocab_sizes and edge_features < 1:
             raise ValueError(
                 f"edge_vocab_sizes={list(edge_vocab_sizes)} and edge_features={edge_features}: one must be given"

@@ -238,7 +238,8 @@ class Transformer(nn.Module):
 
     def _rotated_width(self) -> int:
         """Features of a head that rotary positions may turn, as the parts of all blocks say."""
-        widths = {getattr(part, "rotated_width", None) for part in self.blocks.modules()} - {None}
+        said = (getattr(part, "rotated_width", None) for part in self.blocks.modules())
+        widths = {width for width in said if width is not None}
         if len(widths) == 1:
             return widths.pop()
         found = f"has heads of {sorted(widths)} features" if widths else "turns no heads"

@@ -41,7 +41,8 @@ class Maskable(nn.Module):
     def forward(self, packed: Packed) -> Tensor:
         """The vectors of all tokens."""
         if "masked" not in packed.features:
-            return self.embedder(packed)
+            # Where nothing is hidden the vector still gets a gradient, which is zero.
+            return self.embedder(packed) + self.vector[:0].sum()
         masked = packed.features["masked"]
         rest = {name: feature for name, feature in packed.features.items() if name != "masked"}
         rows = masked.view(-1, *[1] * (packed.values.ndim - 1))

@@ -111,8 +111,8 @@ def test_a_node_of_which_nothing_is_known_is_refused():
 )
 def test_without_a_token_every_weight_of_an_embedder_has_a_gradient_of_zero(build, n_samples):
     embedder = build()
-    empty = [replace(ids(), features={}) for _ in range(n_samples)]
-    packed = pack(empty) if empty else replace(pack([ids()]), lengths=torch.zeros(0, dtype=torch.long))
+    empty = replace(ids(), features={"class_token": torch.zeros(0, dtype=torch.long)})
+    packed = replace(pack([empty]), lengths=torch.zeros(n_samples, dtype=torch.long))
     embedder(packed).sum().backward()
     missing = [name for name, weight in embedder.named_parameters() if weight.grad is None or weight.grad.any()]
     assert missing == []
