@@ -14,7 +14,9 @@ from omniformer_tokenizers import Tokenizer
 from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
 from omniformer.config import allowing, build, validate
+from omniformer.config.signature import signature
 from omniformer.data.module import OmniDataModule
+from omniformer.data.source import GRAPH_FACTS, Source
 from omniformer.generation import Allowed
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
@@ -112,7 +114,9 @@ def build_data(
     streams = {
         name: build(member["data"], f"{name}.data", data_root=config["data_root"]) for name, member in described.items()
     }
-    made = tokenizers or {name: _tokenizers(member["tokenizer"], name) for name, member in described.items()}
+    made = tokenizers or {
+        name: _tokenizers(member["tokenizer"], name, streams[name].source) for name, member in described.items()
+    }
     return OmniDataModule(
         streams=streams,
         tokenizers=dict(made),
@@ -231,11 +235,21 @@ def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
     return output, config | {"paths": config["paths"] | {"output_dir": str(output)}}
 
 
-def _tokenizers(node: Node, name: str) -> dict[str, Tokenizer]:
+def _tokenizers(node: Node, name: str, source: Source) -> dict[str, Tokenizer]:
     if "_target_" in node:
-        tokenizer = build(node, f"{name}.tokenizer")
+        tokenizer = build(_informed(node, source), f"{name}.tokenizer")
         return {tokenizer.modality: tokenizer}
-    return {modality: build(part, f"{name}.tokenizer.{modality}") for modality, part in node.items()}
+    return {modality: build(_informed(part, source), f"{name}.tokenizer.{modality}") for modality, part in node.items()}
+
+
+def _informed(node: Node, source: Source) -> Node:
+    """The description of a tokenizer with what the data say of nodes and edges, where it says nothing itself."""
+    parameters = signature(node["_target_"]).parameters
+    told: dict[str, Any] = {}
+    for names in GRAPH_FACTS:
+        if all(name in parameters for name in names) and not any(name in node for name in names):
+            told |= {name: source.facts[name] for name in names if name in source.facts}
+    return told | dict(node)
 
 
 def _task(

@@ -151,6 +151,7 @@ _DATA = {
     "num_workers": COUNT_OR_NONE,
     "worker_timeout": POSITIVE,
     "max_bad_fraction": SHARE,
+    "max_empty_fraction": SHARE,
     "val": BELOW_ONE,
     "test": BELOW_ONE,
     "train_share": SOME_SHARE,

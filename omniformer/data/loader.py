@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.data.empty import Empty
 from omniformer.data.plan import Key, TrainPlan, eval_batches, share
 from omniformer.data.random import generator
 from omniformer.data.samples import SampleError, Samples, check_bad
@@ -170,6 +171,7 @@ class Feed:
         check_ranks(stream, name, world_size)
         self.lengths = known_lengths(samples, stream, name)
         self.bad = Bad(name, len(samples), stream.max_bad_fraction)
+        self.empty = Empty(name, len(samples), stream.max_empty_fraction)
         self.epoch = 0
         self.batch = 0
         self.plan = TrainPlan(len(samples), self.lengths, stream.limits, seed=seed, name=name)
@@ -186,6 +188,7 @@ class Feed:
         if self.batch == len(self.plan.batches(self.epoch)):
             self.epoch, self.batch = self.epoch + 1, 0
         self.bad.add(bad)
+        self.empty.add(batch)
         return batch
 
     def state_dict(self) -> dict[str, Any]:
@@ -249,6 +252,7 @@ class Evaluation:
         batches = eval_batches(len(samples), lengths, stream.limits)
         self.keys = [[(0, i) for i in share(batch, rank, world_size, fill=False)] for batch in batches]
         self.bad = Bad(name, len(samples), stream.max_bad_fraction)
+        self.empty = Empty(name, len(samples), stream.max_empty_fraction)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -270,6 +274,7 @@ class Evaluation:
 
             batch, bad = guarded(draw, self.name, ids, self.stream.worker_timeout)
             self.bad.add(bad)
+            self.empty.add(batch)
             yield batch
 
 

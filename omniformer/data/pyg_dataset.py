@@ -6,6 +6,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from omniformer.data.source import Raw, Source, Split, own
@@ -77,8 +78,19 @@ class PyGDataset(Source):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a model must know of the data."""
-        return {"n_classes": self._n_classes} if self._n_classes else {}
+        """The number of classes, and what the tokenizer must know of nodes and edges that have features."""
+        classes = {"n_classes": self._n_classes} if self._n_classes else {}
+        return classes | self._features("node", "x") | self._features("edge", "edge_attr")
+
+    def _features(self, kind: str, attribute: str) -> dict[str, Any]:
+        """Whole numbers are categories, each column with its own; all others are numbers."""
+        rows = [found for graph in self.graphs if (found := getattr(graph, attribute, None)) is not None]
+        rows = [each[:, None] if each.ndim == 1 else each for each in rows if each.numel()]
+        if not rows:
+            return {}
+        if rows[0].is_floating_point():
+            return {f"{kind}_features": rows[0].shape[1]}
+        return {f"{kind}_vocab_sizes": tuple((1 + torch.stack([each.amax(0) for each in rows]).amax(0)).tolist())}
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in a fixed order."""

@@ -36,6 +36,10 @@ class Raw:
     token_targets: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+# What a set of graphs may say of its nodes and of its edges; a tokenizer that was told nothing of either is told this.
+GRAPH_FACTS = (("node_vocab_sizes", "node_features"), ("edge_vocab_sizes", "edge_features"))
+
+
 class Source(ABC):
     """A data set: raw samples in the splits `train`, `val` and `test`.
 
@@ -62,7 +66,10 @@ class Source(ABC):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a model must know of the data, by the name its constructor gives it, for example `n_classes`."""
+        """What a model must know of the data, by the name its constructor gives it, for example `n_classes`.
+
+        Of graphs with features also what their tokenizer must know, such as `node_vocab_sizes`: see `GRAPH_FACTS`.
+        """
         return {"n_classes": len(self.labels)} if self.labels else {}
 
     def baselines(self) -> Mapping[str, float]:

@@ -43,6 +43,8 @@ class Stream:
             lines of the source's tables are left out too, with a warning that names them.
         max_bad_fraction: with `skip`, the share of bad samples of a split above which the run stops all the same; one
             alone never stops it, unless this is 0.
+        max_empty_fraction: the share of samples without a token above which the run stops; fewer are warned of by
+            name. 1 lets all but a whole data set pass.
 
     Raises:
         ValueError: a number is out of its range, or an argument would have no effect beside another.
@@ -73,6 +75,7 @@ class Stream:
         worker_timeout: float = 300.0,
         on_error: Literal["raise", "skip"] = "raise",
         max_bad_fraction: float = 0.001,
+        max_empty_fraction: float = 0.05,
     ) -> None:
         if not 0 < weight <= 1:
             raise ValueError(
@@ -92,6 +95,8 @@ class Stream:
             raise ValueError(f"on_error={on_error!r} is not known; choose 'raise' or 'skip'")
         if not 0 <= max_bad_fraction <= 1:
             raise ValueError(f"max_bad_fraction={max_bad_fraction} must be in 0..1")
+        if not 0 <= max_empty_fraction <= 1:
+            raise ValueError(f"max_empty_fraction={max_empty_fraction} must be in 0..1")
         if not 0 <= drop < 1:
             raise ValueError(f"drop={drop} must be at least 0 and below 1")
         single = (augment is not None, augment_tokens is not None, cache, answer, drop, max_tokens)
@@ -119,6 +124,7 @@ class Stream:
         self.worker_timeout = worker_timeout
         self.on_error = on_error
         self.max_bad_fraction = max_bad_fraction
+        self.max_empty_fraction = max_empty_fraction
         self._chosen: list[int] | None = None
         self._told = False
 

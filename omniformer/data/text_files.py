@@ -1,9 +1,9 @@
 """One's own texts: plain files or JSON lines, with labels or without."""
 
 import glob
-import gzip
 import json
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from omniformer_tokenizers.files import decoded, lines_of
 
+from omniformer.data.sets.reading import unpacked
 from omniformer.data.source import Raw, Source, Split, own, resolve
 from omniformer.data.splitting import hashed_split, names_apart
 
@@ -180,8 +181,8 @@ def _field(row: Any, key: str | None, where: str) -> Any:
 
 def _content(path: Path) -> str:
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+        data = unpacked(path)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read as UTF-8 text: {error}") from error
     return decoded(data, str(path))
 

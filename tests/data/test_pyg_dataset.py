@@ -71,3 +71,11 @@ def use(**options):
 def test_what_is_not_understood_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         use(**options)
+
+
+def test_what_nodes_and_edges_have_is_told_to_the_tokenizer():
+    numbers = PyGDataset(graphs=[ring(y=torch.tensor([0]), x=torch.rand(3, 4), edge_attr=torch.rand(3))] * 9)
+    assert {**numbers.facts} == {"n_classes": 1, "node_features": 4, "edge_features": 1}
+    kinds = [torch.tensor([[0, 5], [1, 0], [0, 0]]), torch.tensor([[2, 0], [1, 0], [0, 0]])]
+    categories = PyGDataset(graphs=[ring(y=torch.tensor([0]), x=x, edge_attr=x[:, 0]) for x in kinds])
+    assert {**categories.facts} == {"n_classes": 1, "node_vocab_sizes": (3, 6), "edge_vocab_sizes": (3,)}

@@ -199,3 +199,16 @@ def test_broken_lines_are_skipped_counted_and_named(tmp_path):
         assert len(stream.raws("train")) == 18
     with pytest.raises(SampleError, match=r"2 of 20 samples of TextFiles cannot be read, more than max_bad_fraction="):
         Stream(source=source, on_error="skip", max_bad_fraction=0.05).raws("train")
+
+
+def test_a_small_file_that_unfolds_into_very_much_is_refused(tmp_path, monkeypatch):
+    from omniformer_tokenizers import limits
+
+    monkeypatch.setattr(limits, "FREE_TEXT_BYTES", 2_000_000)
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(bytes(6_000_000)))
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"enough"))
+    with pytest.raises(
+        ValueError, match=r"a\.txt\.gz cannot be read as UTF-8 text: more than 2000000 bytes out of \d+ by"
+    ):
+        texts(TextFiles(train=str(tmp_path / "a.txt.gz"), val_share=0, test_share=0), "train")
+    assert texts(TextFiles(train=str(tmp_path / "b.txt.gz"), val_share=0, test_share=0), "train") == ["enough"]

@@ -114,7 +114,7 @@ class GraphTokenizer(Tokenizer):
 
         Raises:
             TypeError: not one of these.
-            ValueError: an edge points nowhere, or features have another width, dtype or range than was announced.
+            ValueError: an edge points nowhere, or features were not announced, or have another width, dtype or range.
             MediaError: a file that cannot be read.
 
         Shapes:
@@ -232,6 +232,7 @@ class GraphTokenizer(Tokenizer):
         """The values of the nodes, and their continuous features where the values are categories."""
         fields, width = self.node_vocab_sizes, self.node_features
         if not fields and not width:
+            _no_features(graph.node_features, "node")
             return torch.zeros(graph.n_nodes, 1, dtype=torch.int64), None
         categories, numbers = _split(graph.node_features, graph.n_nodes, fields, width, "node")
         if not fields:
@@ -241,11 +242,26 @@ class GraphTokenizer(Tokenizer):
     def _edge_features(self, graph: Graph) -> Tensor | None:
         fields, width = self.edge_vocab_sizes, self.edge_features
         if not fields and not width:
+            _no_features(graph.edge_features, "edge")
             return None
         categories, numbers = _split(graph.edge_features, graph.edges.shape[1], fields, width, "edge")
         if not width:
             return categories
         return torch.cat([categories.float(), numbers], dim=1)
+
+
+def _no_features(rows: Tensor | None, kind: str) -> None:
+    """Refuses features that no argument of the tokenizer takes."""
+    if rows is None or not rows.numel():
+        return
+    width = 1 if rows.ndim == 1 else rows.shape[-1]
+    as_numbers, as_categories = f"{kind}_features={width}", f"{kind}_vocab_sizes, {width} number(s) of categories"
+    likely = as_numbers if rows.is_floating_point() else as_categories
+    other = as_categories if rows.is_floating_point() else as_numbers
+    raise ValueError(
+        f"the graph has {kind}_features of shape {list(rows.shape)} and the tokenizer was told of none; give it "
+        f"{likely} (or {other}), or leave them out of the graph"
+    )
 
 
 def _split(rows: Tensor | None, n: int, fields: Sequence[int], width: int, kind: str) -> tuple[Tensor, Tensor]:

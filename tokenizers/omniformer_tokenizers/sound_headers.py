@@ -18,7 +18,7 @@ def opened_sound(source: str | Path | bytes) -> BinaryIO:
     """
     with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
         patches = dict(_patches(file, file.seek(0, os.SEEK_END)))
-    file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+    file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115 - whoever asks
     return _Patched(file, patches) if patches else file
 
 

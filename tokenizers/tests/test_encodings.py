@@ -178,7 +178,9 @@ def test_shortest_paths_follow_directions():
 
 
 def test_distances_that_do_not_fit_into_memory_are_refused():
-    with pytest.raises(ValueError, match="shortest_path of a graph of 20001 nodes is a number for each of 400040001 pair"):
+    with pytest.raises(
+        ValueError, match="shortest_path of a graph of 20001 nodes is a number for each of 400040001 pair"
+    ):
         encodings.shortest_paths(torch.zeros(2, 0, dtype=torch.int64), 20_001, longest=5)
 
 

@@ -221,3 +221,35 @@ def test_impossible_settings_are_refused():
         GraphTokenizer(node_vocab_sizes=(0,))
     with pytest.raises(ValueError, match="laplacian=-1 is too small; give 0"):
         GraphTokenizer(laplacian=-1)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (
+            {"node_features": torch.rand(2, 5)},
+            r"node_features of shape \[2, 5\] .* give it node_features=5 \(or node_vocab",
+        ),
+        ({"node_features": [[1], [0]]}, r"node_features of shape \[2, 1\] .* give it node_vocab_sizes, 1 number"),
+        ({"edge_features": [0.5]}, r"edge_features of shape \[1\] .* give it edge_features=1 \(or edge_vocab_sizes"),
+        ({"edge_features": [[1, 2]]}, r"edge_features of shape \[1, 2\] .* give it edge_vocab_sizes, 2 number"),
+    ],
+)
+def test_features_that_no_argument_takes_are_refused(features, message, pyg):
+    graph = {"n_nodes": 2, "edges": [[0, 1]], **features}
+    with pytest.raises(ValueError, match=message):
+        GraphTokenizer()(graph)
+    rows = {name: torch.as_tensor(value) for name, value in features.items()}
+    data = pyg.data.Data(
+        num_nodes=2,
+        edge_index=torch.tensor([[0], [1]]),
+        x=rows.get("node_features"),
+        edge_attr=rows.get("edge_features"),
+    )
+    with pytest.raises(ValueError, match=message):
+        GraphTokenizer(random_walk=1)(data)
+
+
+def test_no_features_are_no_features():
+    graph = {"n_nodes": 2, "edges": [[0, 1]], "node_features": torch.zeros(2, 0), "edge_features": torch.zeros(1, 0)}
+    assert GraphTokenizer()(graph).values.tolist() == [[0], [0]]

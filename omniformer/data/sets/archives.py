@@ -4,6 +4,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from omniformer.data.sets.reading import read_member
+
 
 def members(file: Path, suffix: str) -> dict[str, bytes]:
     """The files of an archive whose names end in `suffix`: their contents by their whole names, sorted.
@@ -25,8 +27,8 @@ def members(file: Path, suffix: str) -> dict[str, bytes]:
         with zipfile.ZipFile(file) as archive:
             for name in sorted(archive.namelist()):
                 if name.endswith(suffix):
-                    contents[name] = archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+                    contents[name] = read_member(archive, name)
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
         member = f" at {name!r}" if name else ""
         raise ValueError(f"{file} cannot be read{member}: {error}; fetch the archive anew") from error
     return contents

@@ -4,9 +4,15 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from omniformer_tokenizers.limits import FREE_TEXT_BYTES, MAX_TEXT_BYTES, check_size
+
+_DAMAGES = (
+    ValueError, OSError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 
 
 def read_arrays(file: Path, names: Sequence[str]) -> dict[str, NDArray]:
@@ -27,10 +33,21 @@ def read_arrays(file: Path, names: Sequence[str]) -> dict[str, NDArray]:
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             for name in names:
+                _check_size(arrays, name)
                 found[name] = arrays[name]
     except KeyError as error:
         raise ValueError(f"{file} has no array {name!r}; it must hold {', '.join(names)}") from error
-    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGES as error:
         array = f" at array {name!r}" if name else ""
         raise ValueError(f"{file} cannot be read as npz{array}: {error}") from error
     return found
+
+
+def _check_size(arrays: Any, name: str) -> None:
+    """Refuses an array that unfolds into much more than its place in the file lets expect."""
+    member = f"{name}.npy"
+    if member not in arrays.zip.namelist():
+        return  # which is told by whoever asks for it
+    packed = arrays.zip.getinfo(member)
+    limits = {"limit": MAX_TEXT_BYTES, "free": FREE_TEXT_BYTES, "n_bytes": packed.compress_size}
+    check_size(f"{packed.file_size} bytes", packed.file_size, "bytes", **limits)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omniformer.data.pyg_dataset import pyg_datasets
 from omniformer.data.sets.arrays import read_arrays
+from omniformer.data.sets.reading import read_member
 from omniformer.data.source import Raw, Source, Split, resolve
 
 PACKED = "cora/cora.npz"
@@ -68,6 +69,11 @@ class Cora(Source):
             "rule learning",
         )
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The number of fields, and of the words that a paper may have."""
+        return {"n_classes": len(self.labels), "node_features": 1433}
+
     def split(self, name: Split) -> Sequence[Raw]:
         """The graph, with the mask of one split."""
         return self._splits[name]
@@ -114,9 +120,9 @@ def _unpack(archive: Path, folder: Path) -> None:
             for name in _RAW_FILES:
                 # Under another name until it is whole, so that a broken archive leaves nothing that PyG would take.
                 part = folder / f"{name}.part"
-                part.write_bytes(files.read(name))
+                part.write_bytes(read_member(files, name))
                 part.replace(folder / name)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         raise ValueError(f"{archive} is not the archive of Cora's raw files: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 from omniformer.data.pyg_dataset import pyg_datasets
 from omniformer.data.source import Raw, Source, Split
@@ -25,6 +26,11 @@ class KarateClub(Source):
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the targets."""
         return ("group 0", "group 1", "group 2", "group 3")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The number of groups, and of members."""
+        return {"n_classes": len(self.labels), "node_features": 34}
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in a fixed order."""

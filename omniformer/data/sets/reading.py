@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omniformer_tokenizers.limits import bounded
+
 from omniformer.data.download import obtain
 from omniformer.data.source import resolve
 
@@ -42,6 +44,18 @@ def laid_out_or_original(
         raise FileNotFoundError(f"no file {str(packed)!r}, and {error}") from None
 
 
+def unpacked(file: Path) -> bytes:
+    """The content of a file, unpacked where its name ends in `.gz`.
+
+    Raises:
+        ValueError: it unfolds into more than `omniformer_tokenizers.limits` accept.
+    """
+    if file.suffix != ".gz":
+        return file.read_bytes()
+    with gzip.open(file) as stream:
+        return bounded(stream.read, n_bytes=file.stat().st_size)
+
+
 def text_in(file: Path) -> str:
     """The UTF-8 text of a file, unpacked where its name ends in `.gz`, with every line ended by a line feed.
 
@@ -49,8 +63,7 @@ def text_in(file: Path) -> str:
         ValueError: the file is damaged or not UTF-8.
     """
     try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
+        return unpacked(file).decode("utf-8-sig").replace("\r\n", "\n")
     except _DAMAGES as error:
         raise ValueError(f"{file} cannot be read as UTF-8 text: {error}") from error
 
@@ -77,6 +90,17 @@ def lines_in(text: str, where: str) -> list[str]:
     return lines
 
 
+def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
+    """One file of a zip archive, as `ZipFile.read`, but for bombs.
+
+    Raises:
+        KeyError: there is no such file in it.
+        ValueError: it unfolds into more than `omniformer_tokenizers.limits` accept.
+    """
+    with archive.open(member) as stream:
+        return bounded(stream.read, n_bytes=archive.getinfo(member).compress_size)
+
+
 def member_in(archive: zipfile.ZipFile, member: str) -> bytes:
     """The content of one file of a zip archive.
 
@@ -84,7 +108,7 @@ def member_in(archive: zipfile.ZipFile, member: str) -> bytes:
         ValueError: there is no such file in it, or it is damaged; names archive and file.
     """
     try:
-        return archive.read(member)
+        return read_member(archive, member)
     except KeyError:
         raise ValueError(f"{archive.filename} has no file {member!r}; fetch the archive again") from None
     except _DAMAGES as error:

@@ -1,7 +1,7 @@
 """Twelve yes-no questions about the toxicity of molecules, most of them answered."""
 
 import csv
-import gzip
+import io
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omniformer.data.sets.arrays import read_arrays
 from omniformer.data.sets.molecule_table import MoleculeTable
 from omniformer.data.sets.molecules import FACTS, Molecules, made_molecules, read_molecules
-from omniformer.data.sets.reading import laid_out_or_original
+from omniformer.data.sets.reading import laid_out_or_original, unpacked
 
 PACKED = "tox21/tox21_graphs.npz"
 ORIGINAL = "tox21/tox21.csv.gz"
@@ -108,15 +108,14 @@ def _rows(table: Path) -> tuple[NDArray, list[str]]:
     """The labels `[rows, 12]`, NaN where there is none, and the SMILES of each row."""
     labels, smiles = [], []
     try:
-        with gzip.open(table, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if lacking := {*ASSAYS, "smiles"} - set(reader.fieldnames or ()):
-                raise ValueError(f"it has no column {min(lacking)!r}")
-            for row, fields in enumerate(reader):
-                if not (fields["smiles"] or "").strip():
-                    raise ValueError(f"row {row} has no SMILES")
-                labels.append([float(fields[assay] or "nan") for assay in ASSAYS])
-                smiles.append(fields["smiles"])
+        reader = csv.DictReader(io.StringIO(unpacked(table).decode("utf-8-sig"), newline=""))
+        if lacking := {*ASSAYS, "smiles"} - set(reader.fieldnames or ()):
+            raise ValueError(f"it has no column {min(lacking)!r}")
+        for row, fields in enumerate(reader):
+            if not (fields["smiles"] or "").strip():
+                raise ValueError(f"row {row} has no SMILES")
+            labels.append([float(fields[assay] or "nan") for assay in ASSAYS])
+            smiles.append(fields["smiles"])
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{table} cannot be read, {len(smiles)} rows in: {error}") from error
     return np.array(labels, dtype=np.float32).reshape(-1, len(ASSAYS)), smiles

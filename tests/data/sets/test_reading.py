@@ -99,3 +99,28 @@ def test_labels_out_of_range_are_told_by_sample():
     for wrong in (np.array([0, 1]), np.array([0.0, 1, 2]), np.array([[0], [1], [2]])):
         with pytest.raises(ValueError, match="for 3 samples; expected one each"):
             check_labels(wrong, 3, 3, "y")
+
+
+def test_bombs_of_every_container_are_refused(tmp_path, monkeypatch):
+    import numpy as np
+    from omniformer_tokenizers import limits
+
+    from omniformer.data.sets import arrays
+    from omniformer.data.sets.archives import members
+    from omniformer.data.sets.arrays import read_arrays
+    from omniformer.data.sets.reading import member_in, opened_zip, text_in
+
+    monkeypatch.setattr(limits, "FREE_TEXT_BYTES", 2_000_000)
+    monkeypatch.setattr(arrays, "FREE_TEXT_BYTES", 2_000_000)
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(bytes(6_000_000)))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.txt", bytes(6_000_000))
+    np.savez_compressed(tmp_path / "a.npz", y=np.zeros(6_000_000, np.uint8))
+    with pytest.raises(ValueError, match=r"a\.txt\.gz cannot be read .*more than 2000000 bytes"):
+        text_in(tmp_path / "a.txt.gz")
+    with pytest.raises(ValueError, match=r"a\.zip: 'x\.txt' cannot be read: more than 2000000 bytes"):
+        member_in(opened_zip(tmp_path / "a.zip"), "x.txt")
+    with pytest.raises(ValueError, match=r"a\.zip cannot be read at 'x\.txt': more than 2000000 bytes"):
+        members(tmp_path / "a.zip", ".txt")
+    with pytest.raises(ValueError, match=r"a\.npz cannot be read as npz at array 'y': 6000128 bytes out of"):
+        read_arrays(tmp_path / "a.npz", ["y"])

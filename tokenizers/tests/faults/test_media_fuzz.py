@@ -96,6 +96,41 @@ def gif_bomb(path: Path) -> None:
     frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:])
 
 
+def many_frames(path: Path) -> None:
+    from PIL import Image
+
+    frames = [Image.new("L", (1, 1), i % 256) for i in range(12_000)]
+    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:])
+
+
+def page_bomb(path: Path) -> None:
+    """A TIFF of one bit a pixel, packed, in many pages."""
+    from PIL import Image
+
+    pages = [Image.new("1", (4000, 4000)) for _ in range(8)]
+    pages[0].save(path, format="TIFF", save_all=True, append_images=pages[1:], compression="group4")
+
+
+def silence(path: Path) -> None:
+    """A FLAC of 80 million zeros, which is honest and still a bomb."""
+    import numpy as np
+    import soundfile
+
+    with soundfile.SoundFile(path, "w", 8000, 1, format="FLAC") as file:
+        for _ in range(20):
+            file.write(np.zeros(4_000_000, np.int16))
+
+
+def wide_wave(path: Path) -> None:
+    """A WAV of 65,535 channels, more than any decoder takes."""
+    import struct
+
+    rate, channels = 8000, 65_535
+    form = struct.pack("<HHIIHH", 1, channels, rate, 0xFFFFFFFF, 0xFFFE, 16)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", 2_000_000) + bytes(2_000_000)
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
 def wave_bomb(path: Path) -> None:
     """A WAV whose header announces four gigabytes."""
     import soundfile
@@ -125,7 +160,12 @@ def flac_bomb(path: Path, samples: int) -> None:
     [
         ("read_image", lambda path: png_bomb(path, 13_000), "refused"),
         ("read_image", lambda path: png_bomb(path, 8_000), "refused"),
+        ("read_image", lambda path: png_bomb(path, 7_000), "refused"),
         ("read_frames", gif_bomb, "refused"),
+        ("read_frames", page_bomb, "refused"),
+        ("read_frames", many_frames, None),
+        ("read_audio", silence, "refused"),
+        ("read_audio", wide_wave, "refused"),
         ("read_audio", wave_bomb, None),
         ("read_audio", lambda path: flac_bomb(path, 2**32 - 1), "refused"),
         ("read_audio", lambda path: flac_bomb(path, 400_000_000), None),
