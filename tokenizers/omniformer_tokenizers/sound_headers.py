@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 _UNKNOWN = b"\xff\xff\xff\xff"
 
 
-def opened_sound(source: str | Path | bytes) -> BinaryIO:
+def opened_sound(source: str | Path | bytes) -> io.IOBase:
     """The file of a sound, whose header says that it reaches to the end where it said 0 and samples follow.
 
     Raises:

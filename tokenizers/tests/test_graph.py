@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import hypothesis.strategies as st
 import networkx as nx
@@ -235,12 +236,12 @@ def test_impossible_settings_are_refused():
         ({"edge_features": [[1, 2]]}, r"edge_features of shape \[1, 2\] .* give it edge_vocab_sizes, 2 number"),
     ],
 )
-def test_features_that_no_argument_takes_are_refused(features, message, pyg):
+def test_features_that_no_argument_takes_are_refused(features, message):
     graph = {"n_nodes": 2, "edges": [[0, 1]], **features}
     with pytest.raises(ValueError, match=message):
         GraphTokenizer()(graph)
     rows = {name: torch.as_tensor(value) for name, value in features.items()}
-    data = pyg.data.Data(
+    data = SimpleNamespace(  # as PyG's
         num_nodes=2,
         edge_index=torch.tensor([[0], [1]]),
         x=rows.get("node_features"),
