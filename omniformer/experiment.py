@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omniformer_tokenizers import Tokenizer
 
 from omniformer import finetuning, folder
@@ -24,10 +25,11 @@ from omniformer.pretrained import Pretrained
 from omniformer.recipe import Node, build_model, members, merged
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
-from omniformer.training.checkpoint_io import latest_checkpoint
-from omniformer.training.memory import keep_memory
+from omniformer.training.checkpoint_io import latest_checkpoint, write_durably
+from omniformer.training.memory import advised, keep_memory
 from omniformer.training.metrics_file import MetricsFile, print_results
 from omniformer.training.ranks import first_cause
+from omniformer.training.resume import check_fits, check_same_run
 from omniformer.training.schedules import total_steps
 from omniformer.training.stop import Stop
 from omniformer.training.trainer import build_trainer, quiet
@@ -134,25 +136,35 @@ def train(config: Mapping[str, Any]) -> float | None:
 
     Returns:
         The best value of the metric that `callbacks.best` watches, for sweeps; None without one.
+
+    Raises:
+        ConfigError: `resume` names a run that this configuration does not continue.
+        NoMemoryError: a step needs more memory than there is.
     """
     keep_memory()
     quiet()
     output = Path(config["paths"]["output_dir"])
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    resume = latest_checkpoint(config["resume"]) if config["resume"] else None
+    if resume is None:
+        _note(config, output)
+    else:
+        check_same_run(config, output)
     experiment = assemble(config)
-    callbacks = build(config["callbacks"] or {}, "callbacks")
-    trainer = build_trainer(
-        config["trainer"], callbacks=callbacks, loggers=build(config["logger"] or {}, "logger"), output_dir=str(output)
-    )
     module = TrainingModule(
         model=experiment.model,
         tasks=experiment.tasks,
         optimizer=build(config["optim"], "optim"),
         total_steps=_total_steps(config["trainer"], len(experiment.data.train_dataloader())),
     )
-    resume = latest_checkpoint(config["resume"]) if config["resume"] else None
-    with first_cause(trainer, output):
+    if resume is not None:
+        # Only now is it known to fit: nothing of the run has been touched until here.
+        check_fits(module, resume)
+        _note(config, output)
+    callbacks = build(config["callbacks"] or {}, "callbacks")
+    trainer = build_trainer(
+        config["trainer"], callbacks=callbacks, loggers=build(config["logger"] or {}, "logger"), output_dir=str(output)
+    )
+    with first_cause(trainer, output), advised(trainer):
         trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
         best = _best_checkpoint(trainer)
         if experiment.data.test_dataloader():
@@ -230,8 +242,10 @@ def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
         )
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("paths"), dict):
+        raise ValueError(f"{path} is damaged: it is not the configuration of a run, which has paths")
     return output, config | {"paths": config["paths"] | {"output_dir": str(output)}}
 
 
@@ -265,6 +279,13 @@ def _task(
     if allowed is not None:
         known["allowed"] = allowed
     return build(own, f"{name}.task", head=model.heads[name], rule=model.rule(name), **known)
+
+
+def _note(config: Mapping[str, Any], output: Path) -> None:
+    """Writes the configuration into the run folder, whole or not at all, by the first process alone."""
+    if rank_zero_only.rank == 0:
+        output.mkdir(parents=True, exist_ok=True)
+        write_durably(output / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
 
 
 def _write_texts(path: Path, module: TrainingModule) -> None:

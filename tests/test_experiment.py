@@ -128,6 +128,42 @@ def test_a_stopped_run_goes_on_in_its_folder_as_if_nothing_had_happened(tmp_path
     assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
 
 
+def test_what_does_not_go_on_leaves_the_run_as_it_was(runs, capsys):
+    folder = runs["vision"]
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    fast = ["debug=fast", *TINY, f"paths.output_root={folder.parents[1]}", f"resume={folder}"]
+    refusals = {
+        "name is 'audio' here and 'vision' there": ["modality=audio", *fast],
+        "optim.lr is 0.5 here and 0.003 there": ["modality=vision", *fast, "optim.lr=0.5"],
+        "core.d_model is 64 here and 32 there": ["modality=vision", *fast, "core.d_model=64"],
+    }
+    for said, arguments in refusals.items():
+        with pytest.raises(SystemExit) as stop:
+            train(arguments)
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_numbers_far_from_zero_are_learned_saved_and_predicted(tmp_path):
+    words = [("red", 1_000_000.0), ("green", 1_000_300.0), ("blue", 1_000_600.0)]
+    texts = [{"text": word, "value": value} for word, value in words * 20]
+    (tmp_path / "far.jsonl").write_text("".join(json.dumps(each) + "\n" for each in texts))
+    source = ["data=labelled_text_files", f"data.source.root={tmp_path}/far.jsonl", "data.source.label_key=null"]
+    options = [
+        "modality=text",
+        *source,
+        "data.source.value_key=value",
+        "task=regression",
+        "callbacks.best.monitor=val/rmse",
+    ]
+    hasty = ["trainer.max_epochs=20", "optim.lr=0.01", "optim.warmup_steps=5", "data.batch_size=8"]
+    output = run(tmp_path / "out", *options, *hasty)
+    assert numbers(output)["test/rmse"] < 150
+    (found,) = omniformer.load(output).predict(["red"])
+    assert float(found.values[0]) == pytest.approx(1_000_000, abs=300)
+
+
 @pytest.mark.parametrize("name", [*WATCHED, "all"])
 def test_one_batch_can_be_learnt_by_heart(tmp_path, name):
     hasty = ["trainer.max_epochs=60", "optim.schedule=constant", "optim.lr=0.01", "optim.warmup_steps=10"]

@@ -20,6 +20,7 @@ from omniformer.config.usage import usage
 from omniformer.config.validate import validate
 
 STAMP = "OMNIFORMER_RUN_STAMP"
+AUTO = "auto"  # as the value of resume
 Main = Callable[[dict[str, Any]], Any]
 
 
@@ -190,7 +191,11 @@ def _job(function: Main, composed: Any, options: Mapping[str, Sequence[str]]) ->
     if config["paths"]["output_dir"] != run_folder:
         _remove_empty(Path(run_folder))  # a resumed run goes on in the folder it had
     with allowing(config["allow_targets"]):
-        return function(config)
+        try:
+            return function(config)
+        except ConfigError:
+            _remove_empty(Path(run_folder))
+            raise
 
 
 def resumed_folder(resume: str) -> Path | None:
@@ -200,6 +205,21 @@ def resumed_folder(resume: str) -> Path | None:
     """
     place = Path(resume)
     return next((folder for folder in (place, *list(place.parents)[:2]) if (folder / "config.yaml").is_file()), None)
+
+
+def _newest_of_its_kind(composed: Any, run_folder: str) -> str | None:
+    """What `resume=auto` stands for: the run of the same name with the newest good checkpoint, or None.
+
+    The folder that was asked for counts too, so that a job that is put back into the queue finds its own.
+    """
+    from omniformer.training.checkpoint_io import newest_run
+
+    others = Path(composed.paths.output_root) / str(composed.name)
+    found = newest_run(sorted({Path(run_folder), *(others.resolve().glob("*") if others.is_dir() else ())}))
+    said = f"goes on with {found}" if found else f"begins anew: no run in {others} has a checkpoint to go on from"
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        print(f"resume=auto: {said}", file=sys.stderr)
+    return None if found is None else str(found)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -221,8 +241,10 @@ def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
     typed = HydraConfig.get().overrides.task
     if HydraConfig.get().mode == RunMode.MULTIRUN and any("paths.output_dir=" in each for each in typed):
         raise ConfigError(["paths.output_dir: each run of a sweep has a folder of its own; set paths.sweep_dir"])
-    resumed = resumed_folder(composed.resume) if composed.get("resume") else None
     with open_dict(composed):
+        if composed.get("resume") == AUTO:
+            composed.resume = _newest_of_its_kind(composed, run_folder)
+        resumed = resumed_folder(composed.resume) if composed.get("resume") else None
         composed.paths.output_dir = str(resumed or run_folder)
     return plain(composed)
 

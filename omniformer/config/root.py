@@ -63,7 +63,7 @@ class Root:
     Args:
         seed: keys every random choice of the run.
         data_root: the folder in which data sets that must be downloaded or prepared are looked for.
-        resume: the run folder, or the checkpoint, to go on from.
+        resume: the run folder, or the checkpoint, to go on from; `auto` for the newest run of this name, if any.
         steps_per_epoch: training steps between two validations; null passes all the data once.
         mixture_temperature: how far the sizes of data sets decide how often each takes part in a joint run: 1 by size,
             more evens out, null leaves it to the weights.

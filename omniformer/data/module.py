@@ -14,6 +14,7 @@ from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoa
 from omniformer.data.samples import Samples
 from omniformer.data.source import Split
 from omniformer.data.stream import Stream
+from omniformer.data.units import units
 
 
 class OmniDataModule(LightningDataModule):
@@ -69,6 +70,7 @@ class OmniDataModule(LightningDataModule):
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
         self.mixture_temperature = mixture_temperature
+        self._units: dict[str, dict[str, Any]] = {}
         self._samples: dict[tuple[str, Split], Samples] = {}
         self._loaders: dict[Split, MixtureLoader | EvaluationLoader] = {}
 
@@ -89,7 +91,8 @@ class OmniDataModule(LightningDataModule):
                 self.tokenizers[name][modality] = fitted
 
     def facts(self, name: str, modality: str | None = None) -> dict[str, Any]:
-        """What a model must know of a data set: the facts of its source and of its tokenizer.
+        """What a model must know of a data set: the facts of its source and of its tokenizer, and the units of the
+        numbers that it is to predict, from the samples that are trained on.
 
         Args:
             name: the data set.
@@ -98,7 +101,9 @@ class OmniDataModule(LightningDataModule):
         tokenizers = self.tokenizers[name]
         if modality is None and len(tokenizers) == 1:
             modality = next(iter(tokenizers))
-        facts = dict(self.streams[name].source.facts)
+        if name not in self._units:
+            self._units[name] = units(self.streams[name].raws("train"))
+        facts = dict(self.streams[name].source.facts) | self._units[name]
         return facts | dict(tokenizers[modality].facts) if modality is not None else facts
 
     def labels(self, name: str) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from omniformer.training.warm_start import Loaded, freeze, load_weights, trainab
 
 log = logging.getLogger(__name__)
 
+_UNITS = (".target_mean", ".target_std")
+
 
 def fill(model: nn.Module, made: Node, beginning: Beginning) -> Loaded:
     """Takes the weights over, those of a published head by the member whose head is of its kind.
@@ -26,7 +28,8 @@ def fill(model: nn.Module, made: Node, beginning: Beginning) -> Loaded:
     """
     state = beginning.predictor.model.state_dict()
     if not beginning.published:
-        loaded = load_weights(model, state)
+        # The units of numbers are those of the data at hand, which may lie elsewhere.
+        loaded = load_weights(model, {name: value for name, value in state.items() if not name.endswith(_UNITS)})
         rank_zero_info(f"{beginning.source}: {loaded}")
         return loaded
     renamed = {name: tensor for name, tensor in state.items() if not name.startswith("heads.")}

@@ -1,5 +1,6 @@
 """How much: one or more numbers for each sample."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,7 +14,7 @@ from omniformer.heads.pooling import MeanPool
 
 
 class RegressionHead(Head):
-    """Numbers for each sample, learned in units of the training targets' spread.
+    """Numbers for each sample, learned in units of the training targets' spread, which the data tell (`data/units.py`).
 
     Args:
         d_model: width of the core.
@@ -51,11 +52,13 @@ class RegressionHead(Head):
         std = [float(each) for each in target_std or [1.0] * n_outputs]
         if len(mean) != n_outputs or len(std) != n_outputs or not all(each > 0 for each in std):
             raise ValueError(
-                f"n_outputs={n_outputs} needs as many target_mean {mean} and as many target_std above 0 {std}"
+                f"n_outputs={n_outputs} needs as many target_mean {mean} and as many target_std above 0 {std}; data "
+                "with several values a sample need task.head.n_outputs of that number"
             )
         # A head without units of its own, as published models have them, has none to save.
         self.register_buffer("target_mean", torch.tensor(mean), persistent=target_mean is not None)
         self.register_buffer("target_std", torch.tensor(std), persistent=target_std is not None)
+        self._own_units = target_mean is not None or target_std is not None
         self.pool = pool(d_model=d_model)
         checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
@@ -69,6 +72,26 @@ class RegressionHead(Head):
     def predict(self, outputs: Tensor) -> Tensor:
         """The values themselves."""
         return outputs.float()
+
+    def plain(self) -> "RegressionHead":
+        """The same function without units of its own, as published models have it: they are folded into the weights.
+
+        Raises:
+            ValueError: the head has no offset that could hold the mean.
+        """
+        if not self._own_units:
+            return self
+        if self.values.bias is None:
+            raise ValueError("a head without bias cannot hold the mean of its targets; train with head.bias=true")
+        folded = copy.deepcopy(self)
+        for name in ("target_mean", "target_std"):
+            unit = float(name == "target_std")
+            folded.register_buffer(name, torch.full_like(getattr(self, name), unit), persistent=False)
+        with torch.no_grad():
+            folded.values.weight.mul_(self.target_std[:, None])
+            folded.values.bias.mul_(self.target_std).add_(self.target_mean)
+        folded._own_units = False
+        return folded
 
     def reset_parameters(self) -> None:
         """Predicts the training mean at the start."""

@@ -113,7 +113,9 @@ class Tuned(Pretrained):
             with torch.device("meta"):
                 head = build(described["node"], f"heads.{theirs}", **described["facts"])
             fitting = [
-                name for name, mine in self.model.heads.items() if _alike(mine, head) and name not in pairs.values()
+                name
+                for name, mine in self.model.heads.items()
+                if _alike(_published(mine), head) and name not in pairs.values()
             ]
             if fitting:
                 pairs[theirs] = fitting[0]
@@ -130,11 +132,16 @@ class Tuned(Pretrained):
         model = OmniFormer(
             core=self.model.core,
             embedders={name: embedders[name] for name in known},
-            heads={theirs: parts[ours] for theirs, ours in heads.items()},
+            heads={theirs: _published(parts[ours]) for theirs, ours in heads.items()},
             rules=rules,
         )
         members = {theirs: self.members[ours] for theirs, ours in heads.items() if ours in self.members}
         return Pretrained(model, members, tokenizers=self.tokenizers, family=family, files=self.files)
+
+
+def _published(head: Any) -> Any:
+    """The head as published models have it: the same function, in the units of the targets."""
+    return head.plain() if isinstance(head, RegressionHead) else head
 
 
 def _alike(mine: nn.Module, theirs: nn.Module) -> bool:

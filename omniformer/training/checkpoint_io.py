@@ -5,7 +5,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -128,16 +128,49 @@ def latest_checkpoint(folder: str | Path) -> Path:
         folder = folder / "checkpoints"
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder} to take a checkpoint from")
+    if (path := _newest(found := _finished(folder))) is not None:
+        return path
+    raise FileNotFoundError(f"{folder} holds no usable checkpoint ({len(found)} found, {len(found)} damaged)")
+
+
+def newest_run(folders: Iterable[str | Path]) -> Path | None:
+    """The run folder, of those given, with the newest checkpoint that verifies; None where there is no such checkpoint.
+
+    Warns about each newer one that does not.
+    """
+    path = _newest([path for folder in folders for path in _finished(Path(folder) / "checkpoints")])
+    return None if path is None else path.parent.parent
+
+
+def state_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights in a checkpoint by name; the weights themselves are not read.
+
+    Raises:
+        CorruptCheckpointError: the file is not a checkpoint of a module.
+    """
+    try:
+        state = torch.load(path, map_location="meta", weights_only=True, mmap=True)["state_dict"]
+        return {str(name): tuple(value.shape) for name, value in state.items()}
+    except Exception as error:
+        raise CorruptCheckpointError(
+            f"{path} is not a checkpoint that can be loaded safely: {_first(error)}"
+        ) from error
+
+
+def _finished(folder: Path) -> list[Path]:
     # A file without a sidecar was never finished by us, or comes from elsewhere and must be named explicitly.
-    found = [path for path in folder.glob("*.ckpt") if _sidecar(path).exists()]
+    return [path for path in folder.glob("*.ckpt") if _sidecar(path).exists()]
+
+
+def _newest(found: list[Path]) -> Path | None:
     for path in sorted(found, key=_saved_at, reverse=True):
         try:
             verify(path)
         except CorruptCheckpointError as error:
-            warnings.warn(f"{error}; falling back to the one before", stacklevel=2)
+            warnings.warn(f"{error}; falling back to the one before", stacklevel=3)
         else:
             return path
-    raise FileNotFoundError(f"{folder} holds no usable checkpoint ({len(found)} found, {len(found)} damaged)")
+    return None
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:
@@ -238,8 +271,11 @@ def _sidecar_entries(path: Path, *, strict: bool = False) -> list[dict[str, Any]
     """What the sidecar accepts, newest first; empty when it is missing or, unless strict, unreadable."""
     try:
         entries = json.loads(_sidecar(path).read_text(encoding="utf-8"))["accepted"]
-        return [{"size": int(e["size"]), "sha256": str(e["sha256"]), "saved_at": float(e["saved_at"])} for e in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        read = [{"size": int(e["size"]), "sha256": str(e["sha256"]), "saved_at": float(e["saved_at"])} for e in entries]
+        if strict and not read:
+            raise ValueError("no entry")
+        return read
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         if strict:
             raise CorruptCheckpointError(f"{_sidecar(path)} is damaged, so {path.name} cannot be verified") from error
         return []

@@ -1,12 +1,64 @@
-"""Regular checkpoints to go on from after a crash."""
+"""The best checkpoint by some metric, and regular ones to go on from after a crash."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
+from omniformer.config import ConfigError
+from omniformer.config.errors import nearest
 from omniformer.training.savepoint import SavePoint, is_last_step, is_trial, save
+
+log = logging.getLogger(__name__)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best checkpoint by a metric of the validation; Lightning's, for metrics that may be undefined.
+
+    A validation that does not define the metric, such as an area under a curve without positives, is not the best one,
+    and training goes on. Arguments as for `lightning.pytorch.callbacks.ModelCheckpoint`.
+
+    Raises:
+        ConfigError: during training: the module reports no such metric; names those that there are.
+    """
+
+    def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        """Saves if the metric is there."""
+        if self.monitor is None or _defined(monitor_candidates.get(self.monitor)):
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+            return
+        module = trainer.lightning_module
+        undefined = getattr(module, "undefined", set())
+        if (
+            self.monitor not in monitor_candidates
+            and self.monitor not in undefined
+            and not getattr(module, "unfed", False)
+        ):
+            known = sorted({name for name in monitor_candidates if name not in ("epoch", "step")} | undefined)
+            near = nearest(self.monitor, known)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ConfigError(
+                [f"callbacks.best.monitor: no metric {self.monitor!r}{hint} There are {', '.join(known)}"]
+            )
+        log.warning(
+            "the validation after step %d does not define %s, so it is not the best one",
+            trainer.global_step,
+            self.monitor,
+        )
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says so where no validation has defined the metric."""
+        super().on_fit_end(trainer, pl_module)
+        if self.monitor is not None and not self.best_model_path and not is_trial(trainer) and trainer.is_global_zero:
+            log.warning("no validation has defined %s: the last weights are taken for the best", self.monitor)
+
+
+def _defined(value: Tensor | None) -> bool:
+    return value is not None and bool(value.isfinite())
 
 
 class RecentCheckpoint(SavePoint):

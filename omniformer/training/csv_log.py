@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning import Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
@@ -15,6 +16,8 @@ _COLUMNS = ("step", "epoch", "name", "value")
 
 class CSVLog(Logger):
     """Appends one row `step,epoch,name,value` for each logged number.
+
+    `step` is the number of optimizer steps done, `epoch` that of the epoch at hand, from 1: what the console says.
 
     Long rather than wide: a metric that appears late needs no rewriting, and every plotting library pivots. Append
     only: where a resumed run repeats steps that were lost in a crash, the later row of the same step and name counts.
@@ -28,6 +31,11 @@ class CSVLog(Logger):
         super().__init__()
         self.path = Path(path)
         self._file: io.TextIOWrapper | None = None
+        self._trainer: Trainer | None = None
+
+    def follow(self, trainer: Trainer) -> None:
+        """Takes steps and epochs from the trainer: what Lightning hands over counts from 0, in a test from 1."""
+        self._trainer = trainer
 
     @property
     def name(self) -> str:
@@ -48,6 +56,8 @@ class CSVLog(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Appends the numbers; `epoch`, which Lightning adds to each call, becomes a column."""
         epoch = metrics.get("epoch")
+        if self._trainer is not None:
+            step, epoch = self._trainer.global_step, _epoch(self._trainer)
         rows = [
             ("" if step is None else step, "" if epoch is None else int(epoch), name, repr(float(value)))
             for name, value in metrics.items()
@@ -69,6 +79,13 @@ class CSVLog(Logger):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _epoch(trainer: Trainer) -> int:
+    """The epoch at hand, from 1; outside of fit the last one that was trained."""
+    if trainer.state.fn == "fit":
+        return trainer.current_epoch + 1
+    return trainer.fit_loop.epoch_progress.current.processed
 
 
 def _open(path: Path) -> io.TextIOWrapper:

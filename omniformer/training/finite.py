@@ -97,9 +97,13 @@ class Finite(Callback):
         self.skipped = state_dict["skipped"]
 
     def _refuse(self, trainer: Trainer, optimizer: Any, numbers: str, culprits: list[str]) -> None:
-        told = [f"rank {rank}: {said}" for rank, said in enumerate(self._agreement.gather((numbers, culprits)))]
+        said = f"{numbers}; {', '.join(culprits) or 'every loss is finite, so the backward pass overflowed'}"
         if trainer.world_size == 1:
-            told = [f"{numbers}; {', '.join(culprits) or 'every loss is finite, so the backward pass overflowed'}"]
+            told = [said]
+        else:  # only those to blame; their gradients were added up, so that the norm may be bad on every rank
+            blamed = self._agreement.gather((numbers, culprits))
+            guilty: list[Any] = [(rank, each) for rank, each in enumerate(blamed) if each[1]]  # pyright: ignore[reportIndexIssue]
+            told = [f"rank {rank}: {numbers}; {', '.join(names)}" for rank, (numbers, names) in guilty] or [said]
         message = f"not finite at step {trainer.global_step}: {'; '.join(told)}"
         self.skipped += 1
         if self.skipped <= self.max_skips:

@@ -100,11 +100,15 @@ def read_metrics(path: str | Path) -> dict[str, float]:
     """
     try:
         numbers = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(numbers, dict) or not all(isinstance(value, int | float) for value in numbers.values()):
-        raise ValueError(f"{path} is not a flat JSON object of numbers")
+    if not isinstance(numbers, dict) or not all(_is_number(value) for value in numbers.values()):
+        raise ValueError(f"{path} is not a flat JSON object of finite numbers")
     return numbers
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def print_results(numbers: Mapping[str, float], *, title: str = "results") -> None:

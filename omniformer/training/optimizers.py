@@ -1,5 +1,6 @@
 """Optimizers with the parameter groups, and the schedule, of a transformer: objects that a config describes."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from omniformer.training.parameter_groups import check_patterns, describe, groups
 from omniformer.training.schedules import Schedule, schedule
+
+log = logging.getLogger(__name__)
 
 
 class OptimizerFactory(ABC):
@@ -71,6 +74,12 @@ class OptimizerFactory(ABC):
         Raises:
             ValueError: the schedule has an end and the run has none.
         """
+        if total_steps is not None and 2 * self.warmup_steps > total_steps:
+            reached = "never reaches" if self.warmup_steps > total_steps else "spends most of its steps on the way to"
+            log.warning(
+                "optim.warmup_steps=%d of a run of %d steps: the rate %s optim.lr=%g; lower the first, or train longer",
+                *(self.warmup_steps, total_steps, reached, self.lr),
+            )
         return LambdaLR(optimizer, self._factor(total_steps=total_steps))
 
     def _factor(self, *, total_steps: int | None) -> Callable[[int], float]:

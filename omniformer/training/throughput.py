@@ -8,6 +8,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from omniformer.batch import Batch
+from omniformer.training.agreement import Agreement
 
 
 class Throughput(Callback):
@@ -15,9 +16,9 @@ class Throughput(Callback):
 
     `train/seconds` is the wall time of fit, validation and checkpoints included, from the first batch to the end.
     `train/tokens_per_second` divides by the time outside validation, so that it compares with a bare training loop. On
-    several ranks all tokens are counted, taking every rank's share to be like the first one's. A resumed run adds up
-    its parts; what was computed after the last checkpoint and lost is not counted. Both are also logged while training,
-    over the steps since the last time.
+    several ranks the tokens of all are counted; a sample that a rank without work took from another counts once. A
+    resumed run adds up its parts; what was computed after the last checkpoint and lost is not counted. Both are also
+    logged while training, over the steps since the last time.
 
     Example:
         >>> import torch
@@ -36,11 +37,16 @@ class Throughput(Callback):
         self._started_at: float | None = None
         self._validation_at: float | None = None
         self._logged = (0, 0.0)
-        self._world_size = 1
+        self._agreement: Agreement | None = None
+        # What this rank has counted and the others do not know of yet: by member, and batches of a single sample as
+        # (batch, member, id), which another rank may have too.
+        self._own: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self._single: dict[tuple[int, str, str], int] = {}
+        self._n_batches = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
-        self._world_size = trainer.world_size
+        self._agreement = Agreement(trainer)
         self._started_at = time.perf_counter()
         self._logged = (self.n_tokens, self.training_seconds)
 
@@ -48,9 +54,13 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts."""
+        self._n_batches += 1
         for member, (samples, tokens) in count(batch).items():
-            self.samples[member] += samples * self._world_size
-            self.tokens[member] += tokens * self._world_size
+            if samples == 1:
+                self._single[self._n_batches, member, batch[member].ids[0]] = tokens
+            else:
+                known = self._own[member]
+                self._own[member] = known[0] + samples, known[1] + tokens
         if trainer._logger_connector.should_update_logs and not trainer.fit_loop._should_accumulate():
             self._log(trainer)
 
@@ -66,6 +76,7 @@ class Throughput(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops both clocks."""
+        self._settle()
         self._seconds, self._started_at = self.seconds, None
 
     @property
@@ -99,7 +110,8 @@ class Throughput(Callback):
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts and clocks."""
+        """The counts and clocks; all ranks are asked together, as for a checkpoint."""
+        self._settle()
         return {
             "samples": dict(self.samples),
             "tokens": dict(self.tokens),
@@ -114,7 +126,23 @@ class Throughput(Callback):
         self._seconds = state_dict["seconds"]
         self._validation_seconds = state_dict["validation_seconds"]
 
+    def _settle(self) -> None:
+        """Adds up what all ranks have counted since the last time."""
+        mine = (dict(self._own), self._single)
+        told: list[Any] = [mine] if self._agreement is None else self._agreement.gather(mine)
+        for own, _ in told:
+            for member, (samples, tokens) in own.items():
+                self.samples[member] += samples
+                self.tokens[member] += tokens
+        single = {key: tokens for _, one in told for key, tokens in one.items()}
+        for (_, member, _), tokens in single.items():
+            self.samples[member] += 1
+            self.tokens[member] += tokens
+        self._own.clear()
+        self._single = {}
+
     def _log(self, trainer: Trainer) -> None:
+        self._settle()
         tokens, seconds = self._logged
         self._logged = (self.n_tokens, self.training_seconds)
         if self._logged[1] > seconds:

@@ -15,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from omniformer.config import build
 from omniformer.training.checkpoint_io import DurableCheckpointIO, remove_leftovers
+from omniformer.training.csv_log import CSVLog
 from omniformer.training.savepoint import SavePoint
 from omniformer.training.watchdog import Watchdog
 
@@ -89,7 +90,11 @@ def build_trainer(
         )
     remove_leftovers(Path(output_dir) / "checkpoints")
     patience = next((each.seconds for each in present if isinstance(each, Watchdog)), _PATIENCE)
-    return Trainer(**(options | {"strategy": _strategy(options, timedelta(seconds=patience))} | ours))
+    trainer = Trainer(**(options | {"strategy": _strategy(options, timedelta(seconds=patience))} | ours))
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVLog):
+            logger.follow(trainer)
+    return trainer
 
 
 def quiet() -> None:

@@ -214,3 +214,16 @@ def test_comparing_no_tokens_gives_every_map_a_gradient(n_samples):
     layout = Layout.from_lengths(*[0] * n_samples)
     sum(head.embed(torch.zeros(0, 4), layout, name).sum() for name in head.modalities).backward()
     assert [name for name, each in head.maps.named_parameters() if each.grad is None] == []
+
+
+def test_a_regression_head_without_units_of_its_own_is_the_same_function():
+    torch.manual_seed(0)
+    head = RegressionHead(d_model=4, n_outputs=2, target_mean=[7.0, -1.0], target_std=[2.0, 0.5])
+    torch.nn.init.normal_(head.values.weight)
+    x, layout = torch.randn(5, 4), Layout.from_lengths(2, 3)
+    plain = head.plain()
+    assert plain.state_dict().keys() == RegressionHead(d_model=4).state_dict().keys()
+    torch.testing.assert_close(plain(x, layout), head(x, layout))
+    assert plain.plain() is plain
+    with pytest.raises(ValueError, match="without bias"):
+        RegressionHead(d_model=4, target_mean=[1.0], bias=False).plain()

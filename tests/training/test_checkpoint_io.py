@@ -14,6 +14,7 @@ from omniformer.training.checkpoint_io import (
     CorruptCheckpointError,
     DurableCheckpointIO,
     latest_checkpoint,
+    newest_run,
     remove_leftovers,
     verify,
     write_durably,
@@ -221,3 +222,62 @@ def test_text_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
             write_durably(path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open folders")
+@pytest.mark.parametrize("replaces", [False, True])
+def test_every_file_and_every_rename_reaches_the_disk_in_order(tmp_path, monkeypatch, replaces):
+    """A rename before the bytes, or a sidecar before the checkpoint, would survive a power cut half."""
+    path, done = tmp_path / "a.ckpt", []
+    if replaces:
+        DurableCheckpointIO().save_checkpoint({"x": 1}, path)
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(descriptor):
+        done.append(("sync", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        sync(descriptor)
+
+    def noted_replace(source, target):
+        done.append(("rename", os.path.basename(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    DurableCheckpointIO().save_checkpoint({"x": 2}, path)
+    folder = ("sync", tmp_path.name)
+    sidecar = [("sync", ".a.ckpt.json.writing"), ("rename", "a.ckpt.json"), folder]
+    assert done == [("sync", ".a.ckpt.writing"), *sidecar, ("rename", "a.ckpt"), folder, *sidecar]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"accepted": []}',
+        '{"accepted": {}}',
+        '{"accepted": null}',
+        '{"accepted": [null]}',
+        '{"accepted": [{"size": Infinity, "sha256": "", "saved_at": 0}]}',
+        '{"accepted": [{"size": 1}]}',
+        "[]",
+        "[" * 100_000,
+        "",
+    ],
+)
+def test_a_sidecar_of_any_other_content_is_damage_and_the_one_before_is_taken(tmp_path, content):
+    for name in ("a", "b"):
+        DurableCheckpointIO().save_checkpoint({"name": name}, tmp_path / f"{name}.ckpt")
+    (tmp_path / "b.ckpt.json").write_text(content)
+    with pytest.raises(CorruptCheckpointError, match=r"b.ckpt.json is damaged"):
+        verify(tmp_path / "b.ckpt")
+    with pytest.warns(UserWarning, match="falling back"):
+        assert latest_checkpoint(tmp_path) == tmp_path / "a.ckpt"
+
+
+def test_the_newest_run_is_that_of_the_newest_whole_checkpoint(tmp_path):
+    for run in ("a", "b", "c"):
+        DurableCheckpointIO().save_checkpoint({"run": run}, tmp_path / run / "checkpoints" / "step-1.ckpt")
+    (tmp_path / "c" / "checkpoints" / "step-1.ckpt").write_bytes(b"torn")
+    (tmp_path / "d").mkdir()
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert newest_run(sorted(tmp_path.iterdir())) == tmp_path / "b"
+    assert newest_run([tmp_path / "d", tmp_path / "none"]) is None

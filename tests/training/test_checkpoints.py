@@ -3,9 +3,11 @@
 import time
 
 import pytest
+import torch
 
+from omniformer.config import ConfigError
 from omniformer.training.checkpoint_io import latest_checkpoint, verify
-from omniformer.training.checkpoints import RecentCheckpoint
+from omniformer.training.checkpoints import BestCheckpoint, RecentCheckpoint
 
 
 def saved(folder):
@@ -49,3 +51,62 @@ def test_bad_settings_are_told():
         RecentCheckpoint(dirpath="x", keep=1)
     with pytest.raises(ValueError, match=r"every_minutes=-1\.0"):
         RecentCheckpoint(dirpath="x", every_minutes=-1.0)
+
+
+def watching(regressor, values):
+    """A module whose validations report these values of a metric, None for one that is not defined."""
+
+    class Watched(regressor):
+        undefined, unfed = set(), False
+
+        def on_validation_epoch_end(self):
+            value = values[self.trainer.current_epoch]
+            self.undefined = {"val/curve"} if value is None else set()
+            self.trainer.callback_metrics.pop("val/curve", None)
+            if value is not None:
+                self.log("val/curve", value)
+
+    return Watched()
+
+
+def best_of(tmp_path):
+    return BestCheckpoint(
+        dirpath=str(tmp_path / "best"),
+        filename="best",
+        monitor="val/curve",
+        mode="max",
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize("values", [[None, 0.5, 0.4], [0.4, None, 0.5], [0.3, 0.5, None]])
+def test_a_validation_without_the_metric_is_not_the_best_one(
+    regressor, make_loader, make_trainer, tmp_path, caplog, values, nothing
+):
+    best = best_of(tmp_path)
+    module = watching(regressor, [nothing if value is None else value for value in values])
+    make_trainer(best).fit(module, make_loader(), make_loader())
+    assert float(best.best_model_score) == 0.5
+    kept = torch.load(best.best_model_path, weights_only=True)
+    assert kept["global_step"] == 3 * (1 + values.index(0.5))
+    assert f"after step {3 * (1 + values.index(None))} does not define val/curve" in caplog.text
+
+
+def test_where_no_validation_has_the_metric_the_last_weights_are_kept_and_it_is_said(
+    regressor, make_loader, make_trainer, tmp_path, caplog
+):
+    best = best_of(tmp_path)
+    trainer = make_trainer(best)
+    trainer.fit(watching(regressor, [None, None, None]), make_loader(), make_loader())
+    assert trainer.global_step == 9
+    assert best.best_model_path == ""
+    assert "no validation has defined val/curve: the last weights are taken for the best" in caplog.text
+
+
+def test_a_metric_that_nobody_reports_is_named(regressor, make_loader, make_trainer, tmp_path):
+    best = best_of(tmp_path)
+    best.monitor = "val/los"
+    with pytest.raises(ConfigError, match=r"no metric 'val/los'; did you mean 'val/loss'\?"):
+        make_trainer(best).fit(watching(regressor, [0.1] * 3), make_loader(), make_loader())

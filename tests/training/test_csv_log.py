@@ -1,8 +1,12 @@
 """The log is a long table that only grows."""
 
 import csv
+import re
+
+import pytest
 
 from omniformer.training.csv_log import CSVLog
+from omniformer.training.progress import TrainingProgress
 
 
 def rows(path):
@@ -50,6 +54,24 @@ def test_training_logs_every_step_and_validation(regressor, make_loader, make_tr
     log = CSVLog(path=str(tmp_path / "metrics.csv"))
     make_trainer(loggers={"csv": log}).fit(regressor(), make_loader(), make_loader())
     found = rows(tmp_path / "metrics.csv")
-    assert [row["step"] for row in found if row["name"] == "train/loss"] == [str(step) for step in range(9)]
-    assert [row["step"] for row in found if row["name"] == "val/loss"] == ["2", "5", "8"]
-    assert [row["epoch"] for row in found if row["name"] == "val/loss"] == ["0", "1", "2"]
+    assert [row["step"] for row in found if row["name"] == "train/loss"] == [str(step) for step in range(1, 10)]
+    assert [row["step"] for row in found if row["name"] == "val/loss"] == ["3", "6", "9"]
+    assert [row["epoch"] for row in found if row["name"] == "val/loss"] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_steps_and_epochs_are_those_of_the_console_in_every_stage(
+    regressor, make_loader, make_trainer, tmp_path, capsys, accumulate
+):
+    log, module = CSVLog(path=str(tmp_path / "metrics.csv")), regressor(accumulate=accumulate)
+    trainer = make_trainer(
+        TrainingProgress(), loggers={"csv": log}, accumulate_grad_batches=accumulate, val_check_interval=1, max_epochs=2
+    )
+    trainer.fit(module, make_loader(), make_loader())
+    trainer.test(module, make_loader(), verbose=False)
+    found = [(row["epoch"], row["step"], row["name"]) for row in rows(tmp_path / "metrics.csv")]
+    said = re.findall(r"epoch (\d+), step (\d+): val/loss", capsys.readouterr().err)
+    assert [place[:2] for place in found if place[2] == "val/loss"] == said
+    last = ("2", "6" if accumulate == 1 else "4")
+    assert (*last, "train/loss") in found
+    assert (*last, "test/loss") in found

@@ -180,3 +180,13 @@ def test_schedule_with_an_end_refuses_a_run_without():
     factory = AdamW(schedule="cosine")
     with pytest.raises(ValueError, match="must know where the run ends"):
         factory.scheduler(factory(Model()), None)
+
+
+@pytest.mark.parametrize(
+    ("total", "said"), [(5, "never reaches optim.lr=0.01"), (15, "spends most of its steps"), (20, None), (None, None)]
+)
+def test_a_run_that_ends_inside_its_warm_up_says_so(caplog, total, said):
+    factory = AdamW(lr=0.01, warmup_steps=10, schedule="constant")
+    factory.scheduler(factory(nn.Linear(2, 2)), total)
+    assert (said or "") in caplog.text
+    assert bool(caplog.records) == (said is not None)

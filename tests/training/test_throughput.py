@@ -79,7 +79,7 @@ def test_rate_is_logged_while_training(regressor, make_loader, make_trainer, clo
     make_trainer(Throughput(), loggers={"csv": log}, log_every_n_steps=3).fit(module, make_loader(), make_loader())
     rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()]
     rates = [(int(row[0]), float(row[3])) for row in rows if row[2] == "train/tokens_per_second"]
-    assert rates == [(step, TOKENS_OF_AN_EPOCH / 6) for step in (2, 5, 8)]
+    assert rates == [(step, TOKENS_OF_AN_EPOCH / 6) for step in (3, 6, 9)]
 
 
 def test_batch_of_another_kind_is_told(make_loader):
