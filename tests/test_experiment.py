@@ -149,7 +149,7 @@ def test_numbers_far_from_zero_are_learned_saved_and_predicted(tmp_path):
     words = [("red", 1_000_000.0), ("green", 1_000_300.0), ("blue", 1_000_600.0)]
     texts = [{"text": word, "value": value} for word, value in words * 20]
     (tmp_path / "far.jsonl").write_text("".join(json.dumps(each) + "\n" for each in texts))
-    source = ["data=labelled_text_files", f"data.source.root={tmp_path}/far.jsonl", "data.source.label_key=null"]
+    source = ["data=labelled_text_files", f"data.source.train={tmp_path}/far.jsonl", "data.source.label_key=null"]
     options = [
         "modality=text",
         *source,

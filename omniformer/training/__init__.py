@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omniformer.training.accumulation import KeepGradients as KeepGradients
+    from omniformer.training.accumulation import ShortAccumulation as ShortAccumulation
     from omniformer.training.checkpoint_io import CorruptCheckpointError as CorruptCheckpointError
     from omniformer.training.checkpoint_io import DurableCheckpointIO as DurableCheckpointIO
     from omniformer.training.checkpoint_io import latest_checkpoint as latest_checkpoint
+    from omniformer.training.checkpoints import BestCheckpoint as BestCheckpoint
     from omniformer.training.checkpoints import RecentCheckpoint as RecentCheckpoint
     from omniformer.training.csv_log import CSVLog as CSVLog
     from omniformer.training.ema import EMA as EMA
     from omniformer.training.finite import Finite as Finite
     from omniformer.training.finite import NonFiniteError as NonFiniteError
+    from omniformer.training.memory import LastBatch as LastBatch
+    from omniformer.training.memory import NoMemoryError as NoMemoryError
     from omniformer.training.memory import keep_memory as keep_memory
     from omniformer.training.metrics_file import MetricsFile as MetricsFile
     from omniformer.training.metrics_file import print_results as print_results
@@ -40,10 +44,12 @@ _WHERE = {
     "EMA": "ema",
     "StepSeeds": "rng",
     "KeepGradients": "accumulation",
+    "ShortAccumulation": "accumulation",
     "Finite": "finite",
     "NonFiniteError": "finite",
     "Stop": "stop",
     "Stopped": "stop",
+    "BestCheckpoint": "checkpoints",
     "RecentCheckpoint": "checkpoints",
     "DurableCheckpointIO": "checkpoint_io",
     "CorruptCheckpointError": "checkpoint_io",
@@ -55,6 +61,8 @@ _WHERE = {
     "CSVLog": "csv_log",
     "TrainingProgress": "progress",
     "keep_memory": "memory",
+    "LastBatch": "memory",
+    "NoMemoryError": "memory",
 }
 __all__ = list(_WHERE)
 
