@@ -2,21 +2,23 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
 from omniformer_tokenizers import Tokenizer
 
 from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
-from omniformer.config import allowing, build, validate
+from omniformer.config import BuildError, ConfigError, allowing, build, validate, within
 from omniformer.config.signature import signature
 from omniformer.data.module import OmniDataModule
+from omniformer.data.quarantine import quarantine
 from omniformer.data.source import GRAPH_FACTS, Source
 from omniformer.generation import Allowed
 from omniformer.model import OmniFormer
@@ -33,6 +35,7 @@ from omniformer.training.resume import check_fits, check_same_run
 from omniformer.training.schedules import total_steps
 from omniformer.training.stop import Stop
 from omniformer.training.trainer import build_trainer, quiet
+from omniformer.untrusted import refuse_links_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,8 @@ def train(config: Mapping[str, Any]) -> float | None:
     keep_memory()
     quiet()
     output = Path(config["paths"]["output_dir"])
+    if output.is_dir():
+        refuse_links_out(output)
     resume = latest_checkpoint(config["resume"]) if config["resume"] else None
     if resume is None:
         _note(config, output)
@@ -204,14 +209,12 @@ def evaluate(
     quiet()
     output, config = read_run(run)
     saved = folder.load(output, allow_targets=allow_targets)
-    tokenizers = {name: dict(member.tokenizers) for name, member in saved.members.items()}
-    with allowing(allow_targets):
-        validate(config)
+    with reading_run(config, allow_targets):
         # The weights come from the run itself, whatever it began from.
-        experiment = assemble(config, tokenizers, saved=saved, made=folder.recipe_of(output))
+        experiment = assemble(config, _of_members(saved), saved=saved, made=folder.recipe_of(output))
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
-    options = config["trainer"] | ({} if device is None else _on(device))
+    options = _measuring(config["trainer"]) | ({} if device is None else _on(device))
     callbacks = {"metrics": metrics, "stop": Stop(dirpath=None)}
     trainer = build_trainer(options, callbacks=callbacks, loggers={}, output_dir=str(output))
     module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
@@ -227,12 +230,34 @@ def _on(device: torch.device) -> dict[str, Any]:
     return {"accelerator": device.type, "devices": number, "num_nodes": 1, "strategy": "auto"}
 
 
+@contextmanager
+def reading_run(config: Mapping[str, Any], allow_targets: Sequence[str]) -> Iterator[None]:
+    """Checks the `config.yaml` of a run, which may be a stranger's, and keeps what is built of it to what it may do.
+
+    While the context lasts, it can name data, tokenizers, tasks and parts of models; its data is read, from where it
+    says, and nothing is fetched, written or started.
+
+    Raises:
+        ConfigError: the configuration has a mistake, or names what it may not.
+        BuildError: likewise, from within.
+    """
+    try:
+        with allowing(allow_targets):
+            validate(config)
+            with within("run"), quarantine(offline=True):
+                yield
+    except BuildError as error:
+        raise BuildError(f"{error}{folder.asked(config, allow_targets)}") from error
+    except ConfigError as error:
+        raise ConfigError([f"{each}{folder.asked(config, allow_targets)}" for each in error.problems]) from error
+
+
 def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
     """A run folder and the configuration saved in it.
 
     Raises:
         FileNotFoundError: the folder holds no `config.yaml`.
-        ValueError: that file is damaged.
+        ValueError: that file is damaged, or a link leads out of the folder.
     """
     output = Path(run)
     path = output / "config.yaml"
@@ -240,13 +265,26 @@ def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
         raise FileNotFoundError(
             f"{output} is not a run folder: config.yaml is missing; give a folder that omniformer.train wrote"
         )
+    refuse_links_out(output)
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict) or not isinstance(config.get("paths"), dict):
-        raise ValueError(f"{path} is damaged: it is not the configuration of a run, which has paths")
+        raise ValueError(f"{path} is damaged: it holds no configuration with paths; copy the folder anew")
     return output, config | {"paths": config["paths"] | {"output_dir": str(output)}}
+
+
+def _measuring(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The trainer's options for measuring again: plain values. Parts, such as a profiler, belong to the training."""
+    left_out = [name for name, value in options.items() if "_target_" in json.dumps(value, default=str)]
+    if left_out:
+        rank_zero_info(f"trainer.{', trainer.'.join(left_out)} of the run are not needed to measure it, and left out")
+    return {name: value for name, value in options.items() if name not in left_out}
+
+
+def _of_members(saved: Predictor) -> dict[str, dict[str, Tokenizer]]:
+    return {name: dict(member.tokenizers) for name, member in saved.members.items()}
 
 
 def _tokenizers(node: Node, name: str, source: Source) -> dict[str, Tokenizer]:

@@ -1,26 +1,31 @@
 """The folder that explains itself: weights, recipe, tokenizers and label names of a trained model."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import omniformer_tokenizers
+from omniformer_tokenizers import Tokenizer
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from omniformer import pretrained
-from omniformer.config import allowing
+from omniformer.config import BuildError, allowing
 from omniformer.generation.allowed import Allowed
+from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.checkpoint import read_json
 from omniformer.pretrained.companions import read_companions, write_companions
 from omniformer.recipe import build_model
+from omniformer.untrusted import plain_name, refuse_link_out, refuse_links_out
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 # Where a model that began from a published one keeps the small files that lay beside it.
 COMPANIONS = "published"
+_IDENTIFIERS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.?")
 
 
 def save(
@@ -67,8 +72,8 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
     Args:
         folder: a run folder, the `model` folder in it, or the folder of a published model
             (see `omniformer.pretrained.load`).
-        allow_targets: packages of your own whose classes the folder may name, for example `["mypackage."]`. Without it
-            a folder can only build classes of this project and of PyTorch: files never run code.
+        allow_targets: packages of your own whose classes the folder may name, for example `["mypackage"]`. Without it
+            a folder can only build parts of models of this project: its files never run code, and lead nowhere else.
 
     Returns:
         The model ready to predict; a `pretrained.Pretrained`, with `save_pretrained`, where it is a published one or
@@ -76,7 +81,8 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
 
     Raises:
         FileNotFoundError: the folder holds no saved model.
-        ValueError: a file is damaged, or weights and recipe disagree; names the file.
+        ValueError: a file is damaged, weights and recipe disagree, a link leads out of the folder, or it names what a
+            saved model may not; names the file.
 
     Example:
         >>> predictor = load("outputs/vision/latest")  # doctest: +SKIP
@@ -85,40 +91,26 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
     """
     if is_published(Path(folder)):
         return pretrained.load(folder)
-    folder = _model_folder(Path(folder))
+    given, folder = Path(folder), _model_folder(Path(folder))
+    refuse_links_out(folder, of=given)
     path = folder / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        recipe, described = config["recipe"], config["members"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}; copy the folder anew or train again") from error
-    with allowing(allow_targets):
-        model = build_model(recipe)
+    config = read_json(path)
+    model = _model(config, path, allow_targets)
     try:
         load_model(model, str(folder / WEIGHTS_FILE))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{folder / WEIGHTS_FILE} does not fit {path}: {error}") from error
-    members = {
-        name: Member(
-            tokenizers={
-                modality: omniformer_tokenizers.load(folder / "tokenizers" / name / modality)
-                for modality in member["modalities"]
-            },
-            labels=tuple(member["labels"]),
-            max_seq_len=member["max_seq_len"],
-            given=tuple(member.get("given", ())),
-            allowed=Allowed(**member["allowed"]) if member.get("allowed") else None,
-        )
-        for name, member in described.items()
-    }
-    tokenizers = {
-        modality: omniformer_tokenizers.load(folder / "tokenizers" / modality)
-        for modality in config.get("modalities", ())
-    }
+    try:
+        members = {name: _member(name, member, folder) for name, member in config["members"].items()}
+        tokenizers = _tokenizers(folder, "", config.get("modalities", ()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}; copy the folder anew or train again") from error
     if "published" in config:
         family = pretrained.family_of(config["published"], f"{path}: published")
         files = read_companions(folder / COMPANIONS) if (folder / COMPANIONS).is_dir() else {}
-        return pretrained.Tuned(model, members, tokenizers=tokenizers, family=family, recipe=recipe, files=files)
+        return pretrained.Tuned(
+            model, members, tokenizers=tokenizers, family=family, recipe=config["recipe"], files=files
+        )
     return Predictor(model, members, tokenizers=tokenizers)
 
 
@@ -128,13 +120,71 @@ def recipe_of(folder: str | Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: the folder holds no saved model.
     """
-    return read_json(_model_folder(Path(folder)) / CONFIG_FILE)["recipe"]
+    path = _model_folder(Path(folder)) / CONFIG_FILE
+    refuse_link_out(path, Path(folder))
+    return read_json(path)["recipe"]
 
 
 def is_published(folder: Path) -> bool:
     """Whether a folder holds a model in the layout of the reference library, not in ours."""
     path = folder / CONFIG_FILE
-    return path.is_file() and "model_type" in read_json(path)
+    if not path.is_file():
+        return False
+    refuse_link_out(path, folder)
+    return "model_type" in read_json(path)
+
+
+def _model(config: Mapping[str, Any], path: Path, allow_targets: Sequence[str]) -> OmniFormer:
+    """The model of a saved recipe, with fresh weights."""
+    recipe = config.get("recipe")
+    if not isinstance(recipe, dict) or not isinstance(config.get("members"), dict):
+        raise ValueError(f"{path} is damaged: it lacks recipe or members; copy the folder anew or train again")
+    try:
+        with allowing(allow_targets):
+            return build_model(recipe)
+    except BuildError as error:
+        raise BuildError(f"{path}: {error}{asked(config, allow_targets)}") from error
+
+
+def asked(config: Mapping[str, Any], allow_targets: Sequence[str]) -> str:
+    """The end of a message: which packages a folder names that the user has not allowed, and what to type if they are
+    trusted; empty where there are none.
+
+    Args:
+        config: what the folder says of itself.
+        allow_targets: those that are allowed already.
+
+    Example:
+        >>> asked({"allow_targets": ["mypackage"]}, [])
+        '; the folder asks for mypackage: if you trust that code, add --allow-targets mypackage (in Python and for ...
+    """
+    named = config.get("allow_targets")
+    names = [str(each) for each in named] if isinstance(named, list) else []
+    known = {each.removesuffix(".") for each in allow_targets}
+    missing = [name for name in names if name.removesuffix(".") not in known and _IDENTIFIERS.fullmatch(name)]
+    if not missing:
+        return ""
+    return (
+        f"; the folder asks for {', '.join(missing)}: if you trust that code, add --allow-targets {' '.join(missing)} "
+        f"(in Python and for training allow_targets=[{','.join(missing)}])"
+    )
+
+
+def _member(name: str, described: Mapping[str, Any], folder: Path) -> Member:
+    return Member(
+        tokenizers=_tokenizers(folder, name, described["modalities"]),
+        labels=tuple(str(label) for label in described["labels"]),
+        max_seq_len=described["max_seq_len"],
+        given=tuple(described.get("given", ())),
+        allowed=Allowed(**described["allowed"]) if described.get("allowed") else None,
+    )
+
+
+def _tokenizers(folder: Path, member: str, modalities: Iterable[str]) -> dict[str, Tokenizer]:
+    """The tokenizers of a member, or those that belong to none."""
+    path = folder / CONFIG_FILE
+    place = folder / "tokenizers" / plain_name(member, path) if member else folder / "tokenizers"
+    return {each: omniformer_tokenizers.load(place / plain_name(each, path)) for each in modalities}
 
 
 def _model_folder(folder: Path) -> Path:

@@ -3,9 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omniformer.config import ConfigError, build
+from torch import nn
+
+from omniformer.config import BuildError, ConfigError, build, within
 from omniformer.config.accepts import is_node
+from omniformer.config.errors import shown
 from omniformer.config.signature import signature
+from omniformer.core.rules import Rule
+from omniformer.heads import Head
 from omniformer.model import OmniFormer
 
 Node = dict[str, Any]
@@ -87,19 +92,54 @@ def merged(facts: Mapping[str, Mapping[str, Any]], head: Node) -> Node:
 def build_model(recipe: Mapping[str, Any]) -> OmniFormer:
     """The model that a recipe describes, with fresh weights from PyTorch's global generator.
 
+    Whoever calls, no more is built than a saved model may name: parts of models, and what `allowing` says beside them.
+
     Raises:
-        BuildError: a part is not on the allow list, or refused its values.
+        BuildError: the recipe lacks something, a part is not on the allow list, refused its values, or is of another
+            kind than its place.
     """
-    return OmniFormer(
-        core=build(recipe["core"], "core", **recipe.get("edges", {})),
-        embedders={
-            modality: build(part["node"], f"embedders.{modality}", **part["facts"])
-            for modality, part in recipe["embedders"].items()
-        },
-        heads={name: build(part["node"], f"heads.{name}", **part["facts"]) for name, part in recipe["heads"].items()},
-        rules={name: build(node, f"rules.{name}") for name, node in recipe["rules"].items()},
-        ties=recipe.get("ties"),
-    )
+    with within("model"):
+        core = _built(nn.Module, recipe.get("core"), "core", recipe.get("edges", {}))
+        embedders = {
+            name: _built(nn.Module, *_described(part, f"embedders.{name}"))
+            for name, part in _table(recipe, "embedders").items()
+        }
+        heads = {
+            name: _built(Head, *_described(part, f"heads.{name}")) for name, part in _table(recipe, "heads").items()
+        }
+        rules = {name: _built(Rule, node, f"rules.{name}", {}) for name, node in _table(recipe, "rules").items()}
+    try:
+        return OmniFormer(core=core, embedders=embedders, heads=heads, rules=rules, ties=_table(recipe, "ties"))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BuildError(f"the parts of the recipe are no model together: {error}") from error
+
+
+def _table(recipe: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """One table of a recipe, by name."""
+    table = recipe.get(key) or {}
+    if not isinstance(table, Mapping):
+        raise BuildError(f"{key}: received {shown(table)}, accepted: descriptions by name")
+    return dict(table)
+
+
+def _described(part: Any, key: str) -> tuple[Any, str, Any]:
+    """The description of a part, its key, and the facts that it is given."""
+    if not isinstance(part, Mapping) or not part.keys() >= {"node", "facts"}:
+        raise BuildError(f"{key}: received {shown(part)}, accepted: a mapping with node and facts")
+    return part["node"], key, part["facts"]
+
+
+def _built(kind: type, node: Any, key: str, facts: Any) -> Any:
+    """A part of the kind that its place needs."""
+    if not is_node(node) or not isinstance(facts, Mapping):
+        raise BuildError(f"{key}: received {shown(node)}, accepted: a part (a mapping with _target_), and facts by name")
+    try:
+        built = build(node, key, **facts)
+    except (ArithmeticError, AttributeError, LookupError, AssertionError, RecursionError) as error:
+        raise BuildError(f"{key} ({node['_target_']}): its values make no part: {error!r}") from error
+    if not isinstance(built, kind):
+        raise BuildError(f"{key}: {node['_target_']} is no {kind.__name__}, as its place needs")
+    return built
 
 
 def _taken(node: Any, facts: Node) -> Node:

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from omniformer import folder
 from omniformer.batch import Sample, collate
-from omniformer.config import ConfigError, allowing, reported, validate
-from omniformer.experiment import build_data, read_run
+from omniformer.config import ConfigError, reported
+from omniformer.experiment import build_data, read_run, reading_run
 from omniformer.generation import Greedy, Writer, begin, write
 from omniformer.inspection.alignment import alignment
 from omniformer.recipe import members
@@ -97,8 +97,7 @@ def drawings(given: argparse.Namespace) -> list[Drawing]:
     writer = predictor.writer(given.member)
     if not isinstance(writer, Writer) or not writer.writes_text:
         raise ConfigError([f"{writer.head!r} does not write text token by token; there is nothing to draw"])
-    with allowing(given.allow_targets):
-        validate(config)
+    with reading_run(config, given.allow_targets):
         data = build_data(config, {name: dict(each.tokenizers) for name, each in predictor.members.items()})
     samples = data.samples(writer.head, given.split)
     if wrong := [i for i in given.index if not 0 <= i < len(samples)]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from omniformer.adapters.lora import LoRA, adapters, attach, is_adapted
 from omniformer.adapters.places import places
+from omniformer.untrusted import refuse_links_out
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter.json", "adapter.safetensors"
 _LEARNED = ("rank", "alpha", "dropout", "rank_stabilised")
@@ -92,11 +93,12 @@ def _read(folder: Path) -> tuple[dict[str, LoRA], dict[str, Tensor]]:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no adapter: looked for {CONFIG_FILE} and {WEIGHTS_FILE}")
+    refuse_links_out(folder, deep=False)
     path = folder / CONFIG_FILE
     try:
         parts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["adapters"]
         described = {place: LoRA(**{name: part[name] for name in _LEARNED}) for place, part in parts.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from error
     try:
         return described, load_file(folder / WEIGHTS_FILE)

@@ -4,7 +4,7 @@ Everything here is light: only a run imports Hydra, only `build` imports what a 
 ever sees an object of Hydra's.
 """
 
-from omniformer.config.allow import allowed, allowing
+from omniformer.config.allow import NotAllowedError, allowed, allowing, within
 from omniformer.config.build import build, locate
 from omniformer.config.cli import entry_point, query
 from omniformer.config.errors import BuildError, ConfigError
@@ -17,6 +17,8 @@ __all__ = [  # noqa: RUF022
     "locate",
     "allowed",
     "allowing",
+    "within",
+    "NotAllowedError",
     "validate",
     "validate_node",
     "ConfigError",

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from omniformer.config.accepts import is_node
-from omniformer.config.allow import NotAllowedError, allowed
-from omniformer.config.errors import BuildError, choices, nearest
+from omniformer.config.allow import NotAllowedError, allowed, is_strangers, refuse_arguments
+from omniformer.config.errors import BuildError, choices, nearest, shown
 from omniformer.config.signature import Signature, signature
 
 
@@ -27,8 +27,8 @@ def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
             be given to it and may be given by its place: the width of a norm.
 
     Raises:
-        BuildError: a target is not allowed or not found, a key is no parameter of it, or its constructor refused the
-            values; the message names the key in the configuration.
+        BuildError: a target is not allowed or not found, a key is no parameter of it or not for this author to set, or
+            its constructor refused the values; the message names the key in the configuration.
 
     Example:
         >>> build({"_target_": "torch.nn.Linear", "in_features": 2}, "head", out_features=3)
@@ -40,6 +40,8 @@ def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
         return {name: build(value, f"{key}.{name}", **facts) for name, value in node.items()}
     if isinstance(node, list | tuple):
         return type(node)(build(value, f"{key}[{index}]", **facts) for index, value in enumerate(node))
+    if isinstance(node, str) and "${" in node and is_strangers():
+        raise BuildError(f"{key}: received {shown(node)}; a saved folder holds values, and no interpolation is resolved")
     return node
 
 
@@ -72,6 +74,10 @@ def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> 
         raise BuildError(f"{key}._target_: {error.args[0]}") from None
     given = {str(name): value for name, value in node.items() if name not in ("_target_", "_partial_")}
     described = signature(target)
+    try:
+        refuse_arguments(allowed(target), given)
+    except NotAllowedError as error:
+        raise BuildError(f"{key}: {error}") from None
     _refuse_unknown(given, described, key)
     arguments = {name: build(value, f"{key}.{name}", **facts) for name, value in given.items()}
     filled = {name: value for name, value in facts.items() if name in described.parameters and name not in given}

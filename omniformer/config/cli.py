@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from omniformer._called import called, verb, versions
 from omniformer._confpath import conf_dir
 from omniformer.config.allow import allowing
 from omniformer.config.composing import compose, composition_errors, plain
-from omniformer.config.errors import ConfigError
-from omniformer.config.overrides import CommandLine, default_groups, group_options, read, repair
+from omniformer.config.errors import ConfigError, shown
+from omniformer.config.overrides import CommandLine, default_groups, group_options, own_packages, read, repair
 from omniformer.config.report import reported
 from omniformer.config.usage import usage
 from omniformer.config.validate import validate
@@ -93,13 +93,13 @@ def _answer(
     composed = compose(line, config_name, folder, repair(arguments, options, defaults), options)
     with composition_errors(options):
         config = plain(composed)
+    with _trusting(config, own_packages(arguments, folder / f"{config_name}.yaml")):
         validate(config, groups=_offered(options), root=root)
-    if line.cfg == "job":
-        from omegaconf import OmegaConf
+        if line.cfg == "job":
+            from omegaconf import OmegaConf
 
-        print(OmegaConf.to_yaml(composed), end="")
-        return None
-    with allowing(config.get("allow_targets") or []):
+            print(OmegaConf.to_yaml(composed), end="")
+            return None
         return function(config)
 
 
@@ -116,9 +116,10 @@ def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str
         return None
     os.environ[STAMP] = run_stamp(os.environ)
     repaired = repair(arguments, options, defaults)
+    trusted = own_packages(arguments, folder / f"{config_name}.yaml")
     if line.cfg == "job" and not line.sweep:
-        _check_composed(line, config_name, folder, repaired, options)
-    return _with_hydra(function, config_name, folder, repaired, options)
+        _check_composed(line, config_name, folder, repaired, options, trusted)
+    return _with_hydra(function, config_name, folder, repaired, options, trusted)
 
 
 def run_stamp(environment: Mapping[str, str]) -> str:
@@ -147,16 +148,52 @@ def run_stamp(environment: Mapping[str, str]) -> str:
 
 
 def _check_composed(
-    line: CommandLine, config_name: str, folder: Path, arguments: Sequence[str], options: Mapping[str, Sequence[str]]
+    line: CommandLine,
+    config_name: str,
+    folder: Path,
+    arguments: Sequence[str],
+    options: Mapping[str, Sequence[str]],
+    trusted: object,
 ) -> None:
     """Composes and checks without running, for `--cfg job`, which Hydra answers by itself."""
     composed = compose(line, config_name, folder, arguments, options)
     with composition_errors(options):
-        validate(plain(composed), groups=_offered(options))
+        config = plain(composed)
+    with _trusting(config, trusted):
+        validate(config, groups=_offered(options))
+
+
+@contextmanager
+def _trusting(config: Mapping[str, Any], trusted: object) -> Iterator[None]:
+    """Allows what the user named on the command line; a file cannot allow what it uses itself.
+
+    Raises:
+        ConfigError: a file sets `allow_targets`, or an entry is no name of a package.
+    """
+    named = config.get("allow_targets") or []
+    if named != trusted:
+        packages = ",".join(map(str, named)) if isinstance(named, list) else str(named)
+        mistake = (
+            f"allow_targets: a file of the configuration sets {shown(named)}, which counts from the command line alone; "
+            f"if you trust that code, type allow_targets=[{packages}]"
+        )
+        raise ConfigError([mistake])
+    known = named if isinstance(named, list) and all(isinstance(each, str) for each in named) else []
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(allowing(known))
+        except ValueError as error:
+            raise ConfigError([str(error)]) from None
+        yield
 
 
 def _with_hydra(
-    function: Main, config_name: str, folder: Path, arguments: Sequence[str], options: Mapping[str, Sequence[str]]
+    function: Main,
+    config_name: str,
+    folder: Path,
+    arguments: Sequence[str],
+    options: Mapping[str, Sequence[str]],
+    trusted: object,
 ) -> Any:
     """Lets Hydra compose and run the job, or the jobs of a sweep."""
     import hydra
@@ -168,7 +205,7 @@ def _with_hydra(
         # Lightning starts the processes of further devices with these arguments.
         sys.argv[1:] = [*verb(), *arguments]
         with reported():
-            results.append(_job(function, composed, options))
+            results.append(_job(function, composed, options, trusted))
         return results[-1]
 
     with _argv(arguments), composition_errors(options):
@@ -176,7 +213,7 @@ def _with_hydra(
     return results[-1]
 
 
-def _job(function: Main, composed: Any, options: Mapping[str, Sequence[str]]) -> Any:
+def _job(function: Main, composed: Any, options: Mapping[str, Sequence[str]], trusted: object) -> Any:
     """One run: the composed configuration becomes plain values, is checked, and goes to the function."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -184,13 +221,14 @@ def _job(function: Main, composed: Any, options: Mapping[str, Sequence[str]]) ->
     try:
         with composition_errors(options):
             config = _placed(composed, run_folder)
+        with _trusting(config, trusted):
             validate(config, groups=_offered(options))
     except ConfigError:
         _remove_empty(Path(run_folder))
         raise
     if config["paths"]["output_dir"] != run_folder:
         _remove_empty(Path(run_folder))  # a resumed run goes on in the folder it had
-    with allowing(config["allow_targets"]):
+    with _trusting(config, trusted):
         try:
             return function(config)
         except ConfigError:

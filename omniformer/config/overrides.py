@@ -10,6 +10,7 @@ import yaml
 
 from omniformer.config.errors import ConfigError
 
+_OWN = "allow_targets"
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[\w.$/-]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -65,6 +66,32 @@ def default_groups(primary: Path) -> set[str]:
     entries = yaml.safe_load(primary.read_text(encoding="utf-8")).get("defaults", [])
     names = [str(key) for entry in entries if isinstance(entry, dict) for key in entry]
     return {name.removeprefix("optional ").removeprefix("override ").strip() for name in names}
+
+
+def own_packages(arguments: Iterable[str], primary: Path) -> object:
+    """What the user allows: `allow_targets` as typed, else as the program's own primary config has it.
+
+    Files of the user's or of somebody else's are not asked: one that names a class could allow it to itself.
+
+    Args:
+        arguments: as typed.
+        primary: the primary config of the program.
+
+    Raises:
+        ConfigError: what was typed cannot be read, such as several lists to sweep over.
+
+    Example:
+        >>> from omniformer._confpath import conf_dir
+        >>> own_packages(["seed=1", "allow_targets=[mypackage]"], conf_dir() / "train.yaml")
+        ['mypackage']
+    """
+    typed = [match["value"] for each in arguments if (match := _OVERRIDE.fullmatch(each)) and match["key"] == _OWN]
+    try:
+        if typed:
+            return yaml.safe_load(typed[-1]) or []
+    except yaml.YAMLError:
+        raise ConfigError([f"{_OWN}: received {typed[-1]!r}, accepted: one list, as in {_OWN}=[mypackage]"]) from None
+    return yaml.safe_load(primary.read_text(encoding="utf-8")).get(_OWN) or []
 
 
 def repair(arguments: Iterable[str], groups: Iterable[str], defaults: Iterable[str]) -> list[str]:

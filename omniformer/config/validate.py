@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omniformer.config.accepts import Kind, is_node, kind
-from omniformer.config.allow import NotAllowedError, allowed, allowing
+from omniformer.config.allow import NotAllowedError, allowed, within
 from omniformer.config.errors import ConfigError, choices, nearest, shown
 from omniformer.config.ranges import misfit, ranged
 from omniformer.config.relations import RELATIONS, Divides, Setting
@@ -20,10 +20,14 @@ SECTIONS = {
 MEMBER = "omniformer.config.root.Member"
 META = ("_target_", "_partial_")
 _SINGLE = ("tokenizer", "embedder", "data", "task")
+# What becomes part of the saved model, and so may name no more than a saved model may.
+_OF_A_MODEL = ("core", "embedder", "head", "rule")
 
 
 def validate(config: Mapping[str, object], *, groups: Iterable[str] = (), root: str = ROOT) -> None:
     """Checks a composed configuration; returns if it can be built.
+
+    Its own `allow_targets` is not believed: what is allowed is what `allowing` says around the call.
 
     Args:
         config: the whole configuration as plain values, interpolations resolved.
@@ -35,15 +39,7 @@ def validate(config: Mapping[str, object], *, groups: Iterable[str] = (), root: 
     """
     checker = _Checker(frozenset(groups))
     config = _with_text_keys(config)
-    own = config.get("allow_targets") or []
-    known = list(own) if isinstance(own, list | tuple) and all(isinstance(each, str) for each in own) else []
-    try:
-        with allowing(known):
-            checker.root(config) if root == ROOT else checker.other(config, root)
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError([str(error)]) from None
+    checker.root(config) if root == ROOT else checker.other(config, root)
     if checker.problems:
         raise ConfigError(checker.problems)
 
@@ -128,6 +124,10 @@ class _Checker:
 
     def value(self, value: object, key: str, outer: Mapping[str, Setting]) -> None:
         """Every part inside a value; `outer` holds the settings of the parts around it."""
+        with within("model" if key.rsplit(".", 1)[-1] in _OF_A_MODEL else "training"):
+            self._value(value, key, outer)
+
+    def _value(self, value: object, key: str, outer: Mapping[str, Setting]) -> None:
         if is_node(value):
             assert isinstance(value, Mapping)
             self._node(value, key, outer)

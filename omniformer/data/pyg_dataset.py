@@ -4,11 +4,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from omniformer.data.quarantine import quarantine
 from omniformer.data.source import Raw, Source, Split, own
 from omniformer.data.splitting import hashed_split
 
@@ -34,7 +36,8 @@ class PyGDataset(Source):
 
     Raises:
         ValueError: not exactly one of `dataset` and `graphs` is given, the class is not an in-memory data set of PyG,
-            it cannot be built with these options, a graph has no `y` or no masks, or `label_names` has another number
+            it cannot be built with these options, one of its files holds more than tensors, arrays and plain values, a
+            graph has no `y` or no masks, or `label_names` has another number
             of names than there are classes.
     """
 
@@ -153,16 +156,25 @@ def pyg_datasets() -> Any:
 
 
 def _load(dataset: str, root: str | None, data_root: str | None, options: dict[str, Any]) -> list[Any]:
-    """The graphs of a PyG class; only in-memory data sets of PyG may be named, so no setting runs other code."""
+    """The graphs of a PyG class; only in-memory data sets of PyG may be named, so no setting runs other code, and no
+    file of theirs does: see `quarantine`.
+    """
     datasets = pyg_datasets()
     from torch_geometric.data import InMemoryDataset
 
     known = getattr(datasets, dataset, None) if dataset in datasets.__all__ else None
     if not (isinstance(known, type) and issubclass(known, InMemoryDataset)):
         raise ValueError(f"dataset={dataset!r} is not an in-memory data set of torch_geometric.datasets")
-    folder = {} if root is None else {"root": str(own(root, data_root))}
+    folder = None if root is None else own(root, data_root)
+    if folder is not None and "root" in options:
+        raise ValueError(f"{dataset}: root stands in options as well; give it once, as root")
+    place = {} if folder is None else {"root": str(folder)}
     try:
-        built = known(**folder, **options)
-    except (TypeError, RuntimeError, OSError, AssertionError) as error:
-        raise ValueError(f"{dataset} cannot be built from root={root!r} and options={options}: {error}") from error
-    return [built[i] for i in range(len(built))]
+        # PyG unpickles whatever a file holds where `weights_only` refuses it, and raw files of some sets in any case.
+        with warnings.catch_warnings(), quarantine(writable=[] if folder is None else [folder]):
+            warnings.filterwarnings("ignore", "Weights only load failed")
+            built = known(**place, **options)
+            return [built[i] for i in range(len(built))]
+    except (TypeError, RuntimeError, OSError, AssertionError, LookupError, EOFError, UnpicklingError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{dataset} cannot be built from root={root!r} and options={options}: {said}") from error

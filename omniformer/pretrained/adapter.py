@@ -17,6 +17,7 @@ from omniformer.pretrained.checkpoint import read_json
 from omniformer.pretrained.family import Family
 from omniformer.pretrained.loading import Pretrained
 from omniformer.pretrained.names import Name
+from omniformer.untrusted import refuse_links_out
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -106,6 +107,7 @@ def load_adapter(model: Pretrained, folder: str | Path) -> tuple[str, ...]:
     folder = Path(folder)
     if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
         raise FileNotFoundError(f"{folder} holds no adapter: looked for {CONFIG_FILE} and {WEIGHTS_FILE}")
+    refuse_links_out(folder, deep=False)
     config = read_json(folder / CONFIG_FILE)
     _check(config, folder / CONFIG_FILE)
     if is_adapted(model.model):

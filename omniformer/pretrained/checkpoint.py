@@ -12,6 +12,8 @@ from omniformer_tokenizers.files import read_text
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from omniformer.untrusted import plain_name, refuse_compressed
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -168,8 +170,8 @@ def _indexed(folder: Path, index: str) -> dict[str, Path]:
     if not isinstance(table, dict) or not all(isinstance(file, str) for file in table.values()):
         raise ValueError(f"{folder / index} is damaged: weight_map is not a table of tensors and files")
     files = set(table.values())
-    if outside := [file for file in files if Path(file).name != file]:
-        raise ValueError(f"{folder / index} names {outside[0]!r}, which is no file of this folder")
+    for file in files:
+        plain_name(file, folder / index)
     if missing := sorted(file for file in files if not (folder / file).is_file()):
         raise FileNotFoundError(
             f"{folder / index} names {len(files)} files, of which {missing[0]} is not there; copy the folder anew"
@@ -216,6 +218,7 @@ def _in_pieces(path: Path) -> bool:
 
 
 def _unpickled(path: Path) -> dict[str, Tensor]:
+    refuse_compressed(path)
     try:
         # Mapped where it can be, so that only what is looked at is in memory.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=_in_pieces(path))

@@ -17,6 +17,7 @@ from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.filling import Report, fill
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.recipe import Node, build_model
+from omniformer.untrusted import refuse_links_out
 
 
 class Pretrained(Predictor):
@@ -91,6 +92,7 @@ def load(
     """
     source = _local(folder, revision)
     folder = source.parent if source.is_file() else source
+    refuse_links_out(folder, deep=False)
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so that nobody can say what its weights are")

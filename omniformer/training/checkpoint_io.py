@@ -13,6 +13,8 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins.io import CheckpointIO
 
+from omniformer.untrusted import refuse_compressed
+
 SIDECAR = ".json"
 _TEMPORARY = ".writing"
 
@@ -233,6 +235,7 @@ def _write(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 def _load(path: Path, map_location: Any) -> dict[str, Any]:
     try:
+        refuse_compressed(path)
         return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
         raise CorruptCheckpointError(

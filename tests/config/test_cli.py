@@ -106,6 +106,43 @@ def test_own_groups_and_experiments_come_from_a_config_folder(run, tmp_path):
     assert "d_model: 256" in run("--config-dir", str(own), "experiment=big", "--cfg", "job").out
 
 
+EVIL = """# @package _global_
+allow_targets: [subprocess]
+callbacks:
+  evil:
+    _target_: subprocess.Popen
+    args: [touch, pwned]
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("-m",), ("--cfg", "job"), ("allow_targets=[toybox]",)])
+def test_a_file_cannot_allow_what_it_names(run, tmp_path, more):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "evil.yaml").write_text(EVIL)
+    outcome = run("--config-dir", str(tmp_path / "mine"), "experiment=evil", *more)
+    assert outcome.status == 2 and outcome.received == []
+    assert "allow_targets: a file of the configuration sets ['subprocess']" in outcome.err or more[:1] == (
+        "allow_targets=[toybox]",
+    )
+    assert not Path("pwned").exists()
+
+
+def test_a_file_cannot_pretend_to_be_the_command_line(run, tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    hidden = "hydra:\n  overrides:\n    task: ['++allow_targets=[subprocess]']\n"
+    (tmp_path / "mine" / "experiment" / "evil.yaml").write_text(EVIL + hidden)
+    outcome = run("--config-dir", str(tmp_path / "mine"), "experiment=evil")
+    assert outcome.status == 2 and outcome.received == []
+
+
+def test_what_the_user_types_counts(run, tmp_path):
+    (tmp_path / "own" / "second.py").write_text("class Part:\n    pass\n")
+    (config,) = run("allow_targets=[toybox,second]", "data={_target_: second.Part}").received
+    assert config["allow_targets"] == ["toybox", "second"]
+    outcome = run("allow_targets=['*']")
+    assert outcome.status == 2 and "allow_targets: received '*', accepted: names of packages" in outcome.err
+
+
 def test_a_sweep_gives_each_run_a_folder_and_returns_the_metric(run):
     outcome = run("-m", "seed=1,2", "modality=vision,text")
     assert [(config["seed"], config["name"]) for config in outcome.received] == [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omniformer.config import ConfigError, validate
+from omniformer.config import ConfigError, allowing, validate
 
 PART = {"_target_": "toybox.Part", "size": 4}
 GOOD = {
@@ -32,7 +32,11 @@ JOINT = {
     "members": {name: {"tokenizer": PART, "embedder": PART, "data": PART, "task": PART} for name in ("one", "two")},
 }
 
-pytestmark = pytest.mark.usefixtures("toybox")
+
+@pytest.fixture(autouse=True)
+def trusted(toybox):
+    with allowing(["toybox"]):
+        yield
 
 
 def changed(config, key, value):
@@ -96,14 +100,24 @@ def test_a_good_configuration_passes(config):
         ("trainer.min_epochs", 3, "trainer.min_epochs=3 is larger than trainer.max_epochs=2"),
         ("callbacks.stop", True, "callbacks: received {'stop': True}, accepted: "),
         ("allow_targets", "toybox", "allow_targets: received 'toybox', accepted: a list of [text]"),
-        ("allow_targets", ["*"], "allow_targets: received '*', accepted: names of packages"),
-        ("allow_targets", [], "core._target_: 'toybox.Core' is not allowed as _target_"),
     ],
 )
 def test_a_mistake_is_told_by_key_value_and_remedy(key, value, message):
     with pytest.raises(ConfigError) as caught:
         validate(changed(GOOD, key, value))
     assert any(message in problem for problem in caught.value.problems), caught.value.problems
+
+
+def test_a_configuration_cannot_allow_what_it_names():
+    with allowing([]), pytest.raises(ConfigError, match=r"core\._target_: 'toybox\.Core' is not allowed as _target_"):
+        validate(GOOD)
+
+
+@pytest.mark.parametrize("key", ["core.part", "embedder.text", "task.head", "task.rule", "members.one.embedder"])
+def test_what_will_be_saved_names_no_more_than_a_saved_model_may(key):
+    config = {**JOINT, "members": {**JOINT["members"]}} if key.startswith("members") else copy.deepcopy(GOOD)
+    with pytest.raises(ConfigError, match=r"_target_: 'torch\.optim\.AdamW' .* is not allowed as _target_ in a saved model"):
+        validate(changed(config, key, GOOD["optim"]))
 
 
 @pytest.mark.parametrize(

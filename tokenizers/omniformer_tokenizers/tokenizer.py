@@ -124,8 +124,18 @@ class Tokenizer(ABC):
 
     @classmethod
     def _from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The tokenizer that `config` described, before its files are read."""
-        return cls(**config)
+        """The tokenizer that `config` described, before its files are read.
+
+        Only what `config()` writes may stand there: an argument that names a place on this machine, such as the folder
+        of a cache, is its user's affair.
+
+        Raises:
+            ValueError: there is another key.
+        """
+        tokenizer = cls(**config)
+        if unknown := sorted(set(config) - set(tokenizer.config())):
+            raise ValueError(f"a saved {cls.__name__} has no {unknown[0]!r}; set it where the tokenizer is made")
+        return tokenizer
 
     def _save_files(self, folder: Path) -> None:  # noqa: B027 - most tokenizers have nothing to write
         """Writes what fitting found; nothing for a tokenizer that is not fitted."""

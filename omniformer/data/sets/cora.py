@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from omniformer.data.pyg_dataset import pyg_datasets
+from omniformer.data.quarantine import quarantine
 from omniformer.data.sets.arrays import read_arrays
 from omniformer.data.sets.reading import read_member
 from omniformer.data.source import Raw, Source, Split, resolve
@@ -107,7 +108,8 @@ class Cora(Source):
                     f"{str(folder)!r}; set data_root to the folder that holds 'cora', or fetch them with download=true"
                 )
         try:
-            return pyg_datasets().Planetoid(root=str(root), name="Cora")[0]
+            with quarantine(writable=[root]):  # the raw files are pickles
+                return pyg_datasets().Planetoid(root=str(root), name="Cora")[0]
         except (OSError, RuntimeError, ValueError, IndexError, EOFError, ImportError, UnpicklingError) as error:
             raise ValueError(f"Cora cannot be read by PyG from {root}: {error}; delete the folder and retry") from error
 

@@ -1,0 +1,88 @@
+"""What a folder from somewhere else may not do to whoever reads it: lead out of itself, or unpack into memory."""
+
+import os
+import zipfile
+from pathlib import Path
+
+
+def plain_name(name: object, source: str | Path) -> str:
+    """A name of a file or folder that a file gave, where it is one: no path, so that it stays beside that file.
+
+    Args:
+        name: as read.
+        source: names the file in messages.
+
+    Raises:
+        ValueError: it is no text, or leads elsewhere.
+
+    Example:
+        >>> plain_name("text", "config.json")
+        'text'
+        >>> plain_name("../text", "config.json")
+        Traceback (most recent call last):
+        ValueError: config.json names '../text'; accepted: a plain name, without folders
+    """
+    if not isinstance(name, str) or name in ("", ".", "..") or any(sign in name for sign in ("/", "\\", "\0", ":")):
+        raise ValueError(f"{source} names {name!r}; accepted: a plain name, without folders")
+    return name
+
+
+def refuse_link_out(path: Path, folder: Path) -> None:
+    """Refuses a file or folder that a link leads to, or leads through, from inside a folder to a place outside.
+
+    The folder itself may be reached through links; in a cache of the hub, links to stored files of the same model stay.
+
+    Args:
+        path: in the folder.
+        folder: what was given.
+
+    Raises:
+        ValueError: names the path.
+    """
+    root = folder.resolve()
+    home = root.parents[1] if root.parent.name == "snapshots" and root.parents[1].name.startswith("models--") else root
+    if not path.resolve().is_relative_to(home):
+        raise ValueError(f"{path} is a link that leads out of {folder}; put the file itself there")
+
+
+def refuse_links_out(folder: Path, *, of: Path | None = None, deep: bool = True) -> None:
+    """Refuses a folder with any such link in it.
+
+    Args:
+        folder: to be read or written.
+        of: the folder around it that was given; itself by default.
+        deep: whether folders in it are searched as well.
+
+    Raises:
+        ValueError: names the link.
+    """
+    around = folder if of is None else of
+    refuse_link_out(folder, around)
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place) / name for name in (*folders, *files)):
+            if path.is_symlink():
+                refuse_link_out(path, around)
+        if not deep:
+            break
+
+
+def refuse_compressed(path: Path) -> None:
+    """Refuses an archive of tensors that unpacks to more than it is: torch stores them as they are.
+
+    A file that is no archive passes.
+
+    Raises:
+        ValueError: names the file, its size, and what it would unpack to.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{path} is damaged or cut off: {error}") from error
+    if unpacked > (size := path.stat().st_size):
+        raise ValueError(
+            f"{path} has {size:,} bytes and would unpack to {unpacked:,}; a checkpoint is never compressed, so this one "
+            "was not written by torch"
+        )
