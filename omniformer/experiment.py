@@ -37,6 +37,8 @@ from omniformer.training.stop import Stop
 from omniformer.training.trainer import build_trainer, quiet
 from omniformer.untrusted import refuse_links_out
 
+_MOST_VALUES = 100_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
@@ -212,6 +214,9 @@ def evaluate(
     with reading_run(config, allow_targets):
         # The weights come from the run itself, whatever it began from.
         experiment = assemble(config, _of_members(saved), saved=saved, made=folder.recipe_of(output))
+        for name, stream in experiment.data.streams.items():
+            if stream.source.split(split):
+                experiment.data.samples(name, split)  # found now, so that what this takes happens in here
     experiment.model.load_state_dict(saved.model.state_dict())
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
     options = _measuring(config["trainer"]) | ({} if device is None else _on(device))
@@ -270,9 +275,21 @@ def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    _refuse_laughter(config, path)
     if not isinstance(config, dict) or not isinstance(config.get("paths"), dict):
         raise ValueError(f"{path} is damaged: it holds no configuration with paths; copy the folder anew")
     return output, config | {"paths": config["paths"] | {"output_dir": str(output)}}
+
+
+def _refuse_laughter(config: Any, path: Path) -> None:
+    """Refuses aliases that multiply: a few lines of YAML can stand for more values than there is memory."""
+    waiting, seen = [config], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        waiting.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+        if seen > _MOST_VALUES:
+            raise ValueError(f"{path} holds more than {_MOST_VALUES:,} values; no configuration of a run does")
 
 
 def _measuring(options: Mapping[str, Any]) -> dict[str, Any]:

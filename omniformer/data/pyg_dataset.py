@@ -172,7 +172,7 @@ def _load(dataset: str, root: str | None, data_root: str | None, options: dict[s
     try:
         # PyG unpickles whatever a file holds where `weights_only` refuses it, and raw files of some sets in any case.
         with warnings.catch_warnings(), quarantine(writable=[] if folder is None else [folder]):
-            warnings.filterwarnings("ignore", "Weights only load failed")
+            warnings.filterwarnings("ignore", "Weights only load failed|Detected pickle protocol")
             built = known(**place, **options)
             return [built[i] for i in range(len(built))]
     except (TypeError, RuntimeError, OSError, AssertionError, LookupError, EOFError, UnpicklingError) as error:

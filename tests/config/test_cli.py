@@ -137,7 +137,7 @@ def test_a_file_cannot_pretend_to_be_the_command_line(run, tmp_path):
 
 def test_what_the_user_types_counts(run, tmp_path):
     (tmp_path / "own" / "second.py").write_text("class Part:\n    pass\n")
-    (config,) = run("allow_targets=[toybox,second]", "data={_target_: second.Part}").received
+    (config,) = run("allow_targets=[toybox,second]", "core.part={_target_: second.Part}").received
     assert config["allow_targets"] == ["toybox", "second"]
     outcome = run("allow_targets=['*']")
     assert outcome.status == 2 and "allow_targets: received '*', accepted: names of packages" in outcome.err
