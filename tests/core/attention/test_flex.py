@@ -122,7 +122,7 @@ def test_what_is_compiled_reads_tensors_of_the_batch_and_holds_none_of_its_own(r
     mod, zero = mask_mod(rule, GRAPH, GRAPH), torch.tensor(0)
     rule.mask(GRAPH)  # what rules remember of a layout is there, as before a kernel is compiled
     given = {id(GRAPH.sample), id(GRAPH.offsets), id(GRAPH.modality), *map(id, GRAPH._memo.values())}
-    module = make_fx(lambda q, k: mod(zero, zero, q, k))(torch.tensor(1), torch.tensor(0))
+    module = make_fx(lambda q, k: mod(zero, zero, q, k))(torch.tensor([1]), torch.tensor([0]))
     constants = [value for name, value in vars(module).items() if isinstance(value, torch.Tensor)]
     constants += list(module._buffers.values())
     assert all(id(each) in given or each is GRAPH.index for each in constants), module.code
