@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omniformer.batch import Batch
+from omniformer.batch import Batch, Sample
 from omniformer.core.layout import Layout
 from omniformer.heads.denoising import DenoisingHead
 from omniformer.heads.next_token import NextTokenHead
@@ -56,6 +56,18 @@ def embeddings(
     """
     x, layout = _read(model, batch, head)
     return F.normalize(_part(pool)(x, layout).float(), dim=-1)
+
+
+def only_modality(sample: Sample) -> str:
+    """The modality of a sample that is of one.
+
+    Raises:
+        ValueError: it has several, or none; names it.
+    """
+    modalities = {piece.modality for piece in sample.pieces}
+    if len(modalities) != 1:
+        raise ValueError(f"{sample.id}: an embedding is of one modality; received {', '.join(sorted(modalities))}")
+    return modalities.pop()
 
 
 def _part(pool: str | Pooling) -> Pooling:

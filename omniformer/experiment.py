@@ -84,6 +84,8 @@ def assemble(
     """
     begun = finetuning.begin(config) if made is None else None
     data = build_data(config, tokenizers)
+    for name, member in members(config).items():
+        _need_classes(name, member["task"], data)
     published = saved if begun is None else begun.predictor
     if isinstance(published, Pretrained):
         finetuning.suit(config, data, published.family)
@@ -156,6 +158,11 @@ def train(config: Mapping[str, Any]) -> float | None:
         _note(config, output)
     else:
         check_same_run(config, output)
+    # The trainer first: a device or a logger that is not there is told before data are touched.
+    callbacks = build(config["callbacks"] or {}, "callbacks")
+    trainer = build_trainer(
+        config["trainer"], callbacks=callbacks, loggers=build(config["logger"] or {}, "logger"), output_dir=str(output)
+    )
     experiment = assemble(config)
     module = TrainingModule(
         model=experiment.model,
@@ -167,10 +174,6 @@ def train(config: Mapping[str, Any]) -> float | None:
         # Only now is it known to fit: nothing of the run has been touched until here.
         check_fits(module, resume)
         _note(config, output)
-    callbacks = build(config["callbacks"] or {}, "callbacks")
-    trainer = build_trainer(
-        config["trainer"], callbacks=callbacks, loggers=build(config["logger"] or {}, "logger"), output_dir=str(output)
-    )
     with first_cause(trainer, output), advised(trainer):
         trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
         best = _best_checkpoint(trainer)
@@ -341,6 +344,16 @@ def _note(config: Mapping[str, Any], output: Path) -> None:
     if rank_zero_only.rank == 0:
         output.mkdir(parents=True, exist_ok=True)
         write_durably(output / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+
+
+def _need_classes(name: str, task: Node, data: OmniDataModule) -> None:
+    """Refuses to tell classes apart where there is only one."""
+    source = data.streams[name].source
+    if task["_target_"] == "omniformer.tasks.Classification" and source.facts.get("n_classes") == 1:
+        raise ValueError(
+            f"{name}: {source.name} has one class, {source.labels[0]!r}, and {name}.task tells classes apart; add a "
+            "second one, or choose a task without classes"
+        )
 
 
 def _write_texts(path: Path, module: TrainingModule) -> None:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from omniformer import pretrained
+from omniformer.adapters.rights import usual_rights
 from omniformer.config import BuildError, allowing
 from omniformer.generation.allowed import Allowed
 from omniformer.model import OmniFormer
@@ -63,6 +64,7 @@ def save(
     if predictor.tokenizers:
         config["modalities"] = list(predictor.tokenizers)
     save_model(predictor.model, str(folder / WEIGHTS_FILE))
+    usual_rights(folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -86,7 +88,7 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
 
     Example:
         >>> predictor = load("outputs/vision/latest")  # doctest: +SKIP
-        >>> predictor.predict(["seven.png"])[0].label  # doctest: +SKIP
+        >>> predictor.predict(Path("seven.png"))[0].label  # doctest: +SKIP
         '7'
     """
     if is_published(Path(folder)):

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         writer = predictor.writer(given.member)
         paints, transcribes = isinstance(writer, Painter), isinstance(writer, Transcriber)
         _check_kind(writer, given, paints=paints, transcribes=transcribes)
-        named, inputs = _inputs(given)
+        named, inputs = _inputs(given, files=bool(writer.given))
         options: dict[str, Any] = {"beam": given.beams or 1} if transcribes else _options(given, paints=paints)
         whole = given.json or given.out or given.log_probs or given.beams or given.best_of or given.size
         if isinstance(writer, Writer) and len(inputs) == 1 and not whole:
@@ -88,7 +88,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--guidance", type=float, help="how much more what is given shall count (default: 1; by diffusion 3)"
     )
-    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of a picture")
+    parser.add_argument(
+        "--size", type=int, nargs="+", metavar="PIXELS", help="height and width of a picture; one number for a square"
+    )
     parser.add_argument("--steps", type=int, help="from noise to a picture, for models of diffusion (default: 50)")
     drawing = parser.add_argument_group("to draw at random")
     drawing.add_argument("--temperature", type=float, help="0 is greedy, 1 the model's own distribution (default: 0.8)")
@@ -132,6 +134,8 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
         parser.error(f"--beams searches, {', '.join(drawing)} draws at random; give one of the two")
     if given.length_penalty is not None and given.beams is None:
         parser.error("--length-penalty ranks the answers of --beams; give both")
+    if given.size and len(given.size) > 2:
+        parser.error(f"--size received {len(given.size)} numbers; give height and width, or one number for a square")
     most = given.beams or given.best_of or 1
     if not 1 <= given.answers <= most:
         parser.error(f"--answers {given.answers} is outside 1..{most}; give --beams or --best-of at least as many")
@@ -155,14 +159,17 @@ def _check_kind(
         raise ValueError(f"{writer.head!r} writes {how}; leave out {', '.join(wrong)}")
 
 
-def _inputs(given: argparse.Namespace) -> tuple[list[str], list[Any]]:
-    """Prompts as they are named in what is printed, and as the model reads them."""
-    if not given.given:
-        prompts = given.prompts or [""]
-        return prompts, prompts
-    if not given.prompts:
-        return [" ".join(given.given)], [given.given]
-    return given.prompts, [[*given.given, prompt] for prompt in given.prompts]
+def _inputs(given: argparse.Namespace, *, files: bool) -> tuple[list[str], list[Any]]:
+    """Prompts as they are named in what is printed, and as the model reads them: as files, where that may be."""
+    from omniformer.inputs import typed
+
+    also, prompts = list(map(typed, given.given)), given.prompts or ([] if given.given else [""])
+    read = list(map(typed, prompts)) if files else prompts
+    if not also:
+        return prompts, read
+    if not prompts:
+        return [" ".join(given.given)], [also]
+    return prompts, [[*also, prompt] for prompt in read]
 
 
 def _options(given: argparse.Namespace, *, paints: bool) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def _options(given: argparse.Namespace, *, paints: bool) -> dict[str, Any]:
     asked = {name: getattr(given, name) for name in ("max_new_tokens", "stop", "guidance", "cache", "steps", "size")}
     options = {name: value for name, value in asked.items() if value not in (None, [])}
     if "size" in options:
-        options["size"] = tuple(options["size"])
+        options["size"] = tuple(options["size"]) * (2 // len(options["size"]))
     if paints:
         return options if given.seed is None else options | {"seed": given.seed}
     return options | {"strategy": _strategy(given)}

@@ -1,16 +1,23 @@
 """What people hand to a trained model, files and raw objects of any modality, as samples."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+import torch
 from omniformer_tokenizers import Tokenizer, Tokens
+from omniformer_tokenizers.files import files_below, read_text
+from PIL import Image
 from torch import Tensor
 
 from omniformer.batch import Sample
 from omniformer.model import OmniFormer
 
+Named = Sequence[tuple[str, Any]]
+Refused = Callable[[Exception], None]
+Result = TypeVar("Result")
 SUFFIXES = {
     "vision": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     "audio": (".wav", ".flac", ".mp3", ".ogg"),
@@ -51,17 +58,60 @@ def sample_of(name: str, raw: Any, tokenizers: Mapping[str, Tokenizer]) -> Sampl
 
 
 def tokens_of(name: str, modality: str, content: Any, tokenizer: Tokenizer) -> Tokens:
-    """One raw content as tokens of a modality; a text may also be a file.
+    """One raw content as tokens of a modality; a text may also be a file, a picture or a sound a numpy array.
 
     Raises:
+        FileNotFoundError: it is the path of no file.
         ValueError: the tokenizer refuses it; names the input.
     """
-    if tokenizer.modality == "text" and isinstance(content, Path):
-        content = content.read_text(encoding="utf-8")
+    if isinstance(content, Path):
+        content = read_text(_found(content)) if reads_text(tokenizer) else _found(content)
+    elif isinstance(content, np.ndarray):
+        content = of_array(content)
     try:
         return replace(tokenizer(content), modality=modality)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{name}: {error}") from error
+        told = str(error)
+        raise ValueError(told if name in told else f"{name}: {told}") from error
+
+
+def of_array(array: np.ndarray) -> Any:
+    """A numpy array as tokenizers take it: a picture `[height, width, channels]` of bytes as a Pillow image, which is
+    read as its file would be; anything else as a tensor.
+
+    An array `[channels, height, width]` of 1, 3 or 4 channels stays as it is, unless its last axis is of that size too.
+
+    Example:
+        >>> of_array(np.zeros((4, 6, 3), dtype=np.uint8)).size, of_array(np.zeros((4, 6, 3), dtype=np.float32)).shape
+        ((6, 4), torch.Size([3, 4, 6]))
+    """
+    if array.ndim == 3 and array.shape[2] in (1, 3, 4):
+        if array.dtype == np.uint8:
+            return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if array.shape[2] == 1 else array))
+        array = array.transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def reads_text(tokenizer: Tokenizer) -> bool:
+    """Whether a string is what a tokenizer reads, and not the path of it: texts, and molecules in SMILES."""
+    return tokenizer.modality == "text" or tokenizer.reads_strings
+
+
+def listed(inputs: Any) -> list[Any]:
+    """Inputs as a list: one string, path, picture, sound or graph by itself is a list of one.
+
+    Of a tensor or an array with four axes or more, the first one counts the inputs.
+
+    Example:
+        >>> listed("a fine film"), listed(["a", "b"]), len(listed(torch.zeros(3, 8, 8)))
+        (['a fine film'], ['a', 'b'], 1)
+    """
+    if isinstance(inputs, Tensor | np.ndarray):
+        return list(inputs) if inputs.ndim > 3 else [inputs]
+    if isinstance(inputs, str | Path | bytes):
+        return [inputs]
+    pair = isinstance(inputs, tuple) and bool(inputs) and isinstance(inputs[0], str)
+    return [inputs] if modality_of(inputs) is not None and not pair else list(inputs)
 
 
 def need_room(samples: Sequence[Sample], model: OmniFormer) -> None:
@@ -87,6 +137,8 @@ def modality_of(raw: Any) -> str | None:
         return next((modality for modality, suffixes in SUFFIXES.items() if raw.suffix.lower() in suffixes), None)
     if isinstance(raw, str):
         return "text"
+    if isinstance(raw, np.ndarray):
+        raw = of_array(raw)
     if isinstance(raw, Tensor):
         return "audio" if raw.ndim == 1 or (raw.ndim == 2 and raw.shape[0] <= 2) else "vision"
     if isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], Tensor):
@@ -99,25 +151,72 @@ def modality_of(raw: Any) -> str | None:
 
 
 def expand(given: Any, i: int) -> Iterator[tuple[str, Any]]:
-    """An input with its name; a string that names a file is that file, and a folder is the files in it."""
-    if isinstance(given, list):
-        given = [file_of(each) for each in given]
-    if isinstance(given, str) and _is_path(given):
-        given = Path(given)
+    """An input with its name; the path of a folder is the files in it that have a known suffix."""
     if not isinstance(given, Path):
         yield f"input {i}", given
     elif given.is_dir():
-        files = sorted(path for path in given.rglob("*") if path.is_file() and modality_of(path) is not None)
+        files = [path for path in files_below(given) if modality_of(path) is not None]
         if not files:
-            raise ValueError(f"{given} holds no file that a model could read; known suffixes: {SUFFIXES}")
+            known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+            raise ValueError(f"{given} holds no file that a model could read; known suffixes: {known}")
         yield from ((str(path), path) for path in files)
     else:
         yield str(given), _found(given)
 
 
-def file_of(raw: Any) -> Any:
-    """A string that names a file as that file; everything else as it is."""
-    return _found(Path(raw)) if isinstance(raw, str) and _is_path(raw) else raw
+def named_inputs(inputs: Any, refused: Refused | None = None) -> list[tuple[str, Any]]:
+    """Inputs with their names, folders as the files in them.
+
+    Args:
+        inputs: as for `listed`.
+        refused: called with the error of what is not there; None raises it.
+    """
+    named: list[tuple[str, Any]] = []
+    for i, given in enumerate(listed(inputs)):
+        try:
+            named += expand(given, i)
+        except (ValueError, OSError) as error:
+            if refused is None:
+                raise
+            refused(error)
+    return named
+
+
+def of_readable(use: Callable[[Named], list[Result]], named: Named, refused: Refused) -> list[Result]:
+    """What is made of the inputs that can be read: where one of them cannot, of each half by itself.
+
+    Args:
+        use: from inputs to what is made of them; raises for one that cannot be read.
+        named: inputs with their names.
+        refused: called with the error of each that cannot be read.
+    """
+    try:
+        return use(named)
+    except (ValueError, OSError) as error:
+        if len(named) == 1:
+            refused(error)
+            return []
+        half = len(named) // 2
+        return [each for part in (named[:half], named[half:]) for each in of_readable(use, part, refused)]
+
+
+def typed(word: str) -> str | Path:
+    """What somebody typed on a command line: the path of a file or folder where it looks like one, else a text.
+
+    In Python a string is always a text, and a path is a `Path`.
+    """
+    return Path(word) if _is_path(word) else word
+
+
+def need_text(name: str, raw: str, takes: Mapping[str, Tokenizer]) -> None:
+    """Makes sure that somebody reads a string.
+
+    Raises:
+        ValueError: nobody does; names the input, and says how to give a file.
+    """
+    if not any(map(reads_text, takes.values())):
+        file = f"pathlib.Path({raw!r})" if _is_path(raw) else "a pathlib.Path"
+        raise ValueError(f"{name} looks like text; this model takes {', '.join(sorted(takes))}; give a file as {file}")
 
 
 def _found(path: Path) -> Path:
@@ -141,6 +240,11 @@ def _is_path(text: str) -> bool:
 def _key(name: str, raw: Any, takes: Mapping[str, Tokenizer]) -> str:
     """Which of a task's modalities a raw input is."""
     looks = modality_of(raw)
+    if isinstance(raw, str):
+        need_text(name, raw, takes)
+        fitting = [key for key, each in takes.items() if reads_text(each)]
+        if len(fitting) == 1:
+            return fitting[0]
     likely = [looks, *_SAME.get(looks or "", ())]
     for fitting in (takes.keys() & likely, {key for key, each in takes.items() if each.modality in likely}, takes):
         if len(fitting) == 1:

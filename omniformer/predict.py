@@ -26,16 +26,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with reported():
         from omniformer.device import chosen
         from omniformer.folder import load
+        from omniformer.inputs import typed
 
         device = chosen(given.device)
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(device)
-        inputs = list(zip(given.inputs[::2], given.inputs[1::2], strict=True)) if given.pairs else given.inputs
-        predictions = predictor.predict(inputs, member=given.member, top=given.top)
+        pairs = zip(given.inputs[::2], given.inputs[1::2], strict=False)
+        inputs = list(pairs) if given.pairs else list(map(typed, given.inputs))
+        bad: list[Exception] = []
+        predictions = predictor.predict(inputs, member=given.member, top=given.top, refused=bad.append)
+        if bad and not predictions:
+            raise bad[0]
         if given.json:
             sys.stdout.writelines(json.dumps(prediction.to_dict()) + "\n" for prediction in predictions)
         else:
             _table(predictions, given.top)
+        if bad:
+            _tell(bad)
+            raise SystemExit(1)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,6 +68,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_device(parser)
     add_allow_targets(parser)
     return parser
+
+
+def _tell(bad: Sequence[Exception]) -> None:
+    """What could not be read, one line each, and how much it was."""
+    for error in bad:
+        print(f"error: {error}", file=sys.stderr)
+    print(f"({len(bad)} input{'s' if len(bad) > 1 else ''} could not be read; all others were)", file=sys.stderr)
 
 
 def _table(predictions: Sequence["Prediction"], top: int) -> None:

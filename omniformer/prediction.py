@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 from omniformer.generation.places import Places, answer_in
+from omniformer.heads.contrastive import ContrastiveHead
+from omniformer.heads.denoising import DenoisingHead
+from omniformer.heads.head import Head
+from omniformer.heads.link import LinkHead
+from omniformer.heads.next_token import NextTokenHead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +30,7 @@ class Prediction:
         place: from which to before which character of the input's text the token stands, or the answer; of the second
             text where the input is a pair. None where the tokenizer cannot say.
         span: from which to which token the answer stands, for a task that points at it.
-        score: the probability of that answer.
+        score: the probability of the most probable class or word, or of that answer; None for numbers.
     """
 
     input: str
@@ -44,18 +49,38 @@ class Prediction:
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain JSON values."""
+        """The prediction as plain JSON values: a row of a table, with `label` and `score`, without what it has not."""
         plain: dict[str, Any] = {"input": self.input, "member": self.member}
         if self.token is not None:
             plain["token"] = self.token
         if self.text is not None:
             plain["text"] = self.text
         plain |= {name: list(each) for name, each in (("place", self.place), ("span", self.span)) if each is not None}
+        if self.probabilities:
+            plain["label"] = self.label
         if self.score is not None:
             plain["score"] = self.score
         if self.probabilities:
-            plain |= {"label": self.label, "probabilities": dict(self.probabilities)}
+            plain["probabilities"] = dict(self.probabilities)
         return plain | ({"values": list(self.values)} if self.values else {})
+
+
+def need_classes(task: str, head: Head) -> None:
+    """Makes sure that a task predicts something that a person can read.
+
+    Raises:
+        ValueError: it makes or compares things instead; says what to call.
+    """
+    if isinstance(head, NextTokenHead):
+        raise ValueError(f"{task!r} writes {head.modality}, it predicts no class: use python -m omniformer.generate")
+    if isinstance(head, DenoisingHead):
+        raise ValueError(f"{task!r} paints, it predicts no class: use python -m omniformer.generate")
+    if isinstance(head, ContrastiveHead):
+        raise ValueError(f"{task!r} compares inputs, it predicts no class: use Predictor.embed")
+    if isinstance(head, LinkHead):
+        raise ValueError(
+            f"{task!r} says which nodes are joined, it predicts no class: call scores of its head on pairs of nodes"
+        )
 
 
 def of_sample(name: str, member: str, row: Tensor, labels: Sequence[str]) -> Prediction:
@@ -76,7 +101,12 @@ def of_sample(name: str, member: str, row: Tensor, labels: Sequence[str]) -> Pre
     """
     if not labels:
         return Prediction(input=name, member=member, probabilities={}, values=tuple(row.tolist()))
-    return Prediction(input=name, member=member, probabilities=dict(zip(labels, row.tolist(), strict=True)))
+    return of_probabilities(name, member, dict(zip(labels, row.tolist(), strict=True)))
+
+
+def of_probabilities(name: str, member: str, probabilities: Mapping[str, float]) -> Prediction:
+    """The prediction of one of several classes or words, of which one at least is given."""
+    return Prediction(input=name, member=member, probabilities=probabilities, score=max(probabilities.values()))
 
 
 def of_tokens(

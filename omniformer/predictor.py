@@ -1,19 +1,19 @@
 """A trained model ready to use: raw inputs in, named predictions, texts, pictures and sounds out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import torch
 from omniformer_tokenizers import Tokenizer
 from torch import Tensor
 
 from omniformer.batch import Batch, Sample, collate
-from omniformer.core.layout import Layout
-from omniformer.embeddings import Pooling, embeddings
+from omniformer.embeddings import Pooling, embeddings, only_modality
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer
-from omniformer.generation.filler import Filler
+from omniformer.generation.filler import Filler, finds_hidden, writes_nothing
 from omniformer.generation.painter import Painter
 from omniformer.generation.places import places_of
 from omniformer.generation.transcriber import Transcriber
@@ -22,13 +22,23 @@ from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.heads.ctc import CTCHead
 from omniformer.heads.denoising import DenoisingHead
 from omniformer.heads.head import Head
-from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.span import SpanHead
-from omniformer.inputs import expand, modality_of, need_room, sample_of
+from omniformer.inputs import (
+    Named,
+    Refused,
+    modality_of,
+    named_inputs,
+    need_room,
+    need_text,
+    of_readable,
+    reads_text,
+    sample_of,
+)
 from omniformer.model import OmniFormer
-from omniformer.prediction import Prediction, of_answer, of_sample, of_tokens
+from omniformer.prediction import Prediction, need_classes, of_answer, of_probabilities, of_sample, of_tokens
 
+Kind = TypeVar("Kind")
 # Heads of tasks that make something of their own.
 _MAKING = (NextTokenHead, DenoisingHead, CTCHead)
 
@@ -70,7 +80,13 @@ class Predictor:
         self.tokenizers = dict(tokenizers or {})
 
     def predict(
-        self, inputs: Sequence[Any], *, member: str | None = None, batch_size: int = 64, top: int = 5
+        self,
+        inputs: Any,
+        *,
+        member: str | None = None,
+        batch_size: int = 64,
+        top: int = 5,
+        refused: Refused | None = None,
     ) -> list[Prediction]:
         """Predictions for raw inputs of any modality, in order.
 
@@ -78,26 +94,34 @@ class Predictor:
         text, and one that points at answers one for each pair of a question and the text that it is about.
 
         Args:
-            inputs: paths of files (`.png`, `.wav`, `.txt`, `.json`, ...), or raw samples as the tokenizers take them:
-                image tensors and Pillow images, waveforms, strings, pairs of strings as tuples, graphs. A folder stands
-                for the files in it. For a task that is given several modalities, a list of these, or a mapping by
-                modality; any may be left out.
+            inputs: a list of files as `pathlib.Path` (`.png`, `.wav`, `.txt`, `.json`, ...), or of raw samples as the
+                tokenizers take them: pictures as Pillow images, tensors `[channels, height, width]` or numpy arrays
+                `[height, width, channels]`, waveforms, graphs, strings, which are always texts, pairs of strings as
+                tuples. The path of a folder stands for the files in it. For a task that is given several modalities, a
+                list of these, or a mapping by modality; any may be left out. One input by itself is a list of one.
             member: which task answers; by default the one that fits each input's modality.
             batch_size: inputs in one pass; results do not depend on it.
             top: how many words to name for each hidden token, the most probable ones; classes are named all.
+            refused: called with the error of each input that cannot be read, so that the others are predicted; None
+                raises the first.
 
         Raises:
             ValueError: no task of this model fits an input, or several do; or a file cannot be read. Names the input.
         """
-        named = [(name, raw) for i, given in enumerate(inputs) for name, raw in expand(given, i)]
+        named = named_inputs(inputs, refused)
+        predicted = partial(self._predicted, member=member, batch_size=batch_size, top=top)
+        if refused is None:
+            return predicted(named)
+        chunks = [named[start : start + batch_size] for start in range(0, len(named), batch_size)]
+        return [each for chunk in chunks for each in of_readable(predicted, chunk, refused)]
+
+    def _predicted(self, named: Named, *, member: str | None, batch_size: int, top: int) -> list[Prediction]:
+        """Predictions for inputs with their names."""
         routed = [(name, raw, member or self.route(raw, name)) for name, raw in named]
         results: dict[int, list[Prediction]] = {}
-        for task in dict.fromkeys(task for _, _, task in routed):
-            mine = [i for i, (_, _, route) in enumerate(routed) if route == task]
-            for start in range(0, len(mine), batch_size):
-                chunk = mine[start : start + batch_size]
-                answers = self._predict([routed[i][:2] for i in chunk], task, top)
-                results.update(zip(chunk, answers, strict=True))
+        for task, chunk in _batches([task for _, _, task in routed], batch_size):
+            answers = self._predict([routed[i][:2] for i in chunk], task, top)
+            results.update(zip(chunk, answers, strict=True))
         return [prediction for i in range(len(routed)) for prediction in results[i]]
 
     def writer(self, member: str | None = None) -> Writer | Painter | Transcriber:
@@ -111,7 +135,7 @@ class Predictor:
         """
         hidden = [name for name in self.members if self._finds_hidden(name)]
         if member in hidden or (member is None and hidden and not any(map(self._makes, self.members))):
-            raise ValueError(_finds_hidden(member or hidden[0]))
+            raise ValueError(writes_nothing(member or hidden[0]))
         name = self._only(_MAKING, member, "writes nothing", "one with modality=text")
         task, head = self.members[name], self.model.heads[name]
         if isinstance(head, DenoisingHead):
@@ -127,7 +151,7 @@ class Predictor:
             allowed=task.allowed,
         )
 
-    def generate(self, prompts: Sequence[Any], *, member: str | None = None, **options: Any) -> list[list[Answer]]:
+    def generate(self, prompts: Any, *, member: str | None = None, **options: Any) -> list[list[Answer]]:
         """What the model writes for each prompt, the best answer first: `writer(member).write(prompts, **options)`.
 
         Args:
@@ -150,7 +174,7 @@ class Predictor:
     @torch.inference_mode()
     def embed(
         self,
-        inputs: Sequence[Any],
+        inputs: Any,
         *,
         member: str | None = None,
         pool: Literal["mean", "first"] | Pooling | None = None,
@@ -179,25 +203,22 @@ class Predictor:
         Example:
             >>> load("outputs/bert_pretrain/latest").embed(["a fine film", "a good movie"])  # doctest: +SKIP
         """
-        named = [(name, raw) for i, given in enumerate(inputs) for name, raw in expand(given, i)]
+        named = named_inputs(inputs)
         contrastive = self._of_kind(ContrastiveHead)
         if pool is None and (member in contrastive or (member is None and contrastive)):
             space = self._only(ContrastiveHead, member, "compares nothing", "a contrastive task")
             return self._in_space(named, space, batch_size)
         routed = [(name, raw, self._reads(raw, name, member)) for name, raw in named]
         rows: dict[int, Tensor] = {}
-        for task in dict.fromkeys(task for _, _, task in routed):
-            mine = [i for i, (_, _, route) in enumerate(routed) if route == task]
-            for start in range(0, len(mine), batch_size):
-                chunk = mine[start : start + batch_size]
-                batch = self._collate([self._given(*routed[i]) for i in chunk])
-                vectors = embeddings(self.model, batch, task, pool="mean" if pool is None else pool).cpu()
-                rows.update(zip(chunk, vectors, strict=True))
+        for task, chunk in _batches([task for _, _, task in routed], batch_size):
+            batch = self._collate([self._given(*routed[i]) for i in chunk])
+            vectors = embeddings(self.model, batch, task, pool="mean" if pool is None else pool).cpu()
+            rows.update(zip(chunk, vectors, strict=True))
         if not rows:
             return torch.zeros(0, self.model.reader.d_model)  # pyright: ignore[reportCallIssue,reportArgumentType]
         return torch.stack([rows[i] for i in range(len(named))])
 
-    def similarity(self, one: Sequence[Any], other: Sequence[Any], **options: Any) -> Tensor:
+    def similarity(self, one: Any, other: Any, **options: Any) -> Tensor:
         """The cosine of each input of one list with each of another.
 
         Args:
@@ -212,7 +233,9 @@ class Predictor:
             ValueError: as for `embed`.
 
         Example:
-            >>> load("outputs/emoji_clip/latest").similarity(["cat.png"], ["a cat", "a train"])  # doctest: +SKIP
+            >>> from pathlib import Path
+            >>> model = load("outputs/emoji_clip/latest")  # doctest: +SKIP
+            >>> model.similarity(Path("cat.png"), ["a cat", "a train"])  # doctest: +SKIP
         """
         return self.embed(one, **options) @ self.embed(other, **options).T
 
@@ -222,13 +245,9 @@ class Predictor:
         assert isinstance(head, ContrastiveHead)
         samples = [sample_of(name, raw, self.members[member].tokenizers) for name, raw in named]
         rows = torch.zeros(len(samples), head.d_embedding)
-        kinds = [_only_modality(sample) for sample in samples]
-        for modality in dict.fromkeys(kinds):
-            mine = [i for i, kind in enumerate(kinds) if kind == modality]
-            for start in range(0, len(mine), batch_size):
-                chunk = mine[start : start + batch_size]
-                x, layout = self.model.encode(self._collate([samples[i] for i in chunk]), member)
-                rows[chunk] = head.embed(x, layout, modality).cpu()
+        for modality, chunk in _batches([only_modality(sample) for sample in samples], batch_size):
+            x, layout = self.model.encode(self._collate([samples[i] for i in chunk]), member)
+            rows[chunk] = head.embed(x, layout, modality).cpu()
         return rows
 
     def _reads(self, raw: Any, name: str, member: str | None) -> str | None:
@@ -264,6 +283,9 @@ class Predictor:
         fitting = [task for task, member in self.members.items() if wanted <= set(_takes(member))]
         # By another name: texts that a model knows as the source of what it says.
         fitting = fitting or [task for task, member in self.members.items() if wanted <= _kinds(member)]
+        if isinstance(raw, str) and not fitting:
+            need_text(name, raw, {key: each.tokenizers[key] for each in self.members.values() for key in _takes(each)})
+            fitting = [task for task, member in self.members.items() if _reads_text(member)]
         making = (NextTokenHead, DenoisingHead)
         predicting = [task for task in fitting if not isinstance(self.model.heads[task], making)]
         fitting = predicting or [task for task in fitting if self._finds_hidden(task)] or fitting
@@ -286,18 +308,7 @@ class Predictor:
         assert isinstance(head, Head)
         if self._finds_hidden(task):
             return self._fill(named, task, top)
-        if isinstance(head, NextTokenHead):
-            raise ValueError(
-                f"{task!r} writes {head.modality}, it predicts no class: use python -m omniformer.generate"
-            )
-        if isinstance(head, DenoisingHead):
-            raise ValueError(f"{task!r} paints, it predicts no class: use python -m omniformer.generate")
-        if isinstance(head, ContrastiveHead):
-            raise ValueError(f"{task!r} compares inputs, it predicts no class: use Predictor.embed")
-        if isinstance(head, LinkHead):
-            raise ValueError(
-                f"{task!r} says which nodes are joined, it predicts no class: call scores of its head on pairs of nodes"
-            )
+        need_classes(task, head)
         if isinstance(head, CTCHead):
             return self._transcribe(named, task)
         tokenizers = self.members[task].tokenizers
@@ -315,7 +326,7 @@ class Predictor:
     def _fill(self, named: Sequence[tuple[str, Any]], task: str, top: int) -> list[list[Prediction]]:
         found = Filler(self.model, task, tokenizers=self.members[task].tokenizers).fill(named, top=top)
         return [
-            [Prediction(input=name, member=task, probabilities=hole.probabilities, token=hole.token) for hole in holes]
+            [replace(of_probabilities(name, task, hole.probabilities), token=hole.token) for hole in holes]
             for (name, _), holes in zip(named, found, strict=True)
         ]
 
@@ -332,19 +343,7 @@ class Predictor:
         return isinstance(self.model.heads[member], _MAKING) and not self._finds_hidden(member)
 
     def _finds_hidden(self, member: str) -> bool:
-        """Whether a task scores each token's own id, seeing those behind it too: it has learned to find hidden tokens,
-        not to go on.
-        """
-        if not isinstance(self.model.heads[member], NextTokenHead):
-            return False
-        two = Layout(
-            lengths=torch.tensor([2]),
-            positions=torch.zeros(2, 1),
-            modality=torch.zeros(2, dtype=torch.long),
-            prefix=torch.tensor([0]),
-            edges=torch.zeros(2, 0, dtype=torch.long),
-        )
-        return bool(self.model.rule(member).mask(two)[0, 1])
+        return finds_hidden(self.model, member)
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:
         need_room(samples, self.model)
@@ -373,6 +372,13 @@ class Predictor:
         return sorted({modality for member in self.members.values() for modality in _takes(member)})
 
 
+def _batches(kinds: Sequence[Kind], batch_size: int) -> Iterator[tuple[Kind, list[int]]]:
+    """Indices in batches, each of one kind."""
+    for kind in dict.fromkeys(kinds):
+        mine = [i for i, each in enumerate(kinds) if each == kind]
+        yield from ((kind, mine[start : start + batch_size]) for start in range(0, len(mine), batch_size))
+
+
 def _takes(member: Member) -> Sequence[str]:
     """The modalities that a task reads: without those that it only writes."""
     return member.given or tuple(member.tokenizers)
@@ -383,15 +389,6 @@ def _kinds(member: Member) -> set[str]:
     return {member.tokenizers[name].modality for name in _takes(member)}
 
 
-def _finds_hidden(task: str) -> str:
-    return (
-        f"{task!r} has learned to find hidden tokens from those on both sides, it writes nothing by itself: call "
-        "predict on a text with [MASK] in it, or begin another task from its weights with model.pretrained=<run>"
-    )
-
-
-def _only_modality(sample: Sample) -> str:
-    modalities = {piece.modality for piece in sample.pieces}
-    if len(modalities) != 1:
-        raise ValueError(f"{sample.id}: an embedding is of one modality; received {', '.join(sorted(modalities))}")
-    return modalities.pop()
+def _reads_text(member: Member) -> bool:
+    """Whether a string is an input of a task, whatever its modality is called."""
+    return any(reads_text(member.tokenizers[name]) for name in _takes(member))

@@ -90,6 +90,11 @@ def test_folders_written_before_tasks_were_given_anything_still_load(saved):
     assert omniformer.load(saved).members["prose"].given == ()
 
 
+def test_whoever_may_read_the_recipe_may_read_the_weights(saved):
+    modes = {path.stat().st_mode for path in saved.rglob("*") if path.is_file()}
+    assert len(modes) == 1
+
+
 def test_the_folder_holds_json_and_safetensors_only(saved):
     assert {path.suffix for path in saved.rglob("*") if path.is_file()} <= {".json", ".safetensors"}
 

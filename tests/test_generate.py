@@ -59,7 +59,7 @@ def picture(tmp_path):
     path = tmp_path / "it.png"
     pixels = torch.randint(0, 256, (8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     Image.fromarray(pixels.numpy()).save(path)
-    return str(path)
+    return path
 
 
 def test_one_prompt_is_printed_with_what_follows(prose, capsys):
@@ -116,16 +116,16 @@ def test_log_probabilities_stand_below_the_text_one_a_line(prose, capsys):
 
 def test_a_picture_is_described_and_questions_about_it_are_answered(captions, picture, capsys):
     predictor = omniformer.load(captions)
-    main([captions, picture, "--max-new-tokens", "5"])
+    main([captions, str(picture), "--max-new-tokens", "5"])
     assert capsys.readouterr().out == predictor.generate([picture], max_new_tokens=5)[0][0].content + "\n"
-    main([captions, "--given", picture, "what?", "where?", "--max-new-tokens", "5", "--json"])
+    main([captions, "--given", str(picture), "what?", "where?", "--max-new-tokens", "5", "--json"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = predictor.generate([[picture, "what?"], [picture, "where?"]], max_new_tokens=5)
     assert [(line["prompt"], line["text"]) for line in lines] == [
         ("what?", expected[0][0].content),
         ("where?", expected[1][0].content),
     ]
-    main([captions, "--given", picture, "--max-new-tokens", "5"])
+    main([captions, "--given", str(picture), "--max-new-tokens", "5"])
     assert capsys.readouterr().out == predictor.generate([picture], max_new_tokens=5)[0][0].content + "\n"
 
 
@@ -200,16 +200,16 @@ def reader(tmp_path):
 
 def test_what_frames_say_is_printed(reader, picture, capsys):
     predictor = omniformer.load(reader)
-    main([reader, picture])
+    main([reader, str(picture)])
     assert capsys.readouterr().out == predictor.generate([picture])[0][0].content + "\n"
-    main([reader, picture, "--beams", "3", "--json"])
+    main([reader, str(picture), "--beams", "3", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["text"] == predictor.generate([picture], beam=3)[0][0].content
     with pytest.raises(SystemExit):
-        main([reader, picture, "--stop", "a", "--seed", "1"])
+        main([reader, str(picture), "--stop", "a", "--seed", "1"])
     assert "'it' writes what frames say, one answer each; leave out --seed, --stop" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main([reader, picture, "--beams", "3", "--answers", "2"])
+        main([reader, str(picture), "--beams", "3", "--answers", "2"])
     assert "leave out --answers" in capsys.readouterr().err
 
 
@@ -217,9 +217,9 @@ def test_what_frames_say_is_a_prediction_too(reader, picture, capsys):
     from omniformer.predict import main as predict
 
     expected = omniformer.load(reader).predict([picture])[0].text
-    predict([reader, picture, "--json"])
-    assert json.loads(capsys.readouterr().out) == {"input": picture, "member": "it", "text": expected}
-    predict([reader, picture])
+    predict([reader, str(picture), "--json"])
+    assert json.loads(capsys.readouterr().out) == {"input": str(picture), "member": "it", "text": expected}
+    predict([reader, str(picture)])
     assert "prediction" in capsys.readouterr().out
 
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omniformer_tokenizers import (
@@ -10,8 +11,9 @@ from omniformer_tokenizers import (
     PixelTokenizer,
     WaveformTokenizer,
 )
+from PIL import Image
 
-from omniformer.inputs import expand, file_of, modality_of, sample_of
+from omniformer.inputs import expand, listed, modality_of, named_inputs, of_readable, sample_of, typed
 
 TEXT, PATCHES, PIXELS = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1), PixelTokenizer(channels=1)
 PICTURE, WAVE = torch.zeros(1, 8, 8, dtype=torch.uint8), torch.zeros(100)
@@ -74,15 +76,109 @@ def test_what_cannot_be_sorted_out_is_told():
         sample_of("it", torch.zeros(2, 8, 8), {"vision": PATCHES})
 
 
-def test_strings_that_name_files_are_files(tmp_path):
+def test_what_is_typed_is_a_path_where_it_looks_like_one(tmp_path):
     path = tmp_path / "a.png"
     path.touch()
-    assert file_of(str(path)) == path
-    assert file_of("no file at all") == "no file at all"
+    assert typed(str(path)) == path
+    assert typed("lost.png") == Path("lost.png")
+    assert typed(str(tmp_path)) == tmp_path
+    assert typed("no file at all") == "no file at all"
+
+
+def test_in_python_a_string_is_a_text_whatever_lies_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("something else")
+    for text in ("docs", "docs/a.txt", ".", "/", ""):
+        assert named_inputs([text]) == [("input 0", text)]
+        assert modality_of(text) == "text"
+    assert named_inputs(Path("docs")) == [("docs/a.txt", Path("docs/a.txt"))]
+
+
+def test_folders_are_searched_through_links_and_a_path_must_lead_somewhere(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a.png").touch()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "there")
+    (tmp_path / "here" / "link" / "back").symlink_to(tmp_path / "here")
+    assert [name for name, _ in expand(tmp_path / "here", 0)] == [str(tmp_path / "here" / "link" / "a.png")]
     with pytest.raises(FileNotFoundError, match=r"no file 'lost\.png'"):
-        file_of("lost.png")
-    assert list(expand(str(path), 0)) == [(str(path), path)]
-    assert list(expand([str(path), "what?"], 3)) == [("input 3", [path, "what?"])]
+        named_inputs(Path("lost.png"))
+    with pytest.raises(FileNotFoundError, match=r"no file 'lost\.txt'"):
+        sample_of("it", [Path("lost.txt")], {"text": TEXT})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no file that a model could read"):
-        list(expand(str(tmp_path / "empty"), 0))
+    with pytest.raises(ValueError, match=r"holds no file that a model could read; known suffixes: \.png, "):
+        named_inputs(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        ("a text", 1),
+        ("", 1),
+        (Path("a.png"), 1),
+        (PICTURE, 1),
+        (WAVE, 1),
+        ((WAVE, 8000), 1),
+        ({"n_nodes": 1, "edges": []}, 1),
+        (np.zeros((8, 8, 3), np.uint8), 1),
+        (Image.new("RGB", (8, 8)), 1),
+        (np.zeros((5, 8, 8, 3), np.uint8), 5),
+        (torch.zeros(5, 3, 8, 8), 5),
+        (("a", "b"), 2),
+        (["a", "b"], 2),
+        (iter(["a", "b"]), 2),
+    ],
+)
+def test_one_input_by_itself_is_a_list_of_one(one, expected):
+    assert len(listed(one)) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1), (4, 6, 3), (1, 4, 6), (3, 4, 6)])
+def test_a_picture_as_a_numpy_array_is_read_as_the_picture(shape, dtype):
+    whole = np.arange(np.prod(shape)).reshape(shape)
+    array = (whole if dtype == np.uint8 else whole / 255).astype(dtype)
+    rows = whole.reshape(1, 4, 6) if len(shape) == 2 else whole if shape[1:] == (4, 6) else whole.transpose(2, 0, 1)
+    tokenizer = PatchTokenizer(patch_size=2, channels=3 if len(rows) == 3 else 1)
+    expected = tokenizer(torch.from_numpy(rows.astype(np.uint8))).values
+    (piece,) = sample_of("it", array[::1], {"vision": tokenizer}).pieces
+    torch.testing.assert_close(piece.values, expected)
+    assert modality_of(array) == "vision"
+
+
+def test_a_picture_as_an_array_and_as_a_file_are_the_same_whatever_the_channels(tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    for raw in (array, array[:, ::-1][:, ::-1], Image.fromarray(array)):
+        ours, file = (sample_of("it", each, {"vision": PATCHES}).pieces[0] for each in (raw, tmp_path / "a.png"))
+        assert torch.equal(ours.values, file.values)
+
+
+def test_a_string_for_a_model_that_reads_no_text_says_how_to_give_a_file(tmp_path):
+    path = tmp_path / "a.png"
+    path.touch()
+    with pytest.raises(
+        ValueError, match=r"it looks like text; this model takes vision; give a file as pathlib\.Path\('.*a\.png'\)"
+    ):
+        sample_of("it", str(path), {"vision": PATCHES})
+    with pytest.raises(
+        ValueError, match=r"it looks like text; this model takes vision; give a file as a pathlib\.Path"
+    ):
+        sample_of("it", "a cat", {"vision": PATCHES})
+
+
+def test_what_can_be_read_is_used_and_the_rest_is_refused_by_name():
+    asked, bad = [], []
+
+    def use(named):
+        asked.append(len(named))
+        for name, raw in named:
+            if raw == 13:
+                raise ValueError(f"{name}: unlucky")
+        return [raw for _, raw in named]
+
+    numbers = [(str(i), i) for i in range(16)]
+    assert of_readable(use, numbers, bad.append) == [i for i in range(16) if i != 13]
+    assert [str(error) for error in bad] == ["13: unlucky"]
+    assert len(asked) < 12

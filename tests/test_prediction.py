@@ -10,7 +10,8 @@ from omniformer.prediction import of_answer, of_sample, of_tokens
 def test_classes_have_names_and_numbers_have_none():
     row = torch.tensor([0.25, 0.75])
     assert of_sample("a", "task", row, ["one", "two"]).to_dict() == {
-        "input": "a", "member": "task", "label": "two", "probabilities": {"one": 0.25, "two": 0.75},
+        "input": "a", "member": "task", "label": "two", "score": 0.75,
+        "probabilities": {"one": 0.25, "two": 0.75},
     }  # fmt: skip
     assert of_sample("a", "task", row, []).to_dict() == {"input": "a", "member": "task", "values": [0.25, 0.75]}
 

@@ -88,7 +88,7 @@ def test_files_and_folders_are_read_in_order_and_named(tmp_path):
     predictor = predictor_of("digits")
     for i in range(3):
         Image.fromarray(picture(i)[0].numpy()).save(tmp_path / f"{i}.png")
-    from_files = predictor.predict([str(tmp_path)])
+    from_files = predictor.predict([tmp_path])
     assert [Path(p.input).name for p in from_files] == ["0.png", "1.png", "2.png"]
     from_tensors = predictor.predict([picture(i) for i in range(3)])
     torch.testing.assert_close(torch.tensor(probabilities(from_files)), torch.tensor(probabilities(from_tensors)))
@@ -101,9 +101,9 @@ def test_several_modalities_are_given_as_a_list_or_by_name_in_any_order_and_any_
     Image.fromarray(picture(0)[0].numpy()).save(path)
     both = [
         {"vision": picture(0), "text": "is it?"},
-        {"text": "is it?", "vision": str(path)},
+        {"text": "is it?", "vision": path},
         ["is it?", picture(0)],
-        [str(path), "is it?"],
+        [path, "is it?"],
     ]
     found = probabilities(predictor.predict(both))
     assert [prediction.member for prediction in predictor.predict(both)] == ["questions"] * 4
@@ -153,14 +153,14 @@ def test_an_input_that_several_tasks_take_is_named():
 
 def test_a_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"no file 'nowhere\.png'"):
-        predictor_of("digits").predict(["nowhere.png"])
+        predictor_of("digits").predict([Path("nowhere.png")])
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"bad\.png"):
-        predictor_of("digits").predict([str(bad)])
+        predictor_of("digits").predict([bad])
 
 
 def test_tasks_that_predict_no_class_say_what_they_do():
@@ -199,7 +199,7 @@ def test_a_file_that_cannot_be_transcribed_is_named(tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"bad\.png"):
-        predictor_of("reader").predict([str(bad)])
+        predictor_of("reader").predict([bad])
 
 
 def test_a_model_that_finds_hidden_tokens_is_not_taken_for_one_that_writes():
@@ -257,3 +257,46 @@ def test_an_answer_needs_a_text_to_stand_in():
 def test_words_for_holes_come_before_what_only_writes():
     assert predictor_of("holes", "prose").route("some [MASK] words") == "holes"
     assert predictor_of("holes", "prose", "tags").route("some words") == "tags"
+
+
+def test_a_string_is_one_text_and_never_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("tests", "docs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text("something else")
+    predictor = predictor_of("prose")
+    assert predictor.embed(["tests", "docs"]).shape == (2, 16)
+    torch.testing.assert_close(predictor.embed("tests"), predictor.embed(["tests"]))
+    assert predictor.similarity("a", ["a", "tests"]).shape == (1, 2)
+    assert len(predictor.generate("/", max_new_tokens=2)) == 1
+    with pytest.raises(ValueError, match=r"input 0 looks like text; .*; give a file as pathlib\.Path\('docs/a\.txt'\)"):
+        predictor_of("digits").predict("docs/a.txt")
+    with pytest.raises(ValueError, match=r"input 0 looks like text; this model takes vision"):
+        predictor_of("digits").predict("/")
+
+
+def test_one_picture_is_one_prediction_with_label_and_score(tmp_path):
+    predictor = predictor_of("digits")
+    array = picture(0)[0].numpy()[:, :, None]
+    (found,) = predictor.predict(array)
+    (expected,) = predictor.predict([picture(0)])
+    assert found.probabilities == expected.probabilities
+    assert found.score == max(found.probabilities.values())
+    assert list(found.to_dict()) == ["input", "member", "label", "score", "probabilities"]
+
+
+def test_inputs_that_cannot_be_read_are_refused_by_name_and_the_others_predicted(tmp_path):
+    from PIL import Image
+
+    predictor, bad = predictor_of("digits"), []
+    for i in range(9):
+        Image.fromarray(picture(i)[0].numpy()).save(tmp_path / f"{i}.png")
+    (tmp_path / "4.png").write_bytes(b"no picture")
+    given = [tmp_path, Path("nowhere.png"), picture(3)]
+    for batch_size in (1, 3, 64):
+        bad.clear()
+        found = predictor.predict(given, batch_size=batch_size, refused=bad.append)
+        assert [Path(each.input).stem for each in found] == [*"01235678", "input 2"]
+        assert ["nowhere.png" in str(bad[0]), "4.png: cannot be read" in str(bad[1])] == [True, True]
+        assert len(bad) == 2
+    assert found[3].probabilities == pytest.approx(found[-1].probabilities, abs=1e-6)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from omniformer.adapters.lora import LoRA, adapters, attach, is_adapted
 from omniformer.adapters.places import places
+from omniformer.adapters.rights import usual_rights
 from omniformer.untrusted import refuse_links_out
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter.json", "adapter.safetensors"
@@ -40,6 +41,7 @@ def save_adapter(model: nn.Module, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / WEIGHTS_FILE)
+    usual_rights(folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps({"format": 1, "adapters": parts}, indent=2) + "\n", encoding="utf-8")
 
 

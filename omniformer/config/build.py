@@ -28,7 +28,8 @@ def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
 
     Raises:
         BuildError: a target is not allowed or not found, a key is no parameter of it or not for this author to set, or
-            its constructor refused the values; the message names the key in the configuration.
+            its constructor refused the values or needs a library that is not installed; the message names the key in
+            the configuration.
 
     Example:
         >>> build({"_target_": "torch.nn.Linear", "in_features": 2}, "head", out_features=3)
@@ -84,11 +85,17 @@ def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> 
     if node.get("_partial_", False):
         ours = {name: value for name, value in filled.items() if not _waits_for(function, name)}
         return partial(function, **ours, **arguments)
+    parameters = described.parameters.items()
+    if lacking := [name for name, each in parameters if each.required and name not in {*filled, *arguments}]:
+        raise BuildError(
+            f"{key}.{lacking[0]}: {target} needs it, and neither the configuration nor what stands around it gives it; "
+            "set it, or choose another part, such as an embedder for what the tokenizer gives"
+        )
     try:
         return function(**filled, **arguments)
     except BuildError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         raise BuildError(f"{key} ({target}): {error}") from error
     except OSError as error:
         error.add_note(f"while building {key} ({target})")

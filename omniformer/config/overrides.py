@@ -126,4 +126,9 @@ def repair(arguments: Iterable[str], groups: Iterable[str], defaults: Iterable[s
             return plain
         return argument if match["key"] in groups or "/" in match["key"] else f"++{plain}"
 
-    return [repaired(argument) for argument in arguments]
+    # Hydra's own parser wants the overrides together: options that stand between them go before them.
+    return sorted(map(repaired, arguments), key=_is_override)
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))

@@ -35,7 +35,8 @@ class Model:
         lora: updates of low rank beside projections of a model that otherwise stays as it is: the options of
             `omniformer.adapters.LoRA`.
         special_tokens: names of further special tokens of a published vocabulary.
-        image_size: height and width of pictures, where they are to differ from those of a published model.
+        image_size: height and width of pictures, or one number for a square, where they are to differ from those of a
+            published model.
     """
 
     pretrained: str | None = None
@@ -43,7 +44,7 @@ class Model:
     core: dict[str, object] | None = None
     lora: dict[str, object] | None = None
     special_tokens: list[str] = field(default_factory=list)
-    image_size: list[int] | None = None
+    image_size: int | list[int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

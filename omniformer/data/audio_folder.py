@@ -37,6 +37,8 @@ class AudioFolder(Source):
             line.
     """
 
+    modalities = ("audio",)
+
     def __init__(
         self,
         *,

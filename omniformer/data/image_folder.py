@@ -27,6 +27,8 @@ class ImageFolder(Source):
         ValueError: a picture lies in no class folder; names it.
     """
 
+    modalities = ("vision",)
+
     def __init__(self, *, root: str, data_root: str | None = None, val: float = 0.1, test: float = 0.1) -> None:
         self.root: Path = existing_folder(root, data_root)
         self.val = val

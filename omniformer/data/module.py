@@ -79,7 +79,12 @@ class OmniDataModule(LightningDataModule):
 
         Data sets whose tokenizers of a modality are described alike share one, fitted on the training splits of all of
         them: they share its embedder too, in whose table an id must mean one thing.
+
+        Raises:
+            ValueError: a data set gives a modality that has no tokenizer; told before data are read.
         """
+        for name, stream in self.streams.items():
+            need_tokenizers(name, stream, self.tokenizers[name])
         alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         for name in self.streams:
             for modality, tokenizer in self.tokenizers[name].items():
@@ -183,6 +188,26 @@ class OmniDataModule(LightningDataModule):
         if self.trainer is not None:
             return self.trainer.global_rank, self.trainer.world_size
         return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def need_tokenizers(name: str, stream: Stream, tokenizers: Mapping[str, Tokenizer]) -> None:
+    """Makes sure that a tokenizer reads what a data set gives.
+
+    Args:
+        name: the data set.
+        stream: feeds it.
+        tokenizers: by modality.
+
+    Raises:
+        ValueError: a modality has none; says what is given, what is read, and what to type.
+    """
+    lacking = [each for each in stream.source.modalities if not {each, stream.given_as.get(each)} & tokenizers.keys()]
+    if lacking:
+        read = ", ".join(f"{modality} ({type(tokenizer).__name__})" for modality, tokenizer in tokenizers.items())
+        raise ValueError(
+            f"{name}: data gives {lacking[0]} ({stream.source.name}), tokenizer reads {read}; choose tokenizer and "
+            f"embedder of {lacking[0]}, as modality={lacking[0]} does, or other data"
+        )
 
 
 def _contents(streams: Mapping[str, Stream], names: Sequence[str], modality: str) -> Iterator[Any]:

@@ -41,6 +41,8 @@ class PyGDataset(Source):
             of names than there are classes.
     """
 
+    modalities = ("graph",)
+
     def __init__(
         self,
         *,

@@ -47,6 +47,7 @@ class Source(ABC):
     constructor arguments give the same samples, ids and splits on every machine, wherever the data lie there.
     """
 
+    modalities: tuple[str, ...] = ()  # of contents and answers, where they are known before a sample is read
     on_error: Literal["raise", "skip"] = "raise"  # of the stream that it feeds
     broken: tuple[str, ...] = ()  # lines of its tables that were passed over, each with its place and the cause
 

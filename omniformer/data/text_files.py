@@ -53,6 +53,8 @@ class TextFiles(Source):
         ValueError: a file is neither text nor JSON lines, is not UTF-8, or a line lacks a field; names file and line.
     """
 
+    modalities = ("text",)
+
     def __init__(
         self,
         *,

@@ -72,8 +72,9 @@ def begin(config: Mapping[str, Any]) -> Beginning | None:
         return None
     if folder.is_published(Path(source)):
         # Weights that train are float32, whatever the file has; the trainer's precision says what is computed in.
-        size = model.get("image_size")
-        predictor: Predictor = pretrained.load(source, dtype=torch.float32, image_size=tuple(size) if size else None)
+        size = model.get("image_size") or None
+        sides = (size, size) if isinstance(size, int) else size and tuple(size)
+        predictor: Predictor = pretrained.load(source, dtype=torch.float32, image_size=sides)
     else:
         predictor = folder.load(source, allow_targets=config["allow_targets"])
         if model.get("image_size"):

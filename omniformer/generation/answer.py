@@ -10,7 +10,7 @@ from omniformer_tokenizers import Tokenizer, Tokens
 from torch import Tensor
 
 from omniformer.batch import Sample
-from omniformer.inputs import file_of, sample_of
+from omniformer.inputs import sample_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,8 +106,6 @@ def given_sample(name: str, prompt: Any, given: Mapping[str, Tokenizer], task: s
         return Sample(id=name, pieces=[])
     if empty:
         raise ValueError(f"{name} is empty; {task!r} answers: give it {' or '.join(given)}, or {{}} for nothing")
-    if any(tokenizer.modality != "text" for tokenizer in given.values()):
-        prompt = [file_of(each) for each in prompt] if isinstance(prompt, list) else file_of(prompt)
     return sample_of(name, prompt, given)
 
 

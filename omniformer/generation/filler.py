@@ -11,6 +11,7 @@ from omniformer_tokenizers.files import read_text
 from torch import Tensor
 
 from omniformer.batch import Sample, collate
+from omniformer.core.layout import Layout
 from omniformer.embedders.maskable import Maskable
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.inputs import need_room, tokens_of
@@ -145,3 +146,27 @@ class Filler:
             return text
         special = getattr(self.tokenizer, "special_tokens", ())
         return next((name for name in special if self.tokenizer.special_id(name) == chosen), f"<|{chosen}|>")
+
+
+def finds_hidden(model: OmniFormer, member: str) -> bool:
+    """Whether a task scores each token's own id, seeing those behind it too: it has learned to find hidden tokens, not
+    to go on.
+    """
+    if not isinstance(model.heads[member], NextTokenHead):
+        return False
+    two = Layout(
+        lengths=torch.tensor([2]),
+        positions=torch.zeros(2, 1),
+        modality=torch.zeros(2, dtype=torch.long),
+        prefix=torch.tensor([0]),
+        edges=torch.zeros(2, 0, dtype=torch.long),
+    )
+    return bool(model.rule(member).mask(two)[0, 1])
+
+
+def writes_nothing(task: str) -> str:
+    """What somebody is told who wants such a task to write."""
+    return (
+        f"{task!r} has learned to find hidden tokens from those on both sides, it writes nothing by itself: call "
+        "predict on a text with [MASK] in it, or begin another task from its weights with model.pretrained=<run>"
+    )

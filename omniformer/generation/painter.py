@@ -10,6 +10,7 @@ from omniformer.batch import collate
 from omniformer.generation.answer import Answer, blank_picture, given_sample
 from omniformer.generation.diffusion import denoise
 from omniformer.heads.denoising import DenoisingHead
+from omniformer.inputs import listed
 from omniformer.model import OmniFormer
 
 
@@ -94,7 +95,7 @@ class Painter:
         blank = replace(blank_picture(self.tokenizer, size, self.head), modality=self.modality)
         samples = [
             replace(given_sample(f"prompt {i}", prompt, self.given, self.head), answer=[blank])
-            for i, prompt in enumerate(prompts)
+            for i, prompt in enumerate(listed(prompts))
         ]
         device = next(self.model.parameters()).device
         made: list[list[Answer]] = []

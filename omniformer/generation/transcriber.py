@@ -10,6 +10,7 @@ from omniformer.batch import Sample, collate
 from omniformer.generation.answer import Answer, given_sample
 from omniformer.generation.ctc import best_path, prefix_beam
 from omniformer.heads.ctc import CTCHead
+from omniformer.inputs import listed
 from omniformer.model import OmniFormer
 
 
@@ -74,7 +75,9 @@ class Transcriber:
         """
         if batch_size < 1 or beam < 1:
             raise ValueError(f"batch_size={batch_size} and beam={beam} must be at least 1")
-        samples = [given_sample(f"prompt {i}", prompt, self.given, self.head) for i, prompt in enumerate(prompts)]
+        samples = [
+            given_sample(f"prompt {i}", prompt, self.given, self.head) for i, prompt in enumerate(listed(prompts))
+        ]
         chunks = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
         return [[answer] for chunk in chunks for answer in self.transcribe(chunk, beam=beam)]
 

@@ -16,7 +16,7 @@ from omniformer.generation.strategy import Strategy, Written
 from omniformer.generation.texts import Spelling
 from omniformer.generation.write import stream, write
 from omniformer.heads.next_token import NextTokenHead
-from omniformer.inputs import tokens_of
+from omniformer.inputs import listed, tokens_of
 from omniformer.model import OmniFormer
 
 
@@ -107,9 +107,10 @@ class Writer:
         """What is written for each prompt, the best answer first.
 
         Args:
-            prompts: texts to go on from, empty ones to begin anew. Or what the task is given: paths of files, raw
-                samples as the tokenizers take them, several of these as a list, `["cat.png", "what colour?"]`, or by
-                modality, `{"vision": "cat.png"}`. What is left out counts as missing.
+            prompts: texts to go on from, empty ones to begin anew. Or what the task is given: files as `pathlib.Path`,
+                raw samples as the tokenizers take them, several of these as a list, `[Path("cat.png"), "what?"]`,
+                or by modality, `{"vision": Path("cat.png")}`. What is left out counts as missing. One by itself is a
+                list of one.
             strategy: `Greedy()`, `Sampling(...)` or `BeamSearch(...)`; by default `usual`.
             max_new_tokens: when to end at the latest, by default after 256 ids of a text. A sound has so many samples;
                 a picture is written whole.
@@ -129,7 +130,7 @@ class Writer:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         blank = self._blank(size)
         options = self._options(blank, max_new_tokens, stop)
-        samples = [self._begun(f"prompt {i}", prompt, blank, begin) for i, prompt in enumerate(prompts)]
+        samples = [self._begun(f"prompt {i}", prompt, blank, begin) for i, prompt in enumerate(listed(prompts))]
         answers: list[list[Answer]] = []
         for start in range(0, len(samples), batch_size):
             chunk = samples[start : start + batch_size]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from omniformer.adapters.lora import LoRA, Update, adapters, attach, is_adapted
 from omniformer.adapters.places import WHOLE, Place, places
+from omniformer.adapters.rights import usual_rights
 from omniformer.pretrained.checkpoint import read_json
 from omniformer.pretrained.family import Family
 from omniformer.pretrained.loading import Pretrained
@@ -84,6 +85,7 @@ def save_adapter(model: Pretrained, folder: str | Path, *, base: str | None = No
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    usual_rights(folder / WEIGHTS_FILE)
     described = _config(thin, base)
     (folder / CONFIG_FILE).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from omniformer.adapters.rights import usual_rights
 from omniformer.model import OmniFormer
 from omniformer.pretrained.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE
 from omniformer.pretrained.family import Family, family_of
@@ -72,6 +73,7 @@ def _write(folder: Path, tensors: Iterable[tuple[str, Tensor]], max_shard_size: 
         for shard in _shards(tensors, max_shard_size):
             path = Path(scratch) / f"{len(written)}.safetensors"
             save_file(shard, path, metadata={"format": "pt"})
+            usual_rights(path)
             written.append((path, list(shard)))
             total += sum(tensor.nbytes for tensor in shard.values())
         for old in folder.glob("model*.safetensors*"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
@@ -66,7 +67,8 @@ def build_trainer(
         output_dir: the run folder. What a killed run left half-written in its `checkpoints` is removed.
 
     Raises:
-        ValueError: an option is set that the house decides: callbacks, logger, plugins and so on.
+        ValueError: an option is set that the house decides: callbacks, logger, plugins and so on; or the machine has no
+            such devices.
         TypeError: Lightning does not know an option.
     """
     quiet()
@@ -90,7 +92,12 @@ def build_trainer(
         )
     remove_leftovers(Path(output_dir) / "checkpoints")
     patience = next((each.seconds for each in present if isinstance(each, Watchdog)), _PATIENCE)
-    trainer = Trainer(**(options | {"strategy": _strategy(options, timedelta(seconds=patience))} | ours))
+    try:
+        trainer = Trainer(**(options | {"strategy": _strategy(options, timedelta(seconds=patience))} | ours))
+    except MisconfigurationException as error:
+        told = " ".join(str(error).split())
+        asked = ", ".join(f"trainer.{name}={options[name]}" for name in ("accelerator", "devices") if name in options)
+        raise ValueError(f"{asked}: {told} Choose what this machine has, such as trainer=default") from error
     for logger in trainer.loggers:
         if isinstance(logger, CSVLog):
             logger.follow(trainer)

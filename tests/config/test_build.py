@@ -98,3 +98,10 @@ def test_a_missing_file_keeps_its_error_and_gains_the_key(toybox):
     with allowing(["reader"]), pytest.raises(FileNotFoundError) as caught:
         build({"_target_": "reader.read", "path": "nowhere.txt"}, "data")
     assert caught.value.__notes__ == ["while building data (reader.read)"]
+
+
+def test_a_value_that_nothing_gives_is_named_with_its_key():
+    with pytest.raises(
+        BuildError, match=r"embedder\.features: omniformer\.embedders\.VectorEmbedder needs it, and nei"
+    ):
+        build({"_target_": "omniformer.embedders.VectorEmbedder", "axes": 2}, "embedder", d_model=16)

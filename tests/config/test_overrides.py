@@ -62,3 +62,9 @@ def test_hydras_options_are_read_in_every_spelling():
         assert read(["seed=1", *arguments, "--resolve"]).config_dir == Path("x")
     assert read(["-m"]).sweep
     assert read(["-c", "job"]).cfg == "job"
+
+
+def test_options_between_overrides_go_before_them():
+    given = ["modality=vision", "--config-dir", "my_conf", "debug=fast", "~logger", "-m"]
+    expected = ["--config-dir", "my_conf", "-m", "modality=vision", "debug=fast", "~logger"]
+    assert repair(given, ["modality", "debug"], ["modality", "debug"]) == expected

@@ -209,8 +209,6 @@ DDP = """
     import torch
     import lightning
     from omniformer.data import Digits, OmniDataModule, Stream
-    from omniformer_tokenizers import PatchTokenizer
-
     class Model(lightning.LightningModule):
         def __init__(self):
             super().__init__()
@@ -283,3 +281,16 @@ def test_a_tokenizer_learns_from_the_share_that_is_trained_on():
     module = OmniDataModule(streams={"a": stream}, tokenizers={"a": {"text": WordTokenizer()}}, seed=0)
     module.setup()
     assert module.tokenizers["a"]["text"].vocab_size == 2 + 10  # end of text, unknown, and ten words
+
+
+def test_data_that_no_tokenizer_reads_are_refused_before_they_are_read():
+    class Sounds(Source):
+        modalities = ("audio",)
+
+        def split(self, name):
+            raise AssertionError("the data were touched")
+
+    streams, tokenizers = {"x": Stream(source=Sounds())}, {"x": {"vision": PatchTokenizer()}}
+    module = OmniDataModule(streams=streams, tokenizers=tokenizers, seed=0)
+    with pytest.raises(ValueError, match=r"x: data gives audio \(Sounds\), tokenizer reads vision \(PatchTokenizer\)"):
+        module.setup()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 import vocabularies
@@ -121,7 +123,7 @@ def test_a_question_about_a_picture_file_is_a_list_of_both(tmp_path):
     Image.fromarray(picture(0)[0].numpy()).save(path)
     both = {"vision": PATCHES, "question": TEXT}
     writer = writer_of(TEXT, given=both)
-    prompts = [[str(path), "what?"], {"question": "what?", "vision": picture(0)}, str(path), "what?"]
+    prompts = [[path, "what?"], {"question": "what?", "vision": picture(0)}, path, "what?"]
     found = [row[0].ids for row in writer.write(prompts, max_new_tokens=8)]
     assert found[0] == found[1]
     assert len(set(found)) == 3
@@ -256,7 +258,13 @@ TEXTS, PICTURES, SOUNDS = (
         (PICTURES, "a cat", {"size": (2, 2)}, "prompt 0: 'it' begins anew and reads no prompt; give an empty one"),
         (SOUNDS, "", {}, "writes samples without an end; say how many samples with max_new_tokens"),
         (lambda: writer_of(TEXT, given={"vision": PATCHES}), "", {}, "prompt 0 is empty; 'it' answers: give it vision"),
-        (lambda: writer_of(TEXT, given={"vision": PATCHES}), "lost.png", {}, "no file 'lost.png'"),
+        (lambda: writer_of(TEXT, given={"vision": PATCHES}), Path("lost.png"), {}, "no file 'lost.png'"),
+        (
+            lambda: writer_of(TEXT, given={"vision": PATCHES}),
+            "lost.png",
+            {},
+            "prompt 0 looks like text; this model takes",
+        ),
     ],
 )
 def test_misuse_is_told(make, prompt, options, message):

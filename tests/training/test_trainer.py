@@ -74,3 +74,13 @@ def test_described_parts_are_built(tmp_path):
 def test_options_that_have_a_group_of_their_own_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"trainer\.logger cannot be set here"):
         build(tmp_path, logger=True)
+
+
+def test_devices_that_are_not_there_are_told_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning.pytorch.accelerators.CUDAAccelerator.is_available", lambda: False)
+    monkeypatch.setattr("lightning.pytorch.accelerators.MPSAccelerator.is_available", lambda: False)
+    options = {"accelerator": "gpu", "devices": 2}
+    with pytest.raises(
+        ValueError, match=r"trainer\.accelerator=gpu, trainer\.devices=2: No supported gpu.* Choose what"
+    ):
+        build_trainer(options, callbacks={}, loggers={}, output_dir=str(tmp_path))

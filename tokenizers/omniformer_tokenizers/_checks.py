@@ -1,5 +1,6 @@
 """Argument checks that every tokenizer words the same way."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +14,27 @@ def at_least(smallest: float, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and value < smallest:
             raise ValueError(f"{name}={value} is too small; give {smallest} or more")
+
+
+def sides(size: int | Sequence[int], name: str) -> tuple[int, int]:
+    """Height and width, of which one number says both.
+
+    Args:
+        size: as given.
+        name: what the message calls it.
+
+    Raises:
+        ValueError: there are not two, or one is below 1.
+
+    Example:
+        >>> sides(64, "image_size"), sides([32, 64], "image_size")
+        ((64, 64), (32, 64))
+    """
+    both = (size, size) if isinstance(size, int) else tuple(size)
+    if len(both) != 2:
+        raise ValueError(f"{name}={both} has {len(both)} numbers; give height and width, or one number for a square")
+    at_least(1, **{name.replace("_size", "") + "_height": both[0], name.replace("_size", "") + "_width": both[1]})
+    return both[0], both[1]
 
 
 def one_of(accepted: tuple[str, ...], **values: str) -> None:

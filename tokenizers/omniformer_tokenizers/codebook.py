@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from omniformer_tokenizers._checks import at_least
+from omniformer_tokenizers._checks import at_least, sides
 from omniformer_tokenizers.pixels import read_pixels, resized, unit_range
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
@@ -25,7 +25,7 @@ class ColourTokenizer(Tokenizer):
     Args:
         n_colours: size of the palette, and so of the vocabulary.
         channels: 1 grey or 3 colour.
-        image_size: height and width to which images are resized first; None keeps their size.
+        image_size: height and width to which images are resized first, one number for a square; None keeps their size.
         iterations: rounds of k-means; the default is past visible change.
         max_pixels: pixels used for fitting, spread evenly over all images.
 
@@ -47,14 +47,14 @@ class ColourTokenizer(Tokenizer):
         *,
         n_colours: int = 512,
         channels: Literal[1, 3] = 3,
-        image_size: tuple[int, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
         iterations: int = 20,
         max_pixels: int = 200_000,
     ) -> None:
         at_least(1, n_colours=n_colours, channels=channels, iterations=iterations, max_pixels=max_pixels)
         self.n_colours = n_colours
         self.channels: Literal[1, 3] = channels
-        self.image_size = tuple(image_size) if image_size is not None else None
+        self.image_size = None if image_size is None else sides(image_size, "image_size")
         self.iterations = iterations
         self.max_pixels = max_pixels
         self._colours: Tensor | None = None
@@ -144,7 +144,7 @@ class PixelTokenizer(Tokenizer):
     Args:
         channels: 1 grey or 3 colour: red, green, blue of a pixel follow each other.
         levels: distinct values; fewer than 256 makes a smaller vocabulary and a coarser picture.
-        image_size: height and width to which images are resized first; None keeps their size.
+        image_size: height and width to which images are resized first, one number for a square; None keeps their size.
 
     Raises:
         ValueError: `levels` is outside 2..256.
@@ -158,13 +158,13 @@ class PixelTokenizer(Tokenizer):
     modality = "pixels"
 
     def __init__(
-        self, *, channels: Literal[1, 3] = 3, levels: int = 256, image_size: tuple[int, int] | None = None
+        self, *, channels: Literal[1, 3] = 3, levels: int = 256, image_size: int | tuple[int, int] | None = None
     ) -> None:
         if not 2 <= levels <= 256:
             raise ValueError(f"levels={levels} is outside 2..256")
         self.channels: Literal[1, 3] = channels
         self.levels = levels
-        self.image_size = tuple(image_size) if image_size is not None else None
+        self.image_size = None if image_size is None else sides(image_size, "image_size")
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -147,6 +147,9 @@ def _from_file(path: Path) -> Graph:
         return _from_mapping(json.loads(read_text(path)))
     except MediaError:
         raise
+    except FileNotFoundError as error:
+        told = "no such file; a string is the path of a graph in JSON, for SMILES there is the MoleculeTokenizer"
+        raise MediaError(f"{path}: {told}") from error
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MediaError(f"{path}: cannot be read as a graph: {error}") from error
 

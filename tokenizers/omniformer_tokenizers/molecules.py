@@ -25,6 +25,8 @@ class MoleculeTokenizer(GraphTokenizer):
         ImportError: RDKit is not installed.
     """
 
+    reads_strings = True
+
     def __init__(self, *, max_degree: int = 11, laplacian: int = 0, random_walk: int = 0) -> None:
         need("rdkit", "reading SMILES")
         super().__init__(

@@ -22,6 +22,7 @@ class Tokenizer(ABC):
     """
 
     modality: ClassVar[str]
+    reads_strings: ClassVar[bool] = False  # whether a string is a sample, as SMILES is; of text it always is
 
     @abstractmethod
     def __call__(self, raw: Any) -> Tokens:

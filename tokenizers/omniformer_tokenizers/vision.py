@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from omniformer_tokenizers._checks import at_least, one_of
+from omniformer_tokenizers._checks import at_least, one_of, sides
 from omniformer_tokenizers.media import naming
 from omniformer_tokenizers.pixels import check_area, check_colours, interpolated, read_pixels, resized, unit_range
 from omniformer_tokenizers.resampling import Resampling
@@ -30,7 +30,8 @@ class PatchTokenizer(Tokenizer):
         std: then divided by. The defaults map pixels to -1..1.
         remainder: what happens where patches do not fit the image: `pad` adds pixels of the mean colour below and to
             the right (undone by `decode`), `crop` leaves the last rows and columns out, `error` refuses.
-        image_size: height and width to which every image is resized first; None keeps the native size.
+        image_size: height and width to which every image is resized first, one number for a square; None keeps the
+            native size.
         resize: how: `stretch` ignores the aspect ratio, `contain` keeps it and stays within `image_size`, `cover`
             keeps it, fills `image_size` and cuts the middle out. A `Resampling`, or its arguments as a mapping, resizes
             as a published model's own processor does, to sizes of its own.
@@ -60,7 +61,7 @@ class PatchTokenizer(Tokenizer):
         mean: tuple[float, ...] = (0.5,),
         std: tuple[float, ...] = (0.5,),
         remainder: Literal["pad", "crop", "error"] = "pad",
-        image_size: tuple[int, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
         resize: Literal["stretch", "contain", "cover"] | Resampling | Mapping[str, Any] = "cover",
         max_tokens: int | None = None,
         coordinates: Literal["patches", "unit"] = "patches",
@@ -70,20 +71,18 @@ class PatchTokenizer(Tokenizer):
         if isinstance(resize, str):
             one_of(("stretch", "contain", "cover"), resize=resize)
         elif image_size is not None:
-            raise ValueError(f"image_size={tuple(image_size)} and a Resampling, which has its own size; leave one out")
+            raise ValueError(f"image_size={image_size} and a Resampling, which has its own size; leave one out")
         one_of(("patches", "unit"), coordinates=coordinates)
         check_colours(channels, mean, std)
         if stride is not None and stride > patch_size:
             raise ValueError(f"stride={stride} exceeds patch_size={patch_size}: pixels between patches would be lost")
-        if image_size is not None:
-            at_least(1, image_height=image_size[0], image_width=image_size[1])
         self.patch_size = patch_size
         self.stride = stride
         self.channels = channels
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.remainder = remainder
-        self.image_size = tuple(image_size) if image_size is not None else None
+        self.image_size = None if image_size is None else sides(image_size, "image_size")
         self.resize: Literal["stretch", "contain", "cover"] | Resampling = (
             resize if isinstance(resize, str) else Resampling.of(resize)
         )

@@ -181,7 +181,7 @@ def test_a_damaged_file_is_named(saved, tmp_path, change, message):
 def test_a_file_that_is_not_even_text_is_named(tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json cannot be read as UTF-8 text"):
         SubwordTokenizer.from_file(path)
 
 

@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
-from omniformer_tokenizers import PatchTokenizer, Resampling
+from omniformer_tokenizers import ColourTokenizer, PatchTokenizer, PixelTokenizer, Resampling
 from torch.nn import functional
 
 
@@ -192,3 +192,11 @@ def test_an_empty_picture_comes_back_with_its_size(size, arguments):
     tokenizer = PatchTokenizer(patch_size=4, **arguments)
     picture = torch.zeros(3, *size, dtype=torch.uint8)
     assert torch.equal(tokenizer.decode(tokenizer(picture)), picture)
+
+
+@pytest.mark.parametrize("kind", [PatchTokenizer, ColourTokenizer, PixelTokenizer])
+def test_one_number_is_the_side_of_a_square(kind):
+    assert kind(image_size=8).image_size == kind(image_size=(8, 8)).image_size == (8, 8)
+    assert kind(image_size=8).config()["image_size"] == [8, 8]
+    with pytest.raises(ValueError, match="has 3 numbers; give height and width, or one number for a square"):
+        kind(image_size=(1, 2, 3))

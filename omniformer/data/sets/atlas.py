@@ -29,6 +29,8 @@ class GraphAtlas(Source):
         1253
     """
 
+    modalities = ("graph",)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The six questions, in the order of the targets."""

@@ -53,6 +53,8 @@ class ChEBI20(Source):
         (5, 2, 2, 8)
     """
 
+    modalities = ("graph", "text")
+
     def __init__(self, *, data_root: str | None = None, download: bool = False) -> None:
         self.data_root = data_root
         self.download = download

@@ -46,6 +46,8 @@ class CIFAR10(Source):
         {'n_classes': 10}
     """
 
+    modalities = ("vision",)
+
     def __init__(self, *, data_root: str | None = None, download: bool = False) -> None:
         self.data_root = data_root
         self.download = download

@@ -38,6 +38,8 @@ class Clinc150(Source):
         'Clinc150'
     """
 
+    modalities = ("text",)
+
     def __init__(self, *, data_root: str | None = None, download: bool = False, out_of_scope: bool = True) -> None:
         self.data_root = data_root
         self.download = download

@@ -52,6 +52,8 @@ class Cora(Source):
         ('neural networks', 7)
     """
 
+    modalities = ("graph",)
+
     def __init__(self, *, data_root: str | None = None, download: bool = False, row_normalise: bool = True) -> None:
         self.data_root = data_root
         self.download = download

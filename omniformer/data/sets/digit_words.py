@@ -28,6 +28,8 @@ class DigitWords(Source):
         (['text', 'vision'], 'four', 4)
     """
 
+    modalities = ("text", "vision")
+
     def __init__(self, *, source: Source) -> None:
         if source.labels not in (tuple("0123456789"), WORDS):
             raise ValueError(f"{source.name} has the classes {list(source.labels)}; words are known for the ten digits")

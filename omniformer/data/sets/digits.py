@@ -21,6 +21,8 @@ class Digits(Source):
         (torch.Size([1, 8, 8]), torch.int64)
     """
 
+    modalities = ("vision",)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the targets."""

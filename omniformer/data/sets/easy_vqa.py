@@ -52,6 +52,8 @@ class EasyVQA(Source):
         'EasyVQA'
     """
 
+    modalities = ("vision", "text")
+
     def __init__(self, *, data_root: str | None = None, download: bool = False) -> None:
         self.data_root = data_root
         self.download = download

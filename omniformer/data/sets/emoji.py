@@ -48,6 +48,8 @@ class Emoji(Source):
         'Emoji'
     """
 
+    modalities = ("vision", "text")
+
     def __init__(
         self,
         *,

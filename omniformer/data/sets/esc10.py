@@ -71,6 +71,8 @@ class ESC10(Source):
         'dog bark'
     """
 
+    modalities = ("audio",)
+
     def __init__(self, *, data_root: str | None = None, download: bool = False, fold: int = 5) -> None:
         if not 1 <= fold <= FOLDS:
             raise ValueError(f"fold={fold} is not one of the five folds 1..{FOLDS}")

@@ -74,6 +74,8 @@ class SpokenDigits(Source):
         ('seven', 10)
     """
 
+    modalities = ("audio",)
+
     def __init__(
         self,
         *,

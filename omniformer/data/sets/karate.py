@@ -22,6 +22,8 @@ class KarateClub(Source):
         [4, 10, 20]
     """
 
+    modalities = ("graph",)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the targets."""

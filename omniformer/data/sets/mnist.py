@@ -41,6 +41,8 @@ class MNIST(Source):
         {'n_classes': 10}
     """
 
+    modalities = ("vision",)
+
     def __init__(self, *, data_root: str | None = None, download: bool = False, max_train: int | None = None) -> None:
         if max_train is not None and max_train < 1:
             raise ValueError(f"max_train={max_train} must be at least 1, or null for all training images")

@@ -19,6 +19,8 @@ class MoleculeTable(Source):
     `_table`.
     """
 
+    modalities = ("graph",)
+
     prefix: ClassVar[str]
     target: ClassVar[str]
 

@@ -44,6 +44,8 @@ class Multi30k(Source):
         ('de', 'en')
     """
 
+    modalities = ("text",)
+
     def __init__(
         self,
         *,

@@ -21,6 +21,8 @@ class PythonTopics(Source):
         ['text']
     """
 
+    modalities = ("text",)
+
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in a fixed order."""
         return self._splits[name]

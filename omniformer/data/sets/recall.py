@@ -41,6 +41,8 @@ class Recall(Source):
         (10, True)
     """
 
+    modalities = ("text",)
+
     def __init__(
         self,
         *,

@@ -38,6 +38,8 @@ class SentencePolarity(Source):
         ('negative', 'positive')
     """
 
+    modalities = ("text",)
+
     def __init__(self, *, data_root: str | None = None, download: bool = False) -> None:
         self.data_root = data_root
         self.download = download

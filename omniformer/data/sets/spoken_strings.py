@@ -43,6 +43,8 @@ class SpokenStrings(Source):
         3
     """
 
+    modalities = ("audio", "text")
+
     def __init__(
         self,
         *,

@@ -32,6 +32,8 @@ class StdlibCode(Source):
         True
     """
 
+    modalities = ("text",)
+
     def __init__(self, *, max_bytes: int | None = None) -> None:
         if max_bytes is not None and max_bytes < 1:
             raise ValueError(f"max_bytes={max_bytes} must be at least 1, or null for everything")

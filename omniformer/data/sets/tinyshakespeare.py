@@ -33,6 +33,8 @@ class TinyShakespeare(Source):
         'TinyShakespeare'
     """
 
+    modalities = ("text",)
+
     def __init__(self, *, data_root: str | None = None, download: bool = False) -> None:
         self.data_root = data_root
         self.download = download

@@ -57,6 +57,8 @@ class TUGraphs(Source):
         ('not mutagenic', 'mutagenic')
     """
 
+    modalities = ("graph",)
+
     def __init__(
         self,
         *,

@@ -92,6 +92,8 @@ class Vowels(Source):
         (720, 10)
     """
 
+    modalities = ("audio",)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the targets."""
