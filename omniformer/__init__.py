@@ -37,7 +37,10 @@ __all__ = [*_WHERE, "__version__"]
 def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    from omniformer_tokenizers.versions import fitting
+
+    with fitting():
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
 
 
 def __dir__() -> list[str]:

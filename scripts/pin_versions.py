@@ -84,7 +84,7 @@ def resolved() -> list[str]:
     with TemporaryDirectory(prefix="omniformer-pins-") as temporary:
         folder = Path(temporary)
         settings = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-        (folder / "pyproject.toml").write_text(BLOCK.sub("", settings), encoding="utf-8")
+        (folder / "pyproject.toml").write_text(unpinned(settings), encoding="utf-8")
         (folder / "tokenizers").mkdir()
         shutil.copy(REPOSITORY / "tokenizers" / "pyproject.toml", folder / "tokenizers")
         uv("lock", "--upgrade", folder=folder)
@@ -96,6 +96,11 @@ def resolved() -> list[str]:
     lines = [line.strip() for line in exported.splitlines() if line.strip()]
     assert not any("://" in line for line in lines), "a pin must not say where a file comes from"
     return lines
+
+
+def unpinned(settings: str) -> str:
+    """The text of a pyproject.toml with its ranges alone."""
+    return BLOCK.sub("", settings)
 
 
 def written(settings: str, lines: list[str]) -> str:
@@ -113,16 +118,20 @@ def quoted(line: str) -> str:
     return '"' + line.replace('"', "'") + '"'
 
 
+def uv_command() -> list[str]:
+    """The `uv` of the surrounding `uv run`, or the module."""
+    return [os.environ["UV"]] if "UV" in os.environ else [sys.executable, "-m", "uv"]
+
+
 def uv(*arguments: str, folder: Path) -> str:
     """What a command of uv prints.
 
     Raises:
         SystemExit: it failed; shows what it said.
     """
-    command = [os.environ["UV"]] if "UV" in os.environ else [sys.executable, "-m", "uv"]
     hidden = {"VIRTUAL_ENV", "UV_FROZEN", "UV_LOCKED"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    done = subprocess.run([*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run([*uv_command(), *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"uv {arguments[0]} failed:\n{done.stderr}")
     return done.stdout

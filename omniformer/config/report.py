@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from omniformer_tokenizers.versions import mismatch
+
 from omniformer.config.errors import BuildError, ConfigError
 
 TRACEBACK = "OMNIFORMER_TRACEBACK"
@@ -17,7 +19,8 @@ INTERRUPTED = 130  # what shells report for Ctrl-C: 128 and the number of SIGINT
 def reported() -> Iterator[None]:
     """Turns what the user can mend into one message on stderr and an exit status, without a traceback.
 
-    Status 2: a mistake in the configuration. Status 1: input that our code refuses, a missing file. Status 130: Ctrl-C.
+    Status 2: a mistake in the configuration. Status 1: input that our code refuses, a missing file, a library that is
+    missing or does not fit the torch beside it. Status 130: Ctrl-C.
     Anything else is a bug and keeps its traceback; with `OMNIFORMER_TRACEBACK=1` everything does.
 
     Raises:
@@ -32,8 +35,12 @@ def reported() -> Iterator[None]:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise SystemExit(INTERRUPTED) from None
         raise
-    except (ValueError, TypeError, OSError) as error:
-        if os.environ.get(TRACEBACK) or not _can_be_mended(error):
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        if told := mismatch(error):
+            raise SystemExit(_said(told)) from None
+        if not _can_be_mended(error):
             raise
         raise SystemExit(_said(error)) from None
 
@@ -52,6 +59,8 @@ def _can_be_mended(error: BaseException) -> bool:
     """Whether an error speaks to the user: a missing file, or a refusal that our own code wrote."""
     if isinstance(error, ConfigError | BuildError | OSError):
         return True
+    if not isinstance(error, ValueError | TypeError | ImportError):
+        return False
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next

@@ -8,6 +8,7 @@ from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
+from omniformer_tokenizers.versions import fitting
 from torch import Tensor
 
 from omniformer.data.quarantine import quarantine
@@ -154,7 +155,8 @@ def pyg_datasets() -> Any:
     with warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning):  # PyG 2.8 scripts a class, which torch 2.15 deprecates
             warnings.simplefilter("ignore", category)
-        return import_module("torch_geometric.datasets")
+        with fitting():
+            return import_module("torch_geometric.datasets")
 
 
 def _load(dataset: str, root: str | None, data_root: str | None, options: dict[str, Any]) -> list[Any]:

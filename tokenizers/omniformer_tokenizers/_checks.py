@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from omniformer_tokenizers.versions import fitting
+
 
 def at_least(smallest: float, **values: float | None) -> None:
     """Refuses numbers below `smallest`; None passes.
@@ -52,10 +54,11 @@ def need(module: str, purpose: str) -> Any:
     """The optional library `module`, imported now.
 
     Raises:
-        ImportError: it is not installed; one sentence with the line that installs it.
+        ImportError: it is not installed, or does not fit the torch that is; one sentence with the line that mends it.
     """
     try:
-        return import_module(module)
+        with fitting():
+            return import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise

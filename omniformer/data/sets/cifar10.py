@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from omniformer_tokenizers.versions import fitting
 from torch import Tensor
 
 from omniformer.data.sets.arrays import read_arrays
@@ -133,7 +134,8 @@ def _packed(file: Path) -> tuple[_Part, _Part]:
 def _original(folder: Path, download: bool) -> tuple[_Part, _Part]:
     """The parts of torchvision's copy; torchvision checks its hashes before it reads a file."""
     import numpy as np
-    from torchvision import datasets
+    with fitting():
+        from torchvision import datasets
 
     raw = folder / datasets.CIFAR10.base_folder
     if not raw.is_dir() and not download:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from omniformer_tokenizers.versions import fitting
 from torch import Tensor
 
 from omniformer.data.sets.arrays import read_arrays
@@ -87,7 +88,8 @@ def _packed(file: Path) -> "list[NDArray[Any]]":
 
 def _original(folder: Path, download: bool) -> "list[NDArray[Any]]":
     """The arrays of torchvision's copy, which lies in `MNIST/raw` below the folder."""
-    from torchvision import datasets
+    with fitting():
+        from torchvision import datasets
 
     raw = folder / "MNIST" / "raw"
     parts = ("train-images", "train-labels", "t10k-images", "t10k-labels")
