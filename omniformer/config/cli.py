@@ -282,7 +282,7 @@ def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
     with open_dict(composed):
         if composed.get("resume") == AUTO:
             composed.resume = _newest_of_its_kind(composed, run_folder)
-        resumed = resumed_folder(composed.resume) if composed.get("resume") else None
+        resumed = resumed_folder(str(composed.resume)) if composed.get("resume") else None
         composed.paths.output_dir = str(resumed or run_folder)
     return plain(composed)
 

@@ -20,8 +20,9 @@ class ShortAccumulation(Callback):
         """Makes up for the batches that are missing."""
         whole = trainer.accumulate_grad_batches
         if short := trainer.fit_loop.epoch_loop.batch_progress.current.ready % whole:
-            gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-            torch._foreach_mul_(gradients, whole / short)
+            for parameter in pl_module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(whole / short)
 
 
 class KeepGradients(Callback):

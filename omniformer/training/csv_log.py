@@ -85,7 +85,7 @@ def _epoch(trainer: Trainer) -> int:
     """The epoch at hand, from 1; outside of fit the last one that was trained."""
     if trainer.state.fn == "fit":
         return trainer.current_epoch + 1
-    return trainer.fit_loop.epoch_progress.current.processed
+    return trainer.fit_loop.epoch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _no_formula(name: str) -> str:
