@@ -1,11 +1,18 @@
 """`omniformer train ...`: trains a model from a composed configuration."""
 
+from pathlib import Path
 from typing import Any
 
 from omniformer.config import entry_point
 
 
-@entry_point("train")
+def _newest_run(folders: list[Path]) -> Path | None:
+    from omniformer.training.checkpoint_io import newest_run
+
+    return newest_run(folders)
+
+
+@entry_point("train", newest_run=_newest_run)
 def main(config: dict[str, Any]) -> float | None:
     """Trains a model on one modality or several, tests it and saves it.
 

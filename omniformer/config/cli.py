@@ -22,9 +22,12 @@ from omniformer.config.validate import validate
 STAMP = "OMNIFORMER_RUN_STAMP"
 AUTO = "auto"  # as the value of resume
 Main = Callable[[dict[str, Any]], Any]
+NewestRun = Callable[[list[Path]], Path | None]
 
 
-def entry_point(config_name: str, folder: Path | None = None) -> Callable[[Main], Callable[..., Any]]:
+def entry_point(
+    config_name: str, folder: Path | None = None, *, newest_run: NewestRun | None = None
+) -> Callable[[Main], Callable[..., Any]]:
     """Makes a command of a function that takes a checked configuration.
 
     The command reads `sys.argv`, or a list given to it. It returns what the function returns; in a sweep that value is
@@ -33,6 +36,7 @@ def entry_point(config_name: str, folder: Path | None = None) -> Callable[[Main]
     Args:
         config_name: the primary config file, without its ending.
         folder: the folder of the configuration; None for the one that comes with the package.
+        newest_run: which of some run folders `resume=auto` goes on with; None for a command that knows no such thing.
     """
 
     def decorate(function: Main) -> Callable[..., Any]:
@@ -40,7 +44,7 @@ def entry_point(config_name: str, folder: Path | None = None) -> Callable[[Main]
         def command(arguments: Sequence[str] | None = None) -> Any:
             given = sys.argv[1:] if arguments is None else arguments
             with reported():
-                return _run(function, config_name, folder or conf_dir(), given)
+                return _run(function, config_name, folder or conf_dir(), given, newest_run)
 
         return command
 
@@ -103,7 +107,7 @@ def _answer(
         return function(config)
 
 
-def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str]) -> Any:
+def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str], newest_run: NewestRun | None) -> Any:
     line = read(arguments)
     if line.version:
         print(versions())
@@ -119,7 +123,7 @@ def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str
     trusted = own_packages(arguments, folder / f"{config_name}.yaml")
     if line.cfg == "job" and not line.sweep:
         _check_composed(line, config_name, folder, repaired, options, trusted)
-    return _with_hydra(function, config_name, folder, repaired, options, trusted)
+    return _with_hydra(function, config_name, folder, repaired, options, trusted, newest_run)
 
 
 def run_stamp(environment: Mapping[str, str]) -> str:
@@ -194,6 +198,7 @@ def _with_hydra(
     arguments: Sequence[str],
     options: Mapping[str, Sequence[str]],
     trusted: object,
+    newest_run: NewestRun | None,
 ) -> Any:
     """Lets Hydra compose and run the job, or the jobs of a sweep."""
     import hydra
@@ -205,7 +210,7 @@ def _with_hydra(
         # Lightning starts the processes of further devices with these arguments.
         sys.argv[1:] = [*verb(), *arguments]
         with reported():
-            results.append(_job(function, composed, options, trusted))
+            results.append(_job(function, composed, options, trusted, newest_run))
         return results[-1]
 
     with _argv(arguments), composition_errors(options):
@@ -213,14 +218,20 @@ def _with_hydra(
     return results[-1]
 
 
-def _job(function: Main, composed: Any, options: Mapping[str, Sequence[str]], trusted: object) -> Any:
+def _job(
+    function: Main,
+    composed: Any,
+    options: Mapping[str, Sequence[str]],
+    trusted: object,
+    newest_run: NewestRun | None,
+) -> Any:
     """One run: the composed configuration becomes plain values, is checked, and goes to the function."""
     from hydra.core.hydra_config import HydraConfig
 
     run_folder = HydraConfig.get().runtime.output_dir
     try:
         with composition_errors(options):
-            config = _placed(composed, run_folder)
+            config = _placed(composed, run_folder, newest_run)
         with _trusting(config, trusted):
             validate(config, groups=_offered(options))
     except ConfigError:
@@ -245,13 +256,11 @@ def resumed_folder(resume: str) -> Path | None:
     return next((folder for folder in (place, *list(place.parents)[:2]) if (folder / "config.yaml").is_file()), None)
 
 
-def _newest_of_its_kind(composed: Any, run_folder: str) -> str | None:
+def _newest_of_its_kind(composed: Any, run_folder: str, newest_run: NewestRun) -> str | None:
     """What `resume=auto` stands for: the run of the same name with the newest good checkpoint, or None.
 
     The folder that was asked for counts too, so that a job that is put back into the queue finds its own.
     """
-    from omniformer.training.checkpoint_io import newest_run
-
     others = Path(composed.paths.output_root) / str(composed.name)
     found = newest_run(sorted({Path(run_folder), *(others.resolve().glob("*") if others.is_dir() else ())}))
     said = f"goes on with {found}" if found else f"begins anew: no run in {others} has a checkpoint to go on from"
@@ -268,7 +277,7 @@ def _remove_empty(folder: Path) -> None:
             place.rmdir()
 
 
-def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
+def _placed(composed: Any, run_folder: str, newest_run: NewestRun | None) -> dict[str, Any]:
     """The configuration as plain values, with the folder of the run: the one that it resumes, or the one that Hydra
     made for it, which a sweep numbers.
     """
@@ -280,8 +289,8 @@ def _placed(composed: Any, run_folder: str) -> dict[str, Any]:
     if HydraConfig.get().mode == RunMode.MULTIRUN and any("paths.output_dir=" in each for each in typed):
         raise ConfigError(["paths.output_dir: each run of a sweep has a folder of its own; set paths.sweep_dir"])
     with open_dict(composed):
-        if composed.get("resume") == AUTO:
-            composed.resume = _newest_of_its_kind(composed, run_folder)
+        if composed.get("resume") == AUTO and newest_run is not None:
+            composed.resume = _newest_of_its_kind(composed, run_folder, newest_run)
         resumed = resumed_folder(str(composed.resume)) if composed.get("resume") else None
         composed.paths.output_dir = str(resumed or run_folder)
     return plain(composed)
