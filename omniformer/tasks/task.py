@@ -94,6 +94,7 @@ def mean(each: Tensor, *read: Tensor) -> Tensor:
         read: what the losses would have come from, so that all weights behind it get their zero.
 
     Example:
+        >>> import torch
         >>> x = torch.ones(3, requires_grad=True)
         >>> mean(x[:0], x).backward()
         >>> x.grad.tolist()
