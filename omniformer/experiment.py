@@ -19,7 +19,7 @@ from omniformer.config import BuildError, ConfigError, allowing, build, validate
 from omniformer.config.signature import signature
 from omniformer.data.module import OmniDataModule
 from omniformer.data.quarantine import quarantine
-from omniformer.data.source import GRAPH_FACTS, Source
+from omniformer.data.source import GRAPH_FACTS, Source, Split
 from omniformer.generation import Allowed
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
@@ -194,13 +194,13 @@ def train(config: Mapping[str, Any]) -> float | None:
 
 
 def evaluate(
-    run: str | Path, *, split: str = "test", allow_targets: Sequence[str] = (), device: torch.device | None = None
+    run: str | Path, *, split: Split = "test", allow_targets: Sequence[str] = (), device: torch.device | None = None
 ) -> dict[str, float]:
     """Measures the saved model of a finished run on its own data, with the settings of that run.
 
     Args:
         run: the run folder.
-        split: "test" or "val".
+        split: test or val.
         allow_targets: packages of your own whose classes the run may name; the folder itself cannot allow any.
         device: where the model runs, in one process; None for what the run's trainer says.
 

@@ -132,7 +132,9 @@ def _described(part: Any, key: str) -> tuple[Any, str, Any]:
 def _built(kind: type, node: Any, key: str, facts: Any) -> Any:
     """A part of the kind that its place needs."""
     if not is_node(node) or not isinstance(facts, Mapping):
-        raise BuildError(f"{key}: received {shown(node)}, accepted: a part (a mapping with _target_), and facts by name")
+        raise BuildError(
+            f"{key}: received {shown(node)}, accepted: a part (a mapping with _target_), and facts by name"
+        )
     try:
         built = build(node, key, **facts)
     except (ArithmeticError, AttributeError, LookupError, AssertionError, RecursionError) as error:

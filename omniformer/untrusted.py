@@ -83,6 +83,6 @@ def refuse_compressed(path: Path) -> None:
         raise ValueError(f"{path} is damaged or cut off: {error}") from error
     if unpacked > (size := path.stat().st_size):
         raise ValueError(
-            f"{path} has {size:,} bytes and would unpack to {unpacked:,}; a checkpoint is never compressed, so this one "
+            f"{path} has {size:,} bytes and would unpack to {unpacked:,}; checkpoints are not compressed, so this one "
             "was not written by torch"
         )

@@ -81,7 +81,20 @@ _ROOMS: dict[Scope, tuple[Room, ...]] = {
 _NAMED: dict[Scope, dict[str, tuple[str, ...]]] = {
     "model": {
         "omniformer.core.rules": ("all_of", "any_of", "bigbird", "longformer", "mistral", "sparse_transformer"),
-        "torch.nn": tuple("Dropout ELU GELU Identity LayerNorm LeakyReLU Linear Mish ReLU RMSNorm SiLU Tanh".split()),
+        "torch.nn": (
+            "Dropout",
+            "ELU",
+            "GELU",
+            "Identity",
+            "LayerNorm",
+            "LeakyReLU",
+            "Linear",
+            "Mish",
+            "ReLU",
+            "RMSNorm",
+            "SiLU",
+            "Tanh",
+        ),
     },
     "run": {"omniformer_tokenizers.augment": ("flip_signs",)},
     "training": {
@@ -111,9 +124,38 @@ _NAMED: dict[Scope, dict[str, tuple[str, ...]]] = {
 }
 # Arguments that open, write, fetch or import something; no saved folder sets them, whatever part would take them.
 _OWN_AFFAIRS = frozenset(
-    "allow_targets cache_dir cache_folder callbacks code default_root_dir dir directory dirpath download file filename "
-    "files folder import_path logger logging_dir manifest module path paths plugins pretrained profiler root save_dir "
-    "script uri url urls".split()
+    [
+        "allow_targets",
+        "cache_dir",
+        "cache_folder",
+        "callbacks",
+        "code",
+        "default_root_dir",
+        "dir",
+        "directory",
+        "dirpath",
+        "download",
+        "file",
+        "filename",
+        "files",
+        "folder",
+        "import_path",
+        "logger",
+        "logging_dir",
+        "manifest",
+        "module",
+        "path",
+        "paths",
+        "plugins",
+        "pretrained",
+        "profiler",
+        "root",
+        "save_dir",
+        "script",
+        "uri",
+        "url",
+        "urls",
+    ]
 )
 _WORDS: dict[Scope, str] = {
     "model": "the parts of models (classes of omniformer.core, omniformer.embedders and omniformer.heads, and a few "
@@ -171,7 +213,7 @@ def within(scope: Scope) -> Iterator[None]:
         Traceback (most recent call last):
         omniformer.config.allow.NotAllowedError: 'torch.optim.AdamW' (defined as 'torch.optim.adamw.AdamW') is ...
     """
-    token = _scope.set(min(scope, _scope.get(), key=SCOPES.index))
+    token = _scope.set(SCOPES[min(SCOPES.index(scope), SCOPES.index(_scope.get()))])
     try:
         yield
     finally:

@@ -42,7 +42,9 @@ def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
     if isinstance(node, list | tuple):
         return type(node)(build(value, f"{key}[{index}]", **facts) for index, value in enumerate(node))
     if isinstance(node, str) and "${" in node and is_strangers():
-        raise BuildError(f"{key}: received {shown(node)}; a saved folder holds values, and no interpolation is resolved")
+        raise BuildError(
+            f"{key}: received {shown(node)}; a saved folder holds values, and no interpolation is resolved"
+        )
     return node
 
 

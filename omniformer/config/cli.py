@@ -178,7 +178,7 @@ def _trusting(config: Mapping[str, Any], trusted: object) -> Iterator[None]:
     if named != trusted:
         packages = ",".join(map(str, named)) if isinstance(named, list) else str(named)
         mistake = (
-            f"allow_targets: a file of the configuration sets {shown(named)}, which counts from the command line alone; "
+            f"allow_targets: a file of the configuration sets {shown(named)}, which only the command line can; "
             f"if you trust that code, type allow_targets=[{packages}]"
         )
         raise ConfigError([mistake])

@@ -69,7 +69,7 @@ class Root:
         mixture_temperature: how far the sizes of data sets decide how often each takes part in a joint run: 1 by size,
             more evens out, null leaves it to the weights.
         name: the folder of the run under `paths.output_root`.
-        allow_targets: packages of the user's own whose classes `_target_` may name.
+        allow_targets: packages of the user's own whose classes `_target_` may name; counts on the command line alone.
         paths: where a run reads and writes; the keys of `Paths`.
         model: what the model begins from, and which of it learns; the keys of `Model`.
         core: the shared transformer.

@@ -12,12 +12,25 @@ from typing import Any
 # What pickles of plain arrays and tables name; PyG keeps the raw files of Planetoid in such.
 _PLAIN = {
     "_codecs": ("encode",),
-    "builtins": ("bytearray", "complex", "dict", "float", "frozenset", "int", "list", "set", "slice", "tuple"),
+    "builtins": (
+        "bytearray",
+        "complex",
+        "dict",
+        "float",
+        "frozenset",
+        "int",
+        "list",
+        "object",
+        "set",
+        "slice",
+        "tuple",
+    ),
     "collections": ("OrderedDict", "defaultdict"),
+    "copyreg": ("_reconstructor",),  # makes an empty object of a class that is on this list as well
     "numpy": ("_frombuffer", "_reconstruct", "dtype", "ndarray", "scalar"),
     "scipy": ("coo_matrix", "csc_matrix", "csr_matrix"),
 }
-_OLD_NAMES = {"__builtin__": "builtins"}
+_OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 _STARTS = ("os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.spawn", "subprocess.")
 _CONNECTS = ("socket.bind", "socket.connect", "socket.getaddrinfo", "socket.sendto", "urllib.Request")
 _CHANGES = ("os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink")

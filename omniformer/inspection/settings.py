@@ -21,7 +21,7 @@ class Settings:
         batch_size: samples of a batch.
         dtype: of weights and activations.
         published: the number of weights that the family's own publication or weights have.
-        allow_targets: packages of the user's own whose classes `_target_` may name.
+        allow_targets: packages of the user's own whose classes `_target_` may name; counts on the command line alone.
     """
 
     core: Node

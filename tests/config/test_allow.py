@@ -179,7 +179,11 @@ def test_a_part_is_allowed_from_its_own_scope_on(first, target):
 
 
 def test_an_inner_scope_never_widens():
-    with within("model"), within("training"), pytest.raises(NotAllowedError, match="in a saved model; accepted: the parts"):
+    with (
+        within("model"),
+        within("training"),
+        pytest.raises(NotAllowedError, match="in a saved model; accepted: the parts"),
+    ):
         allowed("torch.optim.AdamW")
 
 

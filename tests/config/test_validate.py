@@ -115,7 +115,9 @@ def test_a_configuration_cannot_allow_what_it_names():
 @pytest.mark.parametrize("key", ["core.part", "embedder.text", "task.head", "task.rule", "members.one.embedder"])
 def test_what_will_be_saved_names_no_more_than_a_saved_model_may(key):
     config = {**JOINT, "members": {**JOINT["members"]}} if key.startswith("members") else copy.deepcopy(GOOD)
-    with pytest.raises(ConfigError, match=r"_target_: 'torch\.optim\.AdamW' .* is not allowed as _target_ in a saved model"):
+    with pytest.raises(
+        ConfigError, match=r"_target_: 'torch\.optim\.AdamW' .* is not allowed as _target_ in a saved model"
+    ):
         validate(changed(config, key, GOOD["optim"]))
 
 

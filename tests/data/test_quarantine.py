@@ -21,7 +21,10 @@ class Bomb:
 def test_a_pickle_runs_nothing(protocol, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = pickle.dumps([Bomb()], protocol=protocol)
-    with quarantine(writable=[tmp_path]), pytest.raises(QuarantineError, match="wants .*mkdir, which could run anything"):
+    with (
+        quarantine(writable=[tmp_path]),
+        pytest.raises(QuarantineError, match="wants .*mkdir, which could run anything"),
+    ):
         pickle.loads(content)
     assert not Path("pwned").exists()
 

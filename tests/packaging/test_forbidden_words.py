@@ -14,13 +14,23 @@ SOURCES = [
 ]
 
 
-# Ways to run what was read, and to import what data names. Where a name must come from a table of our own, it is listed.
-RUNNING = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.startfile", "pty.spawn"}
+# Ways to run what was read, and to import what data names.
+RUNNING = {"eval", "exec", "compile", "os.system", "os.popen", "os.startfile", "pty.spawn"}
 RUNNING |= {"torch.jit.load", "torch.package.PackageImporter", "numpy.memmap", "code.interact", "runpy.run_module"}
-RUNNING_IN = ("pickle.", "cPickle.", "marshal.", "shelve.", "dill.", "cloudpickle.", "joblib.", "torch.hub.load", "runpy.")
+RUNNING_IN = (
+    "pickle.",
+    "cPickle.",
+    "marshal.",
+    "shelve.",
+    "dill.",
+    "cloudpickle.",
+    "joblib.",
+    "torch.hub.load",
+    "runpy.",
+)
 RUNNING_IN += ("os.exec", "os.spawn", "os.posix_spawn", "yaml.full_load", "yaml.unsafe_load", "pandas.read_pickle")
 RUNNING_IN += ("tempfile.mktemp", "multiprocessing.connection.Client", "webbrowser.")
-IMPORTING = {"import_module", "importlib.import_module", "importlib.util.spec_from_file_location"}
+IMPORTING = {"__import__", "import_module", "importlib.import_module", "importlib.util.spec_from_file_location"}
 # Where a module is named by a variable: a table of our own, the allow list, or a constant handed over.
 TABLES = {
     "omniformer/__init__.py",
@@ -68,9 +78,22 @@ def test_nothing_that_is_read_can_run():
 
 
 # What imports a whole kind of danger: sources of ours need none of these.
-MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "subprocess", "code", "ctypes", "pty"}
-# One needs the name of an error, and starts nothing with it.
-HARMLESS = {("pickle", "UnpicklingError")}
+MODULES = {
+    "pickle",
+    "marshal",
+    "shelve",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "runpy",
+    "subprocess",
+    "code",
+    "ctypes",
+    "pty",
+}
+# The name of an error; the memory allocator; the requeueing of SLURM, whose arguments are our own.
+HARMLESS = {("cora.py", "pickle", "UnpicklingError"), ("pyg_dataset.py", "pickle", "UnpicklingError")}
+HARMLESS |= {("memory.py", "ctypes", None), ("stop.py", "subprocess", None)}
 
 
 def test_no_source_imports_what_could_run_data():
@@ -84,8 +107,8 @@ def test_no_source_imports_what_could_run_data():
                 named = [(alias.name.split(".")[0], None) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 named = [((node.module or "").split(".")[0], alias.name) for alias in node.names]
-            found |= {(path.name, *each) for each in named if each[0] in MODULES and each not in HARMLESS}
-    assert found == set()
+            found |= {(path.name, *each) for each in named if each[0] in MODULES}
+    assert found == HARMLESS
 
 
 @pytest.mark.parametrize(

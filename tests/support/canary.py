@@ -47,6 +47,5 @@ def _hear(event, arguments):
         writes = bool(set(mode or "") & set("wax+")) or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
         if place.is_relative_to(outside):
             notes.append(f"open {place} {mode}")
-        elif writes and place != Path(os.devnull) and "__pycache__" not in place.parts:
-            if not place.is_relative_to(folder):
-                notes.append(f"write {place}")
+        elif writes and not place.is_relative_to(folder) and not {"__pycache__", "null"} & set(place.parts):
+            notes.append(f"write {place}")

@@ -88,18 +88,19 @@ class Stage:
     def refused(self, door, *, inside: Path | None = None, capsys=None) -> str:
         """What the door says; that it says it as one sentence, and that nothing else happens."""
         before = {path: path.stat().st_mtime_ns for path in self.outside.rglob("*")}
+        status: object = 1
         with canary(inside or self.run, self.outside) as notes:
             try:
                 door()
             except SystemExit as stop:
-                assert stop.code in (1, 2), stop.code
+                status = stop.code
                 said = capsys.readouterr().err if capsys else ""
-                assert "Traceback" not in said
             except (ValueError, OSError) as error:
                 said = str(error)
             else:
                 pytest.fail("nothing was refused")
         assert notes == []
+        assert status in (1, 2) and "Traceback" not in said
         assert not self.mark.exists()
         assert {path: path.stat().st_mtime_ns for path in self.outside.rglob("*")} == before
         assert "swordfish" not in said
@@ -345,7 +346,9 @@ def test_a_tokenizer_names_no_code_and_no_place(stage, config):
     stage.refused(lambda: omniformer.load(stage.run))
 
 
-@pytest.mark.parametrize("content", [b"\x80\x04.", b"[" * 100_000, b'{"model": {"type": "BPE", "vocab": {"a": -1}}}'], ids=len)
+@pytest.mark.parametrize(
+    "content", [b"\x80\x04.", b"[" * 100_000, b'{"model": {"type": "BPE", "vocab": {"a": -1}}}'], ids=len
+)
 def test_an_odd_vocabulary_is_refused(stage, content):
     place = next(stage.model.rglob("tokenizer_config.json"))
     place.write_text(json.dumps({"tokenizer": "BPETokenizer", "vocab_size": 300}))
@@ -371,7 +374,9 @@ def test_an_index_of_shards_stays_in_its_folder(published, index, file):
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_pickle_of_weights_is_not_run(published, protocol):
-    torch.save({"wte.weight": Bomb(published.command)}, published.run / "pytorch_model.bin", pickle_protocol=max(protocol, 2))
+    torch.save(
+        {"wte.weight": Bomb(published.command)}, published.run / "pytorch_model.bin", pickle_protocol=max(protocol, 2)
+    )
     if protocol < 2:
         (published.run / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(published.command), protocol=protocol))
     assert "pytorch_model.bin" in published.refused(lambda: omniformer.load(published.run))
@@ -422,7 +427,9 @@ DOORS = {
     "generate": lambda stage: lambda: generate([str(stage.run), "a text"]),
     "export": lambda stage: lambda: export([str(stage.run), "--out", str(stage.run / "out")]),
     "evaluate": lambda stage: lambda: evaluate([str(stage.run)]),
-    "model.pretrained": lambda stage: lambda: train([*TINY, f"model.pretrained={stage.run}", f"paths.output_root={stage.run / 'new'}"]),
+    "model.pretrained": lambda stage: (
+        lambda: train([*TINY, f"model.pretrained={stage.run}", f"paths.output_root={stage.run / 'new'}"])
+    ),
 }
 
 
@@ -457,8 +464,8 @@ SETTINGS = {
     "a package as data": data(target("hostile_package.part")),
     "a program as a task": lambda stage: lambda config: config.update(task=popen(stage)),
     "a program as a callback": lambda stage: lambda config: config["callbacks"].update(evil=popen(stage)),
-    "itself on the list": lambda stage: lambda config: config.update(
-        allow_targets=["subprocess"], data=config["data"] | {"source": popen(stage)}
+    "itself on the list": lambda stage: (
+        lambda config: config.update(allow_targets=["subprocess"], data=config["data"] | {"source": popen(stage)})
     ),
     "the trainer's callbacks": lambda stage: lambda config: config["trainer"].update(callbacks="x"),
     "an interpolation": data(target("omniformer.data.ImageFolder", root="${oc.env:SECRET}")),
