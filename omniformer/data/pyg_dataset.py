@@ -179,6 +179,8 @@ def _load(dataset: str, root: str | None, data_root: str | None, options: dict[s
             warnings.filterwarnings("ignore", "Weights only load failed|Detected pickle protocol")
             built = known(**place, **options)
             return [built[i] for i in range(len(built))]
-    except (TypeError, RuntimeError, OSError, AssertionError, LookupError, EOFError, UnpicklingError) as error:
+    except UnpicklingError as error:  # torch would advise to run it
+        raise ValueError(f"{dataset}: a file in root={root!r} holds more than plain values, and was not run") from error
+    except (TypeError, RuntimeError, OSError, AssertionError, LookupError, EOFError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{dataset} cannot be built from root={root!r} and options={options}: {said}") from error

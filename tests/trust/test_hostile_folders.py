@@ -134,6 +134,11 @@ def test_the_honest_folder_is_not_refused(stage):
     assert notes == []
 
 
+def test_an_honest_run_is_measured_again(stage, capsys):
+    evaluate([str(stage.run)])
+    assert "test/accuracy" in capsys.readouterr().out
+
+
 def test_the_canary_sings(stage):
     with canary(stage.run, stage.outside) as notes:
         pickle.loads(pickle.dumps(Bomb(["true"])))
@@ -523,7 +528,7 @@ def test_a_file_that_pyg_made_is_not_run(stage, file, protocol):
     torch.save(({"x": torch.zeros(1)}, None), processed / "data.pt")
     torch.save(Bomb(stage.command), processed / file, pickle_protocol=protocol)
     said = stage.refused(lambda: PyGDataset(dataset="TUDataset", root=str(stage.run), options={"name": "MUTAG"}))
-    assert "a pickle that is only to be read wants" in said and "\n" not in said
+    assert ("a pickle that is only to be read wants" in said or "was not run" in said) and "\n" not in said
 
 
 def test_raw_files_of_pyg_that_are_pickles_are_not_run(stage):
