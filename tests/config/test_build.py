@@ -83,7 +83,7 @@ def test_torch_classes_are_built():
             r"core\.part\[1\]\._target_: 'os\.system' is not allowed",
         ),
         ({**CORE, "d_model": 13}, r"core \(toybox\.Core\): d_model=13 brings bad luck"),
-        ({"_target_": "toybox.Core"}, r"core \(toybox\.Core\): .*d_model"),
+        ({"_target_": "toybox.Core"}, r"core\.d_model: toybox\.Core needs it"),
         ({"_target_": "toybox.Corr"}, r"core\._target_: toybox has no 'Corr'; did you mean 'Core'\?"),
         ({**CORE, "_recursive_": False}, r"core\._recursive_: unknown key"),
     ],
@@ -101,7 +101,5 @@ def test_a_missing_file_keeps_its_error_and_gains_the_key(toybox):
 
 
 def test_a_value_that_nothing_gives_is_named_with_its_key():
-    with pytest.raises(
-        BuildError, match=r"embedder\.features: omniformer\.embedders\.VectorEmbedder needs it, and nei"
-    ):
+    with pytest.raises(BuildError, match=r"embedder\.features: omniformer\.embedders\.VectorEmbedder needs it"):
         build({"_target_": "omniformer.embedders.VectorEmbedder", "axes": 2}, "embedder", d_model=16)

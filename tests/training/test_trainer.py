@@ -80,7 +80,5 @@ def test_devices_that_are_not_there_are_told_in_one_sentence(tmp_path, monkeypat
     monkeypatch.setattr("lightning.pytorch.accelerators.CUDAAccelerator.is_available", lambda: False)
     monkeypatch.setattr("lightning.pytorch.accelerators.MPSAccelerator.is_available", lambda: False)
     options = {"accelerator": "gpu", "devices": 2}
-    with pytest.raises(
-        ValueError, match=r"trainer\.accelerator=gpu, trainer\.devices=2: No supported gpu.* Choose what"
-    ):
+    with pytest.raises(ValueError, match=r"trainer\.accelerator=gpu, trainer\.devices=2: No supported gpu"):
         build_trainer(options, callbacks={}, loggers={}, output_dir=str(tmp_path))
