@@ -6,6 +6,8 @@ The public names load on first use, so that `import omniformer` and every `--hel
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from omniformer.foreign import warn_of_foreign
+
 if TYPE_CHECKING:
     from omniformer.batch import Batch as Batch
     from omniformer.batch import Sample as Sample
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from omniformer.predictor import Predictor as Predictor
 
 __version__ = "0.1.0"
+warn_of_foreign()
 
 # Public surface in reading order: use a trained model, build one, feed it.
 _WHERE = {

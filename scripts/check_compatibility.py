@@ -27,7 +27,8 @@ import pin_versions
 REPOSITORY = pin_versions.REPOSITORY
 SETS = ("3.11:newest", "3.12:newest", "3.13:newest", "3.14:newest", "3.11:lowest", "3.12:2.13", "3.12:2.14")
 LIBRARIES = ("torch", "torchvision", "torchaudio", "lightning", "torch-geometric")
-HEAD = "| python | set | torch | torchvision | torchaudio | lightning | PyG | passed | failed | skipped | seconds | what failed |"
+COLUMNS = ("python", "set", "torch", "torchvision", "torchaudio", "lightning", "PyG")
+HEAD = f"| {' | '.join([*COLUMNS, 'passed', 'failed', 'skipped', 'seconds', 'what failed'])} |"
 
 
 @dataclass
@@ -92,11 +93,11 @@ def tried(python: str, which: str, tests: Sequence[str], processes: str) -> Outc
             *("run", "--no-sync", "python", "-m", "pytest", "-q", "-n", processes, f"--junit-xml={report}", *tests),
             folder=folder,
         )
+        print(done.stdout + done.stderr if done.returncode else "", file=sys.stderr, end="")
         if not report.exists():
             return Outcome(versions, error=reason(done.stdout + done.stderr))
         outcome = read(report.read_text(encoding="utf-8"))
         outcome.versions, outcome.seconds = versions, time.monotonic() - start
-        print(done.stdout if outcome.failed else "", file=sys.stderr, end="")
         return outcome
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 # Those whose releases are compiled for one torch, and torch itself.
 LIBRARIES = ("torchvision", "torchaudio", "torch_geometric", "torch")
-_SHARED = re.compile(r"\blib(torchvision|torchaudio)\b|\b(torchvision|torchaudio)::|_OpNamespace' '(torchvision|torchaudio)'")
+_SHARED = re.compile(
+    r"\blib(torchvision|torchaudio)\b|\b(torchvision|torchaudio)::|_OpNamespace' '(torchvision|torchaudio)'"
+)
 _OURS = ("omniformer-framework-tokenizers", "omniformer-framework")
 
 

@@ -11,7 +11,7 @@ BROKEN = {
     "an object that cannot be loaded": "raise OSError('Could not load this library: /lib/libtorchaudio.so')",
     "a symbol that is missing": "raise ImportError('/lib/_torchaudio.so: undefined symbol: aoti_torch_abi')",
     "an operator that is not there": "raise RuntimeError('operator torchaudio::forced_align does not exist')",
-    "another CUDA": "raise RuntimeError('Detected that PyTorch and TorchAudio were compiled with different CUDA versions.')",
+    "another CUDA": "raise RuntimeError('Detected that PyTorch and TorchAudio differ in CUDA')",
     "a name that is gone": "import torch; torch.no_such_name",
     "a module that is gone": "import torch.no_such_module",
 }

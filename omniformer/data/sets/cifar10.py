@@ -134,6 +134,7 @@ def _packed(file: Path) -> tuple[_Part, _Part]:
 def _original(folder: Path, download: bool) -> tuple[_Part, _Part]:
     """The parts of torchvision's copy; torchvision checks its hashes before it reads a file."""
     import numpy as np
+
     with fitting():
         from torchvision import datasets
 
