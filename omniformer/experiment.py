@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.fabric.utilities.rank_zero import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 from omniformer_tokenizers import Tokenizer
 
 from omniformer import finetuning, folder
@@ -278,13 +278,13 @@ def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-    _refuse_laughter(config, path)
+    _refuse_multiplied(config, path)
     if not isinstance(config, dict) or not isinstance(config.get("paths"), dict):
         raise ValueError(f"{path} is damaged: it holds no configuration with paths; copy the folder anew")
     return output, config | {"paths": config["paths"] | {"output_dir": str(output)}}
 
 
-def _refuse_laughter(config: Any, path: Path) -> None:
+def _refuse_multiplied(config: Any, path: Path) -> None:
     """Refuses aliases that multiply: a few lines of YAML can stand for more values than there is memory."""
     waiting, seen = [config], 0
     while waiting:

@@ -1,4 +1,4 @@
-"""`python -m omniformer.launch OPTIONS -m omniformer.train KEY=VALUE...`: torchrun whose exit status can be believed.
+"""`omniformer launch OPTIONS -m omniformer.train KEY=VALUE...`: torchrun whose exit status can be believed.
 
 Takes the options of torchrun and passes them on. torchrun ends with 1 whatever happened, and does not know SIGUSR1;
 schedulers look at the status to tell a stop from a fault.
@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from omniformer._called import called, versions
 from omniformer.config.cli import STAMP, run_stamp
 
 _SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         `python -m omniformer.launch --nproc-per-node 2 -m omniformer.train modality=text trainer=ddp trainer.devices=2`
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] in (["--help"], ["-h"], ["--version"], []):
+        print(versions() if given[:1] == ["--version"] else _usage())
+        raise SystemExit(0 if given else 2)
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
@@ -43,6 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _, first = error.get_first_failure()
         raise SystemExit(first.exitcode if first.exitcode > 0 else 128 - first.exitcode) from None
     raise SystemExit(0)
+
+
+def _usage() -> str:
+    """What stands beside torchrun's own options."""
+    from torch.distributed.run import get_args_parser
+
+    first, _, theirs = get_args_parser().format_help().partition("options:")
+    return (
+        f"usage: {called('launch')} OPTIONS -m omniformer.train KEY=VALUE...\n\n{(main.__doc__ or '').strip()}\n\n"
+        f"options of torchrun:{theirs or first}"
+    )
 
 
 def _own(given: Sequence[str]) -> list[str]:

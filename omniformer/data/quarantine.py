@@ -91,7 +91,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event == "pickle.find_class":
         module, name = arguments
-        if name not in _PLAIN.get(_OLD_NAMES.get(module, module).split(".")[0], ()):
+        if name not in _PLAIN.get(str(_OLD_NAMES.get(module, module)).split(".")[0], ()):
             raise QuarantineError(f"a pickle that is only to be read wants {module}.{name}, which could run anything")
     elif event.startswith(_STARTS) or (event in _CONNECTS and _offline.get()):
         raise QuarantineError(f"a file that is only to be read wants {event} {_shown(arguments)}")
