@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
 from omniformer import finetuning, folder
