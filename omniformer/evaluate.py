@@ -12,9 +12,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = build_parser().parse_args(arguments)
     with reported():
         from omniformer.device import chosen
+
+        device = chosen(given.device)  # before the rest is loaded, which takes seconds
         from omniformer.experiment import evaluate
 
-        evaluate(given.run, split=given.split, allow_targets=given.allow_targets, device=chosen(given.device))
+        evaluate(given.run, split=given.split, allow_targets=given.allow_targets, device=device)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -38,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _check(parser, given)
     with reported():
         from omniformer.device import chosen
+
+        device = chosen(given.device)  # before the rest is loaded, which takes seconds
         from omniformer.folder import load
         from omniformer.generation import Painter, Transcriber, Writer
 
-        device = chosen(given.device)
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(device)
         writer = predictor.writer(given.member)

@@ -25,10 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--pairs reads texts two by two; received {len(given.inputs)}")
     with reported():
         from omniformer.device import chosen
+
+        device = chosen(given.device)  # before the rest is loaded, which takes seconds
         from omniformer.folder import load
         from omniformer.inputs import typed
 
-        device = chosen(given.device)
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(device)
         pairs = zip(given.inputs[::2], given.inputs[1::2], strict=False)

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -53,3 +55,20 @@ def test_a_number_too_high_names_those_that_are_there(two_gpus):
 def test_what_is_no_device_is_told(name):
     with pytest.raises(ValueError, match=f"--device {name}: torch knows no such device; accepted: auto, cpu, cuda"):
         chosen(name)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"), [("evaluate", ["run"]), ("predict", ["run", "x"]), ("generate", ["run"])]
+)
+def test_every_command_asks_for_the_device_before_it_reads_anything(verb, arguments, no_gpu, capsys):
+    with pytest.raises(SystemExit) as stop:
+        import_module(f"omniformer.{verb}").main([*arguments, "--device", "cuda"])
+    assert stop.value.code == 1
+    assert "error: --device cuda: this machine has none;" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "generate"])
+def test_every_command_takes_a_gpu_unless_told_otherwise(verb):
+    parser = import_module(f"omniformer.{verb}").build_parser()
+    given = ["run", "x"] if verb == "predict" else ["run"]
+    assert parser.parse_args(given).device == "auto"

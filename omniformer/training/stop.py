@@ -185,6 +185,8 @@ def resume_command(checkpoint: Path, argv: list[str]) -> str:
     Example:
         >>> resume_command(Path("run/last.ckpt"), ["/bin/python3", "-m", "omniformer.train", "seed=1", "resume=old"])
         'python -m omniformer.train seed=1 resume=run/last.ckpt'
+        >>> resume_command(Path("run/last.ckpt"), ["/bin/python3", "/bin/omniformer", "train", "seed=1"])
+        'omniformer train seed=1 resume=run/last.ckpt'
         >>> resume_command(Path("run/last.ckpt"), ["/bin/ipython"])
         'the same with resume=run/last.ckpt'
     """
@@ -193,7 +195,9 @@ def resume_command(checkpoint: Path, argv: list[str]) -> str:
     if not any("omniformer" in argument for argument in argv):
         return f"the same with resume={checkpoint}"
     rest = [argument for argument in argv[1:] if not argument.startswith("resume=")]
-    return shlex.join(["python", *rest, f"resume={checkpoint}"])
+    # A console command is a script that the interpreter was given.
+    command = ["omniformer", *rest[1:]] if Path(rest[0]).name == "omniformer" else ["python", *rest]
+    return shlex.join([*command, f"resume={checkpoint}"])
 
 
 def requeue() -> bool:

@@ -16,8 +16,8 @@ from omniformer.config.source import find
     [
         ("It.\n\nArgs:\n    a: one.\n    b: another,\n        and: more.\n", {"a": "one.", "b": "another, and: more."}),
         (
-            "Args:\n    a (int, optional): 1.\n    **kwargs: rest.\n\nReturns:\n    c: no.",
-            {"a": "1.", "kwargs": "rest."},
+            "Args:\n    a (int, optional): 1.\n    **kw: rest.\n\nReturns:\n    c: no.",
+            {"a": "1.", "kw": "rest."},
         ),
         ("Args:\n\n    a: one.\n\n        Default: ``0``.\n\n    b: two.", {"a": "one. Default: ``0``.", "b": "two."}),
         ("Args:\n  a: two spaces.\n  b (:class:`X`, (1, 2)): brackets.", {"a": "two spaces.", "b": "brackets."}),
