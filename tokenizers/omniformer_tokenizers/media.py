@@ -65,7 +65,7 @@ def read_image(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: int
     """
     name = _name(source)
     with _opened(source, name) as image:
-        _check_pixels(source, image.size, image.width * image.height, max_pixels)
+        _check_pixels(source, f"{image.width} x {image.height} pixels", image.width * image.height, max_pixels)
         return image_tensor(image, mode=mode)
 
 
@@ -75,7 +75,7 @@ def read_frames(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: in
     Args:
         source: a path, or the content of a file.
         mode: `L` grey, `RGB`, or `RGBA`.
-        max_pixels: the largest animation accepted, pixels of all frames together, checked before each is decoded;
+        max_pixels: the largest animation accepted, pixels of all frames together, checked before any is decoded;
             otherwise as in `read_image`. At most 10,000 frames.
 
     Raises:
@@ -87,24 +87,20 @@ def read_frames(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: in
     name = _name(source)
     frames: list[Tensor] = []
     with _opened(source, name) as image:
-        size, most = image.size, allowed(MAX_FRAMES)
-        while True:
-            if len(frames) == most:
-                raise ValueError(f"more than {most} frames, which are not accepted{advice()}")
+        size, n, most = image.size, getattr(image, "n_frames", 1), allowed(MAX_FRAMES)
+        if n > most:
+            raise ValueError(f"{n} frames; at most {most} are accepted{advice()}")
+        what = f"{size[0]} x {size[1]} pixels" if n == 1 else f"{n} frames of {size[0]} x {size[1]}"
+        _check_pixels(source, what, n * size[0] * size[1], max_pixels)
+        for i in range(n):
+            image.seek(i)
             if image.size != size:
-                raise ValueError(f"frame {len(frames)} has {image.size} pixels and frame 0 {size}; expected one size")
-            _check_pixels(source, size, (len(frames) + 1) * image.width * image.height, max_pixels)
+                raise ValueError(f"frame {i} has {image.size} pixels and frame 0 {size}; expected one size")
             frames.append(image_tensor(image, mode=mode))
-            try:
-                image.seek(len(frames))
-            except EOFError:
-                break
     return torch.stack(frames)
 
 
-def _check_pixels(source: str | Path | bytes, size: tuple[int, int], pixels: int, most: int) -> None:
-    frames = pixels // max(size[0] * size[1], 1)
-    what = f"{size[0]} x {size[1]} pixels" if frames <= 1 else f"{frames} frames or more of {size[0]} x {size[1]}"
+def _check_pixels(source: str | Path | bytes, what: str, pixels: int, most: int) -> None:
     check_size(what, pixels, "pixels", limit=most, free=FREE_PIXELS, n_bytes=_size(source))
 
 

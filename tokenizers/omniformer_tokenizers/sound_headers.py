@@ -74,18 +74,23 @@ class _Patched(io.RawIOBase):
         self.patches = patches
 
     def readable(self) -> bool:
+        """Yes."""
         return True
 
     def seekable(self) -> bool:
+        """Yes."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Goes to a place of the file."""
         return self.file.seek(offset, whence)
 
     def tell(self) -> int:
+        """The place of the next byte."""
         return self.file.tell()
 
     def readinto(self, buffer: Any) -> int:
+        """Fills the buffer with what follows, patched."""
         start = self.file.tell()
         content = bytearray(self.file.read(len(buffer)))
         for place, patch in self.patches.items():
@@ -96,5 +101,6 @@ class _Patched(io.RawIOBase):
         return len(content)
 
     def close(self) -> None:
+        """Closes the file too."""
         self.file.close()
         super().close()

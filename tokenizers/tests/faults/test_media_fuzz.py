@@ -163,7 +163,7 @@ def flac_bomb(path: Path, samples: int) -> None:
         ("read_image", lambda path: png_bomb(path, 7_000), "refused"),
         ("read_frames", gif_bomb, "refused"),
         ("read_frames", page_bomb, "refused"),
-        ("read_frames", many_frames, None),
+        ("read_frames", many_frames, "refused"),
         ("read_audio", silence, "refused"),
         ("read_audio", wide_wave, "refused"),
         ("read_audio", wave_bomb, None),
