@@ -96,7 +96,7 @@ def test_features_of_every_kind_go_where_they_belong(pyg):
     assert mixed.values.tolist() == [[2], [1]]
     assert mixed.features["continuous"].tolist() == [[0.5], [-1.5]]
     assert mixed.edge_features.tolist() == [[0.25], [0.75]]
-    numbers = GraphTokenizer(node_features=2)(data)
+    numbers = GraphTokenizer(node_features=2, edge_features=1)(data)
     assert numbers.values.tolist() == [[2.0, 0.5], [1.0, -1.5]]
     both = GraphTokenizer(node_features=2, edge_vocab_sizes=(4,), edge_features=1)
     data.edge_attr = torch.tensor([[3, 0.25], [0, 0.75]])
