@@ -155,9 +155,7 @@ def train(config: Mapping[str, Any]) -> float | None:
     if output.is_dir():
         refuse_links_out(output)
     resume = latest_checkpoint(config["resume"]) if config["resume"] else None
-    if resume is None:
-        _note(config, output)
-    else:
+    if resume is not None:
         check_same_run(config, output)
     # The trainer first: a device or a logger that is not there is told before data are touched.
     callbacks = build(config["callbacks"] or {}, "callbacks")
@@ -172,9 +170,8 @@ def train(config: Mapping[str, Any]) -> float | None:
         total_steps=_total_steps(config["trainer"], len(experiment.data.train_dataloader())),
     )
     if resume is not None:
-        # Only now is it known to fit: nothing of the run has been touched until here.
         check_fits(module, resume)
-        _note(config, output)
+    _note(config, output)  # only now: what does not fit leaves no folder, and a resumed one as it was
     with first_cause(trainer, output), advised(trainer):
         trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
         best = _best_checkpoint(trainer)

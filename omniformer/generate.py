@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniformer.config import reported
-from omniformer.config.arguments import add_allow_targets, add_device, command_parser
+from omniformer.config.arguments import add_allow_targets, add_device, command_parser, tell_unread
 
 if TYPE_CHECKING:
     from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
@@ -49,16 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         paints, transcribes = isinstance(writer, Painter), isinstance(writer, Transcriber)
         _check_kind(writer, given, paints=paints, transcribes=transcribes)
         named, inputs = _inputs(given, files=bool(writer.given))
+        bad = _unreadable(writer, named, inputs)
+        if bad and len(bad) == len(inputs):
+            raise next(iter(bad.values()))
         options: dict[str, Any] = {"beam": given.beams or 1} if transcribes else _options(given, paints=paints)
         whole = given.json or given.out or given.log_probs or given.beams or given.best_of or given.size
         if isinstance(writer, Writer) and len(inputs) == 1 and not whole:
             _stream(writer, inputs[0], options)
             return
-        found = writer.write(inputs, **options)
+        good = [i for i in range(len(inputs)) if i not in bad]
+        found = writer.write([inputs[i] for i in good], **options)
         goes_on = writer.writes_text and not writer.given
-        for i, (name, answers) in enumerate(zip(named, found, strict=True)):
+        for i, answers in zip(good, found, strict=True):
             for j, answer in enumerate(answers[: given.answers]):
-                _tell(answer, name, (i, j), given, goes_on=goes_on, several=len(found) > 1)
+                _tell(answer, named[i], (i, j), given, goes_on=goes_on, several=len(inputs) > 1)
+        if bad:
+            tell_unread(list(bad.values()))
+            raise SystemExit(1)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -171,6 +178,22 @@ def _inputs(given: argparse.Namespace, *, files: bool) -> tuple[list[str], list[
     if not prompts:
         return [" ".join(given.given)], [also]
     return prompts, [[*also, prompt] for prompt in read]
+
+
+def _unreadable(
+    writer: "Writer | Painter | Transcriber", named: Sequence[str], inputs: Sequence[Any]
+) -> dict[int, Exception]:
+    """Of several prompts, the places of those that cannot be read, with what is wrong, before any is answered."""
+    from omniformer.generation.answer import given_sample
+
+    bad: dict[int, Exception] = {}
+    if len(inputs) > 1 and writer.given:
+        for i, (name, each) in enumerate(zip(named, inputs, strict=True)):
+            try:
+                given_sample(name, each, writer.given, writer.head)
+            except (ValueError, OSError) as error:
+                bad[i] = error
+    return bad
 
 
 def _options(given: argparse.Namespace, *, paints: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from omniformer.config import reported
-from omniformer.config.arguments import add_allow_targets, add_device, command_parser
+from omniformer.config.arguments import add_allow_targets, add_device, command_parser, tell_unread
 
 if TYPE_CHECKING:
     from omniformer.prediction import Prediction
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             _table(predictions, given.top)
         if bad:
-            _tell(bad)
+            tell_unread(bad)
             raise SystemExit(1)
 
 
@@ -69,13 +69,6 @@ def build_parser() -> argparse.ArgumentParser:
     add_device(parser)
     add_allow_targets(parser)
     return parser
-
-
-def _tell(bad: Sequence[Exception]) -> None:
-    """What could not be read, one line each, and how much it was."""
-    for error in bad:
-        print(f"error: {error}", file=sys.stderr)
-    print(f"({len(bad)} input{'s' if len(bad) > 1 else ''} could not be read; all others were)", file=sys.stderr)
 
 
 def _table(predictions: Sequence["Prediction"], top: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,29 @@ def test_a_tokenizer_is_told_of_the_data_what_its_config_leaves_out(node, expect
     assert {name: made[name] for name in expected} == expected
     assert made["edge_vocab_sizes"] == []
     assert made["random_walk"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["data=image_folder", "data.source.root=photos"], r"ImageFolder has one class, 'cats', .* add a second one"),
+        (["data=vowels"], r"data gives audio \(Vowels\), tokenizer reads vision"),
+        (["trainer.accelerator=gpu"], r"trainer\.accelerator=gpu.*trainer=default"),
+    ],
+)
+def test_what_cannot_begin_is_told_in_a_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys, options, message):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    for i in range(10):
+        Image.new("RGB", (8, 8), (20 * i, 0, 0)).save(tmp_path / "photos" / "cats" / f"{i}.png")
+    with pytest.raises(SystemExit):
+        train(options)
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert re.search(message, told)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_a_tokenizer_without_such_arguments_is_told_nothing():

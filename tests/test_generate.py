@@ -134,6 +134,30 @@ def test_answers_to_several_prompts_stand_beside_them(captions, picture, capsys)
     assert [line.split("\t")[0] for line in capsys.readouterr().out.split("\n")[:2]] == ["what?", "where?"]
 
 
+def test_a_prompt_that_cannot_be_read_is_named_and_the_others_are_answered(captions, picture, tmp_path, capsys):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    out = tmp_path / "answers"
+    options = ["--given", "what?", "--max-new-tokens", "4", "--out", str(out)]
+    with pytest.raises(SystemExit, match="1"):
+        main([captions, str(broken), str(picture), str(tmp_path / "missing.png"), *options])
+    assert [path.name for path in out.iterdir()] == ["1.txt"]  # its place among all prompts
+    told = capsys.readouterr()
+    assert "broken.png" in told.err
+    assert "missing.png" in told.err
+    assert "2 inputs could not be read; all others were" in told.err
+    assert str(picture) in told.out
+    assert "broken.png" not in told.out
+
+
+def test_where_no_prompt_can_be_read_the_first_reason_is_told(captions, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="1"):
+        main([captions, str(tmp_path / "one.png"), str(tmp_path / "two.png")])
+    told = capsys.readouterr().err
+    assert "one.png" in told
+    assert "two.png" not in told
+
+
 def test_pictures_are_written_into_a_folder(tmp_path, capsys):
     from PIL import Image
 

@@ -1,6 +1,8 @@
 """What the commands with options of their own have in common: how they are named, `--version`, `--allow-targets`."""
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 from omniformer._called import called, versions
 
@@ -36,3 +38,10 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="where the model runs: cpu, cuda, cuda:1, mps ... (default: auto, a GPU where there is one)",
     )
+
+
+def tell_unread(bad: Sequence[Exception]) -> None:
+    """Says what could not be read, one line each, and how much it was, after all else was done."""
+    for error in bad:
+        print(f"error: {error}", file=sys.stderr)
+    print(f"({len(bad)} input{'s' if len(bad) > 1 else ''} could not be read; all others were)", file=sys.stderr)

@@ -242,7 +242,7 @@ def _job(
     with _trusting(config, trusted):
         try:
             return function(config)
-        except ConfigError:
+        except Exception:
             _remove_empty(Path(run_folder))
             raise
 

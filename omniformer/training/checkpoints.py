@@ -40,9 +40,10 @@ class BestCheckpoint(ModelCheckpoint):
         ):
             known = sorted({name for name in monitor_candidates if name not in ("epoch", "step")} | undefined)
             near = nearest(self.monitor, known)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = f"; did you mean {near!r}?" if near else ";"
+            watch = "watch one of them, with callbacks.best.mode=max or min"
             raise ConfigError(
-                [f"callbacks.best.monitor: no metric {self.monitor!r}{hint} There are {', '.join(known)}"]
+                [f"callbacks.best.monitor: no metric {self.monitor!r}{hint} there are {', '.join(known)}; {watch}"]
             )
         log.warning(
             "the validation after step %d does not define %s, so it is not the best one",

@@ -108,5 +108,7 @@ def test_where_no_validation_has_the_metric_the_last_weights_are_kept_and_it_is_
 def test_a_metric_that_nobody_reports_is_named(regressor, make_loader, make_trainer, tmp_path):
     best = best_of(tmp_path)
     best.monitor = "val/los"
-    with pytest.raises(ConfigError, match=r"no metric 'val/los'; did you mean 'val/loss'\?"):
+    with pytest.raises(
+        ConfigError, match=r"no metric 'val/los'; did you mean 'val/loss'\? there are .*val/loss; watch one"
+    ):
         make_trainer(best).fit(watching(regressor, [0.1] * 3), make_loader(), make_loader())
