@@ -189,7 +189,7 @@ def test_a_tensor_that_its_shard_lacks_is_named(make, tmp_path):
         ("[]", "index.json holds a list, expected a JSON object"),
         ('{"weight_map": 3}', "weight_map is not a table of tensors and files"),
         ('{"weight_map": {"a": 3}}', "weight_map is not a table of tensors and files"),
-        ('{"weight_map": {"a": "../secret.safetensors"}}', "names '../secret.safetensors', which is no file of this"),
+        ('{"weight_map": {"a": "../secret.safetensors"}}', "names '../secret.safetensors'; accepted: a plain name"),
     ],
 )
 def test_a_damaged_index_is_named(content, message, tmp_path):
