@@ -56,7 +56,8 @@ def _wrong_value(error: BaseException) -> str:
     key = getattr(error, "full_key", None)
     missing = re.search(r"Missing mandatory value: (\S+)", text)
     if missing:
-        return f"{key or missing[1]}: must be set"
+        own = key is None or key.startswith("hydra.")  # its folder is named after other keys
+        return f"{missing[1] if own else key}: must be set"
     return f"{key}: {text}" if key and key not in text else text
 
 

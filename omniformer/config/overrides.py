@@ -110,7 +110,7 @@ def repair(arguments: Iterable[str], groups: Iterable[str], defaults: Iterable[s
 
     Example:
         >>> repair(["+experiment=x", "optim.lr=1", "sed=3", "-m"], ["experiment"], ["experiment"])
-        ['experiment=x', '++optim.lr=1', '++sed=3', '-m']
+        ['-m', 'experiment=x', '++optim.lr=1', '++sed=3']
     """
     groups, defaults = set(groups), set(defaults)
 

@@ -208,6 +208,7 @@ _CALLBACKS = {
     "keep": COUNT,
     "every_minutes": NOT_NEGATIVE,
     "every_seconds": NOT_NEGATIVE,
+    "seconds": POSITIVE,
     "max_skips": COUNT_OR_NONE,
     "spike_factor": Range(above=1),
     "every_n_train_steps": COUNT_OR_NONE,

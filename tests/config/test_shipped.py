@@ -157,6 +157,7 @@ def test_every_value_of_a_wrong_type_is_told_by_its_key(compositions):
     assert silent == [], silent
 
 
+@pytest.mark.timeout(400)  # composes every file, for all tests below
 def test_every_number_out_of_its_range_is_told_by_its_key(compositions):
     silent, checked = [], 0
     for config, path, value in all_leaves(compositions):

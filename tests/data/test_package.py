@@ -38,7 +38,8 @@ def test_every_public_name_is_there_and_documented(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+    assert doctest.testmod(importlib.import_module(name), optionflags=options).failed == 0
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():
