@@ -15,7 +15,7 @@ import yaml
 
 from omniformer.config.composing import Layer
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
+FAST_OR_SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)", re.MULTILINE)
 _ENTRY = re.compile(r"(?P<words>(?:(?:override|optional)\s+)*)(?P<group>[^@\s]+)(?:@(?P<package>\S+))?")
 
@@ -111,7 +111,7 @@ def lay_over(config: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 @cache
 def _read(text: str) -> dict[str, Any]:
-    content = yaml.load(text, Loader=_LOADER)
+    content = yaml.load(text, Loader=FAST_OR_SAFE)
     return content if isinstance(content, dict) else {}
 
 

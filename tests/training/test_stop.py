@@ -91,8 +91,8 @@ def test_log_of_a_stopped_run_has_every_step_once(regressor, make_loader, make_t
     trainer = make_trainer(Stop(dirpath=str(tmp_path)), loggers=log())
     trainer.fit(regressor(), make_loader(), make_loader(shuffle=False), ckpt_path=stopped.checkpoint)
     rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()]
-    assert [int(row[0]) for row in rows if row[2] == "train/loss"] == list(range(9))
-    assert [int(row[0]) for row in rows if row[2] == "val/loss"] == [2, 5, 8]
+    assert [int(row[0]) for row in rows if row[2] == "train/loss"] == list(range(1, 10))
+    assert [int(row[0]) for row in rows if row[2] == "val/loss"] == [3, 6, 9]
 
 
 def test_run_stops_after_the_step_that_was_told(regressor, make_loader, make_trainer, tmp_path):

@@ -113,7 +113,7 @@ def test_softmax_of_scaled_scores_gives_the_published_weights():
     ("make", "message"),
     [
         (partial(build, n_heads=5), "n_heads=5 does not divide d_model=12"),
-        (partial(build, n_heads=0), "n_heads=0 does not divide d_model=12"),
+        (partial(build, n_heads=0), "n_heads=0 must be at least 1"),
         (partial(build, n_kv_heads=3), "n_kv_heads=3 does not divide n_heads=4"),
     ],
 )
