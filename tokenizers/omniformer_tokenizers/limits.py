@@ -70,28 +70,27 @@ def advice() -> str:
     return f" ({VARIABLE}=4 in the environment accepts four times as much)"
 
 
-def bounded(read: Callable[[int], bytes], *, n_bytes: int) -> bytes:
+def bounded(read: Callable[[int], bytes], *, used: Callable[[], int]) -> bytes:
     """All that `read` unpacks, a piece at a time, so that a bomb is refused before it is in memory.
 
     Args:
         read: gives up to so many bytes, nothing at the end, such as the method of an open gzip file.
-        n_bytes: the size of the file that it unpacks.
+        used: how many bytes of the packed file have been read by now, such as its method `tell`; what lies behind a
+            bomb does not pay for it.
 
     Raises:
         ValueError: it is too much.
 
     Example:
         >>> import io
-        >>> bounded(io.BytesIO(b"text").read, n_bytes=4)
+        >>> packed = io.BytesIO(b"text")
+        >>> bounded(packed.read, used=packed.tell)
         b'text'
     """
-    most = min(allowed(MAX_TEXT_BYTES), max(allowed(FREE_TEXT_BYTES), n_bytes * MAX_PER_BYTE))
     pieces, n = [], 0
+    limits = {"limit": MAX_TEXT_BYTES, "free": FREE_TEXT_BYTES}
     while piece := read(1 << 20):
         pieces.append(piece)
         n += len(piece)
-        if n > most:
-            check_size(
-                f"more than {most} bytes", n, "bytes", limit=MAX_TEXT_BYTES, free=FREE_TEXT_BYTES, n_bytes=n_bytes
-            )
+        check_size(f"{n} bytes or more", n, "bytes", **limits, n_bytes=used())
     return b"".join(pieces)

@@ -115,6 +115,9 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[Any]:
                 yield image
     except MediaError:
         raise
+    except need("PIL", "reading images").UnidentifiedImageError as error:
+        told = f"it is not one of {', '.join(IMAGE_FORMATS)}, or its header is damaged"
+        raise MediaError(f"{name}: cannot be read as an image: {told}") from error
     except Exception as error:  # Pillow's plugins raise many kinds on damaged files
         raise MediaError(f"{name}: cannot be read as an image: {_cause(error)}") from error
 
@@ -164,8 +167,19 @@ def read_audio_windows(
     with _opened_sound(source) as file:
         rate = checked_rate(file.samplerate)
         size, shared = max(1, round(seconds * rate)), round(overlap * rate)
-        for block in file.blocks(blocksize=size, overlap=min(shared, size - 1), dtype="float32", always_2d=True):
+        for block in _blocks(file, size, min(shared, size - 1)):
             yield _samples(block), rate
+
+
+def _blocks(file: Any, size: int, shared: int) -> Iterator[np.ndarray]:
+    """The sound in overlapping pieces, as `SoundFile.blocks`, but to the end of the file, not of what it announces."""
+    block = np.empty((0, file.channels), np.float32)
+    while len(fresh := file.read(size - len(block), dtype="float32", always_2d=True)):
+        block = np.concatenate([block, fresh])
+        yield block
+        if len(block) < size:
+            return
+        block = block[size - shared :].copy()
 
 
 @contextmanager
@@ -223,6 +237,8 @@ def _size(source: str | Path | bytes) -> int:
 
 
 def _cause(error: Exception) -> str:
+    if told := getattr(error, "error_string", None):  # of libsndfile; its whole message shows our stream's address
+        return told
     if isinstance(error, ValueError) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

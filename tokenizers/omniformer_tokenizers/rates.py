@@ -62,10 +62,12 @@ def _in_steps(wave: Tensor, old: int, new: int, reach: int, length: int) -> Tens
     padded = functional.pad(wave.double(), (reach, reach + 1))
     taps = torch.arange(2 * reach + 2)
     base = min(old, new) * _ROLLOFF
-    pieces = []
-    for outputs in torch.arange(length).split(max(1, _NUMBERS_AT_ONCE // len(taps))):
+    result = wave.new_empty(length)
+    step = max(1, _NUMBERS_AT_ONCE // len(taps))
+    for start in range(0, length, step):
+        outputs = torch.arange(start, min(start + step, length))
         whole, rest = outputs * old // new, (outputs * old % new).double() / new
         distance = (taps.double() - reach - rest[:, None]) * (base / old)
         weights = torch.sinc(distance) * torch.cos(distance.clamp(-_ZEROS, _ZEROS) * (torch.pi / _ZEROS / 2)).square()
-        pieces.append((padded[whole[:, None] + taps] * weights).sum(1) * (base / old))
-    return torch.cat(pieces).to(wave.dtype)
+        result[start : start + step] = (padded[whole[:, None] + taps] * weights).sum(1) * (base / old)
+    return result

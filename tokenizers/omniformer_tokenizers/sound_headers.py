@@ -12,6 +12,8 @@ _UNKNOWN = b"\xff\xff\xff\xff"
 def opened_sound(source: str | Path | bytes) -> io.IOBase:
     """The file of a sound, whose header says that it reaches to the end where it said 0 and samples follow.
 
+    Where a damaged header sends its decoder to a place that no file has, it stays where it is.
+
     Raises:
         OSError: the file cannot be read.
         ValueError: a FLAC stream does not say how long it is.
@@ -19,7 +21,7 @@ def opened_sound(source: str | Path | bytes) -> io.IOBase:
     with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
         patches = dict(_patches(file, file.seek(0, os.SEEK_END)))
     file = io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")  # noqa: SIM115 - whoever asks
-    return _Patched(file, patches) if patches else file
+    return _Patched(file, patches)
 
 
 def _patches(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
@@ -67,7 +69,7 @@ def _at(file: BinaryIO, place: int, n: int) -> bytes:
 
 
 class _Patched(io.RawIOBase):
-    """A file with a few bytes replaced, read where it lies, so that its size does not matter."""
+    """A file with a few bytes replaced, or none, read where it lies, so that its size does not matter."""
 
     def __init__(self, file: BinaryIO, patches: dict[int, bytes]) -> None:
         self.file = file
@@ -83,7 +85,10 @@ class _Patched(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Goes to a place of the file."""
-        return self.file.seek(offset, whence)
+        try:
+            return self.file.seek(offset, whence)
+        except (ValueError, OSError):  # libsndfile calls back, and cannot be told; Python would print a traceback
+            return self.file.tell()
 
     def tell(self) -> int:
         """The place of the next byte."""

@@ -28,15 +28,21 @@ def test_one_variable_moves_all_limits(monkeypatch):
 
 def test_unpacking_stops_at_the_limit(monkeypatch):
     content = bytes(5_000_000)
-    assert bounded(io.BytesIO(content).read, n_bytes=10) == content
+    assert bounded(io.BytesIO(content).read, used=lambda: 10) == content
     monkeypatch.setattr(limits, "FREE_TEXT_BYTES", 1_000_000)
     source = io.BytesIO(content)
-    with pytest.raises(
-        ValueError, match="more than 1000000 bytes out of 10 bytes; beyond 1000000 bytes, at most 100 a"
-    ):
-        bounded(source.read, n_bytes=10)
+    with pytest.raises(ValueError, match=r"bytes or more out of 10 bytes; beyond 1000000 bytes, at most 100 a byte"):
+        bounded(source.read, used=lambda: 10)
     assert source.tell() <= 3_000_000
-    assert bounded(io.BytesIO(content).read, n_bytes=50_000) == content
+    assert bounded(io.BytesIO(content).read, used=lambda: 50_000) == content
     monkeypatch.setattr(limits, "MAX_TEXT_BYTES", 4_000_000)
-    with pytest.raises(ValueError, match="more than 4000000 bytes; at most 4000000 bytes are accepted"):
-        bounded(io.BytesIO(content).read, n_bytes=50_000)
+    with pytest.raises(ValueError, match="bytes or more; at most 4000000 bytes are accepted"):
+        bounded(io.BytesIO(content).read, used=lambda: 50_000)
+
+
+def test_what_lies_behind_a_bomb_does_not_pay_for_it(monkeypatch):
+    monkeypatch.setattr(limits, "FREE_TEXT_BYTES", 1_000_000)
+    source = io.BytesIO(bytes(50_000_000))
+    with pytest.raises(ValueError, match="at most 100 a byte"):
+        bounded(source.read, used=lambda: source.tell() // 1000)
+    assert source.tell() <= 3_000_000

@@ -5,6 +5,7 @@ import pytest
 import torch
 from omniformer_tokenizers import GraphTokenizer, MediaError, PatchTokenizer, SpectrogramTokenizer
 from omniformer_tokenizers.media import read_audio, read_audio_windows, read_frames, read_image
+from omniformer_tokenizers.sound_headers import opened_sound
 from PIL import Image
 
 
@@ -117,6 +118,24 @@ def test_windows_cover_a_long_sound(audio_bytes, seconds, overlap):
     joined = torch.cat([windows[0], *(window[:, shared:] for window in windows[1:])], dim=1)
     torch.testing.assert_close(joined, whole, rtol=0, atol=0)
     assert all(window.shape[1] <= seconds * 8000 for window in windows)
+
+
+def test_windows_end_where_the_file_ends_whatever_its_header_announces(audio_bytes):
+    content = bytearray(audio_bytes("MP3"))
+    place = content.index(b"Xing") + 8  # the number of frames of an MP3, of 576 samples each
+    content[place : place + 4] = b"\x7f\xff\xff\xff"
+    windows = [wave for wave, _ in read_audio_windows(bytes(content), seconds=0.1)]
+    assert 4000 <= sum(wave.shape[1] for wave in windows) < 8000
+    with pytest.raises(MediaError, match="at most 500000000 samples"):
+        read_audio(bytes(content))
+
+
+def test_a_decoder_that_is_sent_before_the_file_stays_where_it_is(tmp_path, audio_bytes):
+    (tmp_path / "a.wav").write_bytes(audio_bytes("WAV"))
+    for source in (tmp_path / "a.wav", audio_bytes("WAV")):
+        with opened_sound(source) as file:
+            file.seek(7)
+            assert file.seek(-1) == file.tell() == 7
 
 
 def test_windows_of_what_is_no_sound_are_refused(tmp_path):

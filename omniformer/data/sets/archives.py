@@ -4,14 +4,15 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from omniformer.data.sets.reading import read_member
+from omniformer.data.sets.reading import check_unpacked
 
 
 def members(file: Path, suffix: str) -> dict[str, bytes]:
     """The files of an archive whose names end in `suffix`: their contents by their whole names, sorted.
 
     Raises:
-        ValueError: the archive or one of the files cannot be read; names both.
+        ValueError: the archive or one of the files cannot be read; names both. Or together they unfold into more than
+            `omniformer_tokenizers.limits` accept.
 
     Example:
         >>> import tempfile
@@ -25,9 +26,10 @@ def members(file: Path, suffix: str) -> dict[str, bytes]:
     name = None
     try:
         with zipfile.ZipFile(file) as archive:
-            for name in sorted(archive.namelist()):
-                if name.endswith(suffix):
-                    contents[name] = read_member(archive, name)
+            wanted = sorted(name for name in archive.namelist() if name.endswith(suffix))
+            check_unpacked([archive.getinfo(name) for name in wanted])
+            for name in wanted:
+                contents[name] = archive.read(name)
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
         member = f" at {name!r}" if name else ""
         raise ValueError(f"{file} cannot be read{member}: {error}; fetch the archive anew") from error

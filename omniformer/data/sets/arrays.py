@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omniformer_tokenizers.limits import FREE_TEXT_BYTES, MAX_TEXT_BYTES, check_size
+
+from omniformer.data.sets.reading import check_unpacked
 
 _DAMAGES = (
     ValueError, OSError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile, zlib.error
@@ -48,6 +49,4 @@ def _check_size(arrays: Any, name: str) -> None:
     member = f"{name}.npy"
     if member not in arrays.zip.namelist():
         return  # which is told by whoever asks for it
-    packed = arrays.zip.getinfo(member)
-    limits = {"limit": MAX_TEXT_BYTES, "free": FREE_TEXT_BYTES, "n_bytes": packed.compress_size}
-    check_size(f"{packed.file_size} bytes", packed.file_size, "bytes", **limits)
+    check_unpacked([arrays.zip.getinfo(member)])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omniformer_tokenizers.limits import bounded
+from omniformer_tokenizers.limits import FREE_TEXT_BYTES, MAX_TEXT_BYTES, bounded, check_size
 
 from omniformer.data.download import obtain
 from omniformer.data.source import resolve
@@ -52,8 +52,8 @@ def unpacked(file: Path) -> bytes:
     """
     if file.suffix != ".gz":
         return file.read_bytes()
-    with gzip.open(file) as stream:
-        return bounded(stream.read, n_bytes=file.stat().st_size)
+    with file.open("rb") as packed, gzip.open(packed) as stream:
+        return bounded(stream.read, used=packed.tell)
 
 
 def text_in(file: Path) -> str:
@@ -97,8 +97,20 @@ def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
         KeyError: there is no such file in it.
         ValueError: it unfolds into more than `omniformer_tokenizers.limits` accept.
     """
-    with archive.open(member) as stream:
-        return bounded(stream.read, n_bytes=archive.getinfo(member).compress_size)
+    check_unpacked([archive.getinfo(member)])
+    return archive.read(member)
+
+
+def check_unpacked(infos: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuses files of a zip archive that together unfold into much more than their places in it let expect.
+
+    Their sizes are those that the archive states; `zipfile` unpacks no more than that.
+
+    Raises:
+        ValueError: it is too much.
+    """
+    n, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
+    check_size(f"{n} bytes", n, "bytes", limit=MAX_TEXT_BYTES, free=FREE_TEXT_BYTES, n_bytes=packed)
 
 
 def member_in(archive: zipfile.ZipFile, member: str) -> bytes:
