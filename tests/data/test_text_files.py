@@ -207,8 +207,6 @@ def test_a_small_file_that_unfolds_into_very_much_is_refused(tmp_path, monkeypat
     monkeypatch.setattr(limits, "FREE_TEXT_BYTES", 2_000_000)
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(bytes(6_000_000)))
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"enough"))
-    with pytest.raises(
-        ValueError, match=r"a\.txt\.gz cannot be read as UTF-8 text: more than 2000000 bytes out of \d+ by"
-    ):
+    with pytest.raises(ValueError, match=r"a\.txt\.gz cannot be read as UTF-8 text: \d+ bytes or more out of \d+ by"):
         texts(TextFiles(train=str(tmp_path / "a.txt.gz"), val_share=0, test_share=0), "train")
     assert texts(TextFiles(train=str(tmp_path / "b.txt.gz"), val_share=0, test_share=0), "train") == ["enough"]
