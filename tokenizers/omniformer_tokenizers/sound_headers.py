@@ -84,7 +84,7 @@ class _Patched(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Goes to a place of the file."""
+        """Goes to a place, or stays where the file has none such; the place it is at."""
         try:
             return self.file.seek(offset, whence)
         except (ValueError, OSError):  # libsndfile calls back, and cannot be told; Python would print a traceback
