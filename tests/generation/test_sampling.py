@@ -165,9 +165,13 @@ def test_the_penalty_is_that_of_the_reference_for_the_prompt_and_what_was_writte
 
 
 def test_a_prompt_may_hold_ids_that_are_never_written(one_sequence, plain):
-    session = Session(one_sequence, "it", plain((0, 5), (0,)))
-    session.written[0].append(99)
-    Greedy(repetition_penalty=1.3).write(session, stop=(), max_new_tokens=2)
+    def answers(*more):
+        session = Session(one_sequence, "it", plain((0, 5), (0,)))
+        session.written[0].extend(more)
+        found = Greedy(repetition_penalty=1.3).write(session, stop=(), max_new_tokens=2)
+        return [[each.ids[-2:] for each in row] for row in found]
+
+    assert answers(99) == answers()
 
 
 def by_sorting(scores, top_k, top_p, min_p):

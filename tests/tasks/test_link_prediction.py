@@ -1,12 +1,11 @@
 import pytest
 import torch
-from omniformer_tokenizers import GraphTokenizer, Tokens
+from omniformer_tokenizers import Tokens
+from rings import rings
 
 from omniformer.batch import Sample, collate
 from omniformer.core.rules import Neighbours, Self
 from omniformer.core.transformer import Transformer
-from omniformer.data.held_out_edges import HeldOutEdges
-from omniformer.data.source import Raw
 from omniformer.embedders import NodeEmbedder
 from omniformer.heads.link import LinkHead
 from omniformer.model import OmniFormer
@@ -26,23 +25,7 @@ def model_with(d_model=16) -> OmniFormer:
 
 
 def batch_of(*sizes: int):
-    """Rings of nodes that all differ, and a fifth of the edges to be found."""
-    tokenizer = GraphTokenizer(max_degree=0, node_vocab_sizes=(20,))
-    raws = [
-        Raw(
-            id=f"ring {n}",
-            contents={
-                "graph": {
-                    "n_nodes": n,
-                    "edges": [[i, (i + 1) % n] for i in range(n)] if n > 2 else [],
-                    "node_features": [[i] for i in range(n)],
-                }
-            },
-        )
-        for n in sizes
-    ]
-    samples = HeldOutEdges(share=0.3)(raws, {"graph": tokenizer}, name="x", seed=0, split="train")
-    return collate([samples(0, i) for i in range(len(sizes))])
+    return collate(rings(*sizes))
 
 
 def test_the_loss_asks_of_each_pair_by_itself_within_its_own_sample():

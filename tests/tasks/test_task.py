@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from omniformer_tokenizers import CharacterTokenizer, GraphTokenizer, Tokens, framed
+from omniformer_tokenizers import CharacterTokenizer, Tokens, framed
+from rings import rings
 
 from omniformer import tasks
 from omniformer.batch import Batch, Sample, collate
@@ -16,9 +17,7 @@ from omniformer.core.connection import AdaptiveNorm
 from omniformer.core.norm import LayerNorm
 from omniformer.core.rules import Causal, Full, Prefix
 from omniformer.core.transformer import Transformer
-from omniformer.data.held_out_edges import HeldOutEdges
 from omniformer.data.loader import emptied
-from omniformer.data.source import Raw
 from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
 from omniformer.embedders.maskable import Maskable
 from omniformer.heads import (
@@ -108,25 +107,6 @@ def written(said: Sequence[str], given: Sequence[str | int]) -> list[Sample]:
 
 def painted(*sizes: int) -> list[Sample]:
     return [Sample(id=f"s{i}", pieces=[], answer=[sound(n, i)]) for i, n in enumerate(sizes)]
-
-
-def rings(*sizes: int) -> list[Sample]:
-    raws = [
-        Raw(
-            id=f"ring {n}",
-            contents={
-                "graph": {
-                    "n_nodes": n,
-                    "edges": [[i, (i + 1) % n] for i in range(n)] if n > 2 else [],
-                    "node_features": [[i] for i in range(n)],
-                }
-            },
-        )
-        for n in sizes
-    ]
-    tokenizer = GraphTokenizer(max_degree=0, node_vocab_sizes=(20,))
-    made = HeldOutEdges(share=0.3)(raws, {"graph": tokenizer}, name="x", seed=0, split="train")
-    return [made(0, i) for i in range(len(sizes))]
 
 
 def masked_words() -> tuple[list[Sample], list[Sample]]:
