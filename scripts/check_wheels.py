@@ -21,7 +21,7 @@ from PIL import Image
 assert "site-packages" in omniformer.__file__, omniformer.__file__
 (run,) = Path("outputs/vision").iterdir()
 Image.fromarray((load_digits().images[0] * 15.9).astype("uint8")).save("zero.png")
-(prediction,) = omniformer.load(run / "model").predict(["zero.png"])
+(prediction,) = omniformer.load(run / "model").predict([Path("zero.png")])
 assert "lightning" not in sys.modules and "hydra" not in sys.modules, "a notebook needs neither"
 print(prediction)
 """
