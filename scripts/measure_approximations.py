@@ -15,14 +15,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from omniformer.core.attention.linear import LinearAttention
-from omniformer.core.attention.linformer import LinformerAttention
 from omniformer.core.attention.multihead import Context, SelfAttention
-from omniformer.core.attention.performer import PerformerAttention
 from omniformer.core.attention.plan import lower
-from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Rule
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.linformer import LinformerAttention
+from omniformer.core.variants.performer import PerformerAttention
+from omniformer.core.variants.reformer import ReformerAttention
 from omniformer.training.memory import keep_memory
 
 _DRAWS = 5

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from omniformer.config.errors import nearest
+from omniformer.config.moved import current
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -64,7 +65,7 @@ Found = Definition | Value | Module
 
 
 def find(path: str) -> Definition:
-    """The class or function that a dotted path leads to, through imports, aliases and re-exports.
+    """The class or function that a dotted path leads to, through imports, aliases, re-exports and names that moved.
 
     Args:
         path: for example `lightning.Trainer` or `omniformer.core.Transformer`.
@@ -76,7 +77,7 @@ def find(path: str) -> Definition:
         >>> find("json.JSONDecoder").path
         'json.decoder.JSONDecoder'
     """
-    parts = path.split(".")
+    parts = current(path).split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise LookupError(f"{path!r} is not a dotted path to a class or function, such as package.module.Class")
     private = [part for part in parts if part.startswith("_")]

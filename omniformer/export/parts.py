@@ -10,11 +10,6 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omniformer.core.attention.additive import AdditiveAttention
-from omniformer.core.attention.linear import LinearAttention
-from omniformer.core.attention.linformer import LinformerAttention
-from omniformer.core.attention.reformer import ReformerAttention
-from omniformer.core.attention.topk import TopKAttention
 from omniformer.core.connection import AdaptiveNorm
 from omniformer.core.frequencies import Frequencies
 from omniformer.core.graph_biases import EdgeBias, ShortestPath
@@ -164,13 +159,7 @@ TWINS: dict[type[nn.Module], Callable[..., nn.Module]] = {
 }
 """What is traced in the place of a part: the same numbers, by operations that do not depend on data."""
 
-_APPROXIMATE = "it chunks, hashes or sums tokens by the lengths at hand"
 _WITHOUT: dict[type, str] = {
-    LinearAttention: _APPROXIMATE,
-    LinformerAttention: _APPROXIMATE,
-    ReformerAttention: _APPROXIMATE,
-    AdditiveAttention: "it lays out samples by the lengths at hand",
-    TopKAttention: "it lays out samples by the lengths at hand",
     AdaptiveNorm: "it is steered by a condition, which no exported program takes",
     NodeEmbedder: "graphs have edges, whose lists and kernels depend on the graph at hand",
     ShortestPath: "it reads distances in a graph, which depend on the graph at hand",
@@ -180,7 +169,7 @@ _WITHOUT: dict[type, str] = {
     RandomBlocks: "it draws blocks by the length of each sample",
     Modalities: "it looks up which modalities are there",
 }
-"""Parts and rules that cannot be traced, and why."""
+"""Parts and rules that cannot be traced, and why; others say so themselves by `not_exported`."""
 
 
 def traceable(model: OmniFormer) -> OmniFormer:
@@ -209,9 +198,9 @@ def refuse(part: Any) -> None:
     Raises:
         ValueError: names the part and says why.
     """
-    for kind, why in _WITHOUT.items():
-        if isinstance(part, kind):
-            raise ValueError(f"{type(part).__name__} cannot be exported: {why}")
+    said = next((why for kind, why in _WITHOUT.items() if isinstance(part, kind)), None)
+    if (why := said or getattr(part, "not_exported", None)) is not None:
+        raise ValueError(f"{type(part).__name__} cannot be exported: {why}")
     if isinstance(part, Global) and part.feature is not None:
         raise ValueError(f"{part} cannot be exported: it reads a feature of tokens that has no place at the border")
     if isinstance(part, Rule):

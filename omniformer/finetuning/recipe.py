@@ -5,6 +5,7 @@ from typing import Any
 
 from omniformer.config import ConfigError
 from omniformer.config.build import locate
+from omniformer.config.moved import current
 from omniformer.config.validate import validate_node
 from omniformer.finetuning.begin import Beginning
 from omniformer.generation import Allowed
@@ -90,7 +91,7 @@ def _laid_over(node: Node, keys: Mapping[str, Any]) -> Node:
         if (
             isinstance(old, dict)
             and isinstance(value, Mapping)
-            and value.get("_target_", old.get("_target_")) == old.get("_target_")
+            and current(value.get("_target_", old.get("_target_", ""))) == current(old.get("_target_", ""))
         ):
             result[key] = _laid_over(old, value)
         else:

@@ -14,10 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from omniformer.core.attention.linear import LinearAttention
-from omniformer.core.attention.linformer import LinformerAttention
 from omniformer.core.attention.meta import Call, listener
-from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.connection import AdaptiveNorm
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.layout import Layout
@@ -26,9 +23,6 @@ from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.rules import Causal, Full, Rule
 from omniformer.core.towers import Towers
 from omniformer.inspection.pairs import count_pairs
-
-# Linear attention keeps sums of one size; Linformer cannot decode.
-_CACHE_NO_TOKENS = (LinearAttention, LinformerAttention)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +81,7 @@ def cache_bytes_per_token(model: nn.Module, dtype: torch.dtype = torch.bfloat16)
         256
     """
     writer = model.decoder if isinstance(model, EncoderDecoder) else model
-    layers = [
-        part for part in writer.modules() if isinstance(part, SelfAttention) and not isinstance(part, _CACHE_NO_TOKENS)
-    ]
-    return sum(2 * part.n_kv_heads * part.head_dim for part in layers) * dtype.itemsize
+    return sum(getattr(part, "cached_per_token", 0) for part in writer.modules()) * dtype.itemsize
 
 
 def forward_cost(

@@ -9,6 +9,7 @@ import yaml
 from torch import nn
 
 from omniformer.config import ConfigError
+from omniformer.config.moved import brought_up
 from omniformer.training.checkpoint_io import state_shapes
 
 # What a run is, is all but this: how long it goes on, on which machine, where data lie, what is reported and kept.
@@ -63,7 +64,7 @@ def check_same_run(config: Mapping[str, Any], run: Path) -> None:
         raise ConfigError([f"resume: {path} is damaged: {error}"]) from error
     if not isinstance(old, Mapping):
         raise ConfigError([f"resume: {path} is damaged: it holds no keys"])
-    before, now = dict(_leaves(old)), dict(_leaves(config))
+    before, now = dict(_leaves(brought_up(old))), dict(_leaves(brought_up(config)))
     changed = [key for key in dict.fromkeys((*now, *before)) if before.get(key) != now.get(key) and not _free(key)]
     if not changed:
         return

@@ -3,9 +3,9 @@
 from functools import partial
 
 from omniformer.adapters.places import places
-from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.reformer import ReformerAttention
 
 
 def names(**options):

@@ -7,16 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniformer.core.attention.additive import AdditiveAttention
 from omniformer.core.attention.plan import lower
-from omniformer.core.attention.topk import TopKAttention
-from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, RelativeTable, T5Buckets
 from omniformer.core.block import CrossBlock, GatedCrossBlock, ParallelBlock
 from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
-from omniformer.core.recurrent import Recurrent
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import (
     Causal,
@@ -31,6 +27,10 @@ from omniformer.core.rules import (
     sparse_transformer,
 )
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.additive import AdditiveAttention
+from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.topk import TopKAttention
+from omniformer.core.variants.value_residual import ValueResidualAttention
 
 WIDTH, LAYERS = 16, 2
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}

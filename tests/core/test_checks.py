@@ -7,14 +7,8 @@ import pytest
 from omniformer import embedders, heads
 from omniformer.config.ranges import RANGES
 from omniformer.core import checks, rules
-from omniformer.core.attention.additive import AdditiveAttention
 from omniformer.core.attention.cross import CrossAttention
-from omniformer.core.attention.linear import LinearAttention
-from omniformer.core.attention.linformer import LinformerAttention
 from omniformer.core.attention.multihead import SelfAttention
-from omniformer.core.attention.performer import FavorFeatures, PerformerAttention
-from omniformer.core.attention.reformer import ReformerAttention
-from omniformer.core.attention.topk import TopKAttention
 from omniformer.core.biases import ALiBi, RelativeTable, T5Buckets
 from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.connection import AdaptiveNorm, LayerScale, PostNorm, PreNorm, SandwichNorm, TanhGate
@@ -23,13 +17,19 @@ from omniformer.core.graph_biases import EdgeBias, ShortestPath
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import LayerNorm, RMSNorm
 from omniformer.core.positions import Fourier, Learned, Projected, Sinusoidal, SinusoidalHalves, SinusoidalSum
-from omniformer.core.recurrent import Recurrent
-from omniformer.core.recurrent_decoder import AdditiveReader, RecurrentDecoder
 from omniformer.core.registers import Registers
 from omniformer.core.rotary import Rotary
 from omniformer.core.rotary_scaling import LinearScaling, NTKScaling, YaRN
 from omniformer.core.scores import SoftCap
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.additive import AdditiveAttention
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.linformer import LinformerAttention
+from omniformer.core.variants.performer import FavorFeatures, PerformerAttention
+from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.recurrent_decoder import AdditiveReader, RecurrentDecoder
+from omniformer.core.variants.reformer import ReformerAttention
+from omniformer.core.variants.topk import TopKAttention
 from omniformer.generation import BeamSearch, Greedy, Sampling
 
 WIDTH, HEADS = {"d_model": 8}, {"d_model": 8, "n_heads": 2}

@@ -26,7 +26,7 @@ DEFAULTS = {
 }
 
 # Options that need a core of their own kind.
-CORES = {"reversible": "omniformer.core.reversible.ReversibleTransformer"}
+CORES = {"reversible": "omniformer.core.variants.reversible.ReversibleTransformer"}
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from omniformer.core.attention.additive import AdditiveAttention
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.key_offsets import CrossAttentionWithoutKeyOffset, SelfAttentionWithoutKeyOffset
-from omniformer.core.attention.linear import LinearAttention
-from omniformer.core.attention.linformer import LinformerAttention
 from omniformer.core.attention.multihead import SelfAttention
-from omniformer.core.attention.performer import PerformerAttention
-from omniformer.core.attention.reformer import ReformerAttention
-from omniformer.core.attention.topk import TopKAttention
-from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import RelativeTable, T5Buckets
 from omniformer.core.block import Block, CrossBlock, GatedCrossBlock, ParallelBlock
 from omniformer.core.connection import AdaptiveNorm, LayerScale, PostNorm, SandwichNorm, TanhGate
@@ -25,12 +18,19 @@ from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import RMSNorm
-from omniformer.core.recurrent import Recurrent
-from omniformer.core.recurrent_decoder import LastReader, RecurrentDecoder
 from omniformer.core.registers import Registers
-from omniformer.core.reversible import ReversibleTransformer
 from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.additive import AdditiveAttention
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.linformer import LinformerAttention
+from omniformer.core.variants.performer import PerformerAttention
+from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.recurrent_decoder import LastReader, RecurrentDecoder
+from omniformer.core.variants.reformer import ReformerAttention
+from omniformer.core.variants.reversible import ReversibleTransformer
+from omniformer.core.variants.topk import TopKAttention
+from omniformer.core.variants.value_residual import ValueResidualAttention
 
 
 def test_linear_maps_are_drawn_with_the_deviation_asked_for():

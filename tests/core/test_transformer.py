@@ -6,11 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniformer.core.attention.cross import CrossAttention
-from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
-from omniformer.core.attention.reformer import ReformerAttention
-from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, T5Buckets
 from omniformer.core.block import CrossBlock, GatedCrossBlock, ParallelBlock
 from omniformer.core.connection import AdaptiveNorm, LayerScale, PostNorm, SandwichNorm
@@ -22,6 +19,9 @@ from omniformer.core.norm import RMSNorm
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full, Prefix, Window
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.reformer import ReformerAttention
+from omniformer.core.variants.value_residual import ValueResidualAttention
 
 SIZES = {"d_model": 16, "n_layers": 2, "n_heads": 4}
 KINDS = {

@@ -5,13 +5,13 @@ import torch
 from exporting import CORE, reader
 from omniformer_tokenizers import pack
 
-from omniformer.core.attention.additive import AdditiveAttention
-from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.positions import Learned, Sinusoidal
-from omniformer.core.recurrent import Recurrent
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Global, Modalities, Neighbours, RandomBlocks, Self
+from omniformer.core.variants.additive import AdditiveAttention
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.recurrent import Recurrent
 from omniformer.embedders import ConvStem
 from omniformer.export.entrance import Entrance
 from omniformer.export.parts import EveryExpert, Numbers, PaddedStem, Places, refuse, traceable

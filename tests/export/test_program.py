@@ -6,7 +6,6 @@ from exporting import CORE, agrees, reader, shaken
 from omniformer_tokenizers import PatchTokenizer, PixelTokenizer
 
 from omniformer.core.attention.multihead import SelfAttention
-from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, T5Buckets
 from omniformer.core.block import CrossBlock, GatedCrossBlock, ParallelBlock
 from omniformer.core.connection import PostNorm, SandwichNorm
@@ -14,10 +13,11 @@ from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import RMSNorm
 from omniformer.core.positions import Learned, Sinusoidal
-from omniformer.core.reversible import ReversibleTransformer
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full, Prefix, Window, mistral
 from omniformer.core.scores import SoftCap
+from omniformer.core.variants.reversible import ReversibleTransformer
+from omniformer.core.variants.value_residual import ValueResidualAttention
 from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.export.program import difference
 from omniformer.export.programs import programs, sees_ahead

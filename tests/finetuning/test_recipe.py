@@ -11,6 +11,7 @@ from twins import transformers
 import omniformer
 from omniformer import pretrained
 from omniformer.evaluate import main as evaluate
+from omniformer.finetuning.recipe import _laid_over
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -84,3 +85,9 @@ def test_pictures_of_another_size_and_new_classes_on_a_published_core(tmp_path):
     pixels = torch.randn(2, 1, 16, 12)
     found = pretrained.as_reference(model.as_published())(pixel_values=pixels).logits
     torch.testing.assert_close(found, theirs(pixel_values=pixels).logits, rtol=1.3e-6, atol=1e-5)
+
+
+def test_a_part_that_an_old_run_names_where_it_stood_before_takes_further_keys():
+    saved = {"attention": {"_target_": "omniformer.core.attention.topk.TopKAttention", "top_k": 4, "bias": False}}
+    keys = {"attention": {"_target_": "omniformer.core.variants.topk.TopKAttention", "top_k": 2}}
+    assert _laid_over(saved, keys)["attention"] == {**keys["attention"], "bias": False}

@@ -9,14 +9,14 @@ from omniformer_tokenizers import Tokens
 from torch import Tensor
 
 from omniformer.batch import Batch, Sample, collate
-from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.block import CrossBlock
 from omniformer.core.encoder_decoder import EncoderDecoder
-from omniformer.core.recurrent import Recurrent
-from omniformer.core.recurrent_decoder import RecurrentDecoder
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Prefix, Rule, Sinks, Window
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.recurrent_decoder import RecurrentDecoder
 from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.heads import NextTokenHead
 from omniformer.model import OmniFormer

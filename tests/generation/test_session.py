@@ -6,10 +6,10 @@ import torch
 from omniformer_tokenizers import Tokens
 
 from omniformer.batch import Sample, collate
-from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.reformer import ReformerAttention
 from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.generation import Allowed, Session, begin
 from omniformer.generation.session import samples_of

@@ -3,16 +3,16 @@ import torch
 from omniformer_tokenizers import ByteTokenizer, framed
 
 from omniformer.batch import Sample, collate
-from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.block import CrossBlock
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.joining import join
 from omniformer.core.layout import Layout
-from omniformer.core.recurrent import Recurrent
-from omniformer.core.recurrent_decoder import RecurrentDecoder
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Prefix
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.recurrent_decoder import RecurrentDecoder
 from omniformer.embedders import IdEmbedder
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.inspection.alignment import alignment, alignment_maps

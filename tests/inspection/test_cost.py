@@ -6,10 +6,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from omniformer.core.attention import plan
-from omniformer.core.attention.linear import LinearAttention
-from omniformer.core.attention.linformer import LinformerAttention
-from omniformer.core.attention.performer import PerformerAttention
-from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.block import CrossBlock
 from omniformer.core.cache import KVCache
 from omniformer.core.feedforward import GatedFeedForward
@@ -17,10 +13,14 @@ from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import RMSNorm
-from omniformer.core.reversible import ReversibleTransformer
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full, Neighbours, Window
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.linformer import LinformerAttention
+from omniformer.core.variants.performer import PerformerAttention
+from omniformer.core.variants.reformer import ReformerAttention
+from omniformer.core.variants.reversible import ReversibleTransformer
 from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
 
 RAGGED = Layout.from_lengths(9, 0, 4, 17)

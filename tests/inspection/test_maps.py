@@ -3,11 +3,11 @@ import math
 import pytest
 import torch
 
-from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.layout import Layout
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full, Neighbours
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.linear import LinearAttention
 from omniformer.inspection.maps import attention_maps, collapsed_heads, entropy, modality_flow, rollout
 
 LAYOUT = Layout.from_lengths(4, 0, 6)

@@ -54,6 +54,16 @@ def test_length_devices_and_records_of_a_run_may_change(begun, key, value):
     check_same_run(changed(key, value), begun)
 
 
+def test_a_run_that_names_a_part_where_it_stood_before_goes_on(begun):
+    towers = [{"_target_": "omniformer.core.recurrent.Recurrent", "d_model": 8}]
+    (begun / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"core": {"towers": towers}}))
+    now = [{"_target_": "omniformer.core.variants.recurrent.Recurrent", "d_model": 8}]
+    check_same_run(CONFIG | {"core": {"towers": now}}, begun)
+    now[0]["d_model"] = 9
+    with pytest.raises(ConfigError, match=r"core\.towers is .*'d_model': 9"):
+        check_same_run(CONFIG | {"core": {"towers": now}}, begun)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -226,6 +226,11 @@ class SelfAttention(MultiHead):
         return self.head_dim
 
     @property
+    def cached_per_token(self) -> int:
+        """Numbers that decoding keeps of each token: its keys and values."""
+        return 2 * self.n_kv_heads * self.head_dim
+
+    @property
     def projections(self) -> dict[str, Projection]:
         """`query`, `key`, `value` and `out`."""
         n_q, n_kv = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim

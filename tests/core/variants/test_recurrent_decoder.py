@@ -5,9 +5,9 @@ from omniformer.core.cache import KVCache
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
-from omniformer.core.recurrent import Recurrent
-from omniformer.core.recurrent_decoder import AdditiveReader, LastReader, RecurrentDecoder
 from omniformer.core.rules import Causal, Full
+from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.recurrent_decoder import AdditiveReader, LastReader, RecurrentDecoder
 
 SOURCE, TARGET = Layout.from_lengths(4, 1, 0, 6), Layout.from_lengths(3, 5, 2, 0)
 CELLS = pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniformer.core.attention.linear import EluFeatures, FeatureMap, LinearAttention, ReluFeatures
 from omniformer.core.attention.multihead import Context
 from omniformer.core.attention.plan import lower
 from omniformer.core.cache import KVCache
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Window
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.linear import EluFeatures, FeatureMap, LinearAttention, ReluFeatures
 
 LENGTHS = st.lists(st.sampled_from([0, 1, 2, 5, 63, 64, 65, 130]), min_size=1, max_size=4).filter(sum)
 

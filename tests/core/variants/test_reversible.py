@@ -8,9 +8,9 @@ from omniformer.core.attention.plan import lower
 from omniformer.core.block import ParallelBlock
 from omniformer.core.connection import PostNorm, PreNorm
 from omniformer.core.layout import Layout
-from omniformer.core.reversible import ReversibleTransformer
 from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.reversible import ReversibleTransformer
 
 LAYOUT = Layout.from_lengths(4, 0, 7, 1)
 

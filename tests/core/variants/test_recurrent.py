@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from omniformer.core.cache import KVCache
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
-from omniformer.core.recurrent import Recurrent
 from omniformer.core.rules import Causal, Full, Window
+from omniformer.core.variants.recurrent import Recurrent
 
 CELLS = pytest.mark.parametrize("cell", ["lstm", "gru"])
 

@@ -13,8 +13,8 @@ from omniformer.core.cache import KVCache, LayerCache
 from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
-from omniformer.core.recurrent import Cell, check_rule, keep_state, time_major
 from omniformer.core.rules import Full, Rule
+from omniformer.core.variants.recurrent import Cell, check_rule, keep_state, time_major
 
 _CELLS: dict[str, type[nn.LSTMCell] | type[nn.GRUCell]] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}
 
@@ -110,7 +110,7 @@ class RecurrentDecoder(nn.Module):
         ValueError: the cell is unknown.
 
     Example:
-        >>> from omniformer.core.recurrent import Recurrent
+        >>> from omniformer.core.variants.recurrent import Recurrent
         >>> source, target = Layout.from_lengths(4, 2), Layout.from_lengths(3, 3)
         >>> encoder = Recurrent(d_model=16, n_layers=1, cell="gru", bidirectional=True)
         >>> memory = Memory(x=encoder(torch.randn(6, 16), source), layout=source)

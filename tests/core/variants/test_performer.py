@@ -4,12 +4,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.attention.multihead import Context
-from omniformer.core.attention.performer import FavorFeatures, PerformerAttention, orthogonal_gaussian
 from omniformer.core.attention.plan import lower
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.performer import FavorFeatures, PerformerAttention, orthogonal_gaussian
 
 
 def test_the_estimate_of_the_softmax_kernel_is_unbiased():

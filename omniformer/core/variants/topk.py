@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omniformer.core.attention.multihead import SelfAttention
-from omniformer.core.attention.padded import PaddedBlock, masked_softmax
 from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
+from omniformer.core.variants.padded import PaddedBlock, masked_softmax
 
 
 class TopKAttention(SelfAttention):
@@ -35,6 +35,8 @@ class TopKAttention(SelfAttention):
         >>> from omniformer.core.transformer import Transformer
         >>> core = Transformer(d_model=8, n_layers=1, n_heads=2, attention=partial(TopKAttention, top_k=4))
     """
+
+    not_exported = "it lays out samples by the lengths at hand"
 
     def __init__(
         self,

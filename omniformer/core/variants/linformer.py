@@ -6,13 +6,13 @@ import torch
 from einops import einsum
 from torch import Tensor, nn
 
-from omniformer.core.attention.chunks import Chunks, chunks_of
-from omniformer.core.attention.linear import refuse
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.attention.plan import Plan, lower
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Full
+from omniformer.core.variants.chunks import Chunks, chunks_of
+from omniformer.core.variants.linear import refuse
 
 _SIZE = 64
 
@@ -50,6 +50,8 @@ class LinformerAttention(SelfAttention):
         >>> core(torch.randn(5, 16), Layout.from_lengths(2, 3)).shape
         torch.Size([5, 16])
     """
+
+    not_exported = "it chunks, hashes or sums tokens by the lengths at hand"
 
     def __init__(
         self,
@@ -94,6 +96,10 @@ class LinformerAttention(SelfAttention):
         slots = layout.memo(f"linformer {rank}", lambda: _plan(layout, rank))
         k, v = (_squeeze(x, squeeze, chunks, slots) for x, squeeze in ((k, self.squeeze_k), (v, self.squeeze_v)))
         return slots.attend(q, k, v, dropout=self.dropout if self.training else 0.0)
+
+    @property
+    def cached_per_token(self) -> int:
+        return 0  # it cannot decode
 
     def reset_parameters(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""

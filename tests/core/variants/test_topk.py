@@ -5,10 +5,10 @@ import torch
 
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
-from omniformer.core.attention.topk import TopKAttention
 from omniformer.core.biases import ALiBi
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Window
+from omniformer.core.variants.topk import TopKAttention
 
 LAYOUT = Layout.from_lengths(5, 0, 7, 1)
 

@@ -5,11 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from omniformer.core.attention.linear import LinearAttention
-from omniformer.core.attention.linformer import LinformerAttention
-from omniformer.core.attention.performer import PerformerAttention
 from omniformer.core.attention.plan import lower
-from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.biases import ALiBi
 from omniformer.core.cache import KVCache
 from omniformer.core.layout import Layout
@@ -17,6 +13,10 @@ from omniformer.core.norm import RMSNorm
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.linformer import LinformerAttention
+from omniformer.core.variants.performer import PerformerAttention
+from omniformer.core.variants.reformer import ReformerAttention
 
 KINDS = {
     "linear": LinearAttention,

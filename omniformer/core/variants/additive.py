@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core.attention.multihead import SelfAttention
-from omniformer.core.attention.padded import PaddedBlock, masked_softmax
 from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
+from omniformer.core.variants.padded import PaddedBlock, masked_softmax
 
 
 class AdditiveAttention(SelfAttention):
@@ -32,6 +32,8 @@ class AdditiveAttention(SelfAttention):
         >>> from omniformer.core.transformer import Transformer
         >>> core = Transformer(d_model=8, n_layers=1, n_heads=2, attention=AdditiveAttention)
     """
+
+    not_exported = "it lays out samples by the lengths at hand"
 
     def __init__(
         self, *, d_model: int, n_heads: int, n_kv_heads: int | None = None, bias: bool = True, **others: Any

@@ -1,9 +1,9 @@
 import torch
 
-from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.value_residual import ValueResidualAttention
 
 LAYOUT = Layout.from_lengths(4, 2)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from omniformer.core import checks
-from omniformer.core.attention.linear import FeatureMap, LinearAttention
+from omniformer.core.variants.linear import FeatureMap, LinearAttention
 
 # exp of a key's features is kept below e^60: sums over any length then stay within float32.
 _LARGEST = 60.0

@@ -6,14 +6,14 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-from omniformer.core.attention.chunks import chunks_of
-from omniformer.core.attention.linear import in_float32, refuse
 from omniformer.core.attention.multihead import Context, MultiHead
 from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout, View
 from omniformer.core.projections import Projection, stack
+from omniformer.core.variants.chunks import chunks_of
+from omniformer.core.variants.linear import in_float32, refuse
 
 # Added to a token's score of itself, so that it attends to itself only where it may attend to nothing else.
 _SELF = -1e5
@@ -55,6 +55,8 @@ class ReformerAttention(MultiHead):
         >>> core(torch.randn(5, 16), Layout.from_lengths(2, 3)).shape
         torch.Size([5, 16])
     """
+
+    not_exported = "it chunks, hashes or sums tokens by the lengths at hand"
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from omniformer.core.attention.additive import AdditiveAttention
 from omniformer.core.attention.multihead import Context
 from omniformer.core.attention.plan import lower
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full
+from omniformer.core.variants.additive import AdditiveAttention
 
 LAYOUT = Layout.from_lengths(4, 0, 3)
 

@@ -3,11 +3,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from omniformer.core.attention.linformer import LinformerAttention
 from omniformer.core.attention.multihead import Context
 from omniformer.core.attention.plan import lower
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full
+from omniformer.core.variants.linformer import LinformerAttention
 
 
 def run(attention, x, lengths):

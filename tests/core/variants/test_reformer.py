@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from omniformer.core.attention.multihead import Context
 from omniformer.core.attention.plan import lower
-from omniformer.core.attention.reformer import ReformerAttention
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Neighbours, Window
+from omniformer.core.variants.reformer import ReformerAttention
 
 
 def run(attention, x, layout, rule):

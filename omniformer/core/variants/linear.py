@@ -8,11 +8,11 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-from omniformer.core.attention.chunks import Chunks, chunks_of
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
 from omniformer.core.rules import Causal, Full
+from omniformer.core.variants.chunks import Chunks, chunks_of
 
 # Tokens in a row. Inside a row causal attention is quadratic, between rows it passes on one state of n_features x
 # head_dim: rows about as long as a head is wide balance the two.
@@ -101,6 +101,8 @@ class LinearAttention(SelfAttention):
         torch.Size([5, 16])
     """
 
+    not_exported = "it chunks, hashes or sums tokens by the lengths at hand"
+
     def __init__(
         self,
         *,
@@ -140,6 +142,10 @@ class LinearAttention(SelfAttention):
             mixed, after = linear_attention(q, k, v, chunks, causal=True, before=state.get("sums"))
         state["sums"] = after.detach()
         return self.join(mixed)
+
+    @property
+    def cached_per_token(self) -> int:
+        return 0  # sums of one size take the place of keys
 
 
 def linear_attention(

@@ -3,10 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniformer.core.attention.padded import PaddedBlock, masked_softmax
 from omniformer.core.attention.plan import lower
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal
+from omniformer.core.variants.padded import PaddedBlock, masked_softmax
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,0 +1,1 @@
+"""Parts of cores that no default and no published model uses: approximations, baselines and ideas to compare with."""
