@@ -1,11 +1,10 @@
 """Constructors refuse what a configuration would refuse, in the same words: `omniformer/config/ranges.py` has them."""
 
-import inspect
-
 import pytest
 
 from omniformer import embedders, heads
 from omniformer.config.ranges import RANGES
+from omniformer.config.signature import signature
 from omniformer.core import checks, rules
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import SelfAttention
@@ -87,7 +86,7 @@ OTHERWISE = {"seed": "any number seeds a generator", "scale": "a factor", "max_d
 CASES = [
     pytest.param(kind, name, value, id=f"{kind.__name__}-{name}={value}")
     for kind, _ in VALID.items()
-    for name, parameter in inspect.signature(kind).parameters.items()
+    for name, parameter in signature(f"{kind.__module__}.{kind.__qualname__}").parameters.items()
     if name in RANGES.keys() - OTHERWISE.keys() and not isinstance(parameter.default, bool)
     for value in bad(name)
 ]

@@ -39,11 +39,11 @@ class SelfAttentionWithoutKeyOffset(SelfAttention):
     """Self-attention as in Whisper ([Radford et al. 2022](https://arxiv.org/abs/2212.04356)).
 
     Args:
-        **options: those of `SelfAttention`, apart from `bias`.
+        **options: those of `SelfAttention`, apart from `bias`: queries and values always have offsets.
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**options, bias=True)
         keys = self.n_kv_heads * self.head_dim
         self.qkv = PartlyOffset(self.qkv.in_features, self.qkv.out_features, first=self.n_heads * self.head_dim, n=keys)
 
@@ -52,9 +52,9 @@ class CrossAttentionWithoutKeyOffset(CrossAttention):
     """Cross-attention as in Whisper ([Radford et al. 2022](https://arxiv.org/abs/2212.04356)).
 
     Args:
-        **options: those of `CrossAttention`, apart from `bias`.
+        **options: those of `CrossAttention`, apart from `bias`: queries and values always have offsets.
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**options, bias=True)
         self.kv = PartlyOffset(self.kv.in_features, self.kv.out_features, first=0, n=self.n_kv_heads * self.head_dim)

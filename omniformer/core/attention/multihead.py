@@ -54,10 +54,33 @@ class Context:
 
 
 class MultiHead(nn.Module):
-    """What self- and cross-attention share: heads, their norms and scores, and the map back onto the residual stream.
+    """What all attention layers share: heads, how queries and keys meet, and the map back onto the residual stream.
 
-    Arguments and errors as for `SelfAttention`.
+    A layer hands on the arguments that stand here, and names those that mean nothing to it by fixing them. It adds its
+    maps in, says what their rows mean (`projections`), and mixes tokens (`forward`).
+
+    Args:
+        d_model: width of the residual stream.
+        n_heads: number of query heads.
+        n_kv_heads: number of key and value heads; as many as query heads by default.
+        head_dim: features of a head; `d_model / n_heads` by default.
+        bias: whether the projections have offsets.
+        out_bias: whether the map back has one; as `bias` by default. Qwen2 has them in front only.
+        qk_norm: makes a norm for the queries and one for the keys of each head
+            ([Henry et al. 2020](https://arxiv.org/abs/2010.04245)); none by default.
+        score: a function of each scaled score, for example a soft cap.
+        pair_bias: makes additive scores of this layer's own, called with `n_heads`; none by default. A bias that all
+            layers share is an argument of `Transformer`.
+        scale: factor of the scores; `1 / sqrt(head_dim)` by default. T5 uses 1.
+        dropout: share of attention weights set to zero in training.
+
+    Raises:
+        ValueError: `n_heads` does not divide `d_model` (and no `head_dim` is given), or `n_kv_heads` does not divide
+            `n_heads`.
     """
+
+    reads_memory = False
+    """Whether it reads the context's memory."""
 
     def __init__(
         self,
@@ -85,7 +108,18 @@ class MultiHead(nn.Module):
         self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
         self.k_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
         self.pair_bias = None if pair_bias is None else pair_bias(n_heads=n_heads)
-        self.score, self.scale, self.dropout = score, scale, dropout
+        self.score, self.dropout = score, dropout
+        self.scale = self.default_scale if scale is None else scale
+        self.d_model, self._with_offsets = d_model, bias
+
+    def map_in(self, n_heads: int, features: int | None = None) -> nn.Linear:
+        """A map of tokens to so many heads.
+
+        Args:
+            features: width of the tokens; that of the residual stream by default.
+        """
+        features = self.d_model if features is None else features
+        return nn.Linear(features, n_heads * self.head_dim, bias=self._with_offsets)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, bias: Bias | None) -> Tensor:
         """The values that each query collects; a subclass may compute them in its own way.
@@ -107,9 +141,19 @@ class MultiHead(nn.Module):
         )
 
     @property
+    def default_scale(self) -> float:
+        """The factor of the scores where none is given."""
+        return self.head_dim**-0.5
+
+    @property
     def rotated_width(self) -> int | None:
         """Features of each head that rotary positions may turn; None where this attention turns none."""
         return None
+
+    @property
+    def cached_per_token(self) -> int:
+        """Numbers that decoding keeps of each token, such as its keys and values."""
+        return 0
 
     @property
     def projections(self) -> dict[str, Projection]:
@@ -124,6 +168,14 @@ class MultiHead(nn.Module):
         total: Any = _Sum(bias, own)
         return total
 
+    def apart(self, projected: Tensor) -> Tensor:
+        """The heads that lie side by side in what a map in gives.
+
+        Shapes:
+            `[tokens, heads * head_dim]` → `[tokens, heads, head_dim]`.
+        """
+        return rearrange(projected, "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim)
+
     def join(self, mixed: Tensor) -> Tensor:
         """Maps what all heads of a token collected back onto the residual stream.
 
@@ -131,6 +183,12 @@ class MultiHead(nn.Module):
             `[tokens, heads, head_dim]` → `[tokens, d_model]`.
         """
         return self.out(rearrange(mixed, "tokens heads head_dim -> tokens (heads head_dim)"))
+
+    def reset_parameters(self, std: float, output_std: float) -> None:
+        """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
+        for name in dict.fromkeys(each.module for each in self.projections.values()):
+            linear: Any = self.get_submodule(name)
+            linear_(linear, output_std if name == "out" else std)
 
 
 class SelfAttention(MultiHead):
@@ -142,23 +200,7 @@ class SelfAttention(MultiHead):
     2019](https://arxiv.org/abs/1911.02150)).
 
     Args:
-        d_model: width of the residual stream.
-        n_heads: number of query heads.
-        n_kv_heads: number of key and value heads; as many as query heads by default.
-        head_dim: features of a head; `d_model / n_heads` by default.
-        bias: whether the projections have offsets.
-        out_bias: whether the map back has one; as `bias` by default. Qwen2 has them in front only.
-        qk_norm: makes a norm for the queries and one for the keys of each head
-            ([Henry et al. 2020](https://arxiv.org/abs/2010.04245)); none by default.
-        score: a function of each scaled score, for example a soft cap.
-        pair_bias: makes additive scores of this layer's own, called with `n_heads`; none by default. A bias that all
-            layers share is an argument of `Transformer`.
-        scale: factor of the scores; `1 / sqrt(head_dim)` by default. T5 uses 1.
-        dropout: share of attention weights set to zero in training.
-
-    Raises:
-        ValueError: `n_heads` does not divide `d_model` (and no `head_dim` is given), or `n_kv_heads` does not divide
-            `n_heads`.
+        **heads: those of `MultiHead`, all of them.
 
     Example:
         >>> import torch
@@ -170,35 +212,9 @@ class SelfAttention(MultiHead):
         torch.Size([5, 16])
     """
 
-    def __init__(
-        self,
-        *,
-        d_model: int,
-        n_heads: int,
-        n_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        bias: bool = True,
-        out_bias: bool | None = None,
-        qk_norm: Callable[[int], nn.Module] | None = None,
-        score: Score | None = None,
-        pair_bias: Callable[..., nn.Module] | None = None,
-        scale: float | None = None,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__(
-            d_model=d_model,
-            n_heads=n_heads,
-            n_kv_heads=n_kv_heads,
-            head_dim=head_dim,
-            bias=bias,
-            out_bias=out_bias,
-            qk_norm=qk_norm,
-            score=score,
-            pair_bias=pair_bias,
-            scale=scale,
-            dropout=dropout,
-        )
-        self.qkv = nn.Linear(d_model, (n_heads + 2 * self.n_kv_heads) * self.head_dim, bias=bias)
+    def __init__(self, **heads: Any) -> None:
+        super().__init__(**heads)
+        self.qkv = self.map_in(self.n_heads + 2 * self.n_kv_heads)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Mixes tokens `[tokens, d_model]` as the context's plan says."""
@@ -213,8 +229,7 @@ class SelfAttention(MultiHead):
         Shapes:
             `[tokens, heads, head_dim]`, `[tokens, kv_heads, head_dim]`, `[tokens, kv_heads, head_dim]`.
         """
-        heads = rearrange(self.qkv(x), "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim)
-        q, k, v = heads.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)
+        q, k, v = self.apart(self.qkv(x)).split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)
         q, k = self.q_norm(q), self.k_norm(k)
         if context.rotation is not None:
             q, k = context.rotation(q), context.rotation(k)
@@ -222,12 +237,10 @@ class SelfAttention(MultiHead):
 
     @property
     def rotated_width(self) -> int:
-        """All features of a head."""
         return self.head_dim
 
     @property
     def cached_per_token(self) -> int:
-        """Numbers that decoding keeps of each token: its keys and values."""
         return 2 * self.n_kv_heads * self.head_dim
 
     @property
@@ -235,11 +248,6 @@ class SelfAttention(MultiHead):
         """`query`, `key`, `value` and `out`."""
         n_q, n_kv = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
         return stack("qkv", query=n_q, key=n_kv, value=n_kv) | super().projections
-
-    def reset_parameters(self, std: float, output_std: float) -> None:
-        """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
-        linear_(self.qkv, std)
-        linear_(self.out, output_std)
 
 
 class _Sum:

@@ -28,11 +28,19 @@ def attention_weights(
         scores = score(scores)
     if bias is not None:
         scores = scores + bias  # whose float32 weights, under mixed precision, make the softmax a float32 one
-    if mask is None:
-        return scores.softmax(-1).to(q.dtype)
+    return (scores.softmax(-1) if mask is None else masked_softmax(scores, mask)).to(q.dtype)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the allowed keys; zeros, with zero gradient, where there are none.
+
+    Example:
+        >>> masked_softmax(torch.zeros(2, 2), torch.tensor([[True, True], [False, False]])).tolist()
+        [[0.5, 0.5], [0.0, 0.0]]
+    """
     # softmax over nothing is 0/0; such a row gets finite scores first, so that not even its gradient is NaN.
     alive = mask.any(-1, keepdim=True)
-    return scores.masked_fill(~mask & alive, -torch.inf).softmax(-1).to(q.dtype) * alive
+    return scores.masked_fill(~mask & alive, -torch.inf).softmax(-1) * alive
 
 
 def dense_attention(

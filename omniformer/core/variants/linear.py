@@ -81,17 +81,11 @@ class LinearAttention(SelfAttention):
     keeps the sums alone, so a step costs the same however much was read.
 
     Args:
-        d_model: width of the residual stream.
-        n_heads: number of query heads.
-        n_kv_heads: number of key and value heads; as many as query heads by default.
-        head_dim: features of a head; `d_model / n_heads` by default.
-        bias: whether the projections have offsets.
-        qk_norm: makes a norm for the queries and one for the keys of each head; none by default.
         feature_map: makes the feature map, called with `head_dim`.
+        **heads: those of `MultiHead`, apart from what is said of scores and their weights: there are none.
 
     Raises:
-        ValueError: `n_heads` does not divide `d_model`, or `n_kv_heads` does not divide `n_heads`; at first use, the
-            rule is neither `Full()` nor `Causal()`, or there is a bias.
+        ValueError: at first use, the rule is neither `Full()` nor `Causal()`, or there is a bias.
 
     Example:
         >>> from omniformer.core.layout import Layout
@@ -103,20 +97,8 @@ class LinearAttention(SelfAttention):
 
     not_exported = "it chunks, hashes or sums tokens by the lengths at hand"
 
-    def __init__(
-        self,
-        *,
-        d_model: int,
-        n_heads: int,
-        n_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        bias: bool = True,
-        qk_norm: Callable[[int], nn.Module] | None = None,
-        feature_map: Callable[[int], FeatureMap] = EluFeatures,
-    ) -> None:
-        super().__init__(
-            d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads, head_dim=head_dim, bias=bias, qk_norm=qk_norm
-        )
+    def __init__(self, *, feature_map: Callable[[int], FeatureMap] = EluFeatures, **heads: Any) -> None:
+        super().__init__(**heads, score=None, pair_bias=None, scale=None, dropout=0.0)
         self.features = feature_map(self.head_dim)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, bias: Bias | None) -> Tensor:

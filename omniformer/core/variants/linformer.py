@@ -1,6 +1,6 @@
 """Linformer: keys and values of a sample squeezed into a few, before ordinary attention reads them."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from einops import einsum
@@ -27,20 +27,13 @@ class LinformerAttention(SelfAttention):
     so there is no causal form. Rotary positions turn the keys before they are squeezed.
 
     Args:
-        d_model: width of the residual stream.
-        n_heads: number of query heads.
-        n_kv_heads: number of key and value heads; as many as query heads by default.
-        head_dim: features of a head; `d_model / n_heads` by default.
-        bias: whether the projections have offsets.
-        qk_norm: makes a norm for the queries and one for the keys of each head; none by default.
-        dropout: share of attention weights set to zero in training.
         max_seq_len: tokens of the longest sample.
         rank: slots that the keys and values of a sample are squeezed into; 256 as in the paper.
+        **heads: those of `MultiHead`, apart from `pair_bias`: slots are no tokens that a bias could tell apart.
 
     Raises:
-        ValueError: `rank` is not between 1 and `max_seq_len`; `n_heads` does not divide `d_model`, or `n_kv_heads` does
-            not divide `n_heads`; at first use, the rule is not `Full()`, there is a bias or a cache, or a sample is
-            longer than `max_seq_len`.
+        ValueError: `rank` is not between 1 and `max_seq_len`; at first use, the rule is not `Full()`, there is a bias
+            or a cache, or a sample is longer than `max_seq_len`.
 
     Example:
         >>> from functools import partial
@@ -53,28 +46,8 @@ class LinformerAttention(SelfAttention):
 
     not_exported = "it chunks, hashes or sums tokens by the lengths at hand"
 
-    def __init__(
-        self,
-        *,
-        d_model: int,
-        n_heads: int,
-        n_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        bias: bool = True,
-        qk_norm: Callable[[int], nn.Module] | None = None,
-        dropout: float = 0.0,
-        max_seq_len: int,
-        rank: int = 256,
-    ) -> None:
-        super().__init__(
-            d_model=d_model,
-            n_heads=n_heads,
-            n_kv_heads=n_kv_heads,
-            head_dim=head_dim,
-            bias=bias,
-            qk_norm=qk_norm,
-            dropout=dropout,
-        )
+    def __init__(self, *, max_seq_len: int, rank: int = 256, **heads: Any) -> None:
+        super().__init__(**heads, pair_bias=None)
         if not 1 <= rank <= max_seq_len:
             raise ValueError(f"rank={rank} must be between 1 and max_seq_len={max_seq_len}")
         self.squeeze_k = nn.Parameter(torch.empty(max_seq_len, rank))
@@ -95,7 +68,7 @@ class LinformerAttention(SelfAttention):
         chunks = chunks_of(layout, _SIZE)
         slots = layout.memo(f"linformer {rank}", lambda: _plan(layout, rank))
         k, v = (_squeeze(x, squeeze, chunks, slots) for x, squeeze in ((k, self.squeeze_k), (v, self.squeeze_v)))
-        return slots.attend(q, k, v, dropout=self.dropout if self.training else 0.0)
+        return super().attend(q, k, v, slots, None)
 
     @property
     def cached_per_token(self) -> int:

@@ -1,12 +1,16 @@
 """Samples as padded blocks, for attention that no kernel offers and that is written out in full."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F
 
+from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.attention.plan import Plan
+from omniformer.core.attention.reference import masked_softmax
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout, View
 
@@ -69,15 +73,39 @@ class PaddedBlock:
         return rows[layout.sample, torch.arange(layout.n_tokens, device=layout.device) - layout.offsets[layout.sample]]
 
 
-def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the allowed keys; zeros, with zero gradient, where there are none.
+class PaddedAttention(SelfAttention, ABC):
+    """Self-attention written out on a padded block, for scores that no kernel knows.
 
-    Example:
-        >>> masked_softmax(torch.zeros(2, 2), torch.tensor([[True, True], [False, False]])).tolist()
-        [[0.5, 0.5], [0.0, 0.0]]
+    A subclass gives `scores`, and leaves keys out by `chosen`.
+
+    Args:
+        **heads: those of `MultiHead`, all of them.
     """
-    alive = mask.any(-1, keepdim=True)
-    return scores.masked_fill(~mask & alive, -torch.inf).softmax(-1) * alive
+
+    not_exported = "it lays out samples by the lengths at hand"
+
+    @abstractmethod
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """The scaled score of each pair.
+
+        Shapes:
+            q `[samples, heads, queries, head_dim]`, k `[samples, heads, keys, head_dim]` → `[samples, heads, queries,
+            keys]`.
+        """
+
+    def chosen(self, scores: Tensor, mask: Tensor) -> Tensor:
+        """The pairs that count, of those that take part."""
+        return mask
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, bias: Bias | None) -> Tensor:
+        block = PaddedBlock.of(plan)
+        k, v = (block.keys(x.flatten(0, -3), self.n_heads) for x in (k, v))
+        scores = self.scores(block.queries(q), k)
+        if self.score is not None:
+            scores = self.score(scores)
+        scores = scores + block.bias(self.biases(bias))
+        weights = masked_softmax(scores, self.chosen(scores, block.mask))
+        return block.packed(F.dropout(weights, self.dropout, self.training) @ v)
 
 
 def _rows(layout: Layout) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,9 @@
 """Performer: linear attention whose features estimate the softmax kernel without bias."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from omniformer.core import checks
 from omniformer.core.variants.linear import FeatureMap, LinearAttention
@@ -84,39 +84,17 @@ class PerformerAttention(LinearAttention):
     and counts as nothing.
 
     Args:
-        d_model: width of the residual stream.
-        n_heads: number of query heads.
-        n_kv_heads: number of key and value heads; as many as query heads by default.
-        head_dim: features of a head; `d_model / n_heads` by default.
-        bias: whether the projections have offsets.
-        qk_norm: makes a norm for the queries and one for the keys of each head; none by default.
         n_features: random directions of each head.
         seed: of the directions; None gives each layer its own, from PyTorch's global generator.
+        **heads: those of `LinearAttention`, apart from `feature_map`.
 
     Raises:
         ValueError: as for `LinearAttention`, or `n_features` is less than 1.
     """
 
-    def __init__(
-        self,
-        *,
-        d_model: int,
-        n_heads: int,
-        n_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        bias: bool = True,
-        qk_norm: Callable[[int], nn.Module] | None = None,
-        n_features: int = 256,
-        seed: int | None = None,
-    ) -> None:
+    def __init__(self, *, n_features: int = 256, seed: int | None = None, **heads: Any) -> None:
         super().__init__(
-            d_model=d_model,
-            n_heads=n_heads,
-            n_kv_heads=n_kv_heads,
-            head_dim=head_dim,
-            bias=bias,
-            qk_norm=qk_norm,
-            feature_map=lambda head_dim: FavorFeatures(head_dim, n_features=n_features, seed=seed),
+            **heads, feature_map=lambda head_dim: FavorFeatures(head_dim, n_features=n_features, seed=seed)
         )
 
 

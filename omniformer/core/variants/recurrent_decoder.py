@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.attention.plan import Plan
+from omniformer.core.attention.reference import masked_softmax
 from omniformer.core.cache import KVCache, LayerCache
 from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
@@ -59,8 +60,7 @@ class AdditiveReader(nn.Module):
             state `[samples, d_model]` → `[samples, d_model]`, `[samples, longest]`.
         """
         scores = self.score(torch.tanh(self.query(state)[:, None] + source.keys))[..., 0]
-        alive = source.valid.any(-1, keepdim=True)
-        weights = scores.masked_fill(~source.valid & alive, -torch.inf).softmax(-1) * alive
+        weights = masked_softmax(scores, source.valid)
         return (weights[:, None] @ source.x)[:, 0], weights
 
 

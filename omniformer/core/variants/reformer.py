@@ -1,6 +1,6 @@
 """Reformer: tokens attend to those that fall into the same random bucket, in several rounds."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from einops import einsum, rearrange
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from omniformer.core.attention.multihead import Context, MultiHead
 from omniformer.core.attention.plan import Plan
+from omniformer.core.attention.reference import masked_softmax
 from omniformer.core.biases import Bias
-from omniformer.core.init import linear_
 from omniformer.core.layout import Layout, View
 from omniformer.core.projections import Projection, stack
 from omniformer.core.variants.chunks import chunks_of
@@ -32,22 +32,18 @@ class ReformerAttention(MultiHead):
     later tokens, so causality is exact. Every rule and bias is evaluated on the pairs that meet.
 
     Args:
-        d_model: width of the residual stream.
-        n_heads: number of heads.
         n_kv_heads: as many as heads, because keys are the queries.
-        head_dim: features of a head; `d_model / n_heads` by default.
-        bias: whether the projections have offsets.
         qk_norm: makes a norm for the queries, which are the keys, of each head; none by default.
+        scale: factor of the scores; 1 by default, since keys have length 1.
         n_rounds: rounds of hashing; 4, where the paper's quality comes close to exact attention.
         n_buckets: buckets of a round; about `seq_len / chunk_size` suits. Even, because directions come in pairs.
         chunk_size: how far a token looks in the sorted order, to either side; 64 as in the paper.
-        pair_bias: makes additive scores of this layer's own, called with `n_heads`; none by default.
-        dropout: share of attention weights set to zero in training.
         seed: of the random directions; None gives each layer its own, from PyTorch's global generator.
+        **heads: those of `MultiHead`, all of them.
 
     Raises:
-        ValueError: `n_heads` does not divide `d_model`; `n_kv_heads` differs from `n_heads`; `n_buckets` is odd; a
-            number is less than 1; at first use, there is a cache.
+        ValueError: `n_kv_heads` differs from `n_heads`; `n_buckets` is odd; a number is less than 1; at first use,
+            there is a cache.
 
     Example:
         >>> from omniformer.core.transformer import Transformer
@@ -59,46 +55,31 @@ class ReformerAttention(MultiHead):
     not_exported = "it chunks, hashes or sums tokens by the lengths at hand"
 
     def __init__(
-        self,
-        *,
-        d_model: int,
-        n_heads: int,
-        n_kv_heads: int | None = None,
-        head_dim: int | None = None,
-        bias: bool = True,
-        qk_norm: Callable[[int], nn.Module] | None = None,
-        n_rounds: int = 4,
-        n_buckets: int = 16,
-        chunk_size: int = 64,
-        pair_bias: Callable[..., nn.Module] | None = None,
-        dropout: float = 0.0,
-        seed: int | None = None,
+        self, *, n_rounds: int = 4, n_buckets: int = 16, chunk_size: int = 64, seed: int | None = None, **heads: Any
     ) -> None:
-        super().__init__(
-            d_model=d_model, n_heads=n_heads, head_dim=head_dim, bias=bias, pair_bias=pair_bias, dropout=dropout
-        )
-        if n_kv_heads not in (None, n_heads):
+        super().__init__(**heads)
+        if self.n_kv_heads != self.n_heads:
             raise ValueError(
-                f"n_kv_heads={n_kv_heads} must be n_heads={n_heads}: in Reformer attention queries are the keys"
+                f"n_kv_heads={self.n_kv_heads} must be n_heads={self.n_heads}: in Reformer attention queries are the "
+                "keys"
             )
         if n_buckets < 2 or n_buckets % 2 or n_rounds < 1 or chunk_size < 1:
             raise ValueError(
                 f"n_buckets={n_buckets} must be even and at least 2, "
                 f"n_rounds={n_rounds} and chunk_size={chunk_size} at least 1"
             )
-        self.q_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
+        self.k_norm = nn.Identity()  # keys are the queries, normalised already
         self.chunk_size = chunk_size
-        self.qk_v = nn.Linear(d_model, 2 * n_heads * self.head_dim, bias=bias)
+        self.qk_v = self.map_in(2 * self.n_heads)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        shape = (n_rounds, n_heads, self.head_dim, n_buckets // 2)
+        shape = (n_rounds, self.n_heads, self.head_dim, n_buckets // 2)
         self.register_buffer("directions", torch.randn(shape, generator=generator, device="cpu"))
         self.directions: Tensor
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Mixes tokens `[tokens, d_model]`."""
         refuse("Reformer attention", context.plan)
-        heads = rearrange(self.qk_v(x), "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim)
-        qk, v = heads.chunk(2, dim=1)
+        qk, v = self.apart(self.qk_v(x)).chunk(2, dim=1)
         qk = self.q_norm(qk)
         if context.rotation is not None:
             qk = context.rotation(qk)
@@ -145,8 +126,11 @@ class ReformerAttention(MultiHead):
         return torch.cat([along, -along], dim=-1).argmax(-1)
 
     @property
+    def default_scale(self) -> float:
+        return 1.0
+
+    @property
     def rotated_width(self) -> int:
-        """All features of a head."""
         return self.head_dim
 
     @property
@@ -154,11 +138,6 @@ class ReformerAttention(MultiHead):
         """`query`, which is the key too, `value` and `out`."""
         n = self.n_heads * self.head_dim
         return stack("qk_v", query=n, value=n) | super().projections
-
-    def reset_parameters(self, std: float, output_std: float) -> None:
-        """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
-        linear_(self.qk_v, std)
-        linear_(self.out, output_std)
 
     def _softmax(
         self, qk: Tensor, v: Tensor, here: "_Round", rounds: "list[_Round]", plan: Plan, bias: Bias | None
@@ -172,15 +151,15 @@ class ReformerAttention(MultiHead):
         view, key_view = plan.layout.view(query[..., :, None]), plan.layout.view(key[..., None, :])
         allowed = here.meet(query, key) & here.real & plan.rule.attend(view, key_view)
         k = nn.functional.normalize(qk.float(), dim=-1)
-        scores = _take(qk.float(), query) @ _take(k, key).transpose(-1, -2)
+        scores = _take(qk.float(), query) @ _take(k, key).transpose(-1, -2) * self.scale
+        if self.score is not None:
+            scores = self.score(scores)
         if bias is not None:
             scores = scores + _bias_of_own_head(bias, view, key_view, self.n_heads)
         times = torch.stack([other.meet(query, key) for other in rounds]).sum(0).clamp_min(1)
         scores = scores + (view.token == key_view.token) * _SELF - times.log()
-        alive = allowed.any(-1, keepdim=True)
-        scores = scores.masked_fill(~allowed & alive, -torch.inf)
-        weights = nn.functional.dropout(scores.softmax(-1) * alive, self.dropout, self.training)
-        total = scores.logsumexp(-1, keepdim=True).masked_fill(~alive, -torch.inf)
+        weights = nn.functional.dropout(masked_softmax(scores, allowed), self.dropout, self.training)
+        total = scores.masked_fill(~allowed, -torch.inf).logsumexp(-1, keepdim=True)
         return here.unsorted(weights @ _take(v.float(), key)), here.unsorted(total)[..., 0]
 
 

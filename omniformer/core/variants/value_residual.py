@@ -13,17 +13,18 @@ class ValueResidualAttention(SelfAttention):
     ([Zhou et al. 2024](https://arxiv.org/abs/2410.17897), ResFormer): `share * first + (1 - share) * own`, learned by
     layer.
 
-    Arguments and errors as for `SelfAttention`. The learned share begins at one half, as in the paper.
+    The learned share begins at one half, as in the paper.
+
+    Args:
+        **heads: those of `MultiHead`, all of them.
 
     Example:
         >>> from omniformer.core.transformer import Transformer
         >>> core = Transformer(d_model=8, n_layers=2, n_heads=2, attention=ValueResidualAttention)
     """
 
-    def __init__(
-        self, *, d_model: int, n_heads: int, n_kv_heads: int | None = None, bias: bool = True, **others: Any
-    ) -> None:
-        super().__init__(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads, bias=bias, **others)
+    def __init__(self, **heads: Any) -> None:
+        super().__init__(**heads)
         self.share = nn.Parameter(torch.tensor(0.5))
 
     def project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:

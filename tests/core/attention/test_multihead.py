@@ -5,6 +5,9 @@ from functools import partial
 import pytest
 import torch
 
+from omniformer.config.build import locate
+from omniformer.config.docs import meaning
+from omniformer.config.signature import signature
 from omniformer.core.attention.multihead import Context, SelfAttention, head_dim_of
 from omniformer.core.attention.plan import lower
 from omniformer.core.biases import ALiBi
@@ -120,6 +123,45 @@ def test_softmax_of_scaled_scores_gives_the_published_weights():
 def test_impossible_heads_are_told(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def keys(path):
+    return set(signature(f"omniformer.core.{path}").parameters)
+
+
+# What a layer has no place for; each says why in its docstring.
+WITHOUT = {
+    "attention.multihead.SelfAttention": set(),
+    "attention.cross.CrossAttention": set(),
+    "attention.key_offsets.SelfAttentionWithoutKeyOffset": {"bias"},
+    "attention.key_offsets.CrossAttentionWithoutKeyOffset": {"bias"},
+    "variants.additive.AdditiveAttention": set(),
+    "variants.linear.LinearAttention": {"score", "scale", "pair_bias", "dropout"},
+    "variants.linformer.LinformerAttention": {"pair_bias"},
+    "variants.performer.PerformerAttention": {"score", "scale", "pair_bias", "dropout"},
+    "variants.reformer.ReformerAttention": set(),
+    "variants.topk.TopKAttention": set(),
+    "variants.value_residual.ValueResidualAttention": set(),
+}
+
+
+@pytest.mark.parametrize(("path", "without"), WITHOUT.items(), ids=WITHOUT)
+def test_every_layer_takes_the_same_keys_but_for_those_that_mean_nothing_to_it(path, without):
+    shared = keys("attention.multihead.MultiHead")
+    assert shared - keys(path) == without
+    kind = locate(f"omniformer.core.{path}")
+    sizes = {"d_model": 12, "n_heads": 4} | ({"max_seq_len": 8, "rank": 2} if "max_seq_len" in keys(path) else {})
+    for key in without:
+        with pytest.raises(TypeError, match=key):
+            kind(**sizes, **{key: None})
+    assert kind(**sizes, out_bias=False).out.bias is None
+    described = signature(f"omniformer.core.{path}")
+    unsaid = [name for name, each in described.parameters.items() if not said(described.definition, name, each)]
+    assert unsaid == []
+
+
+def said(definition, name, parameter):
+    return meaning(definition, name) or meaning(parameter.owner, name)
 
 
 def test_head_dim_is_the_share_of_a_head():

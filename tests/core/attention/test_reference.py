@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from omniformer.core.attention.reference import Reference
+from omniformer.core.attention.reference import Reference, masked_softmax
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Sinks, Window
@@ -67,3 +67,15 @@ def test_a_batch_without_samples_gives_nothing():
     out = Reference(Full(), layout, layout)(q, q, q, scale=1.0)
     out.sum().backward()
     assert out.shape == (0, 2, 4) and q.grad.shape == (0, 2, 4)
+
+
+def test_a_query_without_keys_gets_zero_weight_and_zero_gradient():
+    scores = torch.randn(2, 3, requires_grad=True)
+    mask = torch.tensor([[True, False, True], [False, False, False]])
+    weights = masked_softmax(scores, mask)
+    assert weights[0, 1] == 0
+    assert weights[0].sum().item() == pytest.approx(1)
+    assert not weights[1].any()
+    (gradient,) = torch.autograd.grad(weights.square().sum(), scores)
+    assert not gradient[1].any()
+    assert gradient.isfinite().all()

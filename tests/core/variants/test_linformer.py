@@ -16,7 +16,8 @@ def run(attention, x, lengths):
 
 def exact(attention, x, lengths):
     plan = lower(Full(), Layout.from_lengths(*lengths), kernel="reference")
-    return attention.out(plan.attend(*attention.project(x, Context(plan=plan))).flatten(1))
+    options = {"scale": attention.scale, "score": attention.score}
+    return attention.out(plan.attend(*attention.project(x, Context(plan=plan)), **options).flatten(1))
 
 
 def set_squeeze(attention, squeeze):
@@ -43,9 +44,10 @@ def test_ragged_samples_equal_the_formula_written_out():
     torch.testing.assert_close(run(attention, x, lengths), attention.out(torch.cat(expected)), rtol=1e-5, atol=1e-6)
 
 
-def test_the_identity_gives_exact_attention_and_gradients_for_every_length():
+@pytest.mark.parametrize("heads", [{}, {"scale": 2.0, "score": torch.tanh, "out_bias": False}])
+def test_the_identity_gives_exact_attention_and_gradients_for_every_length(heads):
     torch.manual_seed(1)
-    attention = LinformerAttention(d_model=8, n_heads=2, n_kv_heads=1, max_seq_len=90, rank=90)
+    attention = LinformerAttention(d_model=8, n_heads=2, n_kv_heads=1, max_seq_len=90, rank=90, **heads)
     set_squeeze(attention, torch.eye(90))
     lengths = [90, 1, 17, 0]
     x = torch.randn(sum(lengths), 8, requires_grad=True)

@@ -24,7 +24,8 @@ def heads_of(attention, x):
 def softmax_over(attention, x, pairs):
     """Shared query-key attention over a set of pairs `[heads, tokens, tokens]`, in plain maths."""
     qk, v = heads_of(attention, x)
-    scores = qk @ (qk / qk.norm(dim=-1, keepdim=True)).transpose(-1, -2) - 1e5 * torch.eye(len(x))
+    scores = attention.scale * (qk @ (qk / qk.norm(dim=-1, keepdim=True)).transpose(-1, -2))
+    scores = (scores if attention.score is None else attention.score(scores)) - 1e5 * torch.eye(len(x))
     weights = torch.where(pairs, scores, -torch.inf).softmax(-1).nan_to_num(0.0)
     return attention.out((weights @ v).transpose(0, 1).flatten(1))
 
@@ -51,10 +52,12 @@ def pairs_that_meet(attention, x, layout, rule):
     rule=st.sampled_from([Full(), Causal(), Window(left=3, right=1)]),
     n_rounds=st.integers(1, 3),
     chunk_size=st.integers(1, 5),
+    heads=st.sampled_from([{}, {"scale": 3.0, "score": torch.tanh}]),
 )
-def test_the_rounds_together_are_one_softmax_over_the_pairs_that_met(lengths, rule, n_rounds, chunk_size):
+def test_the_rounds_together_are_one_softmax_over_the_pairs_that_met(lengths, rule, n_rounds, chunk_size, heads):
     torch.manual_seed(0)
-    attention = ReformerAttention(d_model=12, n_heads=3, n_rounds=n_rounds, n_buckets=4, chunk_size=chunk_size, seed=0)
+    sizes = {"d_model": 12, "n_heads": 3, "n_rounds": n_rounds, "n_buckets": 4, "chunk_size": chunk_size}
+    attention = ReformerAttention(**sizes, **heads, seed=0)
     layout = Layout.from_lengths(*lengths)
     x = torch.randn(sum(lengths), 12)
     expected = softmax_over(attention, x, pairs_that_meet(attention, x, layout, rule))
