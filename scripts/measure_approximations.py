@@ -42,7 +42,7 @@ def performer_error(n_features: int, rule: Rule) -> float:
         layer = PerformerAttention(d_model=128, n_heads=4, n_features=n_features, seed=draw)
         context = Context(plan=lower(rule, Layout.from_lengths(512)))
         x = torch.randn(512, 128)
-        layer.reset_parameters(0.5 / 128**0.5, 128**-0.5)
+        layer.draw_weights(0.5 / 128**0.5, 128**-0.5)
         q, k, v = layer.project(x, context)
         errors.append(relative(layer(x, context), layer.join(context.plan.attend(q, k, v))))
     return sum(errors) / _DRAWS

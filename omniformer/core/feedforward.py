@@ -81,7 +81,7 @@ class FeedForward(nn.Module):
         """`up` and `down`."""
         return stack("up", up=self.up.out_features) | stack("down", down=self.down.out_features)
 
-    def reset_parameters(self, std: float, output_std: float) -> None:
+    def draw_weights(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the map in, `output_std` for the map back onto the residual stream."""
         linear_(self.up, std)
         linear_(self.down, output_std)
@@ -133,7 +133,7 @@ class GatedFeedForward(nn.Module):
         d_ff = self.down.in_features
         return stack("gate_up", gate=d_ff, up=d_ff) | stack("down", down=self.down.out_features)
 
-    def reset_parameters(self, std: float, output_std: float) -> None:
+    def draw_weights(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
         linear_(self.gate_up, std)
         linear_(self.down, output_std)

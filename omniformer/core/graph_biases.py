@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.attention.rows import token_rows
 from omniformer.core.biases import Bias, looked_up
 from omniformer.core.layout import Layout, View
 
@@ -195,7 +196,7 @@ def shortest_paths(layout: Layout) -> Tensor:
             break
         distance = torch.where(fresh, steps, distance)
         reached = further
-    valid = torch.arange(longest, device=layout.device) < layout.lengths.to(layout.device)[:, None]
+    _, valid = token_rows(layout.offsets[:-1], layout.lengths.to(layout.device))
     return distance[valid[:, :, None] & valid[:, None, :]]
 
 

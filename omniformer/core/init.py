@@ -1,6 +1,6 @@
 """Initial weights: how wide a draw, and how the draw shrinks with depth."""
 
-import inspect
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -38,19 +38,32 @@ def untouched(part: nn.Module) -> Tensor:
     return sum((weight.flatten()[:0].sum() for weight in part.parameters()), torch.zeros(()))
 
 
+@runtime_checkable
+class Branch(Protocol):
+    """A part that ends in a map back onto the residual stream, as attention and feed-forward layers do."""
+
+    def draw_weights(self, std: float, output_std: float) -> None:
+        """Draws its weights anew.
+
+        Args:
+            std: deviation for the maps in.
+            output_std: deviation for the map back onto the residual stream.
+        """
+
+
 def reset(part: nn.Module, std: float, output_std: float) -> None:
     """Draws the weights of a part and of all parts inside it anew.
 
-    A part says how by a method `reset_parameters`. Parts that end in a map back onto the residual stream take two
-    deviations, `reset_parameters(std, output_std)`; all others none. Linear maps and tables of PyTorch itself are drawn
-    by the part that holds them.
+    A `Branch` is told both deviations; every other part says by `reset_parameters` how it is drawn. Linear maps and
+    tables of PyTorch itself are drawn by the part that holds them.
 
     Args:
         std: deviation for the maps in.
         output_std: deviation for the maps back onto the residual stream.
     """
     for module in part.modules():
-        draw = getattr(module, "reset_parameters", None)
-        if draw is None or isinstance(module, nn.Linear | nn.Embedding):
-            continue
-        draw(std, output_std) if len(inspect.signature(draw).parameters) == 2 else draw()
+        draw: Any = getattr(module, "reset_parameters", None)
+        if isinstance(module, Branch):
+            module.draw_weights(std, output_std)
+        elif draw is not None and not isinstance(module, nn.Linear | nn.Embedding):
+            draw()

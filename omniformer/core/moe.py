@@ -64,7 +64,7 @@ class MixtureOfExperts(nn.Module):
         self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_ff, d_model))
         self.down = nn.Parameter(torch.empty(n_experts, d_model, d_ff))
         self.activation = activation_of(activation)
-        self.reset_parameters(0.02, 0.02)
+        self.draw_weights(0.02, 0.02)
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Maps each token `[tokens, d_model]` by the experts of its choice."""
@@ -102,11 +102,10 @@ class MixtureOfExperts(nn.Module):
         probability = logits.softmax(-1).sum(0) / n_tokens
         balance = self.n_experts * (load * probability).sum()
         z = logits.logsumexp(-1).square().sum() / n_tokens
-        context.losses.setdefault("load_balance", []).append(self.load_balance * balance)
-        context.losses.setdefault("router_z", []).append(self.router_z * z)
-        context.stages[f"blocks.{context.layer}.expert_load"] = load
+        context.report.add_losses(load_balance=self.load_balance * balance, router_z=self.router_z * z)
+        context.report.stages[f"blocks.{context.layer}.expert_load"] = load
 
-    def reset_parameters(self, std: float, output_std: float) -> None:
+    def draw_weights(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for router and maps in, `output_std` for the maps back onto the residual stream."""
         linear_(self.router, std)
         nn.init.normal_(self.gate_up, std=std)

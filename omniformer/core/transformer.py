@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -163,9 +162,9 @@ class Transformer(nn.Module):
         caches = [None] * self.n_layers if cache is None else cache.layers
         x = self.through(x, [replace(context, layer=i, cache=caches[i]) for i in range(self.n_layers)], stages)
         if stages is not None:
-            stages.update(context.stages)
+            stages.update(context.report.stages)
         if losses is not None:
-            losses.update({name: torch.stack(values).mean() for name, values in context.losses.items()})
+            losses.update(context.report.mean_losses())
         return self.norm(x)
 
     def through(self, x: Tensor, contexts: list[Context], stages: dict[str, Tensor] | None) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omniformer_tokenizers import encodings
 
 from omniformer.core.attention.plan import lower
 from omniformer.core.graph_biases import EdgeBias, ShortestPath, shortest_paths
@@ -59,6 +60,12 @@ def test_shortest_paths_equal_a_search_from_every_node(lengths, seed):
     layout = graphs(lengths, seed)
     distance = breadth_first(layout)
     assert shortest_paths(layout).tolist() == [distance.get(pair, -1) for pair in pairs_of(layout)]
+
+
+def test_the_tokenizers_tell_the_same_distances():
+    edges = torch.tensor([[0, 1, 2, 1], [1, 2, 3, 0]])
+    theirs = encodings.shortest_paths(edges, 5, longest=9)
+    assert theirs.flatten().tolist() == shortest_paths(Layout(lengths=torch.tensor([5]), edges=edges)).tolist()
 
 
 @pytest.mark.parametrize("given_distances", [True, False])

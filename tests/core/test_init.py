@@ -54,7 +54,7 @@ class Part(nn.Module):
 
 
 class Branch(Part):
-    def reset_parameters(self, std, output_std):
+    def draw_weights(self, std, output_std):
         self.drawn = (std, output_std)
 
 

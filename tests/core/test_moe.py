@@ -19,7 +19,7 @@ from omniformer.core.transformer import Transformer
 def build(n_experts=4, top_k=2, **others):
     torch.manual_seed(0)
     moe = MixtureOfExperts(6, n_experts=n_experts, top_k=top_k, d_ff=10, **others)
-    moe.reset_parameters(0.5, 0.5)
+    moe.draw_weights(0.5, 0.5)
     return moe
 
 
@@ -99,7 +99,7 @@ def test_load_balance_is_one_when_experts_are_asked_equally_and_more_when_not():
     def balance(x):
         context = Context(plan=lower(Full(), Layout.from_lengths(len(x))))
         moe(x, context)
-        return context.losses["load_balance"][0].item(), context.stages["blocks.0.expert_load"].tolist()
+        return context.report.losses["load_balance"][0].item(), context.report.stages["blocks.0.expert_load"].tolist()
 
     even, load = balance(torch.eye(4))
     assert even == pytest.approx(1.0)
@@ -114,7 +114,7 @@ def test_training_on_the_balance_loss_alone_evens_out_the_load():
     torch.manual_seed(0)
     moe = MixtureOfExperts(8, n_experts=4, top_k=1, load_balance=1.0)
     x = torch.randn(256, 8) + 1.0
-    moe.reset_parameters(0.5, 0.5)
+    moe.draw_weights(0.5, 0.5)
     optimizer = torch.optim.Adam(moe.router.parameters(), lr=0.05)
 
     plan, loads = lower(Full(), Layout.from_lengths(256)), []
@@ -122,9 +122,9 @@ def test_training_on_the_balance_loss_alone_evens_out_the_load():
         context = Context(plan=plan)
         moe(x, context)
         optimizer.zero_grad()
-        context.losses["load_balance"][0].backward()
+        context.report.losses["load_balance"][0].backward()
         optimizer.step()
-        loads.append(context.stages["blocks.0.expert_load"].max().item())
+        loads.append(context.report.stages["blocks.0.expert_load"].max().item())
     assert loads[0] > 0.4
     assert loads[-1] < 0.35
 
@@ -142,4 +142,4 @@ def test_the_router_decides_in_float32_also_under_autocast():
     mixed = Context(plan=context.plan)
     with torch.autocast("cpu", torch.bfloat16):
         moe(x, mixed)
-    assert torch.equal(mixed.losses["router_z"][0], context.losses["router_z"][0])
+    assert torch.equal(mixed.report.losses["router_z"][0], context.report.losses["router_z"][0])

@@ -69,7 +69,10 @@ def random_walks(graphs: Sequence[tuple[Tensor, int]], k: int) -> list[Tensor]:
 
 
 def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
-    """The number of edges on a shortest path from each node to each other, as Graphormer's bias needs it.
+    """The number of edges on a shortest path between each two nodes, as Graphormer's bias needs it.
+
+    A row belongs to the node that attends, as a query's does in attention: what counts are paths along the edges from
+    the column's node to the row's.
 
     Args:
         edges: directed edges; give both directions of undirected ones.
@@ -80,8 +83,7 @@ def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
         ValueError: there are more than 20,000 nodes, whose distances do not fit into memory.
 
     Shapes:
-        edges int64 `[2, edges]`; returns int16 `[n_nodes, n_nodes]`, from the row's node to the column's, -1 where
-        there is no path.
+        edges int64 `[2, edges]`; returns int16 `[n_nodes, n_nodes]`, -1 where there is no path.
     """
     if not n_nodes:
         return torch.zeros(0, 0, dtype=torch.int16)
@@ -91,7 +93,7 @@ def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
             f"shortest_path of a graph of {n_nodes} nodes is a number for each of {n_nodes**2} pairs; at most "
             f"{MAX_PAIRS} are accepted, set shortest_path=0"
         )
-    counts = _sparse_counts(edges, n_nodes)
+    counts = _sparse_counts(edges.flip(0), n_nodes)  # walked backwards, from where the paths end
     capped = np.empty((n_nodes, n_nodes), dtype=np.int16)
     rows = max(1, _BATCH_NUMBERS // n_nodes)
     for start in range(0, n_nodes, rows):
@@ -102,8 +104,8 @@ def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
 
 
 def pair_distances(graphs: Sequence[tuple[Tensor, int]], longest: int) -> list[Tensor]:
-    """`shortest_paths` of many graphs as attention reads them: from the column's node to the row's, along the edges."""
-    return [shortest_paths(edges, n_nodes, longest=longest).T.contiguous() for edges, n_nodes in graphs]
+    """`shortest_paths` of many graphs."""
+    return [shortest_paths(edges, n_nodes, longest=longest) for edges, n_nodes in graphs]
 
 
 def _by_size(

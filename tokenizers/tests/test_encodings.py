@@ -169,11 +169,11 @@ def test_shortest_paths_equal_networkx(graph):
     lengths = dict(nx.all_pairs_shortest_path_length(graph))
     for a in range(len(graph)):
         for b in range(len(graph)):
-            assert ours[a, b] == (min(lengths[a][b], 3) if b in lengths[a] else -1)
+            assert ours[b, a] == (min(lengths[a][b], 3) if b in lengths[a] else -1)
 
 
 def test_shortest_paths_follow_directions():
-    assert encodings.shortest_paths(torch.tensor([[0], [1]]), 2, longest=5).tolist() == [[0, 1], [-1, 0]]
+    assert encodings.shortest_paths(torch.tensor([[0], [1]]), 2, longest=5).tolist() == [[0, -1], [1, 0]]
     assert encodings.shortest_paths(torch.zeros(2, 0, dtype=torch.int64), 0, longest=5).shape == (0, 0)
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from omniformer.core.attention.blocks import Blocks, Bucket, masked, token_rows, with_mask
+from omniformer.core.attention.blocks import Blocks, Bucket, masked, with_mask
 from omniformer.core.attention.dense import grouped, sample_bucket
+from omniformer.core.attention.rows import token_rows
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Reach, Rule
 
@@ -81,9 +82,8 @@ class _Bands:
         first = (
             torch.arange(len(sample), device=sample.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         ) * self.size
-        place = first[:, None] + torch.arange(self.size, device=sample.device)
-        length = _lengths(self.layout)[sample][:, None]
-        query, owned = self.layout.offsets[sample][:, None] + torch.minimum(place, length - 1), place < length
+        left = (_lengths(self.layout)[sample] - first).clamp(max=self.size)
+        query, owned = token_rows(self.layout.offsets[sample] + first, left, self.size)
         if far is not None:
             owned = owned & ~far[query]
         reach = self.rule.reach()

@@ -185,16 +185,6 @@ def with_mask(bucket: Bucket, mask: Tensor) -> Bucket:
     return replace(bucket, mask=mask | ~alive, dead=~alive)
 
 
-def token_rows(offsets: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Token numbers of samples as rows, and which are real; a short row repeats the sample's own last token.
-
-    Shapes:
-        offsets and lengths int64 `[rows]` → int64 and bool `[rows, longest]`.
-    """
-    place = torch.arange(int(lengths.max()), device=lengths.device)
-    return offsets[:, None] + torch.minimum(place, lengths[:, None] - 1), place < lengths[:, None]
-
-
 def _split(x: Tensor, shape: torch.Size) -> Tensor:
     if x.ndim == 4:
         return rearrange(x, "rows seq heads head_dim -> rows heads seq head_dim")

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from omniformer.core.attention.blocks import Blocks, Bucket, masked, token_rows, with_mask
+from omniformer.core.attention.blocks import Blocks, Bucket, masked, with_mask
+from omniformer.core.attention.rows import token_rows
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Rule
 

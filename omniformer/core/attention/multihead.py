@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -19,6 +20,30 @@ from omniformer.core.projections import Projection, stack
 from omniformer.core.rotary import Rotation
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Report:
+    """What parts leave behind in one pass: for later layers, for the task, and for probing.
+
+    Args:
+        first_values: the values of the first layer, for layers that mix them into theirs.
+        losses: auxiliary losses by name, weighted already, one for each layer that has any.
+        stages: what there is to look at, by name.
+    """
+
+    first_values: Tensor | None = None
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    stages: dict[str, Tensor] = field(default_factory=dict)
+
+    def add_losses(self, **losses: Tensor) -> None:
+        """Takes the auxiliary losses of one layer."""
+        for name, loss in losses.items():
+            self.losses.setdefault(name, []).append(loss)
+
+    def mean_losses(self) -> dict[str, Tensor]:
+        """Each auxiliary loss as the mean over layers."""
+        return {name: torch.stack(values).mean() for name, values in self.losses.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Context:
     """What a block may read apart from its tokens; one object, made once per batch.
@@ -32,9 +57,7 @@ class Context:
         memory: tokens of another sequence, for cross-attention.
         memory_plan: the plan from the tokens to `memory`.
         condition: one vector for each sample, for adaptive norms.
-        shared: what an early layer leaves for later ones, such as the first layer's values.
-        losses: auxiliary losses that parts leave, by name, one for each layer that has any.
-        stages: what parts leave for probing, by name.
+        report: what parts leave behind; the same for all blocks.
 
     Shapes:
         condition `[samples, d_condition]`.
@@ -48,9 +71,7 @@ class Context:
     memory: Memory | None = None
     memory_plan: Plan | None = None
     condition: Tensor | None = None
-    shared: dict[str, Tensor] = field(default_factory=dict)
-    losses: dict[str, list[Tensor]] = field(default_factory=dict)
-    stages: dict[str, Tensor] = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
 
 
 class MultiHead(nn.Module):
@@ -184,7 +205,7 @@ class MultiHead(nn.Module):
         """
         return self.out(rearrange(mixed, "tokens heads head_dim -> tokens (heads head_dim)"))
 
-    def reset_parameters(self, std: float, output_std: float) -> None:
+    def draw_weights(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
         for name in dict.fromkeys(each.module for each in self.projections.values()):
             linear: Any = self.get_submodule(name)

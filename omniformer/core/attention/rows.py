@@ -1,10 +1,34 @@
-"""Gathering rows of tokens, with a backward pass that sums in a fixed order."""
+"""Rows of tokens: which of them stand in a row, and gathering them with a backward pass that sums in a fixed order."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+def token_rows(first: Tensor, lengths: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
+    """Stretches of a pack as rows of token numbers, and which places are real.
+
+    A short row repeats its own last token, so that nothing of a neighbour can reach it; one without any holds the
+    number of the token that would be its first.
+
+    Args:
+        first: number of the first token of each row.
+        lengths: how many tokens each row has.
+        width: places of a row; as many as the longest needs by default.
+
+    Shapes:
+        first and lengths int64 `[rows]` → int64 and bool `[rows, width]`.
+
+    Example:
+        >>> token_rows(torch.tensor([0, 3]), torch.tensor([3, 1]))[0].tolist()
+        [[0, 1, 2], [3, 3, 3]]
+    """
+    if width is None:
+        width = int(lengths.max()) if len(lengths) else 0
+    place, lengths = torch.arange(width, device=lengths.device), lengths[:, None]
+    return first[:, None] + torch.minimum(place, (lengths - 1).clamp(min=0)), place < lengths
 
 
 class Gather:

@@ -36,9 +36,9 @@ class AdditiveAttention(PaddedAttention):
         hidden = (q[..., :, None, :] + k[..., None, :, :]).tanh()
         return (hidden * self.weight.to(q.dtype)[:, None, None]).sum(-1) * self.scale
 
-    def reset_parameters(self, std: float, output_std: float) -> None:
+    def draw_weights(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
-        super().reset_parameters(std, output_std)
+        super().draw_weights(std, output_std)
         self._draw_weight()
 
     def _draw_weight(self) -> None:

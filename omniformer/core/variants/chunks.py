@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from omniformer.core.attention.rows import token_rows
 from omniformer.core.layout import Layout
 
 
@@ -91,17 +92,15 @@ def _cut(layout: Layout, size: int) -> Chunks:
     first_row = torch.cat([n_rows.new_zeros(1), n_rows.cumsum(0)])
     sample = torch.repeat_interleave(torch.arange(layout.n_samples), n_rows)
     turn = torch.arange(len(sample)) - first_row[sample]
-    inside = turn[:, None] * size + torch.arange(size)
-    lengths = layout.lengths[sample][:, None]
-    first_token = layout.lengths.cumsum(0)[sample][:, None] - lengths
-    valid = inside < lengths
+    first = (layout.lengths.cumsum(0) - layout.lengths)[sample] + turn * size
+    token, valid = token_rows(first, (layout.lengths[sample] - turn * size).clamp(max=size), size)
     longest_first = torch.argsort(n_rows, descending=True, stable=True)
     waves = [
         (first_row[:-1][longest_first] + wave)[: int((n_rows > wave).sum())]
         for wave in range(int(n_rows.max()) if layout.n_samples else 0)
     ]
     return Chunks(
-        token=(first_token + torch.minimum(inside, lengths - 1)).to(layout.device),
+        token=token.to(layout.device),
         valid=valid.to(layout.device),
         place=valid.flatten().nonzero().flatten().to(layout.device),
         sample=sample.to(layout.device),

@@ -74,9 +74,9 @@ class LinformerAttention(SelfAttention):
     def cached_per_token(self) -> int:
         return 0  # it cannot decode
 
-    def reset_parameters(self, std: float, output_std: float) -> None:
+    def draw_weights(self, std: float, output_std: float) -> None:
         """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
-        super().reset_parameters(std, output_std)
+        super().draw_weights(std, output_std)
         self._draw_squeeze()
 
     def _draw_squeeze(self) -> None:

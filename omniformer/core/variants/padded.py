@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.attention.plan import Plan
 from omniformer.core.attention.reference import masked_softmax
+from omniformer.core.attention.rows import token_rows
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout, View
 
@@ -109,11 +110,6 @@ class PaddedAttention(SelfAttention, ABC):
 
 
 def _rows(layout: Layout) -> tuple[Tensor, Tensor]:
-    """Token numbers of all samples as rows, short ones filled with a token of the batch, and which are real."""
-    lengths = layout.lengths.to(layout.device)
-    longest = int(layout.lengths.max()) if layout.n_samples else 0
-    place = torch.arange(longest, device=layout.device)
-    valid = place < lengths[:, None]
-    # Padding repeats the sample's own last token, so that nothing of a neighbour can leak in; an empty sample has none.
-    rows = layout.offsets[:-1, None] + torch.minimum(place, (lengths[:, None] - 1).clamp(min=0))
+    """Token numbers of all samples as rows, and which are real; an empty sample shows some token of the batch."""
+    rows, valid = token_rows(layout.offsets[:-1], layout.lengths.to(layout.device))
     return rows.clamp(max=max(layout.n_tokens - 1, 0)), valid

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.attention.plan import Plan
 from omniformer.core.attention.reference import masked_softmax
+from omniformer.core.attention.rows import token_rows
 from omniformer.core.cache import KVCache, LayerCache
 from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
@@ -227,6 +228,5 @@ class RecurrentDecoder(nn.Module):
         prepare: Any = self.reader.keys
         keys = prepare(memory.x) if cache is None else cache.once(lambda: (prepare(memory.x), memory.x))[0]
         layout = memory.layout
-        x = layout.pad(memory.x)
-        place = torch.arange(x.shape[1], device=x.device)
-        return Source(x=x, keys=layout.pad(keys), valid=place < layout.lengths.to(x.device)[:, None])
+        _, valid = token_rows(layout.offsets[:-1], layout.lengths.to(layout.device))
+        return Source(x=layout.pad(memory.x), keys=layout.pad(keys), valid=valid)

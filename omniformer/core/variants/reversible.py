@@ -174,9 +174,10 @@ class _Stack:
         for branch, context in self.steps:
             self.random.append(_Random.now(second))
             first, second = second, first + branch(second, context)
-        if context.losses or context.shared:
+        lost = [*context.report.losses, *(["first_values"] if context.report.first_values is not None else [])]
+        if lost:
             raise ValueError(
-                f"a reversible transformer cannot pass gradients to {', '.join([*context.losses, *context.shared])}: "
+                f"a reversible transformer cannot pass gradients to {', '.join(lost)}: "
                 "auxiliary losses and values shared between layers need Transformer"
             )
         return first, second

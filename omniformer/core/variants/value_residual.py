@@ -31,12 +31,13 @@ class ValueResidualAttention(SelfAttention):
         """Queries, keys and mixed values; the first layer leaves its own to the others."""
         q, k, v = super().project(x, context)
         if context.layer == 0:
-            context.shared["first values"] = v
+            context.report.first_values = v
         # The first layer mixes its values with themselves, so that every layer's share has a gradient.
-        first = context.shared["first values"]
+        first = context.report.first_values
+        assert first is not None
         return q, k, torch.lerp(v, first, self.share.to(v.dtype))
 
-    def reset_parameters(self, std: float, output_std: float) -> None:
+    def draw_weights(self, std: float, output_std: float) -> None:
         """Draws the weights and sets the share to one half."""
-        super().reset_parameters(std, output_std)
+        super().draw_weights(std, output_std)
         nn.init.constant_(self.share, 0.5)

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniformer.core.attention.rows import Gather
+from omniformer.core.attention.rows import Gather, token_rows
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,3 +35,15 @@ def test_gradients_have_gradients():
     gather = Gather(torch.tensor([2, -1, 0, 2]), 3)
     x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: gather(x).pow(3), x)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 4), max_size=5), st.sampled_from([None, 6]))
+def test_a_short_row_repeats_its_own_last_token_and_says_which_places_are_real(lengths, width):
+    first = [10 * row for row in range(len(lengths))]
+    tokens, valid = token_rows(torch.tensor(first, dtype=torch.long), torch.tensor(lengths, dtype=torch.long), width)
+    width = max(lengths, default=0) if width is None else width
+    assert tokens.shape == valid.shape == (len(lengths), width)
+    for row, (begin, length) in enumerate(zip(first, lengths, strict=True)):
+        assert valid[row].tolist() == [place < length for place in range(width)]
+        assert tokens[row].tolist() == [begin + max(min(place, length - 1), 0) for place in range(width)]
