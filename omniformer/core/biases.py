@@ -86,7 +86,6 @@ class ALiBi(Bias):
         self.slopes = Frequencies(torch.tensor(_slopes(n_heads)))
 
     def forward(self, query: View, key: View) -> Tensor:
-        """The scores to add, `[heads, *pairs]`."""
         distance = (query.index - key.index).abs()
         return -self.slopes().view(-1, *([1] * distance.ndim)) * distance
 
@@ -144,7 +143,6 @@ class T5Buckets(Bias):
         self.reset_parameters()
 
     def forward(self, query: View, key: View) -> Tensor:
-        """The scores to add, `[heads, *pairs]`."""
         return looked_up(self.table, self.bucket(key.index - query.index))
 
     def bucket(self, offset: Tensor) -> Tensor:
@@ -162,7 +160,6 @@ class T5Buckets(Bias):
         return torch.where(distance < near, distance, far) + after * self.side
 
     def reset_parameters(self) -> None:
-        """Draws the numbers anew."""
         nn.init.normal_(self.table, std=self.init_std)
 
 
@@ -203,7 +200,6 @@ class RelativeTable(Bias):
         self.reset_parameters()
 
     def forward(self, query: View, key: View) -> Tensor:
-        """The scores to add, `[heads, *pairs]`."""
         row = torch.zeros((), dtype=torch.long, device=self.table.device)
         for axis, most in enumerate(self.max_distances):
             difference = self._coordinate(key, axis) - self._coordinate(query, axis)
@@ -222,7 +218,6 @@ class RelativeTable(Bias):
         return positions[view.token, axis].round().long()
 
     def reset_parameters(self) -> None:
-        """Draws the numbers anew."""
         nn.init.normal_(self.table, std=self.init_std)
 
 

@@ -275,7 +275,6 @@ class SlidingCache(KVCache):
         self.window, self.sinks = window, sinks
 
     def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
-        """A rule lowered for the tokens that `extend` announced last."""
         reach = rule.reach()
         if reach.left >= self.window or reach.sinks > self.sinks or reach.scattered:
             left = "any number of" if reach.scattered or reach.left >= UNBOUNDED else reach.left

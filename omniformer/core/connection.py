@@ -1,6 +1,7 @@
 """Residual connections: how a branch (attention or feed-forward) joins the stream of tokens."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,6 @@ class PostNorm(PreNorm):
     """
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Adds the branch to the tokens `[tokens, d_model]` and normalises the sum."""
         return self.norm(x + self.dropped(self.branch(x, context), context))
 
 
@@ -77,20 +77,11 @@ class SandwichNorm(PreNorm):
     Arguments as for `PreNorm`.
     """
 
-    def __init__(
-        self,
-        branch: nn.Module,
-        *,
-        d_model: int,
-        norm: Callable[[int], nn.Module],
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-    ) -> None:
-        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+    def __init__(self, branch: nn.Module, *, d_model: int, norm: Callable[[int], nn.Module], **options: Any) -> None:
+        super().__init__(branch, d_model=d_model, norm=norm, **options)
         self.norm_out = norm(d_model)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Adds the normalised branch to the tokens `[tokens, d_model]`."""
         return x + self.dropped(self.norm_out(self.branch(self.norm(x), context)), context)
 
 
@@ -103,22 +94,12 @@ class LayerScale(PreNorm):
         branch: as for `PreNorm`, like the other arguments.
     """
 
-    def __init__(
-        self,
-        branch: nn.Module,
-        *,
-        d_model: int,
-        norm: Callable[[int], nn.Module],
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-        initial_gain: float = 1e-4,
-    ) -> None:
-        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+    def __init__(self, branch: nn.Module, *, d_model: int, initial_gain: float = 1e-4, **options: Any) -> None:
+        super().__init__(branch, d_model=d_model, **options)
         self.initial_gain = initial_gain
         self.gain = nn.Parameter(torch.full((d_model,), initial_gain))
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Adds the scaled branch to the tokens `[tokens, d_model]`."""
         return x + self.dropped(self.gain.to(x.dtype) * self.branch(self.norm(x), context), context)
 
     def reset_parameters(self) -> None:
@@ -134,20 +115,11 @@ class TanhGate(PreNorm):
     Arguments as for `PreNorm`.
     """
 
-    def __init__(
-        self,
-        branch: nn.Module,
-        *,
-        d_model: int,
-        norm: Callable[[int], nn.Module],
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-    ) -> None:
-        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+    def __init__(self, branch: nn.Module, **options: Any) -> None:
+        super().__init__(branch, **options)
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Adds the gated branch to the tokens `[tokens, d_model]`."""
         return x + self.dropped(self.gate.tanh().to(x.dtype) * self.branch(self.norm(x), context), context)
 
     def reset_parameters(self) -> None:
@@ -177,17 +149,8 @@ class AdaptiveNorm(PreNorm):
         torch.Size([5, 8])
     """
 
-    def __init__(
-        self,
-        branch: nn.Module,
-        *,
-        d_model: int,
-        norm: Callable[[int], nn.Module],
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-        d_condition: int,
-    ) -> None:
-        super().__init__(branch, d_model=d_model, norm=norm, dropout=dropout, stochastic_depth=stochastic_depth)
+    def __init__(self, branch: nn.Module, *, d_model: int, d_condition: int, **options: Any) -> None:
+        super().__init__(branch, d_model=d_model, **options)
         checks.counts(d_condition=d_condition)
         self.modulation = nn.Linear(d_condition, 3 * d_model)
         self.reset_parameters()

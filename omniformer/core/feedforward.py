@@ -82,7 +82,6 @@ class FeedForward(nn.Module):
         return stack("up", up=self.up.out_features) | stack("down", down=self.down.out_features)
 
     def draw_weights(self, std: float, output_std: float) -> None:
-        """Draws the weights: `std` for the map in, `output_std` for the map back onto the residual stream."""
         linear_(self.up, std)
         linear_(self.down, output_std)
 
@@ -134,6 +133,5 @@ class GatedFeedForward(nn.Module):
         return stack("gate_up", gate=d_ff, up=d_ff) | stack("down", down=self.down.out_features)
 
     def draw_weights(self, std: float, output_std: float) -> None:
-        """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
         linear_(self.gate_up, std)
         linear_(self.down, output_std)

@@ -48,7 +48,6 @@ class ShortestPath(Bias):
         self.reset_parameters()
 
     def forward(self, query: View, key: View) -> Tensor:
-        """The scores to add, `[heads, *pairs]`."""
         layout = _same_layout(query, key, "ShortestPath")
         distances = layout.pairs.get("shortest_path")
         if distances is None:
@@ -66,7 +65,6 @@ class ShortestPath(Bias):
         return looked_up(self.table, torch.where(distance < 0, none, distance.clamp(max=self.max_distance + 1)))
 
     def reset_parameters(self) -> None:
-        """Draws the numbers anew."""
         nn.init.normal_(self.table, std=self.init_std)
 
 
@@ -118,7 +116,6 @@ class EdgeBias(Bias):
         self.reset_parameters()
 
     def forward(self, query: View, key: View) -> Tensor:
-        """The scores to add, `[heads, *pairs]`."""
         layout = _same_layout(query, key, "EdgeBias")
         pairs, edge_pair = layout.memo("joined pairs", lambda: _joined(layout))
         scores = self._scores(layout)
@@ -157,7 +154,6 @@ class EdgeBias(Bias):
         return numbers + self.table[fields + sizes.cumsum(0) - sizes].sum(1)
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew."""
         nn.init.normal_(self.table, std=self.init_std)
 
 

@@ -106,7 +106,6 @@ class MixtureOfExperts(nn.Module):
         context.report.stages[f"blocks.{context.layer}.expert_load"] = load
 
     def draw_weights(self, std: float, output_std: float) -> None:
-        """Draws the weights: `std` for router and maps in, `output_std` for the maps back onto the residual stream."""
         linear_(self.router, std)
         nn.init.normal_(self.gate_up, std=std)
         nn.init.normal_(self.down, std=output_std) if output_std else nn.init.zeros_(self.down)

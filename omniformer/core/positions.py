@@ -65,7 +65,6 @@ class NoPositions(Position):
         return self.encode(positions)
 
     def encode(self, positions: Tensor) -> Tensor:
-        """Zeros."""
         return torch.zeros(positions.shape[0], self.d_model, device=positions.device)
 
 
@@ -214,7 +213,6 @@ class SinusoidalSum(Position):
         self.frequency = _frequencies(d_model, base, d_model, 1)
 
     def encode(self, positions: Tensor) -> Tensor:
-        """The sum over the axes."""
         steps = torch.arange(1, self.n_axes + 1, device=positions.device)
         waves = _waves(positions / steps, self.frequency()).sum(1)
         return F.pad(waves, (0, self.d_model - waves.shape[-1]))
@@ -247,7 +245,6 @@ class Fourier(Position):
         self.reset_parameters()
 
     def encode(self, positions: Tensor) -> Tensor:
-        """The mapped waves."""
         angles = 2 * math.pi * positions.float() @ self.frequency.float()
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1)
         return self.map(waves.to(self.map.weight.dtype))
@@ -289,7 +286,6 @@ class Projected(Position):
         self.reset_parameters()
 
     def encode(self, positions: Tensor) -> Tensor:
-        """The mapped encoding."""
         return self.map(self.encoding(positions).to(self.map.weight.dtype))
 
     def reset_parameters(self) -> None:
@@ -349,7 +345,6 @@ class Learned(Position):
         self.reset_parameters()
 
     def encode(self, positions: Tensor) -> Tensor:
-        """The vectors at the coordinates."""
         size = torch.tensor(self.sizes, device=positions.device)
         place = positions.double() * size - 0.5 if self.coordinates == "unit" else positions.double() + self.first
         self._check(positions, place, size)

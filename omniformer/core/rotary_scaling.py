@@ -46,7 +46,6 @@ class LinearScaling(Scaling):
         self.factor = _checked(factor)
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
-        """The new frequencies, float64 `[frequencies]`."""
         return frequency / self.factor
 
 
@@ -70,7 +69,6 @@ class NTKScaling(Scaling):
         self.factor = _checked(factor)
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
-        """The new frequencies, float64 `[frequencies]`."""
         n = len(frequency)
         if n == 1:
             return frequency
@@ -120,7 +118,6 @@ class YaRN(Scaling):
         self.whole = whole
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
-        """The new frequencies, float64 `[frequencies]`."""
         n = len(frequency)
 
         def place(turns: float) -> float:
@@ -164,7 +161,6 @@ class Llama3Scaling(Scaling):
         self.original_seq_len, self.low, self.high = original_seq_len, low, high
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
-        """The new frequencies, float64 `[frequencies]`."""
         turns = self.original_seq_len * frequency / (2 * math.pi)
         kept = ((turns - self.low) / (self.high - self.low)).clamp(0, 1)
         return frequency * kept + frequency / self.factor * (1 - kept)

@@ -70,6 +70,5 @@ class CrossAttention(MultiHead):
 
     @property
     def projections(self) -> dict[str, Projection]:
-        """`query` of the tokens, `key` and `value` of the memory, and `out`."""
         n_kv = self.n_kv_heads * self.head_dim
         return stack("q", query=self.q.out_features) | stack("kv", key=n_kv, value=n_kv) | super().projections

@@ -206,7 +206,6 @@ class MultiHead(nn.Module):
         return self.out(rearrange(mixed, "tokens heads head_dim -> tokens (heads head_dim)"))
 
     def draw_weights(self, std: float, output_std: float) -> None:
-        """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
         for name in dict.fromkeys(each.module for each in self.projections.values()):
             linear: Any = self.get_submodule(name)
             linear_(linear, output_std if name == "out" else std)
@@ -266,7 +265,6 @@ class SelfAttention(MultiHead):
 
     @property
     def projections(self) -> dict[str, Projection]:
-        """`query`, `key`, `value` and `out`."""
         n_q, n_kv = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
         return stack("qkv", query=n_q, key=n_kv, value=n_kv) | super().projections
 

@@ -37,7 +37,6 @@ class AdditiveAttention(PaddedAttention):
         return (hidden * self.weight.to(q.dtype)[:, None, None]).sum(-1) * self.scale
 
     def draw_weights(self, std: float, output_std: float) -> None:
-        """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
         super().draw_weights(std, output_std)
         self._draw_weight()
 

@@ -54,7 +54,6 @@ class EluFeatures(FeatureMap):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `[..., head_dim]` to as many features."""
         # exp(x) for x < 0 written so: `elu(x) + 1` rounds to zero below -17, exp only below -100.
         x = x.float()
         return torch.where(x > 0, x + 1, x.clamp(max=0.0).exp())
@@ -67,7 +66,6 @@ class ReluFeatures(FeatureMap):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `[..., head_dim]` to as many features."""
         return nn.functional.relu(x.float())
 
 
@@ -102,7 +100,6 @@ class LinearAttention(SelfAttention):
         self.features = feature_map(self.head_dim)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, bias: Bias | None) -> Tensor:
-        """The values that each query collects; shapes as for `SelfAttention`."""
         refuse("linear attention", plan, bias=bias)
         if not isinstance(plan.rule, Full | Causal):
             raise ValueError(f"linear attention can do Full() and Causal(); received {plan.rule}")

@@ -55,7 +55,6 @@ class LinformerAttention(SelfAttention):
         self._draw_squeeze()
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, bias: Bias | None) -> Tensor:
-        """The values that each query collects; shapes as for `SelfAttention`."""
         refuse("Linformer attention", plan, bias=bias)
         if not isinstance(plan.rule, Full):
             raise ValueError(f"Linformer attention can do Full() only: its slots mix all tokens; received {plan.rule}")
@@ -75,7 +74,6 @@ class LinformerAttention(SelfAttention):
         return 0  # it cannot decode
 
     def draw_weights(self, std: float, output_std: float) -> None:
-        """Draws the weights: `std` for the maps in, `output_std` for the map back onto the residual stream."""
         super().draw_weights(std, output_std)
         self._draw_squeeze()
 

@@ -86,11 +86,6 @@ class ReformerAttention(MultiHead):
         return self.join(self.attend(qk, qk, v, context.plan, context.bias))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: Plan, bias: Bias | None) -> Tensor:
-        """The values that each query collects from those it met in some round; q and k are the same.
-
-        Shapes:
-            `[tokens, heads, head_dim]` → the same.
-        """
         qk, v = (rearrange(heads, "tokens heads head_dim -> heads tokens head_dim") for heads in (q, v))
         with in_float32(q):
             mixed = self._all_rounds(qk, v, plan, self.biases(bias)).to(v.dtype)
@@ -135,7 +130,6 @@ class ReformerAttention(MultiHead):
 
     @property
     def projections(self) -> dict[str, Projection]:
-        """`query`, which is the key too, `value` and `out`."""
         n = self.n_heads * self.head_dim
         return stack("qk_v", query=n, value=n) | super().projections
 

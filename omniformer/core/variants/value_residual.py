@@ -38,6 +38,5 @@ class ValueResidualAttention(SelfAttention):
         return q, k, torch.lerp(v, first, self.share.to(v.dtype))
 
     def draw_weights(self, std: float, output_std: float) -> None:
-        """Draws the weights and sets the share to one half."""
         super().draw_weights(std, output_std)
         nn.init.constant_(self.share, 0.5)
