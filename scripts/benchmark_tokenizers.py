@@ -30,7 +30,7 @@ from omniformer_tokenizers import (
     encodings,
     pack_lengths,
 )
-from omniformer_tokenizers.mel import mel_frames
+from omniformer_tokenizers.audio.mel import mel_frames
 
 Contenders = dict[str, Callable[[], Any]]
 
@@ -79,7 +79,7 @@ def bpe() -> tuple[str, Contenders]:
 
 def _tiktoken(tokenizer: BPETokenizer, texts: list[str]) -> Callable[[], Any]:
     """Tiktoken with the same vocabulary; its ranks are our ids less the special one."""
-    from omniformer_tokenizers.vocabularies import GPT2_PATTERN
+    from omniformer_tokenizers.text.vocabularies import GPT2_PATTERN
 
     tiktoken = __import__("tiktoken")
     ranks = {token: i - 1 for i, token in enumerate(tokenizer.token_bytes) if token}

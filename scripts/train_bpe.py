@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omniformer_tokenizers import BPETokenizer, CodeTokenizer, MediaError
-from omniformer_tokenizers.corpus import read_documents
+from omniformer_tokenizers.text.corpus import read_documents
 
 _PIECE = 1_000_000
 

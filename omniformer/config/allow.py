@@ -45,7 +45,7 @@ _ROOMS: dict[Scope, tuple[Room, ...]] = {
     "run": (
         Room(
             "omniformer_tokenizers.",
-            ("omniformer_tokenizers.tokenizer.Tokenizer", "omniformer_tokenizers.resampling.Resampling"),
+            ("omniformer_tokenizers.tokenizer.Tokenizer", "omniformer_tokenizers.vision.resampling.Resampling"),
         ),
         Room(
             "omniformer.data.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from omniformer_tokenizers import SentencePieceTokenizer, SubwordTokenizer, Tokenizer
 from omniformer_tokenizers.files import read_text
-from omniformer_tokenizers.published import PublishedTokenizer
+from omniformer_tokenizers.text.published import PublishedTokenizer
 
 from omniformer.pretrained.checkpoint import read_json
 from omniformer.pretrained.old_vocabularies import described, template

@@ -12,7 +12,7 @@ from omniformer.config.source import find
         ("lightning.Trainer", "lightning.pytorch.trainer.trainer.Trainer"),
         ("torch.optim.AdamW", "torch.optim.adamw.AdamW"),
         ("torchmetrics.classification.MulticlassAccuracy", "torchmetrics.classification.accuracy.MulticlassAccuracy"),
-        ("omniformer_tokenizers.PatchTokenizer", "omniformer_tokenizers.vision.PatchTokenizer"),
+        ("omniformer_tokenizers.PatchTokenizer", "omniformer_tokenizers.vision.patches.PatchTokenizer"),
         (
             "omniformer_tokenizers.Tokenizer.from_pretrained",
             "omniformer_tokenizers.tokenizer.Tokenizer.from_pretrained",

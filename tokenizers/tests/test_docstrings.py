@@ -7,10 +7,11 @@ import pkgutil
 import omniformer_tokenizers
 import pytest
 
-MODULES = [module.name for module in pkgutil.iter_modules(omniformer_tokenizers.__path__)]
+PACKAGE = omniformer_tokenizers.__name__
+MODULES = [module.name for module in pkgutil.walk_packages(omniformer_tokenizers.__path__, f"{PACKAGE}.")]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
-    failed, _ = doctest.testmod(importlib.import_module(f"omniformer_tokenizers.{name}"))
+    failed, _ = doctest.testmod(importlib.import_module(name))
     assert not failed

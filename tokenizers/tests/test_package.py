@@ -23,7 +23,8 @@ HEAVY = (
     "sklearn",
     "rdkit",
 )
-SOURCES = sorted(Path(ot.__file__).parent.glob("*.py"))
+ROOT = Path(ot.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
 
 
 def run(code: str) -> str:
@@ -65,7 +66,7 @@ USES = {
 
 def test_a_missing_library_is_told_in_one_sentence_with_the_install_line():
     code = ["import sys", *(f"sys.modules[{module!r}] = None" for module in USES)]
-    code += ["import torch, omniformer_tokenizers as ot", "from omniformer_tokenizers import encodings"]
+    code += ["import torch, omniformer_tokenizers as ot", "from omniformer_tokenizers.graph import encodings"]
     for use in USES.values():
         code += ["try:", f"    {use}", "except ImportError as error:", "    print(error)"]
     sentences = run("\n".join(code)).splitlines()
@@ -82,7 +83,7 @@ def test_every_public_name_loads_and_an_unknown_one_is_told():
         _ = ot.Nothing
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sources_import_no_framework_and_use_nothing_unsafe(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -93,7 +94,7 @@ def test_sources_import_no_framework_and_use_nothing_unsafe(path):
     assert not called & {"eval", "exec", "torch.load", "torch.save", "np.load", "os.system"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_public_function_and_class_is_documented(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):

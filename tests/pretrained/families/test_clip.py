@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 import torch
 from omniformer_tokenizers import Tokenizer
-from omniformer_tokenizers.text import text_tokens
+from omniformer_tokenizers.text.base import text_tokens
 from torch.nn.utils.rnn import pad_sequence
 from twins import LOGITS, ragged_ids, saved, shaken, transformers, twin
 from vision import count, loads_whole, pixels

@@ -1,0 +1,14 @@
+"""Sound as tokens: frames of a log-mel spectrogram, or of the waveform itself."""
+
+from omniformer_tokenizers.audio.presets import KaldiTokenizer, MultiScaleTokenizer, WhisperTokenizer
+from omniformer_tokenizers.audio.spectrogram import SpectrogramTokenizer
+from omniformer_tokenizers.audio.waveform import MuLawTokenizer, WaveformTokenizer
+
+__all__ = [
+    "KaldiTokenizer",
+    "MuLawTokenizer",
+    "MultiScaleTokenizer",
+    "SpectrogramTokenizer",
+    "WaveformTokenizer",
+    "WhisperTokenizer",
+]

@@ -1,0 +1,125 @@
+"""Pictures of another size, exactly as published image models were given them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from omniformer_tokenizers._checks import at_least, one_of
+from omniformer_tokenizers.vision.pixels import check_area
+
+FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampling:
+    """Resizing and cutting of pictures as the published image processors do it: 8-bit pixels stay 8-bit pixels, rounded
+    once after each direction, as Pillow rounds (its filters: Turkowski 1990, "Filters for common resampling tasks").
+
+    A picture of floats is resampled without rounding, and kept within 0..1.
+
+    Args:
+        filter: which neighbours make a new pixel, and how much each of them; wider where a picture shrinks.
+        size: height and width, whatever the aspect ratio was.
+        shortest_edge: length of the shorter side; the aspect ratio stays. Instead of `size`.
+        crop: height and width of the middle that is kept, black where the picture is smaller.
+
+    Raises:
+        ValueError: a size is below 1, the filter is not known, or both `size` and `shortest_edge` are given.
+
+    Shapes:
+        uint8 or float32 `[channels, height, width]` → the same.
+
+    Example:
+        >>> clip = Resampling(filter="bicubic", shortest_edge=8, crop=(8, 8))
+        >>> clip(torch.zeros(3, 20, 50, dtype=torch.uint8)).shape
+        torch.Size([3, 8, 8])
+    """
+
+    filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    size: tuple[int, int] | None = None
+    shortest_edge: int | None = None
+    crop: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        one_of(FILTERS, filter=self.filter)
+        at_least(1, shortest_edge=self.shortest_edge)
+        for name in ("size", "crop"):
+            sizes = getattr(self, name)
+            if sizes is not None:
+                at_least(1, **{f"{name}_height": sizes[0], f"{name}_width": sizes[1]})
+                object.__setattr__(self, name, (sizes[0], sizes[1]))
+        if self.size is not None and self.shortest_edge is not None:
+            raise ValueError(f"size={self.size} and shortest_edge={self.shortest_edge} say two things; give one")
+
+    @classmethod
+    def of(cls, described: "Resampling | Mapping[str, Any]") -> Self:
+        """From its arguments as plain values, as a saved tokenizer has them."""
+        return cls(**(described.config() if isinstance(described, Resampling) else described))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """The picture at its new size; an empty one stays as it is."""
+        if not image.numel():
+            return image
+        target = self._target(*image.shape[1:])
+        if target != tuple(image.shape[1:]):
+            image = _interpolated(image, target, self.filter)
+        return image if self.crop is None else _middle(image, *self.crop)
+
+    @property
+    def output(self) -> tuple[int, int] | None:
+        """Height and width of every result; None where they depend on the picture."""
+        return self.crop or self.size
+
+    def giving(self, height: int, width: int) -> Self:
+        """The same way of resampling, with results of another size.
+
+        What was cut off around the middle stays the same share. With `shortest_edge`, the shorter side of a picture
+        becomes as long as the longer side of the result needs, so that nothing stays black.
+
+        Example:
+            >>> Resampling(size=(256, 256), crop=(224, 224)).giving(384, 384).size
+            (439, 439)
+        """
+        crop = None if self.crop is None else (height, width)
+        kept = self.output or (height, width)
+        if self.size is not None:
+            size = round(self.size[0] * height / kept[0]), round(self.size[1] * width / kept[1])
+            return replace(self, size=size, crop=crop)
+        if self.shortest_edge is not None:
+            share = self.shortest_edge / min(self.crop) if self.crop else 1
+            return replace(self, shortest_edge=round(share * max(height, width)), crop=(height, width))
+        return replace(self, crop=crop) if crop else replace(self, size=(height, width))
+
+    def config(self) -> dict[str, Any]:
+        """The arguments, as plain JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if self.size is not None:
+            return self.size
+        if self.shortest_edge is None:
+            return height, width
+        # The longer side is cut to whole pixels, not rounded, in the processors of the published models.
+        if width <= height:
+            return int(self.shortest_edge * height / width), self.shortest_edge
+        return self.shortest_edge, int(self.shortest_edge * width / height)
+
+
+def _interpolated(image: Tensor, size: tuple[int, int], filter: str) -> Tensor:
+    check_area(image, *size)
+    if filter == "nearest":
+        return functional.interpolate(image[None], size, mode="nearest-exact")[0]
+    resized = functional.interpolate(image[None], size, mode=filter, antialias=True)[0]
+    return resized if image.dtype == torch.uint8 else resized.clamp(0, 1)
+
+
+def _middle(image: Tensor, height: int, width: int) -> Tensor:
+    """The middle of a picture, with black around it where it is too small."""
+    down, across = max(height - image.shape[1], 0), max(width - image.shape[2], 0)
+    image = functional.pad(image, (across // 2, (across + 1) // 2, down // 2, (down + 1) // 2))
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    return image[:, top : top + height, left : left + width]
