@@ -18,8 +18,8 @@ from omniformer.config import BuildError, allowing
 from omniformer.generation.allowed import Allowed
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
-from omniformer.pretrained.checkpoint import read_json
-from omniformer.pretrained.companions import read_companions, write_companions
+from omniformer.pretrained.files.checkpoint import read_json
+from omniformer.pretrained.files.companions import read_companions, write_companions
 from omniformer.recipe import build_model
 from omniformer.untrusted import plain_name, refuse_link_out, refuse_links_out
 

@@ -12,7 +12,7 @@ from omniformer import folder, pretrained
 from omniformer.config import ConfigError
 from omniformer.predictor import Predictor
 from omniformer.pretrained import Pretrained, Tuned
-from omniformer.pretrained.text import TOKENIZER_FILE
+from omniformer.pretrained.tokenizers.text import TOKENIZER_FILE
 from omniformer.recipe import Node
 
 # Keys of `model` that mean nothing without weights to begin from.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from omniformer.adapters.lora import LoRA, Update, adapters, attach, is_adapted
 from omniformer.adapters.places import WHOLE, Place, places
 from omniformer.adapters.rights import usual_rights
-from omniformer.pretrained.checkpoint import read_json
 from omniformer.pretrained.family import Family
+from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.loading import Pretrained
 from omniformer.pretrained.names import Name
 from omniformer.untrusted import refuse_links_out

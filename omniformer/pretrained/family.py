@@ -13,8 +13,8 @@ from torch import nn
 from omniformer.config.errors import nearest
 from omniformer.generation.allowed import Allowed
 from omniformer.model import OmniFormer
+from omniformer.pretrained.files.writing import allowed_ids
 from omniformer.pretrained.names import Name
-from omniformer.pretrained.writing import allowed_ids
 from omniformer.recipe import Node
 
 # By `model_type` in config.json: the module of `families` that reads it, and its class.

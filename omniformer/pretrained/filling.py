@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.checkpoint import CONFIG_FILE, Checkpoint
 from omniformer.pretrained.family import Family
-from omniformer.pretrained.names import Name
-from omniformer.pretrained.table import brief, lines_of, parameters_of
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, Checkpoint
+from omniformer.pretrained.names import Name, brief, lines_of, parameters_of
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
-from omniformer.pretrained import hub
-from omniformer.pretrained.checkpoint import CONFIG_FILE, Checkpoint, read_json
-from omniformer.pretrained.companions import read_companions, write_companions
 from omniformer.pretrained.family import Family, family_of
+from omniformer.pretrained.files import hub
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, Checkpoint, read_json
+from omniformer.pretrained.files.companions import read_companions, write_companions
 from omniformer.pretrained.filling import Report, fill
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.recipe import Node, build_model
@@ -73,7 +73,7 @@ def load(
         folder: holds `config.json`, `model.safetensors` (or shards with their index, or `pytorch_model.bin`), and the
             files of the tokenizer; or the one of its weight files that is meant. Where there is neither, the name of a
             model on the hub, `owner/model`, is fetched, which needs the optional library huggingface-hub; see
-            `omniformer.pretrained.hub` for what is trusted.
+            `omniformer.pretrained.files.hub` for what is trusted.
         dtype: of the weights; that of the file by default.
         image_size: height and width to which a model of pictures is changed: its positions are stretched
             ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), 3.2), its tokenizer brings pictures to that

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from omniformer.adapters.rights import usual_rights
 from omniformer.model import OmniFormer
-from omniformer.pretrained.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE
 from omniformer.pretrained.family import Family, family_of
-from omniformer.pretrained.names import assemble
-from omniformer.pretrained.table import brief, lines_of, parameters_of
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE
+from omniformer.pretrained.names import assemble, brief, lines_of, parameters_of
 from omniformer.recipe import build_model
 
 

@@ -8,7 +8,7 @@ from omniformer.inspect import main
 from omniformer.inspection.cost import parameters
 from omniformer.inspection.whole import build_on_meta
 from omniformer.pretrained import family_of
-from omniformer.pretrained.reference import batch_of, ids
+from omniformer.pretrained.reference.sequences import batch_of, ids
 from omniformer.recipe import build_model
 
 # What BERT's published files say beside their sizes.

@@ -221,7 +221,7 @@ def test_a_model_of_another_shape_is_not_saved(others, message, folder, tmp_path
 
 def test_nothing_is_half_loaded(folder):
     """Whatever is wrong is found before the first weight is written."""
-    from omniformer.pretrained.checkpoint import Checkpoint
+    from omniformer.pretrained.files.checkpoint import Checkpoint
     from omniformer.pretrained.filling import fill
 
     loaded = pretrained.load(folder)

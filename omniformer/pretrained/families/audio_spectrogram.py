@@ -8,11 +8,11 @@ from omniformer_tokenizers import ClassTokens, KaldiTokenizer, Tokenizer
 from torch import nn
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.checkpoint import read_json
 from omniformer.pretrained.families.vit import classifier, encoder, encoder_names, patch_embedder, patch_names
 from omniformer.pretrained.family import Family, factory, recipe_of
+from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.names import Name, linear
-from omniformer.pretrained.patches import SpectrogramReference, square
+from omniformer.pretrained.reference.patches import SpectrogramReference, square
 from omniformer.recipe import Node
 
 PROCESSOR_FILE = "preprocessor_config.json"

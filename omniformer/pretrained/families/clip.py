@@ -10,13 +10,13 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.clip_reference import CLIPReference, CLIPTextReference, CLIPVisionReference
 from omniformer.pretrained.families.vit import patch_embedder, stretch, written
 from omniformer.pretrained.family import ACTIVATIONS, Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
-from omniformer.pretrained.patches import sides, square
-from omniformer.pretrained.pictures import picture_tokenizer
-from omniformer.pretrained.text import text_tokenizer
+from omniformer.pretrained.reference.clip import CLIPReference, CLIPTextReference, CLIPVisionReference
+from omniformer.pretrained.reference.patches import sides, square
+from omniformer.pretrained.tokenizers.pictures import picture_tokenizer
+from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
 TEXT: dict[str, Any] = {

@@ -10,8 +10,8 @@ from torch import nn
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, transposed
-from omniformer.pretrained.reference import CausalReference
-from omniformer.pretrained.text import text_tokenizer
+from omniformer.pretrained.reference.sequences import CausalReference
+from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
 

@@ -10,11 +10,11 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.model import OmniFormer
+from omniformer.pretrained.families.rotary import rotary_of
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
-from omniformer.pretrained.reference import CausalReference
-from omniformer.pretrained.rotary import rotary_of
-from omniformer.pretrained.text import text_tokenizer
+from omniformer.pretrained.reference.sequences import CausalReference
+from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
 _CLASSIFIERS = {

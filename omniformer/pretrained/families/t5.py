@@ -10,8 +10,8 @@ from torch import nn
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import ACTIVATIONS, Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
-from omniformer.pretrained.reference import CausalReference, EncoderDecoderReference
-from omniformer.pretrained.text import text_tokenizer
+from omniformer.pretrained.reference.sequences import CausalReference, EncoderDecoderReference
+from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
 

@@ -12,8 +12,8 @@ from omniformer.core.positions import Learned
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
-from omniformer.pretrained.patches import PictureReference, sides, square
-from omniformer.pretrained.pictures import picture_tokenizer
+from omniformer.pretrained.reference.patches import PictureReference, sides, square
+from omniformer.pretrained.tokenizers.pictures import picture_tokenizer
 from omniformer.recipe import Node
 
 

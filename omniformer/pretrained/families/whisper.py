@@ -10,11 +10,12 @@ from omniformer_tokenizers import Packed, Tokenizer, WhisperTokenizer
 from torch import Tensor, nn
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.checkpoint import read_json
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
+from omniformer.pretrained.files.checkpoint import read_json
+from omniformer.pretrained.files.writing import GENERATION_FILE
 from omniformer.pretrained.names import Name, linear, same
-from omniformer.pretrained.reference import Outputs, batch_of, ids, padded, takes_part
-from omniformer.pretrained.text import GENERATION_FILE, text_tokenizer
+from omniformer.pretrained.reference.sequences import Outputs, batch_of, ids, padded, takes_part
+from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
 PROCESSOR_FILE = "preprocessor_config.json"

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from twins import ragged_ids, transformers, twin
 
 from omniformer.pretrained import family_of
-from omniformer.pretrained.reference import batch_of, ids, takes_part
+from omniformer.pretrained.reference.sequences import batch_of, ids, takes_part
 
 SIZES = decoders.SIZES | {"intermediate_size": 20, "num_local_experts": 4, "num_experts_per_tok": 2}
 

@@ -11,7 +11,7 @@ from twins import agree, counted, ragged_ids, saved, shaken, transformers, twin
 from omniformer import pretrained
 from omniformer.core.positions import SinusoidalHalves
 from omniformer.generation import BeamSearch, Greedy
-from omniformer.pretrained.text import text_tokenizer
+from omniformer.pretrained.tokenizers.text import text_tokenizer
 
 PLACES, BANDS, VOCAB = 50, 6, 29
 SIZES = {"vocab_size": VOCAB, "num_mel_bins": BANDS, "d_model": 24, "max_source_positions": PLACES}

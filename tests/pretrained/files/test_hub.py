@@ -6,7 +6,7 @@ import pytest
 from twins import saved, shaken, transformers
 
 from omniformer import pretrained
-from omniformer.pretrained import hub
+from omniformer.pretrained.files import hub
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from omniformer.pretrained import checkpoint as module
-from omniformer.pretrained.checkpoint import Checkpoint
+from omniformer.pretrained.files import checkpoint as module
+from omniformer.pretrained.files.checkpoint import Checkpoint
 
 TENSORS = {
     "wide": torch.arange(24.0).view(4, 6),

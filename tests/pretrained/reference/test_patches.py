@@ -2,7 +2,7 @@ import pytest
 import torch
 from omniformer_tokenizers import ClassTokens, KaldiTokenizer, PatchTokenizer, pack
 
-from omniformer.pretrained.patches import check_size, patches
+from omniformer.pretrained.reference.patches import check_size, patches
 
 
 def same(found, expected):

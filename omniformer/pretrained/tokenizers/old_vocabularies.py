@@ -6,7 +6,7 @@ from typing import Any
 
 from omniformer_tokenizers.files import lines_of, read_text
 
-from omniformer.pretrained.checkpoint import read_json
+from omniformer.pretrained.files.checkpoint import read_json
 
 VOCAB_FILE, MERGES_FILE, WORDS_FILE = "vocab.json", "merges.txt", "vocab.txt"
 ADDED_FILE = "added_tokens.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.generation.allowed import Allowed
-from omniformer.pretrained.checkpoint import read_json
+from omniformer.pretrained.files.checkpoint import read_json
 
 GENERATION_FILE = "generation_config.json"
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from twins import transformers
 
-from omniformer.pretrained.patches import patches
-from omniformer.pretrained.pictures import picture_tokenizer
+from omniformer.pretrained.reference.patches import patches
+from omniformer.pretrained.tokenizers.pictures import picture_tokenizer
 
 P = 4
 

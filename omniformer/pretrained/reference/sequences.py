@@ -1,4 +1,4 @@
-"""A loaded model behind the reference library's keywords: padded tensors in, padded outputs out."""
+"""Loaded models of ids behind the reference library's keywords: decoders, encoders, and both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

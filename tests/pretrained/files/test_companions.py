@@ -6,7 +6,7 @@ import vocabularies
 from twins import saved, transformers
 
 from omniformer import pretrained
-from omniformer.pretrained.companions import read_companions, write_companions
+from omniformer.pretrained.files.companions import read_companions, write_companions
 
 
 def test_only_small_files_of_known_names_are_taken(tmp_path):

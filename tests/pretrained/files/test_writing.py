@@ -5,7 +5,7 @@ import json
 import pytest
 
 from omniformer.generation import Allowed
-from omniformer.pretrained.writing import allowed_ids
+from omniformer.pretrained.files.writing import allowed_ids
 
 
 def written(folder, **keys):

@@ -10,11 +10,11 @@ from omniformer_tokenizers import SentencePieceTokenizer, SubwordTokenizer, Toke
 from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.text.published import PublishedTokenizer
 
-from omniformer.pretrained.checkpoint import read_json
-from omniformer.pretrained.old_vocabularies import described, template
+from omniformer.pretrained.files.checkpoint import read_json
+from omniformer.pretrained.files.writing import GENERATION_FILE
+from omniformer.pretrained.tokenizers.old_vocabularies import described, template
 
 TOKENIZER_FILE, SETTINGS_FILE, SPECIAL_FILE = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-GENERATION_FILE = "generation_config.json"
 SOURCE_FILE, TARGET_FILE, IDS_FILE, TARGET_IDS_FILE = "source.spm", "target.spm", "vocab.json", "target_vocab.json"
 PIECES_FILES = ("spiece.model", "tokenizer.model")
 # Classes of the reference whose settings say what stands around a text, whatever the file of the vocabulary holds.

@@ -11,7 +11,7 @@ from omniformer.heads.classification import ClassificationHead
 from omniformer.heads.distilled import DistilledHead
 from omniformer.heads.vector import VectorHead
 from omniformer.model import OmniFormer
-from omniformer.pretrained.reference import Outputs, batch_of
+from omniformer.pretrained.reference.sequences import Outputs, batch_of
 
 
 class PictureReference(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 
 from omniformer_tokenizers import ClassTokens, PatchTokenizer, Resampling, Tokenizer
 
-from omniformer.pretrained.checkpoint import read_json
+from omniformer.pretrained.files.checkpoint import read_json
 
 PROCESSOR_FILES = {"preprocessor_config.json": None, "processor_config.json": "image_processor"}
 """Where the settings of an image processor stand, and under which key: older folders have the first file, newer ones

@@ -7,7 +7,7 @@ import vocabularies
 from omniformer_tokenizers import SentencePieceTokenizer, SubwordTokenizer
 from vocabularies import TEXTS, transformers
 
-from omniformer.pretrained.text import text_tokenizer
+from omniformer.pretrained.tokenizers.text import text_tokenizer
 
 # Whose configuration goes with which vocabulary.
 TYPES = {

@@ -6,7 +6,7 @@ import pytest
 import vocabularies
 from vocabularies import TEXTS
 
-from omniformer.pretrained.text import text_tokenizer
+from omniformer.pretrained.tokenizers.text import text_tokenizer
 
 
 def split(kind, model_type, folder, **settings):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from omniformer.pretrained.rotary import rotary_of
+from omniformer.pretrained.families.rotary import rotary_of
 
 
 def test_old_and_new_words_give_one_description():

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.model import OmniFormer
-from omniformer.pretrained.patches import check_size, patches, sides, square
-from omniformer.pretrained.reference import Outputs, batch_of, padded, takes_part
+from omniformer.pretrained.reference.patches import check_size, patches, sides, square
+from omniformer.pretrained.reference.sequences import Outputs, batch_of, padded, takes_part
 
 # Configurations that say so mean the largest id of a text, whatever it is: an error of the first ones, kept since.
 LARGEST_ID = 2
