@@ -12,6 +12,23 @@ MOVED = {
         f"omniformer.core.{name}": f"omniformer.core.variants.{name}"
         for name in ("recurrent", "recurrent_decoder", "reversible")
     },
+    **{
+        f"omniformer_tokenizers.{old}": f"omniformer_tokenizers.{new}"
+        for old, new in {
+            "source_code": "text.source_code",
+            "subword": "text.subword",
+            "sentencepiece": "text.sentencepiece",
+            "raw_bytes": "text.symbols",
+            "characters": "text.symbols",
+            "words": "text.symbols",
+            "codebook": "vision.codebook",
+            "resampling": "vision.resampling",
+            "video": "vision.video",
+            "audio_presets": "audio.presets",
+            "waveform": "audio.waveform",
+            "molecules": "graph.molecules",
+        }.items()
+    },
 }
 """By the module that a part stood in, the one where it stands."""
 
