@@ -134,12 +134,6 @@ def test_rows_that_mean_nothing_are_left_out_of_the_text(saved):
         ours.decode([-1])
 
 
-def test_lone_surrogates_are_replaced_and_counted(saved):
-    ours = SubwordTokenizer.from_file(saved["GPT-2"][1])
-    assert ours.decode(ours("a\ud800b")) == "a\ufffdb"
-    assert ours.replaced == 1
-
-
 def test_lengths_and_padding_that_a_file_asks_for_are_left_to_the_caller(saved):
     described = json.loads(saved["BERT"][1].read_text())
     described["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
