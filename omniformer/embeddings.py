@@ -1,16 +1,16 @@
 """One vector for each sample, from what a core makes of its tokens."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.batch import Batch, Sample
 from omniformer.core.layout import Layout
-from omniformer.heads.denoising import DenoisingHead
-from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.pooling import FirstToken, MeanPool
+from omniformer.inputs import batch_of, by_kind
 from omniformer.model import OmniFormer
 
 Pooling = Callable[[Tensor, Layout], Tensor]
@@ -58,6 +58,29 @@ def embeddings(
     return F.normalize(_part(pool)(x, layout).float(), dim=-1)
 
 
+def in_space(model: OmniFormer, samples: Sequence[Sample], head: str, *, batch_size: int = 64) -> Tensor:
+    """Unit vectors of samples in the space of a head that compares.
+
+    Args:
+        model: in evaluation mode.
+        samples: each of one modality.
+        head: its name.
+        batch_size: samples in one pass.
+
+    Shapes:
+        float32 `[samples, d_embedding]`, on the host.
+
+    Raises:
+        ValueError: a sample has several modalities, or none, or one without a place in that space.
+    """
+    reader: Any = model.head(head)
+    rows = torch.zeros(len(samples), reader.d_embedding)
+    for modality, chunk in by_kind([only_modality(sample) for sample in samples], batch_size):
+        x, layout = model.encode(batch_of([samples[i] for i in chunk], model), head)
+        rows[chunk] = reader.embed(x, layout, modality).cpu()
+    return rows
+
+
 def only_modality(sample: Sample) -> str:
     """The modality of a sample that is of one.
 
@@ -80,14 +103,15 @@ def _part(pool: str | Pooling) -> Pooling:
 
 def _read(model: OmniFormer, batch: Batch, head: str | None) -> tuple[Tensor, Layout]:
     """The core's output for what samples are given."""
-    if head is not None and isinstance(model.heads[head], DenoisingHead):
+    makes = None if head is None else model.head(head).makes
+    if makes == "pictures":
         raise ValueError(f"{head!r} turns noise into pictures; what it is given has no vector of its own")
     reads_memory, pair = model.writer.reads_memory, model.reader is not model.writer
     if reads_memory and not pair:
         raise ValueError(
             f"{head!r} lets answers read what is given as the embedders made it; the core makes no vectors of it"
         )
-    if reads_memory and (head is None or isinstance(model.heads[head], NextTokenHead)):
+    if reads_memory and (head is None or makes == "ids"):
         memory = model.memory(batch)
         return memory.x, memory.layout
     return model.encode(batch, head)

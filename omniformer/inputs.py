@@ -12,11 +12,12 @@ from omniformer_tokenizers.files import files_below, read_text
 from PIL import Image
 from torch import Tensor
 
-from omniformer.batch import Sample
+from omniformer.batch import Batch, Sample, collate
 from omniformer.model import OmniFormer
 
 Named = Sequence[tuple[str, Any]]
 Refused = Callable[[Exception], None]
+Kind = TypeVar("Kind")
 Result = TypeVar("Result")
 SUFFIXES = {
     "vision": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
@@ -129,6 +130,28 @@ def need_room(samples: Sequence[Sample], model: OmniFormer) -> None:
                     f"{sample.id} has {len(piece)} tokens of {piece.modality}, this model has positions for {longest}; "
                     "give less of it"
                 )
+
+
+def batch_of(samples: Sequence[Sample], model: OmniFormer) -> Batch:
+    """Samples as a batch, where the model is.
+
+    Raises:
+        ValueError: as `need_room`.
+    """
+    need_room(samples, model)
+    return collate(samples).to(next(model.parameters()).device)
+
+
+def by_kind(kinds: Sequence[Kind], batch_size: int) -> Iterator[tuple[Kind, list[int]]]:
+    """Places in batches, each of one kind.
+
+    Example:
+        >>> list(by_kind(["text", "vision", "text"], 8))
+        [('text', [0, 2]), ('vision', [1])]
+    """
+    for kind in dict.fromkeys(kinds):
+        mine = [i for i, each in enumerate(kinds) if each == kind]
+        yield from ((kind, mine[start : start + batch_size]) for start in range(0, len(mine), batch_size))
 
 
 def modality_of(raw: Any) -> str | None:

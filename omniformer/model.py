@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 import torch
 from omniformer_tokenizers import Packed
@@ -15,7 +16,6 @@ from omniformer.core.memory import Memory
 from omniformer.core.rules import Full, Rule
 from omniformer.core.ties import tie
 from omniformer.heads.head import Head
-from omniformer.heads.next_token import NextTokenHead
 
 
 class OmniFormer(nn.Module):
@@ -73,14 +73,7 @@ class OmniFormer(nn.Module):
         for taken, given in (ties or {}).items():
             tie(self, taken, given)
         for name, head in heads.items():
-            if isinstance(head, NextTokenHead) and head.tied:
-                table = getattr(embedders.get(head.modality), "table", None)
-                if not isinstance(table, nn.Embedding):
-                    raise ValueError(
-                        f"head {name!r} is tied to the table of modality {head.modality!r}, which has no IdEmbedder; "
-                        "set tied=False"
-                    )
-                head.tie(table)
+            head.share(embedders, name)
         # Modalities as numbers, for rules between them.
         self.modalities = {name: number for number, name in enumerate(embedders)}
 
@@ -178,17 +171,18 @@ class OmniFormer(nn.Module):
         Shapes:
             ids int64 `[samples]`, positions `[samples, axes]` → `[samples, vocab_size]`.
         """
-        reader = self.heads[head]
-        assert isinstance(reader, NextTokenHead)
+        reader = self.head(head)
+        modality = reader.modality
+        assert modality is not None, f"{head!r} scores no ids that could be written"
         lengths = torch.ones(len(ids), dtype=torch.long)
-        packed = Packed(values=ids, positions=positions, modality=reader.modality, lengths=lengths)
-        x = self.embedders[reader.modality](packed)
+        packed = Packed(values=ids, positions=positions, modality=modality, lengths=lengths)
+        x = self.embedders[modality](packed)
         known = cache.seen.positions
         axes = positions.shape[1] if known is None else known.shape[1]
         new, _ = cache.extend(
             lengths,
             positions=nn.functional.pad(positions, (0, axes - positions.shape[1])),
-            modality=torch.full_like(ids, self.modalities[reader.modality]),
+            modality=torch.full_like(ids, self.modalities[modality]),
         )
         return reader(self.writer(x, new, self.rule(head), cache=cache), new)
 
@@ -202,11 +196,22 @@ class OmniFormer(nn.Module):
         """The transformer that writes answers: the core, or the decoder of a pair."""
         return getattr(self.core, "decoder", self.core)
 
+    def head(self, name: str) -> Head:
+        """The head of a name.
+
+        Raises:
+            ValueError: there is none; names those that there are.
+        """
+        if name not in self.heads:
+            raise ValueError(f"no head named {name!r}; this model has {', '.join(self.heads)}")
+        return cast(Head, self.heads[name])
+
     def rule(self, head: str | None) -> Rule:
         """Who may attend to whom under a head."""
-        if head is not None and head not in self.heads:
-            raise ValueError(f"no head named {head!r}; this model has {', '.join(self.heads)}")
-        return self.rules.get(head, Full()) if head is not None else Full()
+        if head is None:
+            return Full()
+        self.head(head)
+        return self.rules.get(head, Full())
 
     def embed(self, batch: Batch) -> tuple[Tensor, Layout]:
         """The tokens of all modalities as vectors, interleaved into one sequence a sample.

@@ -1,18 +1,20 @@
 """What a model says of one input, in words that people read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from omniformer.generation.places import Places, answer_in
-from omniformer.heads.contrastive import ContrastiveHead
-from omniformer.heads.denoising import DenoisingHead
-from omniformer.heads.head import Head
-from omniformer.heads.link import LinkHead
-from omniformer.heads.next_token import NextTokenHead
+from omniformer.batch import Sample
+from omniformer.generation.filler import Filler, finds_hidden
+from omniformer.generation.places import Places, answer_in, places_of
+from omniformer.generation.transcriber import Transcriber
+from omniformer.heads.head import Answers
+from omniformer.inputs import Named, batch_of, sample_of
+from omniformer.member import Member
+from omniformer.model import OmniFormer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +67,80 @@ class Prediction:
         return plain | ({"values": list(self.values)} if self.values else {})
 
 
-def need_classes(task: str, head: Head) -> None:
-    """Makes sure that a task predicts something that a person can read.
+def predictions(model: OmniFormer, task: str, member: Member, named: Named, *, top: int = 5) -> list[list[Prediction]]:
+    """What a task says of each input, read as its head says that it is read.
+
+    Args:
+        model: in evaluation mode.
+        task: its name.
+        member: what belongs to it.
+        named: inputs with their names.
+        top: how many words to name for a hidden token.
 
     Raises:
-        ValueError: it makes or compares things instead; says what to call.
+        ValueError: it makes or compares things instead, and says what to call; or an input cannot be read.
     """
-    if isinstance(head, NextTokenHead):
-        raise ValueError(f"{task!r} writes {head.modality}, it predicts no class: use python -m omniformer.generate")
-    if isinstance(head, DenoisingHead):
-        raise ValueError(f"{task!r} paints, it predicts no class: use python -m omniformer.generate")
-    if isinstance(head, ContrastiveHead):
-        raise ValueError(f"{task!r} compares inputs, it predicts no class: use Predictor.embed")
-    if isinstance(head, LinkHead):
-        raise ValueError(
-            f"{task!r} says which nodes are joined, it predicts no class: call scores of its head on pairs of nodes"
-        )
+    if finds_hidden(model, task):
+        return _words(model, task, member, named, top)
+    head = model.head(task)
+    if head.instead:
+        raise ValueError(f"{task!r} {head.instead}")
+    return _READ[head.answers](model, task, member, named)
+
+
+def _rows(model: OmniFormer, task: str, member: Member, named: Named) -> list[list[Prediction]]:
+    """A prediction for each sample, or for each of its tokens."""
+    samples, outputs = _outputs(model, task, member, named)
+    if not model.head(task).per_token:
+        return [[of_sample(name, task, row, member.labels)] for (name, _), row in zip(named, outputs, strict=True)]
+    return [
+        of_tokens(name, task, rows, member.labels, places)
+        for name, rows, places in _of_each(member, named, samples, outputs)
+    ]
+
+
+def _spans(model: OmniFormer, task: str, member: Member, named: Named) -> list[list[Prediction]]:
+    """Where the answer stands in each sample."""
+    samples, outputs = _outputs(model, task, member, named)
+    return [[of_answer(name, task, rows, places)] for name, rows, places in _of_each(member, named, samples, outputs)]
+
+
+def _transcripts(model: OmniFormer, task: str, member: Member, named: Named) -> list[list[Prediction]]:
+    """What the frames of each sample say."""
+    writer = Transcriber.of(model, task, member)
+    answers = writer.transcribe([sample_of(name, raw, writer.given) for name, raw in named])
+    return [[Prediction(input=each.input, member=task, probabilities={}, text=str(each.content))] for each in answers]
+
+
+def _words(model: OmniFormer, task: str, member: Member, named: Named, top: int) -> list[list[Prediction]]:
+    """What may stand at each hidden token."""
+    found = Filler(model, task, tokenizers=member.tokenizers).fill(named, top=top)
+    return [
+        [replace(of_probabilities(name, task, hole.probabilities), token=hole.token) for hole in holes]
+        for (name, _), holes in zip(named, found, strict=True)
+    ]
+
+
+_READ: dict[Answers, Callable[[OmniFormer, str, Member, Named], list[list[Prediction]]]] = {
+    "rows": _rows,
+    "span": _spans,
+    "transcript": _transcripts,
+}
+
+
+def _outputs(model: OmniFormer, task: str, member: Member, named: Named) -> tuple[list[Sample], Tensor]:
+    """The inputs as samples, and what the head predicts of all of them."""
+    samples = [sample_of(name, raw, member.tokenizers) for name, raw in named]
+    return samples, model.head(task).predict(model(batch_of(samples, model), task)).cpu()
+
+
+def _of_each(
+    member: Member, named: Named, samples: Sequence[Sample], outputs: Tensor
+) -> Iterator[tuple[str, Tensor, Places | None]]:
+    """Of each input its name, the rows of its tokens, and where they stand in its text."""
+    rows = outputs.split([len(sample) for sample in samples])
+    for (name, raw), mine in zip(named, rows, strict=True):
+        yield name, mine, places_of(raw, member.tokenizers)
 
 
 def of_sample(name: str, member: str, row: Tensor, labels: Sequence[str]) -> Prediction:

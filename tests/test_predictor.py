@@ -12,7 +12,7 @@ from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.heads.ctc import CTCHead
 from omniformer.heads.link import LinkHead
 from omniformer.heads.span import SpanHead
-from omniformer.inputs import sample_of
+from omniformer.inputs import batch_of, sample_of
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 
@@ -224,7 +224,7 @@ def test_an_answer_is_the_span_with_the_best_ends():
     predictor = predictor_of("quotes")
     torch.nn.init.normal_(predictor.model.heads["quotes"].ends.weight)
     (answer,) = predictor.predict(["some words"])
-    x, _ = predictor.model.encode(predictor._collate([sample_of("", "some words", {"text": TEXT})]), "quotes")
+    x, _ = predictor.model.encode(batch_of([sample_of("", "some words", {"text": TEXT})], predictor.model), "quotes")
     start, end = predictor.model.heads["quotes"](x, None).softmax(0).detach().unbind(-1)
     best = max(float(start[i] * end[j]) for i in range(10) for j in range(i, 10))
     assert answer.score == pytest.approx(best, rel=1e-5)

@@ -32,6 +32,9 @@ class Maskable(nn.Module):
         True
     """
 
+    hides = True
+    """Whether it knows hidden tokens."""
+
     def __init__(self, *, d_model: int, embedder: nn.Module) -> None:
         super().__init__()
         self.embedder = embedder

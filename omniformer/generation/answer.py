@@ -1,4 +1,6 @@
-"""What a model makes for a prompt, and what is the same for all that make something: prompts and blank pictures."""
+"""What a model makes for a prompt, and what is the same for all that make something: heads, prompts and blank
+pictures.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +12,16 @@ from omniformer_tokenizers import Tokenizer, Tokens
 from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.heads.head import Makes
 from omniformer.inputs import sample_of
+from omniformer.model import OmniFormer
+
+# Who of our own heads makes what, for somebody who brings another.
+_MADE_BY: dict[Makes, str] = {
+    "ids": "only a NextTokenHead writes",
+    "pictures": "pictures are made by a DenoisingHead",
+    "transcripts": "only a CTCHead writes what frames say",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +91,18 @@ class Answer:
             pixels = self.content.permute(1, 2, 0).numpy()
             Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(path)
         return path
+
+
+def head_making(makes: Makes, model: OmniFormer, head: str) -> Any:
+    """The head of a name, of which it is known what it makes.
+
+    Raises:
+        ValueError: the model has no such head, or it makes something else.
+    """
+    found = model.head(head)
+    if found.makes != makes:
+        raise ValueError(f"head {head!r} is a {type(found).__name__}; {_MADE_BY[makes]}")
+    return found
 
 
 def given_sample(name: str, prompt: Any, given: Mapping[str, Tokenizer], task: str) -> Sample:

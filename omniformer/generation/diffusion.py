@@ -10,7 +10,7 @@ from omniformer_tokenizers import Packed
 from torch import Tensor
 
 from omniformer.batch import Batch
-from omniformer.heads.denoising import DenoisingHead
+from omniformer.generation.answer import head_making
 from omniformer.heads.noise import Schedule
 from omniformer.model import OmniFormer
 
@@ -70,11 +70,7 @@ def denoise(
         >>> patches.decode(unpack(made)[0]).shape
         torch.Size([1, 8, 8])
     """
-    if head not in model.heads:
-        raise ValueError(f"no head named {head!r}; this model has {', '.join(model.heads)}")
-    reader = model.heads[head]
-    if not isinstance(reader, DenoisingHead):
-        raise ValueError(f"head {head!r} is {type(reader).__name__}; pictures are made by a DenoisingHead")
+    reader = head_making("pictures", model, head)
     if guidance != 1 and not model.writer.reads_memory:
         raise ValueError(
             f"guidance={guidance} needs a core with cross-attention; set guidance=1, or core=denoiser_tiny"

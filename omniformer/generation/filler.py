@@ -10,11 +10,10 @@ from omniformer_tokenizers import BPETokenizer, Tokenizer, Tokens
 from omniformer_tokenizers.files import read_text
 from torch import Tensor
 
-from omniformer.batch import Sample, collate
+from omniformer.batch import Sample
 from omniformer.core.layout import Layout
-from omniformer.embedders.maskable import Maskable
-from omniformer.heads.next_token import NextTokenHead
-from omniformer.inputs import need_room, tokens_of
+from omniformer.generation.answer import head_making
+from omniformer.inputs import batch_of, tokens_of
 from omniformer.model import OmniFormer
 
 # What published vocabularies call the token that stands for a hidden one: BERT, RoBERTa.
@@ -43,7 +42,7 @@ class Filler:
 
     Args:
         model: in evaluation mode.
-        head: the name of its `NextTokenHead`.
+        head: the name of a head that scores ids, such as `NextTokenHead`.
         tokenizers: by modality; texts of the head's own are read.
 
     Raises:
@@ -66,15 +65,14 @@ class Filler:
     """
 
     def __init__(self, model: OmniFormer, head: str, *, tokenizers: Mapping[str, Tokenizer]) -> None:
-        reader = model.heads[head]
-        assert isinstance(reader, NextTokenHead)
-        self.model, self.head, self.modality, self._reader = model, head, reader.modality, reader
+        self.model, self.head, self._reader = model, head, head_making("ids", model, head)
+        self.modality = self._reader.modality
         tokenizer: Any = tokenizers.get(self.modality)
         if tokenizer is None or tokenizer.modality != "text":
             raise ValueError(f"{head!r} finds hidden tokens of {self.modality}; only those of text can be written down")
         self.mask = next((name for name in _MASKS if name in getattr(tokenizer, "special_tokens", ())), None)
         self._own = self.mask is not None and hasattr(tokenizer, "reading_special")
-        if not self._own and not isinstance(model.embedders[self.modality], Maskable):
+        if not self._own and not getattr(model.embedders[self.modality], "hides", False):
             raise ValueError(
                 f"{head!r} knows no hidden token: its vocabulary has none of {', '.join(_MASKS)}, and its embedder is "
                 "no omniformer.embedders.Maskable"
@@ -94,10 +92,10 @@ class Filler:
         """
         given = [self._hidden(name, text) for name, text in texts]
         samples = [Sample(id=name, pieces=[tokens]) for (name, _), (tokens, _) in zip(texts, given, strict=True)]
-        need_room(samples, self.model)
-        x, _ = self.model.encode(collate(samples).to(next(self.model.parameters()).device), self.head)
+        x, layout = self.model.encode(batch_of(samples, self.model), self.head)
         hidden = torch.cat([hidden for _, hidden in given]).to(x.device)
-        best = self._reader.predict(self._reader.scores(x[hidden])).topk(min(top, self._reader.ids.out_features))
+        shares = self._reader.predict(self._reader(x[hidden], layout))  # such a head reads each token by itself
+        best = shares.topk(min(top, shares.shape[-1]))
         places = [hidden.nonzero().flatten().tolist() for _, hidden in given]
         rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         return [[self._hole(token, *next(rows)) for token in tokens] for tokens in places]
@@ -152,7 +150,7 @@ def finds_hidden(model: OmniFormer, member: str) -> bool:
     """Whether a task scores each token's own id, seeing those behind it too: it has learned to find hidden tokens, not
     to go on.
     """
-    if not isinstance(model.heads[member], NextTokenHead):
+    if model.head(member).makes != "ids":
         return False
     two = Layout(
         lengths=torch.tensor([2]),

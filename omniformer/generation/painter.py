@@ -7,10 +7,10 @@ from typing import Any
 from omniformer_tokenizers import Tokenizer, unpack
 
 from omniformer.batch import collate
-from omniformer.generation.answer import Answer, blank_picture, given_sample
+from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making
 from omniformer.generation.diffusion import denoise
-from omniformer.heads.denoising import DenoisingHead
 from omniformer.inputs import listed
+from omniformer.member import Member
 from omniformer.model import OmniFormer
 
 
@@ -19,7 +19,7 @@ class Painter:
 
     Args:
         model: in evaluation mode.
-        head: the name of its `DenoisingHead`.
+        head: the name of a head that makes pictures, such as `DenoisingHead`.
         tokenizers: by modality.
         given: the modalities that the task reads before it paints; empty where it paints what it likes.
         modality: of the pictures; the one that is not given by default.
@@ -54,15 +54,18 @@ class Painter:
         given: Sequence[str] = (),
         modality: str | None = None,
     ) -> None:
-        reader = model.heads[head]
-        if not isinstance(reader, DenoisingHead):
-            raise ValueError(f"{head!r} is a {type(reader).__name__}; pictures are made by a DenoisingHead")
+        head_making("pictures", model, head)
         left = [name for name in tokenizers if name not in given] if modality is None else [modality]
         if len(left) != 1 or not hasattr(tokenizers[left[0]], "image_size"):
             raise ValueError(f"{head!r} paints one modality of pictures; of {', '.join(tokenizers)} say which is given")
         self.model, self.head, self.modality = model, head, left[0]
         self.tokenizer = tokenizers[self.modality]
         self.given = {name: tokenizers[name] for name in given}
+
+    @classmethod
+    def of(cls, model: OmniFormer, task: str, member: Member) -> "Painter":
+        """The painter of a task of a trained model."""
+        return cls(model, task, tokenizers=member.tokenizers, given=member.given)
 
     def write(
         self,

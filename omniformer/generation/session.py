@@ -13,7 +13,7 @@ from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.layout import Layout
 from omniformer.core.rules import UNBOUNDED
 from omniformer.generation.allowed import Allowed
-from omniformer.heads.next_token import NextTokenHead
+from omniformer.generation.answer import head_making
 from omniformer.model import OmniFormer
 
 Caching = Literal["growing", "static", "sliding", "none"]
@@ -26,7 +26,7 @@ class Session:
 
     Args:
         model: in evaluation mode.
-        head: the name of its `NextTokenHead`.
+        head: the name of a head that makes ids, such as `NextTokenHead`.
         batch: what each sample is given, and in `batch.answer` what is already written: at least the start id, and
             behind it a prompt to go on from. Samples of a plain language model are given nothing.
         cache: "growing" needs the least memory while answers are short; "static" is allocated once, for
@@ -82,7 +82,7 @@ class Session:
         allowed: Allowed | None = None,
     ) -> None:
         self.model, self.head = model, head
-        self._reader = _reader(model, head)
+        self._reader = head_making("ids", model, head)
         self._device = next(model.parameters()).device
         self._reads_memory = model.writer.reads_memory
         self._caching, self._room = cache, max_new_tokens
@@ -314,14 +314,6 @@ def begin(batch: Batch, start: int | Sequence[int], *, modality: str = "text", a
     nothing = Tokens(values=torch.zeros(0, dtype=torch.long), positions=torch.zeros(0, axes), modality=modality)
     answer = collate([Sample(id=name, pieces=[framed(nothing, start=start)]) for name in batch.ids])
     return replace(batch, answer=answer.to(batch.prefix.device))
-
-
-def _reader(model: OmniFormer, head: str) -> NextTokenHead:
-    model.rule(head)  # names the heads where this one is unknown
-    reader = model.heads[head]
-    if not isinstance(reader, NextTokenHead):
-        raise ValueError(f"head {head!r} is a {type(reader).__name__}; only a NextTokenHead writes")
-    return reader
 
 
 def _ids(sample: Sample, modality: str) -> list[int]:

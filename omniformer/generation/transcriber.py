@@ -7,10 +7,10 @@ import torch
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.batch import Sample, collate
-from omniformer.generation.answer import Answer, given_sample
+from omniformer.generation.answer import Answer, given_sample, head_making
 from omniformer.generation.ctc import best_path, prefix_beam
-from omniformer.heads.ctc import CTCHead
 from omniformer.inputs import listed
+from omniformer.member import Member
 from omniformer.model import OmniFormer
 
 
@@ -19,7 +19,7 @@ class Transcriber:
 
     Args:
         model: in evaluation mode.
-        head: the name of its `CTCHead`.
+        head: the name of a head that makes transcripts, such as `CTCHead`.
         tokenizers: by modality.
         given: the modalities whose tokens are the frames; the one that is left of `tokenizers` is what is written.
 
@@ -47,9 +47,7 @@ class Transcriber:
     def __init__(
         self, model: OmniFormer, head: str, *, tokenizers: Mapping[str, Tokenizer], given: Sequence[str]
     ) -> None:
-        reader = model.heads[head]
-        if not isinstance(reader, CTCHead):
-            raise ValueError(f"{head!r} is a {type(reader).__name__}; only a CTCHead writes what frames say")
+        reader = head_making("transcripts", model, head)
         left = [name for name in tokenizers if name not in given]
         if len(left) != 1 or not given:
             raise ValueError(f"{head!r} writes one modality; of {', '.join(tokenizers)} say which are given")
@@ -61,6 +59,11 @@ class Transcriber:
                 f"{self.tokenizer.facts.get('vocab_size', 'none')}; take the one it was trained with"
             )
         self.given = {name: tokenizers[name] for name in given}
+
+    @classmethod
+    def of(cls, model: OmniFormer, task: str, member: Member) -> "Transcriber":
+        """The transcriber of a task of a trained model."""
+        return cls(model, task, tokenizers=member.tokenizers, given=member.given)
 
     def write(self, prompts: Sequence[Any], *, beam: int = 1, batch_size: int = 16) -> list[list[Answer]]:
         """What is said in each prompt, one answer each.

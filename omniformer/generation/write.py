@@ -33,7 +33,7 @@ def write(
 
     Args:
         model: in evaluation mode.
-        head: the name of its `NextTokenHead`.
+        head: the name of a head that makes ids, such as `NextTokenHead`.
         batch: what the samples are given, with answers that have begun: see `begin`.
         strategy: `Greedy()`, `Sampling(...)` or `BeamSearch(...)`.
         stop: ids that end an answer and are no part of it.

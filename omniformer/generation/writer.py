@@ -9,14 +9,14 @@ from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.batch import Batch, Sample, collate
 from omniformer.generation.allowed import Allowed
-from omniformer.generation.answer import Answer, blank_picture, given_sample
+from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making
 from omniformer.generation.sampling import Greedy, Sampling
 from omniformer.generation.session import Caching
 from omniformer.generation.strategy import Strategy, Written
 from omniformer.generation.texts import Spelling
 from omniformer.generation.write import stream, write
-from omniformer.heads.next_token import NextTokenHead
 from omniformer.inputs import listed, tokens_of
+from omniformer.member import Member
 from omniformer.model import OmniFormer
 
 
@@ -28,7 +28,7 @@ class Writer:
 
     Args:
         model: in evaluation mode.
-        head: the name of its `NextTokenHead`, which says what is written.
+        head: the name of a head that makes ids, such as `NextTokenHead`; it says what is written.
         tokenizers: by modality.
         given: the modalities that the task reads before it writes.
         max_seq_len: the longest text that a language model reads; None for no limit.
@@ -64,10 +64,7 @@ class Writer:
         max_seq_len: int | None = None,
         allowed: Allowed | None = None,
     ) -> None:
-        reader = model.heads[head]
-        if not isinstance(reader, NextTokenHead):
-            raise ValueError(f"{head!r} is a {type(reader).__name__}; only a NextTokenHead writes")
-        self.model, self.head, self.modality = model, head, reader.modality
+        self.model, self.head, self.modality = model, head, head_making("ids", model, head).modality
         if missing := [name for name in (self.modality, *given) if name not in tokenizers]:
             raise ValueError(f"{head!r} has no tokenizer for {missing[0]!r}, only for {', '.join(tokenizers)}")
         self.tokenizer = tokenizers[self.modality]
@@ -76,6 +73,18 @@ class Writer:
         self.given = {name: tokenizers[name] for name in given}
         self.max_seq_len = None if given else max_seq_len
         self.allowed = allowed
+
+    @classmethod
+    def of(cls, model: OmniFormer, task: str, member: Member) -> "Writer":
+        """The writer of a task of a trained model."""
+        return cls(
+            model,
+            task,
+            tokenizers=member.tokenizers,
+            given=member.given,
+            max_seq_len=member.max_seq_len,
+            allowed=member.allowed,
+        )
 
     @property
     def writes_text(self) -> bool:

@@ -32,6 +32,8 @@ class ClassificationHead(Head):
         torch.Size([2, 3])
     """
 
+    tells_classes = True
+
     def __init__(
         self,
         *,
@@ -70,6 +72,8 @@ class MultiLabelHead(ClassificationHead):
     Arguments and shapes as for `ClassificationHead`.
     """
 
+    problem = "multi_label_classification"
+
     def predict(self, outputs: Tensor) -> Tensor:
         """Probability of each class by itself."""
         return outputs.float().sigmoid()
@@ -88,6 +92,7 @@ class TokenClassificationHead(Head):
     """
 
     per_token = True
+    tells_classes = True
 
     def __init__(self, *, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__()

@@ -49,6 +49,9 @@ class ContrastiveHead(Head):
         torch.Size([2, 4])
     """
 
+    compares = True
+    instead = "compares inputs, it predicts no class: use Predictor.embed"
+
     def __init__(
         self,
         *,

@@ -28,6 +28,8 @@ class CTCHead(Head):
     """
 
     per_token = True
+    answers = "transcript"
+    makes = "transcripts"
 
     def __init__(self, *, d_model: int, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__()

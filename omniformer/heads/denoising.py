@@ -48,6 +48,8 @@ class DenoisingHead(Head):
     """
 
     per_token = True
+    makes = "pictures"
+    instead = "paints, it predicts no class: use python -m omniformer.generate"
 
     def __init__(
         self,

@@ -27,6 +27,8 @@ class DistilledHead(Head):
         torch.Size([2, 3])
     """
 
+    tells_classes = True
+
     def __init__(self, *, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_classes=n_classes)
@@ -49,6 +51,11 @@ class DistilledHead(Head):
     def predict(self, outputs: Tensor) -> Tensor:
         """Probabilities, which add up to one."""
         return outputs.float().softmax(-1)
+
+    def published(self, x: Tensor, layout: Layout) -> dict[str, Tensor]:
+        """The mean of both logits, and each by itself."""
+        own, other = self.each(x, layout).unbind(1)
+        return {"logits": (own + other) / 2, "cls_logits": own, "distillation_logits": other}
 
     def reset_parameters(self) -> None:
         """Makes all classes equally likely at the start."""

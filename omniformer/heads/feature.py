@@ -20,6 +20,7 @@ class FeatureHead(Head):
     """
 
     per_token = True
+    output = "last_hidden_state"
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """The tokens."""
@@ -28,3 +29,7 @@ class FeatureHead(Head):
     def predict(self, outputs: Tensor) -> Tensor:
         """The features of each token, as numbers."""
         return outputs.float()
+
+    def published(self, x: Tensor, layout: Layout) -> dict[str, Tensor]:
+        """Nothing beside the core's output."""
+        return {}

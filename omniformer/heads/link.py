@@ -31,6 +31,8 @@ class LinkHead(Head):
     """
 
     per_token = True
+    output = "vectors"
+    instead = "says which nodes are joined, it predicts no class: call scores of its head on pairs of nodes"
 
     def __init__(self, *, d_model: int, d_link: int = 64) -> None:
         super().__init__()

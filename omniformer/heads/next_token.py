@@ -1,6 +1,6 @@
 """Which token comes next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class NextTokenHead(Head):
     """
 
     per_token = True
+    makes = "ids"
+    modality: str
 
     def __init__(
         self,
@@ -55,6 +57,27 @@ class NextTokenHead(Head):
         self.register_buffer("kept_bias", torch.zeros(vocab_size) if kept_bias else None)
         self.scale = scale
         self.reset_parameters()
+
+    @property
+    def instead(self) -> str:
+        """It writes."""
+        return f"writes {self.modality}, it predicts no class: use python -m omniformer.generate"
+
+    def share(self, embedders: Mapping[str, nn.Module], name: str) -> None:
+        """Takes the table of its modality's embedder as its own, where they are tied.
+
+        Raises:
+            ValueError: that embedder has no table, or one of another shape.
+        """
+        if not self.tied:
+            return
+        table = getattr(embedders.get(self.modality), "table", None)
+        if not isinstance(table, nn.Embedding):
+            raise ValueError(
+                f"head {name!r} is tied to the table of modality {self.modality!r}, which has no IdEmbedder; "
+                "set tied=False"
+            )
+        self.tie(table)
 
     def tie(self, embedding: nn.Embedding) -> None:
         """Takes an embedder's table as its own.

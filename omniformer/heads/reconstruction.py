@@ -26,6 +26,7 @@ class ReconstructionHead(Head):
     """
 
     per_token = True
+    output = "values"
 
     def __init__(self, *, d_model: int, features: int) -> None:
         super().__init__()

@@ -32,6 +32,8 @@ class RegressionHead(Head):
         ValueError: there is not one mean and one positive deviation for each output.
     """
 
+    output = "values"
+    problem = "regression"
     target_mean: Tensor
     target_std: Tensor
 
@@ -63,6 +65,7 @@ class RegressionHead(Head):
         checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
         self.values = nn.Linear(d_model, n_outputs, bias=bias)
+        self.n_numbers = n_outputs
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:

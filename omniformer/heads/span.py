@@ -26,6 +26,7 @@ class SpanHead(Head):
     """
 
     per_token = True
+    answers = "span"
 
     def __init__(self, *, d_model: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -42,6 +43,11 @@ class SpanHead(Head):
     def predict(self, outputs: Tensor) -> Tensor:
         """The scores themselves; they become probabilities only among the tokens of a sample."""
         return outputs.float()
+
+    def published(self, x: Tensor, layout: Layout) -> dict[str, Tensor]:
+        """Both scores, each by itself."""
+        start, end = self(x, layout).unbind(-1)
+        return {"start_logits": start, "end_logits": end}
 
     def reset_parameters(self) -> None:
         """Makes all tokens equally likely at the start."""

@@ -30,6 +30,8 @@ class VectorHead(Head):
         torch.Size([2, 3])
     """
 
+    output = "embedding"
+
     def __init__(
         self, *, d_model: int, pool: Callable[..., nn.Module] = MeanPool, d_embedding: int | None = None
     ) -> None:
@@ -46,6 +48,10 @@ class VectorHead(Head):
     def predict(self, outputs: Tensor) -> Tensor:
         """The vectors themselves."""
         return outputs.float()
+
+    def published(self, x: Tensor, layout: Layout) -> dict[str, Tensor]:
+        """The vectors, as pooled outputs."""
+        return {"pooler_output": self(x, layout)}
 
     def reset_parameters(self) -> None:
         """Draws the map anew."""

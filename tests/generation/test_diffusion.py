@@ -185,7 +185,7 @@ def test_noise_of_two_purposes_or_seeds_or_ids_has_nothing_in_common():
 
 
 def test_a_head_that_makes_no_pictures_is_told():
-    with pytest.raises(ValueError, match="'other' is ClassificationHead; pictures are made by a DenoisingHead"):
+    with pytest.raises(ValueError, match="'other' is a ClassificationHead; pictures are made by a DenoisingHead"):
         denoise(painter(), "other", collate(SAMPLES))
     with pytest.raises(ValueError, match="no head named 'nobody'; this model has paint, other"):
         denoise(painter(), "nobody", collate(SAMPLES))
