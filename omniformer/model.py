@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from omniformer.batch import Batch
 from omniformer.core.cache import KVCache
+from omniformer.core.core import reader, writer
 from omniformer.core.joining import join
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
@@ -171,8 +172,8 @@ class OmniFormer(nn.Module):
         Shapes:
             ids int64 `[samples]`, positions `[samples, axes]` → `[samples, vocab_size]`.
         """
-        reader = self.head(head)
-        modality = reader.modality
+        own = self.head(head)
+        modality = own.modality
         assert modality is not None, f"{head!r} scores no ids that could be written"
         lengths = torch.ones(len(ids), dtype=torch.long)
         packed = Packed(values=ids, positions=positions, modality=modality, lengths=lengths)
@@ -184,17 +185,17 @@ class OmniFormer(nn.Module):
             positions=nn.functional.pad(positions, (0, axes - positions.shape[1])),
             modality=torch.full_like(ids, self.modalities[modality]),
         )
-        return reader(self.writer(x, new, self.rule(head), cache=cache), new)
+        return own(self.writer(x, new, self.rule(head), cache=cache), new)
 
     @property
     def reader(self) -> nn.Module:
         """The transformer that reads what samples are given: the core, or the encoder of a pair."""
-        return getattr(self.core, "encoder", self.core)
+        return reader(self.core)
 
     @property
     def writer(self) -> nn.Module:
         """The transformer that writes answers: the core, or the decoder of a pair."""
-        return getattr(self.core, "decoder", self.core)
+        return writer(self.core)
 
     def head(self, name: str) -> Head:
         """The head of a name.

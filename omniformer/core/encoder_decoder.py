@@ -1,5 +1,8 @@
 """Two transformers in a row: one reads a sequence, the other writes another while reading the first."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor, nn
 
 from omniformer.core.cache import KVCache
@@ -40,6 +43,22 @@ class EncoderDecoder(nn.Module):
             raise ValueError("the decoder has no cross-attention; build it with block=CrossBlock")
         self.encoder, self.decoder = encoder, decoder
         self.d_model, self.n_layers = decoder.d_model, decoder.n_layers
+
+    @property
+    def kinds(self) -> tuple[nn.Module, nn.Module]:
+        """What reads the source, and what reads the target."""
+        return self.encoder, self.decoder
+
+    def together(self, tokens: Sequence[tuple[Tensor, Layout]], rule: Rule | None = None, **options: Any) -> Tensor:
+        """The decoder's output for tokens of source and target, each with their layout.
+
+        Args:
+            tokens: of the source, and of the target.
+            rule: who may attend to whom in the target; `Causal()` by default.
+            **options: of the decoder: `condition`.
+        """
+        (source, read), (target, written) = tokens
+        return self.decoder(target, written, rule or Causal(), memory=self.encode(source, read), **options)
 
     def forward(
         self,

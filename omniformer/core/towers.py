@@ -1,6 +1,7 @@
 """Transformers side by side: each reads one kind of tokens, in a width and a depth of its own."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,26 @@ class Towers(nn.Module):
             return x + untouched(self)
         number = self._number(layout)
         return self.towers[number](x, layout, self.rule(number, rule), stages=stages, losses=losses)
+
+    @property
+    def kinds(self) -> tuple[nn.Module, ...]:
+        """The towers, by number of modality."""
+        return tuple(self.towers)
+
+    def together(
+        self, tokens: Sequence[tuple[Tensor, Layout]], rule: Rule | None = None, **options: Any
+    ) -> list[Tensor]:
+        """The output of every tower for tokens of its own, each with their layout.
+
+        Args:
+            tokens: by number of modality.
+            rule: as for `rule`.
+            **options: of the towers.
+        """
+        return [
+            tower(x, layout, self.rule(number, rule), **options)
+            for number, (tower, (x, layout)) in enumerate(zip(self.towers, tokens, strict=True))
+        ]
 
     def rule(self, number: int, given: Rule | None = None) -> Rule:
         """Who may attend to whom in a tower: as the tower says and, where a call brings a rule, as that says too.

@@ -59,6 +59,7 @@ def denoise(
         >>> from omniformer.core.connection import AdaptiveNorm
         >>> from omniformer.core.transformer import Transformer
         >>> from omniformer.embedders import VectorEmbedder
+        >>> from omniformer.heads import DenoisingHead
         >>> patches = PatchTokenizer(patch_size=4, channels=1)
         >>> model = OmniFormer(
         ...     core=Transformer(d_model=16, n_layers=1, n_heads=2, connection=partial(AdaptiveNorm, d_condition=8)),

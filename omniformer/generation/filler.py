@@ -51,7 +51,8 @@ class Filler:
     Example:
         >>> from omniformer_tokenizers import CharacterTokenizer
         >>> from omniformer.core import Transformer
-        >>> from omniformer.embedders import IdEmbedder
+        >>> from omniformer.embedders import IdEmbedder, Maskable
+        >>> from omniformer.heads import NextTokenHead
         >>> text = CharacterTokenizer().fit(["abc"])
         >>> sizes = {"d_model": 8, "vocab_size": text.vocab_size}
         >>> model = OmniFormer(

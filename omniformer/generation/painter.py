@@ -33,6 +33,7 @@ class Painter:
         >>> from omniformer.core.connection import AdaptiveNorm
         >>> from omniformer.core.transformer import Transformer
         >>> from omniformer.embedders import VectorEmbedder
+        >>> from omniformer.heads import DenoisingHead
         >>> model = OmniFormer(
         ...     core=Transformer(d_model=16, n_layers=1, n_heads=2, connection=partial(AdaptiveNorm, d_condition=8)),
         ...     embedders={"vision": VectorEmbedder(d_model=16, features=16, axes=2)},

@@ -30,6 +30,7 @@ class Transcriber:
         >>> from omniformer_tokenizers import CharacterTokenizer, SpectrogramTokenizer
         >>> from omniformer.core import Transformer
         >>> from omniformer.embedders import VectorEmbedder
+        >>> from omniformer.heads import CTCHead
         >>> sound, text = SpectrogramTokenizer(sample_rate=8000, n_mels=8), CharacterTokenizer().fit(["one two"])
         >>> model = OmniFormer(
         ...     core=Transformer(d_model=16, n_layers=1, n_heads=2),

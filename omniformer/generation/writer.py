@@ -42,6 +42,7 @@ class Writer:
         >>> from omniformer.core import Transformer
         >>> from omniformer.core.rules import Causal
         >>> from omniformer.embedders import IdEmbedder
+        >>> from omniformer.heads import NextTokenHead
         >>> model = OmniFormer(
         ...     core=Transformer(d_model=16, n_layers=1, n_heads=2),
         ...     embedders={"text": IdEmbedder(d_model=16, vocab_size=257)},

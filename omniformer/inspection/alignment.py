@@ -11,7 +11,6 @@ from omniformer.batch import Batch
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import Plan
-from omniformer.heads.next_token import NextTokenHead
 from omniformer.inspection.maps import Maps, Recorder
 from omniformer.model import OmniFormer
 
@@ -27,7 +26,7 @@ def alignment(
 
     Args:
         model: in evaluation mode.
-        head: the name of a `NextTokenHead`.
+        head: the name of a head that makes ids, such as `NextTokenHead`.
         batch: samples with answers: the expected ones, or what the model wrote.
         layer: the number of one layer, among those that read what is given; the mean of all by default.
         attention_head: the number of one head; the mean of all by default.
@@ -46,6 +45,7 @@ def alignment(
         >>> from omniformer.core.encoder_decoder import EncoderDecoder
         >>> from omniformer.core.transformer import Transformer
         >>> from omniformer.embedders import IdEmbedder
+        >>> from omniformer.heads import NextTokenHead
         >>> decoder = Transformer(d_model=16, n_layers=2, n_heads=2, block=CrossBlock)
         >>> core = EncoderDecoder(encoder=Transformer(d_model=16, n_layers=1, n_heads=2), decoder=decoder)
         >>> model = OmniFormer(
@@ -83,7 +83,7 @@ def alignment_maps(model: OmniFormer, head: str, batch: Batch) -> Maps:
 
     Args:
         model: in evaluation mode.
-        head: the name of a `NextTokenHead`.
+        head: the name of a head that makes ids, such as `NextTokenHead`.
         batch: samples with answers.
 
     Shapes:
@@ -92,7 +92,7 @@ def alignment_maps(model: OmniFormer, head: str, batch: Batch) -> Maps:
     Raises:
         ValueError: the head writes nothing, the samples have no answer, or the core computes no attention weights.
     """
-    able = [name for name, each in model.heads.items() if isinstance(each, NextTokenHead)]
+    able = [name for name in model.heads if model.head(name).makes == "ids"]
     if head not in able:
         raise ValueError(f"{head!r} writes no answers; heads of this model that do: {', '.join(able) or 'none'}")
     if batch.answer is None:

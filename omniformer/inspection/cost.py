@@ -16,12 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from omniformer.core.attention.meta import Call, listener
 from omniformer.core.connection import AdaptiveNorm
-from omniformer.core.encoder_decoder import EncoderDecoder
+from omniformer.core.core import kinds, together, writer
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.moe import MixtureOfExperts
-from omniformer.core.rules import Causal, Full, Rule
-from omniformer.core.towers import Towers
+from omniformer.core.rules import Rule
 from omniformer.inspection.pairs import count_pairs
 
 
@@ -80,8 +79,7 @@ def cache_bytes_per_token(model: nn.Module, dtype: torch.dtype = torch.bfloat16)
         >>> cache_bytes_per_token(Transformer(d_model=16, n_layers=2, n_heads=2), torch.float32)
         256
     """
-    writer = model.decoder if isinstance(model, EncoderDecoder) else model
-    return sum(getattr(part, "cached_per_token", 0) for part in writer.modules()) * dtype.itemsize
+    return sum(getattr(part, "cached_per_token", 0) for part in writer(model).modules()) * dtype.itemsize
 
 
 def forward_cost(
@@ -122,27 +120,14 @@ def forward_cost(
         known[id(meta)] = each
         return meta
 
-    read = moved(layout)
-    if isinstance(core, EncoderDecoder):
-        written = moved(target) if target is not None else read
-        source, x = _tokens(core.encoder, read), _tokens(core.decoder, written)
-        steered = _condition(core.decoder, written)
-        return _measured(
-            core,
-            lambda: core.decoder(x, written, rule or Causal(), memory=core.encode(source, read), **steered),
-            known,
-        )
-    if isinstance(core, Towers):
-        others = moved(target) if target is not None else read
-        passes = [
-            (tower, _tokens(tower, each), each, core.rule(number, rule))
-            for number, (tower, each) in enumerate(zip(core.towers, [read, *[others] * len(core.towers)], strict=False))
-        ]
-        return _measured(core, lambda: [tower(x, each, own) for tower, x, each, own in passes], known)
-    x, options = _tokens(core, read), _condition(core, read)
+    read, parts = moved(layout), kinds(core)
+    others = moved(target) if target is not None and len(parts) > 1 else read
+    layouts = [read, *[others] * (len(parts) - 1)]
+    tokens = [(_tokens(part, each), each) for part, each in zip(parts, layouts, strict=True)]
+    options = _condition(parts[-1], layouts[-1])
     if memory is not None:
         options["memory"] = Memory(x=memory.x.to("meta"), layout=moved(memory.layout), rule=memory.rule)
-    return _measured(core, lambda: core(x, read, rule or Full(), **options), known)
+    return _measured(core, lambda: together(core, tokens, rule, **options), known)
 
 
 def _measured(model: nn.Module, run: Callable[[], Any], known: dict[int, Layout]) -> Cost:
@@ -203,8 +188,7 @@ class _Kept:
 @contextmanager
 def _any_experts(model: nn.Module) -> Iterator[None]:
     """Lets every token use the first experts: which ones it would choose needs values, how many it does not."""
-    writer = model.decoder if isinstance(model, EncoderDecoder) else model
-    layers = [part for part in writer.modules() if isinstance(part, MixtureOfExperts)]
+    layers = [part for part in model.modules() if isinstance(part, MixtureOfExperts)]
     for layer in layers:
         layer.forward = partial(_first_experts, layer)
     try:

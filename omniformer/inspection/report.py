@@ -8,12 +8,10 @@ from torch import nn
 
 from omniformer.config import build
 from omniformer.core.attention.cross import CrossAttention
-from omniformer.core.encoder_decoder import EncoderDecoder
+from omniformer.core.core import kinds, reader, writer
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
-from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
-from omniformer.heads.head import Head
 from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
 from omniformer.inspection.whole import build_on_meta
 
@@ -38,11 +36,11 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
     core, rule = whole["core"], build(config["rule"], "rule")
     samples, seq_len = config["batch_size"], config["seq_len"]
     layout = written = Layout(lengths=torch.full((samples,), seq_len))
-    if is_pair := isinstance(core, EncoderDecoder | Towers):  # two kinds of tokens
+    if several := len(kinds(core)) > 1:
         written = Layout(lengths=torch.full((samples,), config.get("target_len") or seq_len))
     memory = _memory(core, samples, dtype)
-    cost = forward_cost(core, layout, rule, target=written if is_pair else None, memory=memory)
-    beside = layout if isinstance(core, Towers) else written
+    cost = forward_cost(core, layout, rule, target=written if several else None, memory=memory)
+    beside = layout if writer(core) is core else written
     outside = sum(_outside_flops(part, beside) for name, part in whole.items() if name != "core")
     found = {f"parameters/{name}": own for name, own in _own_parameters(whole).items()} | {
         "parameters": parameters(whole),
@@ -68,7 +66,7 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
 
 def _memory(core: nn.Module, samples: int, dtype: torch.dtype) -> Memory | None:
     """Tokens for a core with cross-attention and no encoder of its own to read, without values; else None."""
-    if isinstance(core, EncoderDecoder):
+    if reader(core) is not core:
         return None
     width = next((part.d_memory for part in core.modules() if isinstance(part, CrossAttention)), None)
     if width is None:
@@ -95,7 +93,7 @@ def _outside_flops(part: nn.Module, layout: Layout) -> int:
     """
     if any(isinstance(each, Transformer) for each in part.modules()):
         return 0
-    rows = layout.n_samples if isinstance(part, Head) and not part.per_token else layout.n_tokens
+    rows = layout.n_tokens if getattr(part, "per_token", True) else layout.n_samples
     return sum(2 * each.weight.numel() * rows for each in part.modules() if isinstance(each, nn.Linear))
 
 

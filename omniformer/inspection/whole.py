@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from omniformer.config import BuildError, build
-from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.ties import tie
 
 
@@ -32,8 +31,7 @@ def build_on_meta(config: Mapping[str, Any]) -> nn.ModuleDict:
     """
     with torch.device("meta"):
         core = build(config["core"], "core")
-        reader = core.decoder if isinstance(core, EncoderDecoder) else core
-        facts = {"d_model": reader.d_model} if hasattr(reader, "d_model") else {}
+        facts = {"d_model": core.d_model} if hasattr(core, "d_model") else {}
         parts = {
             name: build(node, f"parts.{name}", **({} if "d_model" in node else facts))
             for name, node in (config.get("parts") or {}).items()

@@ -14,7 +14,7 @@ from omniformer.model import OmniFormer
 from omniformer.tasks.task import Step, Task, mean
 
 
-class CausalLM(Task):
+class CausalLM(Task[NextTokenHead]):
     """Next-token prediction for one modality of ids ([Radford et al. 2018](https://openai.com/research/language-unsupervised)).
 
     Every token but the first of a sample is predicted from all before it, tokens of other modalities included. Where
@@ -50,11 +50,9 @@ class CausalLM(Task):
         predicted = layout.index[places] > 0
         if "mask" in sequence.token_targets:
             predicted = predicted & sequence.token_targets["mask"][places]
-        head = model.heads[name]
-        assert isinstance(head, NextTokenHead)
         targets = ids[predicted]
         smoothing = self.label_smoothing if model.training else 0.0
-        nats = head.losses(x[places[predicted] - 1], targets, label_smoothing=smoothing)
+        nats = self.head_of(model, name).losses(x[places[predicted] - 1], targets, label_smoothing=smoothing)
         return Step(loss=mean(nats, x), count=len(targets), outputs=nats, targets=targets)
 
     def metrics(self) -> MetricCollection:

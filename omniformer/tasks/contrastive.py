@@ -18,7 +18,7 @@ from omniformer.tasks.retrieval import ROWS, Retrieval
 from omniformer.tasks.task import Step, Task, target
 
 
-class Contrastive(Task):
+class Contrastive(Task[ContrastiveHead]):
     """Pulls the modalities of a sample together and pushes them from those of other samples, for every pair of the
     head's modalities ([Radford et al. 2021](https://arxiv.org/abs/2103.00020), figure 3).
 
@@ -41,8 +41,6 @@ class Contrastive(Task):
         ValueError: loss and head do not fit.
     """
 
-    head: ContrastiveHead
-
     def __init__(
         self,
         *,
@@ -62,8 +60,7 @@ class Contrastive(Task):
         self.same_label = same_label
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
-        head = model.heads[name]
-        assert isinstance(head, ContrastiveHead)
+        head = self.head_of(model, name)
         device = head.log_scale.device
         labels = target(batch, "label") if self.same_label else torch.zeros(len(batch), dtype=torch.long, device=device)
         vectors, own, nothing = self._embed(model, batch, name, losses)
@@ -103,8 +100,7 @@ class Contrastive(Task):
         Shapes:
             float32 `[samples, modalities, d_embedding]`, bool `[samples, modalities]`, `[]`.
         """
-        head = model.heads[name]
-        assert isinstance(head, ContrastiveHead)
+        head = self.head_of(model, name)
         vectors, present, passes, nothing = [], [], [], head.log_scale.detach() * 0
         for modality in head.modalities:
             alone = batch.select(modality)

@@ -20,7 +20,7 @@ from omniformer.model import OmniFormer
 from omniformer.tasks.task import Step, Task, mean
 
 
-class CTC(Task):
+class CTC(Task[CTCHead]):
     """Connectionist temporal classification: the answer's ids in their order, each from some frame
     ([Graves et al. 2006](https://doi.org/10.1145/1143844.1143891)).
 
@@ -82,15 +82,14 @@ class CTC(Task):
     ) -> tuple[Step, Layout]:
         labels = self._labels(batch)
         x, layout = model.encode(batch, name, losses=losses)
-        log_probs = model.heads[name](x, layout).float().log_softmax(-1)
+        head = self.head_of(model, name)
+        log_probs = head(x, layout).float().log_softmax(-1)
         heard = layout.lengths > 0
         chosen = [row for row, frame in zip(labels, heard.tolist(), strict=True) if frame]
         targets = torch.cat(chosen) if chosen else torch.zeros(0, dtype=torch.long)
         if not chosen:
             return Step(loss=mean(log_probs[:0], log_probs), count=0, outputs=log_probs, targets=targets), layout
         self._check(batch, labels, layout.lengths.tolist())
-        head = model.heads[name]
-        assert isinstance(head, CTCHead)
         # PyTorch's loss knows padded frames only; what lies behind a sample's end is not read.
         padded = layout.pad(log_probs)[heard.to(log_probs.device)].transpose(0, 1)
         nats = F.ctc_loss(

@@ -15,7 +15,7 @@ from omniformer.model import OmniFormer
 from omniformer.tasks.task import Step, Task, mean
 
 
-class Diffusion(Task):
+class Diffusion(Task[DenoisingHead]):
     """Predicts the noise in a picture that a step of the schedule has put there, given what else the sample holds
     ([Ho et al. 2020](https://arxiv.org/abs/2006.11239), algorithm 1).
 
@@ -94,9 +94,8 @@ class Diffusion(Task):
                 "not; choose core=denoiser_tiny, or set drop_text to 0"
             )
         modality, part = pictures(batch)
-        answer, head = batch.answer, model.heads[name]
+        answer, head = batch.answer, self.head_of(model, name)
         assert answer is not None
-        assert isinstance(head, DenoisingHead)
         of_token = torch.repeat_interleave(t, answer.counts[modality].to(t.device))
         noisy = replace(part, values=head.mix(part.values, noise, of_token))
         memory = model.memory(batch) if crosses else None

@@ -15,7 +15,7 @@ from omniformer.tasks.task import Step, Task, mean
 LINKS = "links"
 
 
-class LinkPrediction(Task):
+class LinkPrediction(Task[LinkHead]):
     """Whether two nodes are joined, for pairs of which half are ([Kipf and Welling 2016](https://arxiv.org/abs/1611.07308)).
 
     Reads the answer `links`, which `omniformer.data.held_out_edges.HeldOutEdges` makes; the loss is the binary
@@ -40,8 +40,7 @@ class LinkPrediction(Task):
         x, layout = model.encode(batch, name, losses=losses)
         counts = batch.answer.counts[LINKS].to(links.device)
         start = torch.repeat_interleave(layout.offsets[:-1], counts, output_size=len(links))
-        head = model.heads[name]
-        assert isinstance(head, LinkHead)
+        head = self.head_of(model, name)
         logits = head.scores(head(x, layout), links[:, :2] + start[:, None])
         joined = links[:, 2]
         nats = F.binary_cross_entropy_with_logits(logits, joined.float(), reduction="none")

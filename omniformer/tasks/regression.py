@@ -13,7 +13,7 @@ from omniformer.model import OmniFormer
 from omniformer.tasks.task import Step, Task, mean, target
 
 
-class Regression(Task):
+class Regression(Task[RegressionHead]):
     """One or more numbers for each sample; reads the target `value`, in which NaN stands for a number that is not
     known: it counts neither in the loss nor in the metrics.
 
@@ -47,10 +47,8 @@ class Regression(Task):
                 f"the head predicts {predicted.shape[1]} numbers, sample {batch.ids[0]!r} has {values.shape[1]}; "
                 "set n_outputs of the head"
             )
-        head = model.heads[name]
-        assert isinstance(head, RegressionHead)
         known = ~values.isnan()
-        errors = ((predicted - values) / head.target_std)[known]
+        errors = ((predicted - values) / self.head_of(model, name).target_std)[known]
         each = self.loss(errors, errors.new_zeros(()).expand_as(errors), reduction="none")
         return Step(loss=mean(each, predicted), count=len(each), outputs=predicted[known], targets=values[known])
 

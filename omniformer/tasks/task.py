@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
 from torch import Tensor
 from torchmetrics import MetricCollection
@@ -11,6 +11,8 @@ from omniformer.batch import Batch
 from omniformer.core.rules import Full, Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
+
+HeadT = TypeVar("HeadT", bound=Head)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,8 +38,10 @@ class Step:
     expected: tuple[str, ...] = ()
 
 
-class Task(ABC):
+class Task(ABC, Generic[HeadT]):
     """A loss and metrics for one head of a model.
+
+    A task that asks more of its head than outputs says of which class it is: `class CTC(Task[CTCHead])`.
 
     A task is no module: the head belongs to the model and the metrics to whoever trains, so that several tasks share
     one model without sharing state.
@@ -46,12 +50,32 @@ class Task(ABC):
         head: reads the core's output.
         rule: who may attend to whom; everybody by default.
         loss_weight: factor of this task's loss in a mixture.
+
+    Raises:
+        ValueError: the head is of another class than the task learns with.
     """
 
-    def __init__(self, *, head: Head, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+    head: HeadT
+    head_type: ClassVar[type[Head]] = Head
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        said = [kind for base in cls.__dict__.get("__orig_bases__", ()) for kind in get_args(base)]
+        cls.head_type = next((kind for kind in said if isinstance(kind, type)), cls.head_type)
+
+    def __init__(self, *, head: HeadT, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+        if not isinstance(head, self.head_type):
+            raise ValueError(
+                f"{type(self).__name__} learns with a {self.head_type.__name__}, received a {type(head).__name__}; "
+                "choose another head, or the task that goes with it"
+            )
         self.head = head
         self.rule = Full() if rule is None else rule
         self.loss_weight = loss_weight
+
+    def head_of(self, model: OmniFormer, name: str) -> HeadT:
+        """This task's head in a model, which may be a copy of the one that the task was made with."""
+        return cast(HeadT, model.head(name))
 
     @abstractmethod
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
