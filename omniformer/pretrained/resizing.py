@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from omniformer.core.positions import Learned
-from omniformer.heads.next_token import NextTokenHead
 from omniformer.pretrained.loading import Pretrained
 from omniformer.pretrained.tuned import Tuned
 
@@ -59,8 +58,8 @@ def resize_vocabulary(model: Pretrained, vocab_size: int) -> None:
                     f"vocab_size={vocab_size} is less than the {tokenizer.vocab_size} ids of the tokenizer"
                 )
     old: list[Tensor] = [_table(model, modality).weight for modality in sorted(changed)]
-    for head in model.model.heads.values():
-        if isinstance(head, NextTokenHead) and head.modality in changed:
+    for head in map(model.model.head, model.model.heads):
+        if head.modality in changed:
             named = [*head.named_parameters(), *head.named_buffers()]
             old += [tensor for name, tensor in named if name in _BY_ID]
     grown = {id(tensor): _rows(tensor, vocab_size) for tensor in {id(each): each for each in old}.values()}

@@ -9,8 +9,6 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.config import build
-from omniformer.heads.classification import MultiLabelHead
-from omniformer.heads.regression import RegressionHead
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 from omniformer.pretrained.family import Family
@@ -93,17 +91,14 @@ class Tuned(Pretrained):
     def _labels(self) -> Node:
         """The names of the classes, as `config.json` says them."""
         names = self._class_names
-        numbers = [head.values.out_features for head in self.model.heads.values() if isinstance(head, RegressionHead)]
-        names = names or tuple(f"LABEL_{i}" for i in range(sum(numbers)))
+        heads = [self.model.head(name) for name in self.model.heads]
+        names = names or tuple(f"LABEL_{i}" for i in range(sum(head.n_numbers for head in heads)))
         if not names:
             return {}
-        kinds = {RegressionHead: "regression", MultiLabelHead: "multi_label_classification"}
         return {
             "id2label": {str(i): name for i, name in enumerate(names)},
             "label2id": {name: i for i, name in enumerate(names)},
-            "problem_type": next(
-                (kinds[type(head)] for head in self.model.heads.values() if type(head) in kinds), None
-            ),
+            "problem_type": next((head.problem for head in heads if head.problem), None),
         }
 
     def _heads(self, recipe: Node) -> dict[str, str] | None:
@@ -114,8 +109,8 @@ class Tuned(Pretrained):
                 head = build(described["node"], f"heads.{theirs}", **described["facts"])
             fitting = [
                 name
-                for name, mine in self.model.heads.items()
-                if _alike(_published(mine), head) and name not in pairs.values()
+                for name in self.model.heads
+                if _alike(self.model.head(name).plain(), head) and name not in pairs.values()
             ]
             if fitting:
                 pairs[theirs] = fitting[0]
@@ -125,23 +120,17 @@ class Tuned(Pretrained):
         return pairs if set(pairs.values()) == set(self.model.heads) else None
 
     def _renamed(self, family: Family, heads: Mapping[str, str]) -> Pretrained:
-        parts: Any = self.model.heads
         rules = {theirs: self.model.rules[ours] for theirs, ours in heads.items() if ours in self.model.rules}
         known = [name for name in family.recipe["embedders"] if name in self.model.embedders]
         embedders: Any = self.model.embedders
         model = OmniFormer(
             core=self.model.core,
             embedders={name: embedders[name] for name in known},
-            heads={theirs: _published(parts[ours]) for theirs, ours in heads.items()},
+            heads={theirs: self.model.head(ours).plain() for theirs, ours in heads.items()},
             rules=rules,
         )
         members = {theirs: self.members[ours] for theirs, ours in heads.items() if ours in self.members}
         return Pretrained(model, members, tokenizers=self.tokenizers, family=family, files=self.files)
-
-
-def _published(head: Any) -> Any:
-    """The head as published models have it: the same function, in the units of the targets."""
-    return head.plain() if isinstance(head, RegressionHead) else head
 
 
 def _alike(mine: nn.Module, theirs: nn.Module) -> bool:

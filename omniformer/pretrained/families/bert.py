@@ -276,7 +276,7 @@ class BERT(Family):
 
     def reference(self, model: OmniFormer) -> nn.Module:
         """`input_ids` and `token_type_ids` in; `logits`, or what this kind of model returns, out."""
-        read = {"pooled": "pooler_output"}
+        read = {}
         if self.kind == "ForPreTraining":
             read = {"masked_lm": "prediction_logits", "next_sentence": "seq_relationship_logits"}
         return EncoderReference(model, {head: read.get(head, "logits") for head in self.heads}, padding=self.padding)

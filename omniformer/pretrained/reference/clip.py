@@ -7,7 +7,6 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
-from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.model import OmniFormer
 from omniformer.pretrained.reference.patches import check_size, patches, sides, square
 from omniformer.pretrained.reference.sequences import Outputs, batch_of, padded, takes_part
@@ -37,7 +36,6 @@ class CLIPReference(nn.Module):
             input_ids and attention_mask int64 `[texts, seq]`, pixel_values `[images, channels, height, width]`.
         """
         head: Any = self.model.heads["contrastive"]
-        assert isinstance(head, ContrastiveHead)
         pictures = packed_pictures(pixel_values, self.vision)
         texts, _ = packed_texts(input_ids, attention_mask, self.text)
         images, words = (

@@ -7,9 +7,6 @@ from einops import rearrange, repeat
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
-from omniformer.heads.classification import ClassificationHead
-from omniformer.heads.distilled import DistilledHead
-from omniformer.heads.vector import VectorHead
 from omniformer.model import OmniFormer
 from omniformer.pretrained.reference.sequences import Outputs, batch_of
 
@@ -141,17 +138,8 @@ def outputs(model: OmniFormer, head: str | None, packed: Packed) -> Outputs:
     """What the reference returns for packed patches: the core's output, and what the head makes of it."""
     x, layout = model.encode(batch_of(packed), head)
     hidden = rearrange(x, "(samples n) d_model -> samples n d_model", samples=len(packed))
-    reader = None if head is None else model.heads[head]
-    if isinstance(reader, DistilledHead):
-        own, distilled = reader.each(x, layout).unbind(1)
-        return Outputs(
-            logits=(own + distilled) / 2, cls_logits=own, distillation_logits=distilled, last_hidden_state=hidden
-        )
-    if isinstance(reader, VectorHead):
-        return Outputs(pooler_output=reader(x, layout), last_hidden_state=hidden)
-    if isinstance(reader, ClassificationHead):
-        return Outputs(logits=reader(x, layout), last_hidden_state=hidden)
-    return Outputs(last_hidden_state=hidden)
+    found = {} if head is None else model.head(head).published(x, layout)
+    return Outputs(**found, last_hidden_state=hidden)
 
 
 def sides(key: str, value: Any) -> tuple[int, int]:

@@ -9,9 +9,6 @@ from torch import Tensor, nn
 
 from omniformer.batch import Batch
 from omniformer.core.layout import Layout
-from omniformer.heads.feature import FeatureHead
-from omniformer.heads.head import Head
-from omniformer.heads.span import SpanHead
 from omniformer.model import OmniFormer
 
 
@@ -52,7 +49,7 @@ class CausalReference(nn.Module):
 
     Args:
         model: the loaded model.
-        head: the name of its head; without one, or with a `FeatureHead`, only the core's output is returned.
+        head: the name of its head; without one only the core's output is returned.
     """
 
     def __init__(self, model: OmniFormer, head: str | None) -> None:
@@ -69,13 +66,7 @@ class CausalReference(nn.Module):
         """
         taken = takes_part(input_ids, attention_mask)
         x, layout = self.model.encode(batch_of(ids(input_ids, taken, positions=position_ids)), self.head)
-        return Outputs(logits=self._logits(x, layout, taken), last_hidden_state=padded(x, taken))
-
-    def _logits(self, x: Tensor, layout: Layout, taken: Tensor) -> Tensor | None:
-        head = None if self.head is None else self.model.heads[self.head]
-        if head is None or isinstance(head, FeatureHead):
-            return None
-        return padded(head(x, layout), taken) if head.per_token else head(x, layout)
+        return Outputs(**named(self.model, self.head, x, layout, taken), last_hidden_state=padded(x, taken))
 
 
 class EncoderReference(nn.Module):
@@ -83,8 +74,7 @@ class EncoderReference(nn.Module):
 
     Args:
         model: the loaded model.
-        outputs: by head, what the reference calls its output; the two scores of a `SpanHead` are `start_logits` and
-            `end_logits` whatever is said here.
+        outputs: by head, what the reference calls its `logits`.
         padding: the id that positions do not count, as in RoBERTa; by default they count all places, as in BERT, those
             of padding included.
 
@@ -116,15 +106,8 @@ class EncoderReference(nn.Module):
         x, layout = self.model.encode(batch_of(packed))
         found = {"last_hidden_state": padded(x, taken)}
         for name, output in self.outputs.items():
-            head = self.model.heads[name]
-            assert isinstance(head, Head)
-            rows = head(x, layout)
-            if head.per_token:
-                rows = padded(rows, taken)
-            if isinstance(head, SpanHead):
-                found["start_logits"], found["end_logits"] = rows.unbind(-1)
-            else:
-                found[output] = rows
+            rows = named(self.model, name, x, layout, taken)
+            found |= {output if said == "logits" else said: each for said, each in rows.items()}
         return Outputs(**found)
 
     def _positions(self, taken: Tensor) -> Tensor:
@@ -218,11 +201,20 @@ def batch_of(packed: Packed) -> Batch:
     )
 
 
+def named(model: OmniFormer, head: str | None, x: Tensor, layout: Layout, taken: Tensor) -> dict[str, Tensor]:
+    """What a head makes of the core's output, by the names that the reference has for it; nothing without a head."""
+    if head is None:
+        return {}
+    reader = model.head(head)
+    found = reader.published(x, layout)
+    return {name: padded(rows, taken) for name, rows in found.items()} if reader.per_token else found
+
+
 def padded(rows: Tensor, taken: Tensor) -> Tensor:
     """Rows of tokens where the reference has them, zeros elsewhere.
 
     Shapes:
-        rows `[tokens, features]`, taken bool `[samples, seq]` → `[samples, seq, features]`.
+        rows `[tokens, ...]`, taken bool `[samples, seq]` → `[samples, seq, ...]`.
     """
-    out = rows.new_zeros(*taken.shape, rows.shape[-1])
-    return out.masked_scatter(taken[..., None], rows)
+    out = rows.new_zeros(*taken.shape, *rows.shape[1:])
+    return out.masked_scatter(taken.view(*taken.shape, *[1] * (rows.ndim - 1)), rows)
