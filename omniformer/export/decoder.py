@@ -26,9 +26,6 @@ from omniformer.export.program import (
     memory_ports,
     state_ports,
 )
-from omniformer.heads import (
-    NextTokenHead,
-)
 from omniformer.model import OmniFormer
 
 
@@ -51,9 +48,8 @@ class Decoder(Program):
 
     def __init__(self, model: OmniFormer, head: str, tokenizer: Tokenizer | None, given: Given | None = None) -> None:
         super().__init__(model, head)
-        reader = self.model.heads[head]
-        assert isinstance(reader, NextTokenHead)
-        modality = reader.modality
+        modality = self.model.head(head).modality
+        assert modality is not None, f"{head!r} scores no ids that could be written"
         # What is written has no features, as in `Session`.
         self.entrance = entrance_of(self.model, modality, tokenizer, "new", featured=False)
         if not self.entrance.counted:
@@ -73,7 +69,7 @@ class Decoder(Program):
         logits = Port(
             name="logits",
             dtype="float32",
-            shape=("batch", "new", reader.ids.out_features),
+            shape=("batch", "new", self._n_ids(head)),
             meaning="scores of the id behind each new one",
         )
         memory = () if given is None else memory_ports(self.model, "given")
@@ -103,6 +99,11 @@ class Decoder(Program):
         assert self.head is not None
         scores = self.model.heads[self.head](out, layout).unflatten(0, ids.shape)
         return (scores, *(state for layer in cache.layers for state in (layer.keys, layer.values)))
+
+    def _n_ids(self, head: str) -> int:
+        """How many ids are scored."""
+        x = torch.zeros(1, self.model.writer.d_model)  # pyright: ignore[reportArgumentType,reportCallIssue]
+        return self.model.heads[head](x, PaddedLayout(torch.ones(1, 1, dtype=torch.bool))).shape[-1]
 
     def _read(
         self, memory: Sequence[Tensor], batch: int

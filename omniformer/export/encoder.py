@@ -14,28 +14,7 @@ from omniformer.core.towers import Towers
 from omniformer.export.entrance import Entrance, Port
 from omniformer.export.padded import PaddedLayout, apart, plan
 from omniformer.export.program import Program, Run, crosses, difference, entrance_of, joined, memory_ports, padded_rows
-from omniformer.heads import (
-    ClassificationHead,
-    DistilledHead,
-    FeatureHead,
-    LinkHead,
-    ReconstructionHead,
-    RegressionHead,
-    TokenClassificationHead,
-    VectorHead,
-)
 from omniformer.model import OmniFormer
-
-_NAMES: dict[type, str] = {
-    RegressionHead: "values",
-    ReconstructionHead: "values",
-    LinkHead: "vectors",
-    VectorHead: "embedding",
-    FeatureHead: "last_hidden_state",
-}
-
-
-_CLASSES = (ClassificationHead, DistilledHead, TokenClassificationHead)
 
 
 class Encoder(Program):
@@ -102,7 +81,7 @@ class Encoder(Program):
             return (padded_rows(x, layout),)
         head: Any = self.model.heads[self.head]
         raw = padded_rows(head(x, layout), layout) if head.per_token else head(*apart(x, layout))[:-1]
-        return (raw, head.predict(raw)) if isinstance(head, _CLASSES) else (raw,)
+        return (raw, head.predict(raw)) if head.tells_classes else (raw,)
 
     def expected(self, batch: Batch) -> tuple[Tensor, ...]:
         """What the packed model says of a batch, samples or tokens end to end."""
@@ -110,7 +89,7 @@ class Encoder(Program):
             return (self.packed.encode(batch)[0],)
         head: Any = self.packed.heads[self.head]
         raw = self.packed(batch, self.head)
-        return (raw, head.predict(raw)) if isinstance(head, _CLASSES) else (raw,)
+        return (raw, head.predict(raw)) if head.tells_classes else (raw,)
 
     @property
     def per_token(self) -> bool:
@@ -164,8 +143,7 @@ class Encoder(Program):
         with torch.no_grad():
             found = self(*self.example())
         shape = ("batch", self.seq) if self.per_token else ("batch",)
-        head = None if self.head is None else self.packed.heads[self.head]
-        first = "last_hidden_state" if head is None else _NAMES.get(type(head), "logits")
+        first = "last_hidden_state" if self.head is None else self.packed.head(self.head).output
         names = [(first, "what the model says, before any softmax" if first == "logits" else "what the model says")]
         names.append(("probabilities", "the same as probabilities"))
         return tuple(

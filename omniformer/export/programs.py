@@ -1,5 +1,7 @@
 """Which programs serve a task."""
 
+from typing import Any
+
 import torch
 from omniformer_tokenizers import Tokenizer
 
@@ -9,10 +11,6 @@ from omniformer.export.encoder import Encoder, Given, Tower
 from omniformer.export.padded import PaddedLayout, plan
 from omniformer.export.parts import refuse
 from omniformer.export.program import Program
-from omniformer.heads import (
-    ContrastiveHead,
-    NextTokenHead,
-)
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 
@@ -32,11 +30,11 @@ def programs(model: OmniFormer, name: str | None, member: Member | None) -> dict
     tokenizers = tokenizers or dict.fromkeys(model.embedders)
     if name is None:
         return {"model": Encoder(model, None, tokenizers)}
-    head = model.heads[name]
+    head: Any = model.head(name)
     refuse(head)
-    if isinstance(head, ContrastiveHead):
+    if head.compares:
         return {each: Tower(model, name, {each: tokenizers.get(each)}) for each in head.modalities}
-    if not isinstance(head, NextTokenHead) or sees_ahead(model.rule(name)):
+    if head.makes != "ids" or sees_ahead(model.rule(name)):
         return {"model": Encoder(model, name, tokenizers)}
     written = tokenizers.get(head.modality)
     if model.writer.reads_memory:

@@ -19,7 +19,6 @@ from torch import Tensor
 from omniformer.export.entrance import Port
 from omniformer.export.program import Program
 from omniformer.export.programs import programs
-from omniformer.heads import ContrastiveHead, NextTokenHead
 from omniformer.predictor import Member, Predictor
 
 Format = Literal["pt2", "onnx"]
@@ -247,12 +246,12 @@ def _config(
             "max_seq_len": task.max_seq_len,
             "tokenizers": {modality: f"tokenizers/{modality}" for modality in task.tokenizers},
         }
-    head = None if name is None else predictor.model.heads[name]
-    if isinstance(head, ContrastiveHead):
+    head: Any = None if name is None else predictor.model.head(name)
+    if head is not None and head.compares:
         with torch.no_grad():
             config["scale"] = float(head.scale())
             config["bias"] = None if head.bias is None else float(head.bias)
-    if isinstance(head, NextTokenHead) and task is not None and head.modality in task.tokenizers:
+    if head is not None and head.makes == "ids" and task is not None and head.modality in task.tokenizers:
         tokenizer = task.tokenizers[head.modality]
         config |= {"start": tokenizer.start, "stop": tokenizer.stop}
     return config

@@ -32,7 +32,8 @@ class Head(nn.Module, ABC):
     modality: str | None = None
     """Whose ids it scores, each by its row; None where outputs are no ids, or nobody's in particular."""
     compares: ClassVar[bool] = False
-    """Whether samples of its `modalities` meet in a space of `d_embedding` axes, by `embed(x, layout, modality)`."""
+    """Whether samples of its `modalities` meet in a space of `d_embedding` axes, by `embed(x, layout, modality)`; a
+    loss multiplies their cosines by `scale()` and adds `bias`, which exported programs note."""
     output: ClassVar[str] = "logits"
     """What raw outputs are called in exported programs."""
     tells_classes: ClassVar[bool] = False

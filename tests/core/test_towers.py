@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from omniformer.core.core import kinds
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Window
 from omniformer.core.towers import Towers
@@ -25,6 +26,14 @@ def test_tokens_of_a_modality_go_through_its_tower_alone(number, width):
     towers, x = build(), torch.randn(5, width)
     expected = towers.towers[number](x, Layout.from_lengths(2, 0, 3))
     assert torch.equal(towers(x, layout(number, 2, 0, 3)), expected)
+
+
+def test_all_towers_read_tokens_of_their_own_at_once():
+    towers = build(rules=[Full(), Causal(), Full()])
+    tokens = [(torch.randn(4, width), layout(number, 3, 1)) for number, width in enumerate((8, 12, 8))]
+    assert [each.d_model for each in kinds(towers)] == [8, 12, 8]
+    for found, (x, own) in zip(towers.together(tokens), tokens, strict=True):
+        torch.testing.assert_close(found, towers(x, own))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from omniformer.heads import (
     ClassificationHead,
     ContrastiveHead,
     CTCHead,
+    Head,
     LinkHead,
     MultiLabelHead,
     NextTokenHead,
@@ -263,6 +264,16 @@ CASES = {
 def test_no_task_is_forgotten():
     every = {each for each in vars(tasks).values() if isinstance(each, type) and issubclass(each, Task)} - {Task}
     assert {type(case.build()[1]) for case in CASES.values()} == every
+
+
+def test_a_head_of_another_class_is_told_at_once():
+    ctc = partial(CTCHead, d_model=16, vocab_size=3)
+    assert CausalLM.head_type is ConditionalGeneration.head_type is NextTokenHead
+    with pytest.raises(ValueError, match="CTC learns with a CTCHead, received a NextTokenHead; choose another head"):
+        CTC(head=next_id(), tokenizers=TOKENIZERS)
+    with pytest.raises(ValueError, match="ConditionalGeneration learns with a NextTokenHead, received a CTCHead"):
+        ConditionalGeneration(head=ctc(), tokenizers=TOKENIZERS)
+    assert Classification(head=ctc(), n_classes=4).head_type is Head  # which asks for outputs alone
 
 
 def nothing_in(case: Case) -> list[Batch]:
