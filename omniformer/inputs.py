@@ -115,11 +115,11 @@ def listed(inputs: Any) -> list[Any]:
     return [inputs] if modality_of(inputs) is not None and not pair else list(inputs)
 
 
-def need_room(samples: Sequence[Sample], model: OmniFormer) -> None:
-    """Makes sure that a model has a position for every token.
+def batch_of(samples: Sequence[Sample], model: OmniFormer) -> Batch:
+    """Samples as a batch, where the model is.
 
     Raises:
-        ValueError: a text is longer than the table of positions; names it.
+        ValueError: a text has more tokens than the model has positions; names it.
     """
     room = {modality: getattr(embedder, "max_tokens", None) for modality, embedder in model.embedders.items()}
     for sample in samples:
@@ -130,15 +130,6 @@ def need_room(samples: Sequence[Sample], model: OmniFormer) -> None:
                     f"{sample.id} has {len(piece)} tokens of {piece.modality}, this model has positions for {longest}; "
                     "give less of it"
                 )
-
-
-def batch_of(samples: Sequence[Sample], model: OmniFormer) -> Batch:
-    """Samples as a batch, where the model is.
-
-    Raises:
-        ValueError: as `need_room`.
-    """
-    need_room(samples, model)
     return collate(samples).to(next(model.parameters()).device)
 
 

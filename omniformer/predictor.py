@@ -93,8 +93,7 @@ class Predictor:
             ValueError: no task of this model writes, or several do.
         """
         hidden = [name for name in self.members if finds_hidden(self.model, name)]
-        makers = {name: maker_of(self.model, name) for name in self.members}
-        able = {name: maker for name, maker in makers.items() if maker is not None}
+        able = {name: maker for name in self.members if (maker := maker_of(self.model, name))}
         if member in hidden or (member is None and hidden and not able):
             raise ValueError(writes_nothing(member or hidden[0]))
         name = only(list(able), self.members, member, "writes nothing", "one with modality=text")
