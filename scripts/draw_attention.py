@@ -27,10 +27,11 @@ from torch import Tensor
 from omniformer import folder
 from omniformer.batch import Sample, collate
 from omniformer.config import ConfigError, reported
-from omniformer.experiment import build_data, read_run, reading_run
+from omniformer.data.from_config import build_data
 from omniformer.generation import Greedy, Writer, begin, write
 from omniformer.inspection.alignment import alignment
 from omniformer.recipe import members
+from omniformer.run_folder import read_run, reading_run
 
 MAP = "BuPu"  # white where nothing is read, ever darker where more is
 WIDTH = 8.0  # inches

@@ -10,7 +10,6 @@ import torch
 import yaml
 
 import omniformer
-from omniformer import experiment
 from omniformer.config import ConfigError
 from omniformer.evaluate import main as evaluate
 from omniformer.generate import main as generate
@@ -222,26 +221,6 @@ def test_texts_written_in_the_test_lie_beside_those_expected(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("node", "expected"),
-    [
-        ({}, {"node_vocab_sizes": [7], "node_features": 0}),
-        ({"node_vocab_sizes": [9]}, {"node_vocab_sizes": [9], "node_features": 0}),
-        ({"node_features": 2}, {"node_vocab_sizes": [], "node_features": 2}),
-    ],
-)
-@pytest.mark.parametrize("several", [False, True])
-def test_a_tokenizer_is_told_of_the_data_what_its_config_leaves_out(node, expected, several):
-    tokenizer = {"_target_": "omniformer_tokenizers.GraphTokenizer", "random_walk": 2, **node}
-    data = {"_target_": "omniformer.data.Stream", "source": {"_target_": "omniformer.data.TUGraphs"}, "batch_size": 4}
-    member = {"data": data, "tokenizer": {"graph": tokenizer} if several else tokenizer, "embedder": "-", "task": "-"}
-    config = {"members": {"graphs": member}, "data_root": None, "seed": 0}
-    made = experiment.build_data(config).tokenizers["graphs"]["graph"].config()
-    assert {name: made[name] for name in expected} == expected
-    assert made["edge_vocab_sizes"] == []
-    assert made["random_walk"] == 2
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["data=image_folder", "data.source.root=photos"], r"ImageFolder has one class, 'cats', .* add a second one"),
@@ -262,11 +241,3 @@ def test_what_cannot_begin_is_told_in_a_sentence_and_leaves_nothing(tmp_path, mo
     (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert re.search(message, told)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
-
-
-def test_a_tokenizer_without_such_arguments_is_told_nothing():
-    tokenizer = {"_target_": "omniformer_tokenizers.BPETokenizer", "vocab_size": 300}
-    data = {"_target_": "omniformer.data.Stream", "source": {"_target_": "omniformer.data.TUGraphs"}, "batch_size": 4}
-    member = {"data": data, "tokenizer": tokenizer, "embedder": "-", "task": "-"}
-    config = {"members": {"graphs": member}, "data_root": None, "seed": 0}
-    assert "text" in experiment.build_data(config).tokenizers["graphs"]

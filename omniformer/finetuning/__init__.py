@@ -1,19 +1,8 @@
 """Going on from trained weights: what a run takes over, and which of it learns."""
 
-from omniformer.finetuning.begin import Beginning, begin, tuned
-from omniformer.finetuning.data import suit, take_tokenizers
-from omniformer.finetuning.recipe import allowed, recipe_from
-from omniformer.finetuning.weights import fill, freeze_unread, settle
+from omniformer.finetuning.begin import begin, measured
+from omniformer.finetuning.beginning import Beginning
+from omniformer.finetuning.finished import FinishedRun, MeasuredRun
+from omniformer.finetuning.published import PublishedModel
 
-__all__ = [
-    "Beginning",
-    "allowed",
-    "begin",
-    "fill",
-    "freeze_unread",
-    "recipe_from",
-    "settle",
-    "suit",
-    "take_tokenizers",
-    "tuned",
-]
+__all__ = ["Beginning", "FinishedRun", "MeasuredRun", "PublishedModel", "begin", "measured"]

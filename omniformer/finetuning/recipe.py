@@ -7,20 +7,28 @@ from omniformer.config import ConfigError
 from omniformer.config.build import locate
 from omniformer.config.moved import current
 from omniformer.config.validate import validate_node
-from omniformer.finetuning.begin import Beginning
-from omniformer.generation import Allowed
-from omniformer.predictor import Predictor
-from omniformer.pretrained import Pretrained
 from omniformer.recipe import Node, by_modality, members, recipe
 
 _MASKABLE = "omniformer.embedders.Maskable"
 _CAUSAL = "omniformer.core.rules.Causal"
 
 
-def recipe_from(
-    config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[str, Any]]], beginning: Beginning | None
-) -> Node:
-    """The recipe of a run: that of its configuration, with what is taken over from a published model.
+def with_overlay(core: Node, config: Mapping[str, Any]) -> Node:
+    """A core with what `model.core` lays over it.
+
+    Raises:
+        ConfigError: that has keys or values that the core does not have.
+    """
+    overlay = (config.get("model") or {}).get("core")
+    if not overlay:
+        return core
+    core = _laid_over(core, overlay)
+    validate_node(core, "model.core")
+    return core
+
+
+def joined(config: Mapping[str, Any], facts: Mapping[str, Mapping[str, Mapping[str, Any]]], taken: Node) -> Node:
+    """The recipe of a run that takes over a published model.
 
     A head of the same kind as the published one takes its options, such as tied tables; its sizes are those of the
     data. A task that asks for a plain causal rule gets the published one, which may have a window.
@@ -28,19 +36,13 @@ def recipe_from(
     Args:
         config: the configuration of the run.
         facts: by member and modality, as `omniformer.recipe.recipe` wants them.
-        beginning: what the run begins from.
+        taken: how the published model is built.
 
     Raises:
         ConfigError: `model.core` has keys or values that the core does not have, or a member hides tokens in a way that
             the published embedder does not know.
     """
-    overlay = (config.get("model") or {}).get("core")
-    taken = beginning.recipe if beginning is not None and beginning.published else None
-    core = _laid_over(config["core"] if taken is None else taken["core"], overlay or {})
-    if overlay:
-        validate_node(core, "model.core")
-    if taken is None:
-        return recipe({**config, "core": core}, facts)
+    core = with_overlay(taken["core"], config)
     known = {
         name: {modality: {**each, **_vocabulary(taken, modality)} for modality, each in by_modality.items()}
         for name, by_modality in facts.items()
@@ -57,24 +59,6 @@ def recipe_from(
         if (made["rules"].get(name) or {}).get("_target_") == _CAUSAL and theirs in taken["rules"]:
             made["rules"][name] = taken["rules"][theirs]
     return made | ({"ties": taken["ties"]} if taken.get("ties") else {})
-
-
-def allowed(predictor: Predictor, made: Node) -> dict[str, Allowed]:
-    """Which ids the texts of each task may hold: as the files of the published model say, or as a run has kept it.
-
-    Args:
-        predictor: what a run begins from, or its own finished model.
-        made: the recipe of the run.
-    """
-    found: dict[str, Allowed] = {}
-    for name, head in made["heads"].items():
-        theirs = name
-        if name not in predictor.members and isinstance(predictor, Pretrained):
-            theirs = same_kind(head["node"], predictor.recipe)
-        member = predictor.members.get(theirs or name)
-        if member is not None and member.allowed is not None:
-            found[name] = member.allowed
-    return found
 
 
 def same_kind(head: Node, taken: Node) -> str | None:

@@ -1,4 +1,4 @@
-"""The weights of a run: those that it takes over, and which of them learn."""
+"""Which weights of a run learn."""
 
 import logging
 from collections.abc import Mapping
@@ -9,43 +9,9 @@ from torch import nn
 
 from omniformer.adapters import LoRA, apply_lora
 from omniformer.adapters.lora import Updates
-from omniformer.data.module import OmniDataModule
-from omniformer.finetuning.begin import Beginning
-from omniformer.finetuning.recipe import same_kind
-from omniformer.recipe import Node
-from omniformer.training.warm_start import Loaded, freeze, load_weights, trainable
+from omniformer.training.warm_start import Loaded, freeze, trainable
 
 log = logging.getLogger(__name__)
-
-_UNITS = (".target_mean", ".target_std")
-
-
-def fill(model: nn.Module, made: Node, beginning: Beginning) -> Loaded:
-    """Takes the weights over, those of a published head by the member whose head is of its kind.
-
-    Raises:
-        ValueError: nothing fits; or the core of a published model is of another shape, as `model.core` asks for.
-    """
-    state = beginning.predictor.model.state_dict()
-    if not beginning.published:
-        # The units of numbers are those of the data at hand, which may lie elsewhere.
-        loaded = load_weights(model, {name: value for name, value in state.items() if not name.endswith(_UNITS)})
-        rank_zero_info(f"{beginning.source}: {loaded}")
-        return loaded
-    renamed = {name: tensor for name, tensor in state.items() if not name.startswith("heads.")}
-    for name, head in made["heads"].items():
-        if (theirs := same_kind(head["node"], beginning.recipe)) is not None:
-            prefix = f"heads.{theirs}."
-            own = {each.removeprefix(prefix): each for each in state if each.startswith(prefix)}
-            renamed |= {f"heads.{name}.{rest}": state[each] for rest, each in own.items()}
-    loaded = load_weights(model, renamed)
-    if wrong := [name for name in loaded.mismatched if name.startswith(("core.", "embedders."))]:
-        raise ValueError(
-            f"{beginning.source} has {wrong[0]} in another shape than this run; model.core may change what has no "
-            "weights, such as dropout, and add parts, not change the sizes of the published ones"
-        )
-    rank_zero_info(f"{beginning.source}: its core and embedders take the place of the run's; {loaded}")
-    return loaded
 
 
 def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -> None:
@@ -76,16 +42,3 @@ def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -
             if isinstance(module, Updates):
                 module.train()  # beside parts that are frozen whole, and so have no dropout
         rank_zero_info(f"{len(paths)} projections adapted; {trainable(model):,} numbers to train")
-
-
-def freeze_unread(model: nn.Module, data: OmniDataModule, beginning: Beginning) -> None:
-    """Keeps embedders that no member reads as they are: they get no gradient, which processes that train together
-    would wait for.
-    """
-    read = {modality for mine in data.tokenizers.values() for modality in mine}
-    embedders: Any = getattr(model, "embedders")  # noqa: B009 - a module's attribute has no type
-    used = {id(p) for modality in read if modality in embedders for p in embedders[modality].parameters()}
-    for modality in set(beginning.recipe["embedders"]) - read:
-        for parameter in embedders[modality].parameters():
-            if id(parameter) not in used:
-                parameter.requires_grad_(False)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from omniformer.training.memory import NoMemoryError as NoMemoryError
     from omniformer.training.memory import keep_memory as keep_memory
     from omniformer.training.metrics_file import MetricsFile as MetricsFile
-    from omniformer.training.metrics_file import print_results as print_results
     from omniformer.training.metrics_file import read_metrics as read_metrics
     from omniformer.training.optimizers import AdamW as AdamW
     from omniformer.training.optimizers import Muon as Muon
     from omniformer.training.progress import TrainingProgress as TrainingProgress
+    from omniformer.training.results import print_results as print_results
     from omniformer.training.rng import StepSeeds as StepSeeds
     from omniformer.training.schedules import total_steps as total_steps
     from omniformer.training.stop import Stop as Stop
@@ -56,7 +56,7 @@ _WHERE = {
     "latest_checkpoint": "checkpoint_io",
     "Throughput": "throughput",
     "MetricsFile": "metrics_file",
-    "print_results": "metrics_file",
+    "print_results": "results",
     "read_metrics": "metrics_file",
     "CSVLog": "csv_log",
     "TrainingProgress": "progress",

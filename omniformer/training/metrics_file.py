@@ -1,4 +1,4 @@
-"""The run's results: a file for programs, a table for people."""
+"""The run's results as a file for programs."""
 
 import json
 import logging
@@ -109,42 +109,6 @@ def read_metrics(path: str | Path) -> dict[str, float]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def print_results(numbers: Mapping[str, float], *, title: str = "results") -> None:
-    """Prints the numbers as a table: test first, then the best and last validation, then training."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name in sorted(numbers, key=lambda name: (_rank(name), name)):
-        table.add_row(escape(name), format_number(name, numbers[name]))
-    Console().print(table)
-
-
-def format_number(name: str, value: float) -> str:
-    """A number as people read it: counts whole, seconds and rates with one place, the rest with four digits.
-
-    Example:
-        >>> format_number("parameters", 1234567), format_number("train/seconds", 61.24)
-        ('1,234,567', '61.2')
-        >>> format_number("test/accuracy", 0.98765)
-        '0.9877'
-    """
-    if isinstance(value, int) or float(value).is_integer():
-        return f"{int(value):,}" if name != "seed" else str(int(value))
-    if name.endswith(("seconds", "per_second")):
-        return f"{value:,.1f}"
-    return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:,.4f}"
-
-
-def _rank(name: str) -> int:
-    parts = name.split("/")
-    order = ("test", "best", "val", "train")
-    return next((order.index(part) for part in parts if part in order), len(order))
 
 
 def _logged(trainer: Trainer) -> dict[str, Any]:

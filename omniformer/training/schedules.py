@@ -6,9 +6,9 @@ that end reach `final` just after the last update: no update is spent on a rate 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 Schedule = Literal["constant", "linear", "cosine", "noam", "wsd"]
 NAMES: tuple[Schedule, ...] = ("constant", "linear", "cosine", "noam", "wsd")
@@ -145,6 +145,28 @@ def total_steps(
     if max_epochs not in (None, -1) and batches_per_epoch is not None:
         limits.append(math.ceil(batches_per_epoch / accumulate_grad_batches) * max_epochs)
     return min(limits, default=None)
+
+
+def planned_steps(trainer: Mapping[str, Any], batches: int) -> int | None:
+    """The number of optimizer updates of a run, by the options of its trainer.
+
+    Args:
+        trainer: options by Lightning's names.
+        batches: training batches of one epoch on one rank, before any limit.
+
+    Example:
+        >>> planned_steps({"max_epochs": 3, "limit_train_batches": 0.5}, 10)
+        15
+    """
+    limit = trainer.get("overfit_batches") or trainer.get("limit_train_batches")
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else math.floor(batches * limit)
+    return total_steps(
+        batches_per_epoch=batches,
+        accumulate_grad_batches=trainer.get("accumulate_grad_batches") or 1,
+        max_epochs=trainer.get("max_epochs"),
+        max_steps=trainer.get("max_steps", -1),
+    )
 
 
 def _endless(name: Schedule, warmup_steps: int) -> Callable[[int], float]:

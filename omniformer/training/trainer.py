@@ -1,5 +1,6 @@
 """Lightning's trainer with the house's plugins."""
 
+import json
 import logging
 import warnings
 from collections.abc import Mapping
@@ -7,12 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_info
 
 from omniformer.config import build
 from omniformer.training.checkpoint_io import DurableCheckpointIO, remove_leftovers
@@ -104,6 +107,33 @@ def build_trainer(
     return trainer
 
 
+def measuring(options: Mapping[str, Any], device: torch.device | None = None) -> dict[str, Any]:
+    """The trainer's options for measuring again: plain values. Parts, such as a profiler, belong to the training.
+
+    Args:
+        options: those of the training.
+        device: where everything runs, in one process; None for what the options say.
+
+    Example:
+        >>> measuring({"max_epochs": 3, "accelerator": "gpu"}, torch.device("cpu"))["accelerator"]
+        'cpu'
+    """
+    left_out = [name for name, value in options.items() if "_target_" in json.dumps(value, default=str)]
+    if left_out:
+        rank_zero_info(f"trainer.{', trainer.'.join(left_out)} of the run are not needed to measure it, and left out")
+    kept = {name: value for name, value in options.items() if name not in left_out}
+    if device is None:
+        return kept
+    number = 1 if device.type == "cpu" or device.index is None else [device.index]
+    return kept | {"accelerator": device.type, "devices": number, "num_nodes": 1, "strategy": "auto"}
+
+
+def best_checkpoint(trainer: Trainer) -> ModelCheckpoint | None:
+    """The callback that keeps the checkpoint with the best validation, where one was watched and found."""
+    callback = trainer.checkpoint_callback
+    return callback if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path else None
+
+
 def quiet() -> None:
     """Hides Lightning's adverts, start-up notices, and warnings that our settings answer; nothing else."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
@@ -136,8 +166,6 @@ def _strategy(options: Mapping[str, Any], patience: timedelta) -> Any:
 
 
 def _n_devices(options: Mapping[str, Any]) -> int:
-    import torch
-
     devices = options.get("devices", "auto")
     if isinstance(devices, list | tuple):
         n = len(devices)

@@ -71,7 +71,7 @@ HOSTILE = [
     "omniformer.folder.load",
     "omniformer.evaluate.main",
     "omniformer.experiment.evaluate",
-    "omniformer.experiment.read_run",
+    "omniformer.run_folder.read_run",
     "omniformer.experiment.train",
     "omniformer.recipe.build_model",
     "omniformer.pretrained.load",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from omniformer.training.metrics_file import MetricsFile, format_number, print_results, read_metrics
+from omniformer.training.metrics_file import MetricsFile, read_metrics
 from omniformer.training.throughput import Throughput
 
 
@@ -89,18 +89,3 @@ def test_damaged_file_is_told(tmp_path, text):
     (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(ValueError, match=r"metrics\.json is not"):
         read_metrics(tmp_path / "metrics.json")
-
-
-def test_table_shows_every_number_test_first(capsys):
-    print_results({"train/seconds": 61.26, "val/loss": 0.5, "test/accuracy": 0.98765, "seed": 7, "parameters": 12345})
-    printed = capsys.readouterr().out
-    order = [printed.index(word) for word in ("test/accuracy", "val/loss", "train/seconds", "parameters", "seed")]
-    assert order == sorted(order)
-    for shown in ("0.9877", "0.5000", "61.3", "12,345"):
-        assert shown in printed
-
-
-def test_small_and_large_numbers_stay_readable():
-    assert format_number("val/loss", 0.00001234) == "1.234e-05"
-    assert format_number("val/x", 1234567.8) == "1.235e+06"
-    assert format_number("seed", 123456) == "123456"

@@ -1,0 +1,81 @@
+"""The folder of a run: the configuration that it was begun with, read again with care, for it may be a stranger's."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from omniformer import folder
+from omniformer.config import BuildError, ConfigError, allowing, validate, within
+from omniformer.data.quarantine import quarantine
+from omniformer.training.checkpoint_io import write_durably
+from omniformer.untrusted import refuse_links_out
+
+_MOST_VALUES = 100_000
+
+
+def begin_run(config: Mapping[str, Any], output: Path) -> None:
+    """Writes the configuration into the run folder, whole or not at all, by the first process alone."""
+    if rank_zero_only.rank == 0:
+        output.mkdir(parents=True, exist_ok=True)
+        write_durably(output / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+
+
+@contextmanager
+def reading_run(config: Mapping[str, Any], allow_targets: Sequence[str]) -> Iterator[None]:
+    """Checks the `config.yaml` of a run, which may be a stranger's, and keeps what is built of it to what it may do.
+
+    While the context lasts, it can name data, tokenizers, tasks and parts of models; its data is read, from where it
+    says, and nothing is fetched, written or started.
+
+    Raises:
+        ConfigError: the configuration has a mistake, or names what it may not.
+        BuildError: likewise, from within.
+    """
+    try:
+        with allowing(allow_targets):
+            validate(config)
+            with within("run"), quarantine(offline=True):
+                yield
+    except BuildError as error:
+        raise BuildError(f"{error}{folder.asked(config, allow_targets)}") from error
+    except ConfigError as error:
+        raise ConfigError([f"{each}{folder.asked(config, allow_targets)}" for each in error.problems]) from error
+
+
+def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
+    """A run folder and the configuration saved in it.
+
+    Raises:
+        FileNotFoundError: the folder holds no `config.yaml`.
+        ValueError: that file is damaged, or a link leads out of the folder.
+    """
+    output = Path(run)
+    path = output / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{output} is not a run folder: config.yaml is missing; give a folder that omniformer.train wrote"
+        )
+    refuse_links_out(output)
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    _refuse_multiplied(config, path)
+    if not isinstance(config, dict) or not isinstance(config.get("paths"), dict):
+        raise ValueError(f"{path} is damaged: it holds no configuration with paths; copy the folder anew")
+    return output, config | {"paths": config["paths"] | {"output_dir": str(output)}}
+
+
+def _refuse_multiplied(config: Any, path: Path) -> None:
+    """Refuses aliases that multiply: a few lines of YAML can stand for more values than there is memory."""
+    waiting, seen = [config], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        waiting.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+        if seen > _MOST_VALUES:
+            raise ValueError(f"{path} holds more than {_MOST_VALUES:,} values; no configuration of a run does")

@@ -1,0 +1,58 @@
+"""What a finished run says of itself: the table of its numbers, and the texts that its model wrote."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def print_results(numbers: Mapping[str, float], *, title: str = "results") -> None:
+    """Prints the numbers as a table: test first, then the best and last validation, then training."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name in sorted(numbers, key=lambda name: (_rank(name), name)):
+        table.add_row(escape(name), format_number(name, numbers[name]))
+    Console().print(table)
+
+
+def format_number(name: str, value: float) -> str:
+    """A number as people read it: counts whole, seconds and rates with one place, the rest with four digits.
+
+    Example:
+        >>> format_number("parameters", 1234567), format_number("train/seconds", 61.24)
+        ('1,234,567', '61.2')
+        >>> format_number("test/accuracy", 0.98765)
+        '0.9877'
+    """
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{int(value):,}" if name != "seed" else str(int(value))
+    if name.endswith(("seconds", "per_second")):
+        return f"{value:,.1f}"
+    return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:,.4f}"
+
+
+def write_texts(path: Path, written: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
+    """Writes what the model wrote in the test beside what it should have written, one JSON object a line; no file where
+    it wrote nothing.
+
+    Args:
+        path: the file.
+        written: by member, rows of sample id, text and expected text.
+    """
+    rows = [
+        {"member": name, "id": sample, "written": text, "expected": expected}
+        for name, texts in written.items()
+        for sample, text, expected in texts
+    ]
+    if rows:
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _rank(name: str) -> int:
+    parts = name.split("/")
+    order = ("test", "best", "val", "train")
+    return next((order.index(part) for part in parts if part in order), len(order))

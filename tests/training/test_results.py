@@ -1,0 +1,30 @@
+"""The table of a run, and the texts that it wrote."""
+
+import json
+
+from omniformer.training.results import format_number, print_results, write_texts
+
+
+def test_table_shows_every_number_test_first(capsys):
+    print_results({"train/seconds": 61.26, "val/loss": 0.5, "test/accuracy": 0.98765, "seed": 7, "parameters": 12345})
+    printed = capsys.readouterr().out
+    order = [printed.index(word) for word in ("test/accuracy", "val/loss", "train/seconds", "parameters", "seed")]
+    assert order == sorted(order)
+    for shown in ("0.9877", "0.5000", "61.3", "12,345"):
+        assert shown in printed
+
+
+def test_small_and_large_numbers_stay_readable():
+    assert format_number("val/loss", 0.00001234) == "1.234e-05"
+    assert format_number("val/x", 1234567.8) == "1.235e+06"
+    assert format_number("seed", 123456) == "123456"
+
+
+def test_texts_lie_beside_those_expected_and_no_file_where_nothing_was_written(tmp_path):
+    write_texts(tmp_path / "none.jsonl", {"lm": []})
+    assert not (tmp_path / "none.jsonl").exists()
+    write_texts(tmp_path / "written.jsonl", {"german": [("a", "Straße", "Strasse")], "french": [("b", "x", "y")]})
+    lines = (tmp_path / "written.jsonl").read_text(encoding="utf-8").splitlines()
+    assert "Straße" in lines[0]
+    assert [json.loads(line)["member"] for line in lines] == ["german", "french"]
+    assert json.loads(lines[0]) == {"member": "german", "id": "a", "written": "Straße", "expected": "Strasse"}
