@@ -21,10 +21,8 @@ class LayerCache:
     linear attention): named tensors with one row a sample, which the layer itself reads and replaces.
     """
 
-    def __init__(self, owner: "KVCache") -> None:
-        self._owner = owner
-        self._k, self._v = Rows(owner._columns), Rows(owner._columns)
-        self._memory: tuple[Tensor, Tensor] | None = None
+    def __init__(self, owner: "Cache", k: Rows, v: Rows, memory: tuple[Tensor, Tensor] | None = None) -> None:
+        self._owner, self._k, self._v, self._memory = owner, k, v, memory
         self.state: dict[str, Tensor] = {}
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +53,61 @@ class LayerCache:
             self._memory = k[memory_tokens], v[memory_tokens]
 
 
-class KVCache:
+class Cache:
+    """What a core reads of a cache: the layers, and the layouts of one step.
+
+    Args:
+        new: the new tokens.
+        seen: all tokens held once they are in.
+    """
+
+    layers: list[LayerCache]
+    slots: Any = None
+    """Where the new tokens are written and which are read, for `Rows`."""
+
+    def __init__(self, new: Layout, seen: Layout) -> None:
+        self.new, self.seen = new, seen
+        self.memory: Memory | None = None
+        self._given: Tensor | None = None
+
+    def check(self, layout: Layout, n_layers: int) -> None:
+        """Refuses what this cache did not prepare for.
+
+        Raises:
+            ValueError: `layout` is not the one that the cache announced last, or the decoder has another number of
+                layers.
+        """
+        if len(self.layers) != n_layers:
+            raise ValueError(f"this cache has n_layers={len(self.layers)}, the decoder has {n_layers}; build it alike")
+        if layout is not self.new:
+            raise ValueError(
+                "the layout is not the one that this cache announced; pass the first of what cache.extend(lengths) gave"
+            )
+
+    def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
+        """A rule lowered for the tokens that were announced last.
+
+        Raises:
+            ValueError: the rule may ask for tokens that the cache forgets (`SlidingCache`).
+        """
+        return lower(rule, self.new, self.seen, kernel=kernel)
+
+    def remember(self, memory: Memory | None) -> Memory | None:
+        """The memory that cross-attention reads: the one given first, later calls need not give it again.
+
+        Raises:
+            ValueError: another memory is given later.
+        """
+        if memory is not None and self._given is None:
+            self.memory, self._given = memory, memory.x
+        if memory is not None and memory.x is not self._given:
+            raise ValueError(
+                "this cache keeps keys and values of the memory it was given first; make a new cache for another"
+            )
+        return self.memory
+
+
+class KVCache(Cache):
     """The cache of all layers of a decoder; it grows, its memory doubling when it is full.
 
     A step of decoding is `layout, _ = cache.extend(lengths)`, then `core(x, layout, rule, cache=cache)`. Samples may
@@ -79,10 +131,9 @@ class KVCache:
         checks.not_negative(n_samples=n_samples)
         self.lengths = torch.zeros(n_samples, dtype=torch.long)
         self.device = torch.device(device)
-        self.layers = [LayerCache(self) for _ in range(n_layers)]
-        self.memory: Memory | None = None
-        self.new = self.seen = Layout(lengths=self.lengths, device=self.device)
-        self._given: Tensor | None = None
+        self.layers = [LayerCache(self, Rows(self._columns), Rows(self._columns)) for _ in range(n_layers)]
+        nothing = Layout(lengths=self.lengths, device=self.device)
+        super().__init__(nothing, nothing)
         self._facts: dict[str, Rows] = {}
         self._prefix: Tensor | None = None
 
@@ -126,41 +177,6 @@ class KVCache:
         seen = self.slots.seen
         self.seen = _layout(kept, lengths=seen.lengths, places=seen.places, prefix=prefix, device=self.device)
         return self.new, self.seen
-
-    def check(self, layout: Layout, n_layers: int) -> None:
-        """Refuses what this cache did not prepare for.
-
-        Raises:
-            ValueError: `layout` is not the one that `extend` gave last, or the decoder has another number of layers.
-        """
-        if len(self.layers) != n_layers:
-            raise ValueError(f"this cache has n_layers={len(self.layers)}, the decoder has {n_layers}; build it alike")
-        if layout is not self.new:
-            raise ValueError(
-                "the layout is not the one that this cache announced; pass the first of what cache.extend(lengths) gave"
-            )
-
-    def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
-        """A rule lowered for the tokens that `extend` announced last.
-
-        Raises:
-            ValueError: the rule may ask for tokens that the cache forgets (`SlidingCache`).
-        """
-        return lower(rule, self.new, self.seen, kernel=kernel)
-
-    def remember(self, memory: Memory | None) -> Memory | None:
-        """The memory that cross-attention reads: the one given first, later calls need not give it again.
-
-        Raises:
-            ValueError: another memory is given later.
-        """
-        if memory is not None and self._given is None:
-            self.memory, self._given = memory, memory.x
-        if memory is not None and memory.x is not self._given:
-            raise ValueError(
-                "this cache keeps keys and values of the memory it was given first; make a new cache for another"
-            )
-        return self.memory
 
     def reorder(self, samples: Tensor) -> None:
         """Makes sample i the former sample `samples[i]` in every layer, as beam search asks.

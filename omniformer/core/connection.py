@@ -149,6 +149,8 @@ class AdaptiveNorm(PreNorm):
         torch.Size([5, 8])
     """
 
+    not_exported = "it is steered by a condition, which no exported program takes"
+
     def __init__(self, branch: nn.Module, *, d_model: int, d_condition: int, **options: Any) -> None:
         super().__init__(branch, d_model=d_model, **options)
         checks.counts(d_condition=d_condition)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from omniformer.core.cache import KVCache
+from omniformer.core.cache import Cache
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.rules import Causal, Full, Rule
@@ -97,7 +97,7 @@ class EncoderDecoder(nn.Module):
         memory: Memory | None = None,
         *,
         rule: Rule | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """The decoder's output for every target token, or for the new ones where there is a cache.
 

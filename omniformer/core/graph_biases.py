@@ -34,6 +34,8 @@ class ShortestPath(Bias):
         torch.Size([2, 3, 3])
     """
 
+    not_exported = "it reads distances in a graph, which depend on the graph at hand"
+
     no_weight_decay = ("table",)
 
     def __init__(self, *, n_heads: int, max_distance: int = 8, init_std: float = 0.02) -> None:
@@ -90,6 +92,8 @@ class EdgeBias(Bias):
         >>> (bias(layout.view()[:, None], layout.view()[None, :])[0] != 0).int().tolist()
         [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
     """
+
+    not_exported = "it reads the edges of the graph at hand"
 
     no_weight_decay = ("table",)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -46,6 +46,9 @@ class Layout:
         >>> layout.sample.tolist(), layout.index.tolist()
         ([0, 0, 2, 2, 2], [0, 1, 0, 1, 2])
     """
+
+    kernel: ClassVar[str] = "auto"
+    """The attention kernel that alone can read such a layout; "auto" where they all can."""
 
     lengths: Tensor
     start: Tensor | None = None
@@ -135,12 +138,12 @@ class Layout:
     @property
     def n_tokens(self) -> int:
         """The number of tokens of all samples together."""
-        return len(self.sample)
+        return self.sample.shape[0]
 
     @property
     def n_samples(self) -> int:
         """The number of samples, empty ones included."""
-        return len(self.lengths)
+        return self.lengths.shape[0]
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -156,6 +159,9 @@ class Layout:
         padded = packed.new_full((self.n_samples, longest, *packed.shape[1:]), value)
         padded[self.sample, torch.arange(self.n_tokens, device=self.device) - self.offsets[self.sample]] = packed
         return padded
+
+    def admit(self, core: nn.Module) -> None:
+        """Refuses a core that cannot read such a layout; every core reads packed samples."""
 
     def view(self, tokens: Tensor | None = None) -> "View":
         """The tokens as rules and biases see them; all of them, or those numbered by `tokens` of any shape."""

@@ -56,6 +56,7 @@ class Registers(nn.Module):
 
         The stages have a row for each register too: the first of each sample.
         """
+        layout.admit(self)
         n = len(self.tokens)
         rule = None if rule is None else _BesideRegisters(rule, layout, n)
         longer, place = _longer(layout, n)

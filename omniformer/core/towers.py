@@ -44,6 +44,9 @@ class Towers(nn.Module):
     reads_memory = False
     """Whether any block has cross-attention: none, since a batch is of one modality."""
 
+    reads_padded = True
+    """Whether the rows of a padded batch may come in, with a `PaddedLayout`: they may where the towers say so."""
+
     def __init__(self, *, towers: Sequence[Transformer], rules: Sequence[Rule] | None = None) -> None:
         super().__init__()
         if len(towers) < 2:

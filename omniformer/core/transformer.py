@@ -12,7 +12,7 @@ from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import Plan, check_kernel, lower
 from omniformer.core.biases import Remembered
 from omniformer.core.block import Block, Factory, Parts
-from omniformer.core.cache import KVCache
+from omniformer.core.cache import Cache
 from omniformer.core.connection import PreNorm
 from omniformer.core.feedforward import FeedForward
 from omniformer.core.init import depth_scaled, reset
@@ -69,6 +69,9 @@ class Transformer(nn.Module):
         >>> core(torch.randn(5, 16), Layout.from_lengths(2, 3)).shape
         torch.Size([5, 16])
     """
+
+    reads_padded = True
+    """Whether the rows of a padded batch may come in, with a `PaddedLayout`."""
 
     def __init__(
         self,
@@ -129,7 +132,7 @@ class Transformer(nn.Module):
         rule: Rule | None = None,
         *,
         plan: Plan | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         memory: Memory | None = None,
         condition: Tensor | None = None,
         stages: dict[str, Tensor] | None = None,
@@ -201,7 +204,7 @@ class Transformer(nn.Module):
         layout: Layout,
         rule: Rule | None,
         plan: Plan | None,
-        cache: KVCache | None,
+        cache: Cache | None,
         memory: Memory | None,
         condition: Tensor | None,
     ) -> Context:
@@ -225,6 +228,7 @@ class Transformer(nn.Module):
         )
 
     def _check(self, x: Tensor, layout: Layout, condition: Tensor | None) -> None:
+        layout.admit(self)
         if x.shape != (layout.n_tokens, self.d_model):
             raise ValueError(
                 f"x has shape {list(x.shape)}; a layout of {layout.n_tokens} tokens and d_model={self.d_model} need "

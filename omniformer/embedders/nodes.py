@@ -40,6 +40,8 @@ class NodeEmbedder(nn.Module):
         torch.Size([3, 8])
     """
 
+    not_exported = "graphs have edges, whose lists and kernels depend on the graph at hand"
+
     def __init__(
         self,
         *,

@@ -17,7 +17,7 @@ from omniformer.finetuning.streams import holds, suit
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained import Pretrained, Tuned
-from omniformer.pretrained.text import TOKENIZER_FILE
+from omniformer.pretrained.tokenizers.text import TOKENIZER_FILE
 from omniformer.recipe import Node
 from omniformer.training.warm_start import Loaded, load_weights
 

@@ -47,6 +47,8 @@ class DenoisingHead(Head):
         (torch.Size([2, 6]), 0.0)
     """
 
+    not_exported = "a picture takes many steps out of noise; what is exported is one pass, or one step of writing"
+
     per_token = True
     makes = "pictures"
     instead = "paints, it predicts no class: use python -m omniformer.generate"

@@ -14,13 +14,16 @@ from omniformer.core.attention.dispatch import choose
 from omniformer.core.attention.edges import Edges
 from omniformer.core.attention.flex import Flex
 from omniformer.core.attention.meta import Meta
+from omniformer.core.attention.padded_rows import PaddedRows
 from omniformer.core.attention.reference import Reference, Score
 from omniformer.core.attention.varlen import Varlen
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
 
-KERNELS: dict[str, Any] = {kernel.name: kernel for kernel in (Reference, Dense, Edges, Banded, Varlen, Flex, Meta)}
+KERNELS: dict[str, Any] = {
+    kernel.name: kernel for kernel in (Reference, Dense, Edges, Banded, Varlen, Flex, Meta, PaddedRows)
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,8 @@ def lower(rule: Rule, layout: Layout, key_layout: Layout | None = None, *, kerne
         )
     if layout.device == torch.device("meta"):
         kernel, reason = "meta", "nothing is computed on the meta device"
+    elif layout.kernel != "auto":
+        kernel, reason = layout.kernel, "the program must serve batches of any lengths"
     elif kernel == "auto":
         kernel, reason = choose(rule, layout, key_layout)
     else:

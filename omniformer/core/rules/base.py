@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -56,6 +56,9 @@ class Rule(ABC):
     A subclass implements `attend`. It may also narrow `reach` (so that windows cost linear time) or give `pairs` (so
     that graphs do): these are upper bounds, `attend` stays the truth.
     """
+
+    not_exported: ClassVar[str | None] = None
+    """Why programs of padded rows cannot follow the rule; None where they can."""
 
     @abstractmethod
     def attend(self, query: View, key: View) -> Tensor:
@@ -109,6 +112,13 @@ class Rule(ABC):
             int64 `[2, pairs]`: query tokens, key tokens; without repeats. None when there is no such list.
         """
         return None
+
+    def refusal(self) -> str | None:
+        """Why programs of padded rows cannot follow this rule or one inside it, as a sentence; None where they can."""
+        if self.not_exported is not None:
+            return f"{type(self).__name__} cannot be exported: {self.not_exported}"
+        inner = (each.refusal() for each in vars(self).values() if isinstance(each, Rule))
+        return next((said for said in inner if said is not None), None)
 
     def __and__(self, other: "Rule") -> "Rule":
         return _And(self, other)

@@ -31,6 +31,8 @@ class Neighbours(Rule):
         ■ ■ ·
     """
 
+    not_exported = "it follows the edges of the graph at hand"
+
     hops: int = 1
 
     def __post_init__(self) -> None:

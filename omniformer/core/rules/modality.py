@@ -32,6 +32,8 @@ class Modalities(Rule):
         ■ ■ ■
     """
 
+    not_exported = "it looks up which modalities are there"
+
     reads: list[list[int]]
 
     def __post_init__(self) -> None:

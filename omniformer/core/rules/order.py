@@ -193,6 +193,11 @@ class Global(Rule):
     def columns(self, layout: Layout) -> Tensor:
         return self._chosen(layout.view())
 
+    def refusal(self) -> str | None:
+        if self.feature is None:
+            return None
+        return f"{self} cannot be exported: it reads a feature of tokens that has no place at the border"
+
     def _chosen(self, view: View) -> Tensor:
         leading = view.index < self.first
         return leading if self.feature is None else leading | (view.feature(self.feature) != 0)

@@ -79,6 +79,8 @@ class RandomBlocks(Rule):
         ValueError: `size` is less than 1, or `n` is negative.
     """
 
+    not_exported = "it draws blocks by the length of each sample"
+
     size: int = 64
     n: int = 3
     seed: int = 0

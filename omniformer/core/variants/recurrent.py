@@ -97,6 +97,7 @@ class Recurrent(nn.Module):
             raise ValueError(
                 "a recurrent core reads neither a memory nor a condition; use RecurrentDecoder or Transformer"
             )
+        layout.admit(self)
         check_rule(plan.rule if plan is not None else rule or Full(), bidirectional=self.bidirectional)
         if self.bidirectional and cache is not None:
             raise ValueError(

@@ -168,6 +168,7 @@ class RecurrentDecoder(nn.Module):
             ValueError: there is no memory, or a condition; the plan is for another layout, or the cache did not
                 announce it; memory and target differ in the number of samples; a rule forbids what this network reads.
         """
+        layout.admit(self)
         check_rule(plan.rule if plan is not None else rule or Full(), bidirectional=False)
         if plan is not None:
             plan.check(layout, layout if cache is None else cache.seen)

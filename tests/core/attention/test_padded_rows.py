@@ -4,10 +4,22 @@ import torch
 from omniformer.core.attention.plan import lower
 from omniformer.core.biases import ALiBi, RelativeTable, T5Buckets
 from omniformer.core.layout import Layout
-from omniformer.core.rules import BlockWindow, Causal, Full, Global, Prefix, Self, Sinks, Strided, Window
+from omniformer.core.padded import PaddedLayout
+from omniformer.core.rules import (
+    BlockWindow,
+    Causal,
+    Full,
+    Global,
+    Modalities,
+    Neighbours,
+    Prefix,
+    RandomBlocks,
+    Self,
+    Sinks,
+    Strided,
+    Window,
+)
 from omniformer.core.scores import SoftCap
-from omniformer.export.padded import PaddedLayout, StepCache, apart, places, plan
-from omniformer.heads import AttentionPool, DenseFirstToken, FirstToken, LastToken, MeanPool, SumPool
 
 LENGTHS = (3, 0, 5, 1)
 RULES = [
@@ -38,7 +50,7 @@ def both(rule, side, **options):
     prefix = torch.tensor([2, 0, 1, 0])
     layout = Layout(lengths=torch.tensor(LENGTHS), prefix=prefix)
     expected = lower(rule, layout, kernel="reference").attend(*(each[mask.flatten()] for each in rows), **options)
-    found = plan(rule, PaddedLayout(mask, prefix=prefix)).attend(*rows, **options)
+    found = lower(rule, PaddedLayout(valid=mask, prefix=prefix)).attend(*rows, **options)
     return found, found[mask.flatten()], expected
 
 
@@ -63,7 +75,7 @@ def test_a_bias_of_coordinates_reads_those_of_the_rows():
     kept = mask.flatten()
     layout = Layout(lengths=torch.tensor(LENGTHS), positions=positions[kept])
     expected = lower(Full(), layout).attend(*(each[kept] for each in rows), bias=bias)
-    found = plan(Full(), PaddedLayout(mask, positions=positions)).attend(*rows, bias=bias)[kept]
+    found = lower(Full(), PaddedLayout(valid=mask, positions=positions)).attend(*rows, bias=bias)[kept]
     torch.testing.assert_close(found, expected)
 
 
@@ -71,7 +83,7 @@ def test_what_stands_in_padding_changes_nothing():
     mask = valid("right")
     rows = [drawn(mask.numel(), 2, 8) for _ in range(3)]
     other = [torch.where(mask.flatten()[:, None, None], each, 100.0) for each in rows]
-    first, second = (plan(Full(), PaddedLayout(mask)).attend(*each)[mask.flatten()] for each in (rows, other))
+    first, second = (lower(Full(), PaddedLayout(valid=mask)).attend(*each)[mask.flatten()] for each in (rows, other))
     assert torch.equal(first, second)
 
 
@@ -82,40 +94,34 @@ def test_layers_that_share_a_bias_ask_it_once():
         asked.append(1)
         return torch.zeros(1, 1, 1, 1).expand(2, *torch.broadcast_shapes(query.token.shape, key.token.shape))
 
-    lowered, rows = plan(Full(), PaddedLayout(valid("right"))), drawn(20, 2, 8)
+    lowered, rows = lower(Full(), PaddedLayout(valid=valid("right"))), drawn(20, 2, 8)
     for _ in range(3):
         lowered.attend(rows, rows, rows, bias=bias)
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("pool", [MeanPool, SumPool, FirstToken, LastToken, DenseFirstToken, AttentionPool])
-def test_heads_find_padding_behind_the_samples(pool, side):
-    mask, pool = valid(side), pool(d_model=6)
-    for parameter in pool.parameters():
-        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
-    rows = drawn(mask.numel(), 6)
-    packed, layout = apart(rows, PaddedLayout(mask))
-    assert torch.equal(packed[: sum(LENGTHS)], rows[mask.flatten()])
-    expected = pool(rows[mask.flatten()], Layout.from_lengths(*LENGTHS))
-    torch.testing.assert_close(pool(packed, layout)[:-1], expected)
+def test_the_layout_chooses_the_kernel_whatever_a_core_insists_on():
+    plan = lower(Causal(), PaddedLayout(valid=valid("left")), kernel="dense")
+    assert plan.explain() == "kernel 'padded' for Causal(): the program must serve batches of any lengths"
 
 
-def test_a_batch_without_padding_has_an_empty_sample_behind_it():
-    packed, layout = apart(drawn(4, 2), PaddedLayout(torch.ones(2, 2, dtype=torch.bool)))
-    assert layout.lengths.tolist() == [2, 2, 0]
-    assert MeanPool(d_model=2)(packed, layout).isfinite().all()
+def test_packed_samples_are_not_read_as_rows():
+    with pytest.raises(ValueError, match="kernel 'padded' reads padded rows only"):
+        lower(Causal(), Layout.from_lengths(2, 2), kernel="padded")
+    with pytest.raises(ValueError, match="kernel 'padded' reads padded rows only"):
+        lower(Causal(), PaddedLayout(valid=torch.ones(2, 2).bool()), Layout.from_lengths(2, 2))
 
 
-@pytest.mark.parametrize("rule", [Causal(), Causal() & Window(left=2)], ids=str)
-def test_a_step_attends_to_earlier_tokens_and_to_itself(rule):
-    held = torch.tensor([[1, 1, 0, 1, 1], [0, 1, 1, 1, 0]]).bool()
-    index, rows = places(held), [drawn(10, 2, 4).view(2, 5, 2, 4) + i for i in range(3)]
-    whole = plan(rule, PaddedLayout(held)).attend(*(each.flatten(0, 1) for each in rows)).view(2, 5, 2, 4)
-    now = PaddedLayout(held[:, 3:], index=index[:, 3:])
-    past = [each[:, :3].transpose(1, 2) for each in rows[1:]]
-    cache = StepCache(now, PaddedLayout(held, index=index), [past[0]], [past[1]])
-    k, v = cache.layers[0].append(*(each[:, 3:].flatten(0, 1) for each in rows[1:]))
-    found = cache.plan(rule).attend(rows[0][:, 3:].flatten(0, 1), k, v).view(2, 2, 2, 4)
-    torch.testing.assert_close(found[held[:, 3:]], whole[:, 3:][held[:, 3:]])
-    assert torch.equal(cache.layers[0].keys.transpose(1, 2), rows[1])
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (Neighbours() | Self(), "Neighbours cannot be exported: it follows the edges of the graph at hand"),
+        (Causal() & ~RandomBlocks(2, 1), "RandomBlocks cannot be exported: it draws blocks by the length of each"),
+        (Modalities([[0]]), "Modalities cannot be exported: it looks up which modalities are there"),
+        (Global(feature="seen"), r"Global\(first=0, feature='seen'\) cannot be exported: it reads a feature"),
+    ],
+    ids=["edges", "random", "modalities", "feature"],
+)
+def test_rules_that_read_what_padded_rows_do_not_hold_refuse_them(rule, said):
+    with pytest.raises(ValueError, match=said):
+        lower(rule, PaddedLayout(valid=valid("right")))
