@@ -72,9 +72,12 @@ class MixtureOfExperts(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             logits = F.linear(x.float(), self.router.weight.float())
         weights, experts = logits.topk(self.top_k, dim=-1)
+        weights = weights.softmax(-1).to(x.dtype)
+        if torch.compiler.is_exporting():
+            return self._mix_all(x, weights, experts)
         if context is not None:
             self._report(logits, experts, context)
-        return self._mix(x, weights.softmax(-1).to(x.dtype), experts)
+        return self._mix(x, weights, experts)
 
     def _mix(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
         """The weighted sum of each token's experts.
@@ -90,6 +93,15 @@ class MixtureOfExperts(nn.Module):
         outs = [self._expert(i, run) for i, run in enumerate(runs)]
         scaled = torch.cat(outs) * weights.flatten()[order][:, None]
         return _sum_by_token(scaled, order, self.top_k)
+
+    def _mix_all(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
+        """The same from every expert computed for every token: as many operations whatever is chosen, for an exported
+        program cannot ask.
+        """
+        shares = x.new_zeros(x.shape[0], self.n_experts).scatter(1, experts, weights)
+        gate, up = torch.einsum("td,efd->etf", x, self.gate_up).chunk(2, dim=-1)
+        outs = torch.einsum("etf,edf->etd", self.activation(gate) * up, self.down)
+        return torch.einsum("te,etd->td", shares, outs)
 
     def _expert(self, i: int, x: Tensor) -> Tensor:
         gate, up = F.linear(x, self.gate_up[i]).chunk(2, dim=-1)

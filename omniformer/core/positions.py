@@ -51,6 +51,14 @@ class Position(nn.Module, ABC):
     def encode(self, positions: Tensor) -> Tensor:
         """The vectors, once it is sure that the number of axes is right."""
 
+    def drawn(self, n: int, generator: torch.Generator) -> Tensor:
+        """Random coordinates that there are vectors for, to try a model with: small whole numbers.
+
+        Shapes:
+            `[n, axes]`.
+        """
+        return torch.randint(8, (n, self.n_axes), generator=generator).float()
+
 
 class NoPositions(Position):
     """Adds nothing: for tokens in no order, or where rotary positions or biases say what is needed.
@@ -347,23 +355,26 @@ class Learned(Position):
     def encode(self, positions: Tensor) -> Tensor:
         size = torch.tensor(self.sizes, device=positions.device)
         place = positions.double() * size - 0.5 if self.coordinates == "unit" else positions.double() + self.first
-        self._check(positions, place, size)
-        # Half a place beyond the border, where unit coordinates may fall, the border's vector holds.
-        place = place.clamp(min=0).minimum(size - 1)
-        if place.device.type == "cpu" and bool((place == place.round()).all()):
+        # An exported program cannot ask what it is given: whoever runs it reports a place that is no row of the table.
+        asks = not torch.compiler.is_exporting()
+        if asks:
+            self._check(positions, place, size)
+        if self.coordinates == "unit":
+            # Half a place beyond the border, where these coordinates may fall, the border's vector holds.
+            place = place.clamp(min=0).minimum(size - 1)
+        if asks and place.device.type == "cpu" and bool((place == place.round()).all()):
             return self.table[tuple(place.long().unbind(-1))]
         return self._between(place)
 
     def _between(self, place: Tensor) -> Tensor:
         """Linear interpolation along every axis: the weighted sum over the corners of the cell."""
-        low = place.floor().long().minimum(torch.tensor(self.sizes, device=place.device) - 2).clamp(min=0)
-        share = (place - low).to(self.table.dtype)
+        share = (place - place.floor()).to(self.table.dtype)
+        low, up = place.floor().long(), (share > 0).long()
         total = torch.zeros((), device=place.device)
         for corner in range(2**self.n_axes):
-            up = torch.tensor([corner >> axis & 1 for axis in range(self.n_axes)], device=place.device)
-            weight = torch.where(up.bool(), share, 1 - share).prod(-1, keepdim=True)
-            at = (low + up).minimum(torch.tensor(self.sizes, device=place.device) - 1)
-            total = total + weight * self.table[tuple(at.unbind(-1))]
+            raised = torch.tensor([corner >> axis & 1 for axis in range(self.n_axes)], device=place.device)
+            weight = torch.where(raised.bool(), share, 1 - share).prod(-1, keepdim=True)
+            total = total + weight * self.table[tuple((low + up * raised).unbind(-1))]
         return total
 
     def _check(self, positions: Tensor, place: Tensor, size: Tensor) -> None:
@@ -379,6 +390,11 @@ class Learned(Position):
                 f"position {positions[first].tolist()} of token {first} lies outside the learned grid of sizes "
                 f"{list(self.sizes)} (coordinates={self.coordinates!r}); build it larger or use .resized(...)"
             )
+
+    def drawn(self, n: int, generator: torch.Generator) -> Tensor:
+        """Random places of the grid; anything between 0 and 1 where those are its coordinates."""
+        share = torch.rand(n, self.n_axes, generator=generator)
+        return share if self.coordinates == "unit" else (share * (torch.tensor(self.sizes) - self.first)).floor()
 
     def resized(self, *sizes: int) -> "Learned":
         """The same positions for another grid, interpolated: bicubic in two dimensions, as ViT changes its resolution

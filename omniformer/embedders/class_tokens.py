@@ -8,6 +8,7 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.embedders.reads import Reads
 
 
 class ClassTokenEmbedder(nn.Module):
@@ -77,6 +78,14 @@ class ClassTokenEmbedder(nn.Module):
         own = (self.vectors + self.positions).to(x.dtype)
         x = torch.where((number > 0)[:, None], own[(number - 1).clamp(min=0)], x)
         return self.dropout(self.norm(x))
+
+    @property
+    def reads(self) -> Reads | None:
+        """Class tokens, and what the embedder inside reads; None where that says nothing."""
+        inner: Reads | None = getattr(self.embedder, "reads", None)
+        if inner is None:
+            return None
+        return replace(inner, features={"class_token": len(self.vectors), **inner.features})
 
     def reset_parameters(self) -> None:
         """Draws the vectors anew."""

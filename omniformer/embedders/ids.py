@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.positions import Learned
+from omniformer.embedders.reads import Reads
 
 
 class IdEmbedder(nn.Module):
@@ -81,6 +82,14 @@ class IdEmbedder(nn.Module):
         if not isinstance(places, Learned) or places.coordinates != "index" or len(places.sizes) != 1:
             return None
         return places.sizes[0] - places.first
+
+    @property
+    def reads(self) -> Reads:
+        """Ids, and segments where it tells them apart."""
+        features = {} if self.segments is None else {"segment": self.segments.num_embeddings}
+        return Reads(
+            ids=self.table.num_embeddings, position=self.position, features=features, max_tokens=self.max_tokens
+        )
 
     def reset_parameters(self) -> None:
         """Draws the tables anew."""

@@ -6,6 +6,8 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
+from omniformer.embedders.reads import Reads
+
 
 class Maskable(nn.Module):
     """Any embedder, with a learned vector in the place of the values of hidden tokens
@@ -56,6 +58,11 @@ class Maskable(nn.Module):
     def table(self) -> nn.Embedding | None:
         """The table of the embedder inside, for heads that share it; None where it has none."""
         return getattr(self.embedder, "table", None)
+
+    @property
+    def reads(self) -> Reads | None:
+        """What the embedder inside reads; None where that says nothing."""
+        return getattr(self.embedder, "reads", None)
 
     def reset_parameters(self) -> None:
         """Draws the vector anew."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.init import linear_
+from omniformer.embedders.reads import Reads
 
 
 class VectorEmbedder(nn.Module):
@@ -60,6 +61,11 @@ class VectorEmbedder(nn.Module):
         if self.position is not None:
             x = x + self.position(packed.positions).to(x.dtype)
         return self.dropout(x)
+
+    @property
+    def reads(self) -> Reads:
+        """Vectors."""
+        return Reads(numbers=self.map.in_features, position=self.position)
 
     def reset_parameters(self) -> None:
         """Draws the map anew, so that features of unit variance give vectors of unit variance."""

@@ -143,3 +143,12 @@ def test_the_router_decides_in_float32_also_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         moe(x, mixed)
     assert torch.equal(mixed.report.losses["router_z"][0], context.report.losses["router_z"][0])
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_an_exported_program_computes_every_expert_and_keeps_those_chosen(top_k, monkeypatch):
+    moe, x = build(top_k=top_k), torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
+    expected = moe(x)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    monkeypatch.setattr(moe, "_mix", None)  # which asks the host how many tokens chose each
+    torch.testing.assert_close(moe(x), expected)

@@ -252,3 +252,39 @@ def test_a_table_may_begin_behind_rows_that_are_no_places():
         position.resized(12)
     with pytest.raises(ValueError, match="first=6 must be a place"):
         Learned(d_model=4, sizes=[6], first=6)
+
+
+@pytest.fixture
+def exporting(monkeypatch):
+    """As parts see the world while a program is traced from them."""
+    return lambda: monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+
+
+@pytest.mark.parametrize("coordinates", ["index", "unit"])
+@pytest.mark.parametrize("sizes", [[7], [4, 1], [3, 5]], ids=str)
+def test_an_exported_program_reads_the_same_learned_vectors(sizes, coordinates, exporting):
+    position = Learned(d_model=6, sizes=sizes, coordinates=coordinates, init_std=1.0)
+    generator = torch.Generator().manual_seed(0)
+    between = torch.rand(20, len(sizes), generator=generator)
+    between = between if coordinates == "unit" else between * (torch.tensor(sizes) - 1)
+    places = torch.cat([position.drawn(20, generator), between])
+    expected = position(places)
+    exporting()
+    torch.testing.assert_close(position(places), expected)
+
+
+def test_an_exported_program_has_no_vector_beyond_the_grid_in_the_place_of_one(exporting):
+    exporting()
+    with pytest.raises(IndexError, match="out of bounds"):
+        Learned(d_model=6, sizes=[4])(torch.tensor([[4.0]]))
+
+
+@pytest.mark.parametrize("coordinates", ["index", "unit"])
+def test_coordinates_drawn_to_try_a_model_with_lie_on_the_grid(coordinates):
+    position = Learned(d_model=4, sizes=[3, 6], coordinates=coordinates)
+    drawn = position.drawn(100, torch.Generator().manual_seed(0))
+    assert position(drawn).shape == (100, 4)
+    assert drawn.amax(0).tolist() == [2, 5] or (coordinates == "unit" and drawn.amax() > 0.9)
+    assert Sinusoidal(d_model=8, n_axes=2).drawn(5, torch.Generator().manual_seed(0)).shape == (5, 2)
+    behind = Learned(d_model=4, sizes=[6], first=2).drawn(100, torch.Generator().manual_seed(0))
+    assert behind.unique().tolist() == [0, 1, 2, 3]

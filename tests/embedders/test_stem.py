@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from omniformer_tokenizers import Packed, Tokens, WhisperTokenizer, pack
@@ -5,6 +7,7 @@ from torch.nn import functional as F
 
 from omniformer.core.positions import StoredSinusoidal
 from omniformer.embedders import ConvStem
+from omniformer.embedders.stem import VALID
 
 TOLERANCE = {"rtol": 1.3e-6, "atol": 1e-6}
 
@@ -73,3 +76,16 @@ def test_tokens_of_whisper_are_two_frames():
 def test_a_token_that_is_no_two_frames_is_refused():
     with pytest.raises(ValueError, match="features=7 must be even"):
         ConvStem(d_model=4, features=7)
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_rows_of_a_padded_batch_are_heard_as_packed_sounds(left):
+    stem, lengths = shaken(position=partial(StoredSinusoidal, size=4)), torch.tensor([4, 0, 1, 7])
+    sounds = [sound(n, seed=i) for i, n in enumerate(lengths.tolist())]
+    place = torch.arange(7)
+    valid = place >= 7 - lengths[:, None] if left else place < lengths[:, None]
+    packed = pack(sounds)
+    values, positions = torch.full((28, 6), torch.nan), torch.zeros(28, 1)
+    values[valid.flatten()], positions[valid.flatten()] = packed.values, packed.positions
+    rows = Packed(values=values, positions=positions, facts={VALID: valid}, modality="audio", lengths=lengths)
+    torch.testing.assert_close(stem(rows)[valid.flatten()], stem(packed), **TOLERANCE)

@@ -1,0 +1,31 @@
+"""What an embedder reads of a token, said by the embedder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """What an embedder reads of each token, for programs that feed it tensors: its property `reads`.
+
+    Args:
+        ids: how many ids there are, where values are ids.
+        numbers: how many numbers a value has, where values are vectors.
+        position: reads their coordinates; None where the embedder reads none.
+        features: the named features it reads, with how many numbers each may be or, of class tokens, how many there
+            are.
+        max_tokens: of one sample; None where there is no end.
+
+    Example:
+        >>> from omniformer.embedders import IdEmbedder
+        >>> IdEmbedder(d_model=8, vocab_size=10, segments=2).reads
+        Reads(ids=10, numbers=None, position=None, features={'segment': 2}, max_tokens=None)
+    """
+
+    ids: int | None = None
+    numbers: int | None = None
+    position: nn.Module | None = None
+    features: Mapping[str, int] = field(default_factory=dict)
+    max_tokens: int | None = None
