@@ -10,9 +10,11 @@ from torch import Tensor
 
 from omniformer.batch import Sample, collate
 from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.memory import Memory
+from omniformer.core.padded import PaddedLayout
+from omniformer.core.padded_cache import PaddedCache
 from omniformer.export.encoder import Given
 from omniformer.export.entrance import Port
-from omniformer.export.padded import PaddedLayout, PaddedMemory, StepCache, places
 from omniformer.export.program import (
     Program,
     Run,
@@ -21,8 +23,6 @@ from omniformer.export.program import (
     cut,
     difference,
     entrance_of,
-    filled,
-    joined,
     memory_ports,
     state_ports,
 )
@@ -47,9 +47,9 @@ class Decoder(Program):
     """
 
     def __init__(self, model: OmniFormer, head: str, tokenizer: Tokenizer | None, given: Given | None = None) -> None:
-        super().__init__(model, head)
-        modality = self.model.head(head).modality
+        modality = model.head(head).modality
         assert modality is not None, f"{head!r} scores no ids that could be written"
+        super().__init__(model, head, [modality])
         # What is written has no features, as in `Session`.
         self.entrance = entrance_of(self.model, modality, tokenizer, "new", featured=False)
         if not self.entrance.counted:
@@ -87,27 +87,20 @@ class Decoder(Program):
         for each in past:
             torch._check(each.shape[0] == batch and each.shape[2] == length)
         torch._check(mask.shape[0] == batch and mask.shape[1] == length + new)
-        held, index = mask.bool(), places(mask.bool())
-        now, at = held.narrow(1, length, new), index.narrow(1, length, new)
-        number = self.modalities[self.entrance.modality]
-        x, layout = joined([self.entrance.enter([ids, mask], now, at)], [number], index=at)
-        positions, modality = index.flatten()[:, None].float(), filled(held, number)
-        keys = PaddedLayout(held, index=index, positions=positions, modality=modality)
+        seen = self.entrance.layout(mask.bool())
+        now = seen.last(new)
         read, known = self._read(memory, batch)
-        cache = StepCache(layout, keys, past[::2], past[1::2], known)
-        out = self.model.writer(x, layout, self.rule, cache=cache, memory=read)
+        cache = PaddedCache(now, seen, past, known)
+        out = self.model.writer(self.entrance.embed([ids], now), now, self.rule, cache=cache, memory=read)
         assert self.head is not None
-        scores = self.model.heads[self.head](out, layout).unflatten(0, ids.shape)
-        return (scores, *(state for layer in cache.layers for state in (layer.keys, layer.values)))
+        return (self.model.heads[self.head](out, now).unflatten(0, ids.shape), *cache.states)
 
     def _n_ids(self, head: str) -> int:
         """How many ids are scored."""
         x = torch.zeros(1, self.model.writer.d_model)  # pyright: ignore[reportArgumentType,reportCallIssue]
         return self.model.heads[head](x, PaddedLayout(torch.ones(1, 1, dtype=torch.bool))).shape[-1]
 
-    def _read(
-        self, memory: Sequence[Tensor], batch: int
-    ) -> tuple[PaddedMemory | None, dict[int, tuple[Tensor, Tensor]]]:
+    def _read(self, memory: Sequence[Tensor], batch: int) -> tuple[Memory | None, dict[int, tuple[Tensor, Tensor]]]:
         """What was given, and its keys and values by layer."""
         if not memory:
             return None, {}
@@ -116,7 +109,9 @@ class Decoder(Program):
             torch._check(each.shape[0] == batch and each.shape[2] == mask.shape[1])
         torch._check(mask.shape[0] == batch)
         pairs = zip(states[::2], states[1::2], strict=True)
-        return PaddedMemory(PaddedLayout(mask.bool())), dict(zip(crosses(self.model), pairs, strict=True))
+        layout = PaddedLayout(valid=mask.bool())
+        nothing = torch.zeros(layout.n_tokens, 0)  # but keys and values, which every layer that reads it has by now
+        return Memory(x=nothing, layout=layout), dict(zip(crosses(self.model), pairs, strict=True))
 
     def nothing(self, batch: int) -> list[Tensor]:
         """The keys and values of no earlier ids."""

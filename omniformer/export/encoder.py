@@ -9,11 +9,10 @@ from omniformer_tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.core.padded import PaddedLayout, beside
 from omniformer.core.rules import Full
-from omniformer.core.towers import Towers
 from omniformer.export.entrance import Entrance, Port
-from omniformer.export.padded import PaddedLayout, apart, plan
-from omniformer.export.program import Program, Run, crosses, difference, entrance_of, joined, memory_ports, padded_rows
+from omniformer.export.program import Program, Run, crosses, difference, entrance_of, memory_ports
 from omniformer.model import OmniFormer
 
 
@@ -30,7 +29,7 @@ class Encoder(Program):
     """
 
     def __init__(self, model: OmniFormer, head: str | None, tokenizers: Mapping[str, Tokenizer | None]) -> None:
-        super().__init__(model, head)
+        super().__init__(model, head, list(tokenizers))
         several = len(tokenizers) > 1
         self.entrances = nn.ModuleList(
             entrance_of(self.model, modality, tokenizer, f"{modality}_seq" if several else "seq")
@@ -57,11 +56,7 @@ class Encoder(Program):
             `[batch * seq, d_model]`.
         """
         x, layout = self.entered(tensors)
-        core, rule = self.model.reader, self.rule
-        if isinstance(core, Towers):
-            number = self.modalities[self.doors[0].modality]
-            core, rule = core.towers[number], core.rule(number, rule)
-        return core(x, layout, plan=plan(rule, layout)), layout
+        return self.model.reader(x, layout, self.rule), layout
 
     def entered(self, tensors: Sequence[Tensor]) -> tuple[Tensor, PaddedLayout]:
         """The tokens of all modalities, side by side.
@@ -73,14 +68,14 @@ class Encoder(Program):
         for door in self.doors:
             entered.append(door(rest[: len(door.ports)]))
             rest = rest[len(door.ports) :]
-        return joined(entered, [self.modalities[door.modality] for door in self.doors])
+        return beside(entered) if len(entered) > 1 else entered[0]
 
     def said(self, x: Tensor, layout: PaddedLayout) -> tuple[Tensor, ...]:
         """What the head says of the core's output."""
         if self.head is None:
-            return (padded_rows(x, layout),)
+            return (layout.pad(x),)
         head: Any = self.model.heads[self.head]
-        raw = padded_rows(head(x, layout), layout) if head.per_token else head(*apart(x, layout))[:-1]
+        raw = layout.pad(head(x, layout)) if head.per_token else head(*layout.packed(x))[:-1]
         return (raw, head.predict(raw)) if head.tells_classes else (raw,)
 
     def expected(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -166,7 +161,7 @@ class Tower(Encoder):
         """The unit vectors."""
         assert self.head is not None
         head: Any = self.model.heads[self.head]
-        return (head.embed(*apart(x, layout), self.doors[0].modality)[:-1],)
+        return (head.embed(*layout.packed(x), self.doors[0].modality)[:-1],)
 
     def expected(self, batch: Batch) -> tuple[Tensor, ...]:
         """The unit vectors of the packed model."""
@@ -193,13 +188,13 @@ class Given(Encoder):
     def __init__(self, model: OmniFormer, head: str, tokenizers: Mapping[str, Tokenizer | None]) -> None:
         super().__init__(model, head, tokenizers)
         self.rule = Full()  # what is given is read in both directions: see `OmniFormer.memory`
+        # Asked of the model itself: a tracer hands out another stand-in each time that a part is asked for.
+        self.encoded = model.reader is not model.writer
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The mask of what was read, then keys and values for each layer."""
-        if self.model.reader is self.model.writer:  # nothing but embedders stands before the decoder
-            x, layout = self.entered(tensors)
-        else:
-            x, layout = self.read(tensors)
+        # Where there is no encoder, nothing but embedders stands before the decoder.
+        x, layout = self.read(tensors) if self.encoded else self.entered(tensors)
         states = [each for cross in crosses(self.model).values() for each in cross.project_memory(x)]
         rows = "samples keys kv_heads head_dim -> samples kv_heads keys head_dim"
         return layout.valid.long(), *(rearrange(each.unflatten(0, layout.valid.shape), rows) for each in states)

@@ -1,19 +1,17 @@
 """What is exported: models behind padded tensors, and how to tell that they say what the packed model says."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import torch
 from omniformer_tokenizers import Tokenizer, Tokens
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from omniformer.core.attention.cross import CrossAttention
+from omniformer.core.padded import admit, refuse
 from omniformer.core.rules import Rule
-from omniformer.export.entrance import Entered, Entrance, Port, axes_of
-from omniformer.export.padded import PaddedLayout
-from omniformer.export.parts import refuse, traceable
+from omniformer.export.entrance import Entrance, Port, axes_of
 from omniformer.model import OmniFormer
 
 T = TypeVar("T")
@@ -30,19 +28,24 @@ class Program(nn.Module, ABC):
     Args:
         model: what is exported; its weights are shared, not copied.
         head: the name of the task, or None for the core's output.
+        modalities: those that come in.
+
+    Raises:
+        ValueError: the model has no embedder for a modality; or its rule, its core or a part of it cannot be exported.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
-    def __init__(self, model: OmniFormer, head: str | None) -> None:
+    def __init__(self, model: OmniFormer, head: str | None, modalities: Sequence[str]) -> None:
         super().__init__()
         self.rule: Rule = model.rule(head)
-        refuse(self.rule)
-        self.head, self.modalities = head, dict(model.modalities)
+        if (why := self.rule.refusal()) is not None:
+            raise ValueError(why)
+        self.head = head
         # Beside the module's own parts, so that what is traced is not found twice.
         self._packed: dict[str, OmniFormer] = {"model": model}
-        self.model = traceable(model)
+        self.model = alone(model, head, modalities)
 
     @property
     def packed(self) -> OmniFormer:
@@ -62,11 +65,34 @@ class Program(nn.Module, ABC):
         """
 
 
+def alone(model: OmniFormer, head: str | None, modalities: Sequence[str]) -> OmniFormer:
+    """One task of a model, without the parts of others: its weights are the model's own, but learn no more.
+
+    Raises:
+        ValueError: the model has no embedder for a modality, or the core or a part of it cannot be exported.
+    """
+    for modality in modalities:
+        if modality not in model.embedders:
+            raise ValueError(f"this model has no embedder for {modality!r}, only for {', '.join(model.embedders)}")
+    # Not copied, for a model may be larger than half of the memory.
+    shared: dict[int, Any] = {id(weight): nn.Parameter(weight.detach(), False) for weight in model.parameters()}
+    shared |= {id(buffer): buffer for buffer in model.buffers()}
+    part = copy.deepcopy(model, shared).eval()
+    for parts, kept in ((part.embedders, modalities), (part.heads, [head])):
+        for name in set(parts) - set(kept):
+            del parts[name]
+    refuse(part)
+    for core in (part.reader, part.writer):
+        admit(core)
+    return part
+
+
 def difference(found: Tensor, expected: Tensor) -> float:
     """The largest difference, in parts of the largest expected number where that is above 1; infinite where what was
     found has another shape or is no number.
 
     Example:
+        >>> import torch
         >>> difference(torch.tensor([100.0]), torch.tensor([200.0]))
         0.5
     """
@@ -121,43 +147,10 @@ def attentions_of(core: Any, kind: type[T]) -> dict[int, T]:
 def entrance_of(
     model: OmniFormer, modality: str, tokenizer: Tokenizer | None, seq: str, *, featured: bool = True
 ) -> Entrance:
-    """The door for one modality.
-
-    Raises:
-        ValueError: the model has no embedder for it.
-    """
-    if modality not in model.embedders:
-        raise ValueError(f"this model has no embedder for {modality!r}, only for {', '.join(model.embedders)}")
-    embedder = model.embedders[modality]
-    return Entrance(modality, embedder, axes=axes_of(embedder, tokenizer), seq=seq, featured=featured)
-
-
-def joined(
-    entered: Sequence[Entered], numbers: Sequence[int], index: Tensor | None = None
-) -> tuple[Tensor, PaddedLayout]:
-    """The tokens of all modalities, one after the other in every row."""
-    valid = torch.cat([each.valid for each in entered], dim=1)
-    axes = max(each.positions.shape[-1] for each in entered)
-    positions = torch.cat([F.pad(each.positions, (0, axes - each.positions.shape[-1])) for each in entered], dim=1)
-    modality = torch.cat(
-        [filled(each.valid, n).view_as(each.valid) for each, n in zip(entered, numbers, strict=True)], 1
-    )
-    layout = PaddedLayout(valid, index=index, positions=positions.flatten(0, 1), modality=modality.flatten())
-    return torch.cat([each.x for each in entered], dim=1).flatten(0, 1), layout
-
-
-def filled(valid: Tensor, number: int) -> Tensor:
-    """One number for each place.
-
-    Shapes:
-        valid `[batch, seq]` → int64 `[batch * seq]`.
-    """
-    return torch.full_like(valid, number, dtype=torch.int64).flatten()
-
-
-def padded_rows(rows: Tensor, layout: PaddedLayout) -> Tensor:
-    """Rows of all places as a padded tensor, zero in padding."""
-    return rows.unflatten(0, layout.valid.shape) * layout.valid[..., None].to(rows.dtype)
+    """The door for one modality."""
+    embedder, number = model.embedders[modality], model.modalities[modality]
+    axes = axes_of(embedder, tokenizer)
+    return Entrance(modality, embedder, axes=axes, number=number, seq=seq, featured=featured)
 
 
 def cut(piece: Tokens, n: int) -> Tokens:

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from omniformer_tokenizers import Tokenizer
 
+from omniformer.core.attention.plan import lower
+from omniformer.core.padded import PaddedLayout, refuse
 from omniformer.core.rules import Rule
 from omniformer.export.decoder import Decoder
 from omniformer.export.encoder import Encoder, Given, Tower
-from omniformer.export.padded import PaddedLayout, plan
-from omniformer.export.parts import refuse
 from omniformer.export.program import Program
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member
@@ -57,5 +57,4 @@ def sees_ahead(rule: Rule) -> bool:
         >>> sees_ahead(Causal()), sees_ahead(Full())
         (False, True)
     """
-    refuse(rule)
-    return bool(plan(rule, PaddedLayout(torch.ones(1, 2, dtype=torch.bool))).kernel.mask[..., 0, 1].any())
+    return bool(lower(rule, PaddedLayout(valid=torch.ones(1, 2, dtype=torch.bool))).kernel.mask[..., 0, 1].any())

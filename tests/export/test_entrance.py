@@ -5,9 +5,9 @@ import torch
 from omniformer_tokenizers import ClassTokens, PatchTokenizer, PixelTokenizer, Tokens, pack
 
 from omniformer.core.positions import Learned, Sinusoidal
-from omniformer.embedders import ClassTokenEmbedder, IdEmbedder, Maskable, NodeEmbedder, VectorEmbedder
+from omniformer.embedders import ClassTokenEmbedder, ConvStem, IdEmbedder, Maskable, NodeEmbedder, VectorEmbedder
+from omniformer.embedders.reads import Reads
 from omniformer.export.entrance import Entrance, axes_of
-from omniformer.export.parts import Places
 
 
 def names(entrance):
@@ -33,30 +33,30 @@ def test_padded_tokens_become_the_vectors_of_packed_ones(left):
     entrance = Entrance("text", embedder, axes=1)
     generator = torch.Generator().manual_seed(0)
     pieces = [entrance.drawn(n, generator) for n in (4, 0, 2)]
-    entered = entrance(entrance.fed(pieces, left=left))
-    torch.testing.assert_close(entered.x[entered.valid], embedder(pack(pieces)))
+    x, layout = entrance(entrance.fed(pieces, left=left))
+    torch.testing.assert_close(x[layout.valid.flatten()], embedder(pack(pieces)))
 
 
 def test_what_stands_in_padding_is_not_looked_at():
     entrance = Entrance("vision", VectorEmbedder(d_model=8, features=4, axes=2), axes=2)
     pieces = [entrance.drawn(n, torch.Generator().manual_seed(0)) for n in (3, 1)]
     tensors = entrance.fed(pieces)
-    clean = entrance(tensors).x
+    clean, _ = entrance(tensors)
     for each in tensors[:-1]:
         each[1, 1:] = torch.nan
-    assert torch.equal(entrance(tensors).x, clean)
+    assert torch.equal(entrance(tensors)[0], clean)
     ids = Entrance("text", IdEmbedder(d_model=8, vocab_size=9), axes=1)
-    assert ids([torch.tensor([[3, -100]]), torch.tensor([[1, 0]])]).x.isfinite().all()
+    assert ids([torch.tensor([[3, -100]]), torch.tensor([[1, 0]])])[0].isfinite().all()
 
 
 def test_a_modality_that_is_absent_everywhere_has_no_columns():
     entrance = Entrance("text", IdEmbedder(d_model=8, vocab_size=9), axes=1)
-    assert entrance(entrance.fed([None, None])).x.shape == (2, 0, 8)
+    x, layout = entrance(entrance.fed([None, None]))
+    assert (x.shape, layout.valid.shape) == ((0, 8), (2, 0))
 
 
 def test_drawn_tokens_lie_on_the_grid_of_learned_positions():
     embedder = VectorEmbedder(d_model=8, features=4, axes=2, position=partial(Learned, sizes=[2, 3]))
-    embedder.position = Places(embedder.position)
     positions = Entrance("vision", embedder, axes=2).drawn(50, torch.Generator().manual_seed(0)).positions
     assert positions.amin() == 0
     assert positions.amax(0).tolist() == [1, 2]
@@ -64,7 +64,6 @@ def test_drawn_tokens_lie_on_the_grid_of_learned_positions():
 
 def test_the_longest_text_is_as_long_as_its_learned_positions():
     embedder = IdEmbedder(d_model=8, vocab_size=9, position=partial(Learned, sizes=[12], first=2))
-    embedder.position = Places(embedder.position)
     entrance = Entrance("text", embedder, axes=1)
     assert [entrance.fitting(n) for n in (0, 4, 50)] == [0, 4, 10]
 
@@ -79,8 +78,11 @@ def test_the_number_of_axes_comes_from_positions_or_the_tokenizer():
 
 
 def test_nodes_of_graphs_are_refused_by_name():
+    nodes = NodeEmbedder(d_model=8, vocab_sizes=[3])
     with pytest.raises(ValueError, match="embedder of 'graph' is a NodeEmbedder, which cannot be exported"):
-        Entrance("graph", NodeEmbedder(d_model=8, vocab_sizes=[3]), axes=0)
+        Entrance("graph", nodes, axes=0)
+    with pytest.raises(ValueError, match="embedder of 'graph' is a Maskable, which cannot be exported"):
+        Entrance("graph", Maskable(d_model=8, embedder=nodes), axes=0)
 
 
 def test_pieces_keep_their_values():
@@ -99,5 +101,28 @@ def test_class_tokens_come_in_as_their_tokenizer_numbers_them():
     assert names(entrance) == ["vision_values", "vision_class_token", "vision_positions", "vision_mask"]
     tokenizer = ClassTokens(tokenizer=PatchTokenizer(patch_size=4, channels=1), n=2)
     pieces = [tokenizer(torch.rand(1, 8, 4 * n, generator=torch.Generator().manual_seed(n))) for n in (1, 3)]
-    entered = entrance(entrance.fed(pieces))
-    torch.testing.assert_close(entered.x[entered.valid], embedder(pack(pieces)))
+    x, layout = entrance(entrance.fed(pieces))
+    torch.testing.assert_close(x[layout.valid.flatten()], embedder(pack(pieces)))
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_sound_in_a_padded_row_is_heard_as_one_by_itself(left):
+    stem = ConvStem(d_model=8, features=6, position=Sinusoidal)
+    entrance = Entrance("audio", stem, axes=1)
+    sounds = [entrance.drawn(n, torch.Generator().manual_seed(n)) for n in (4, 0, 1, 7)]
+    x, layout = entrance(entrance.fed(sounds, left=left))
+    torch.testing.assert_close(x[layout.valid.flatten()], stem(pack(sounds)))
+
+
+def test_an_embedder_of_ones_own_comes_in_by_what_it_says_it_reads():
+    class Scaled(torch.nn.Module):
+        reads = Reads(numbers=1)
+
+        def forward(self, packed):
+            return packed.values * torch.ones(8)
+
+    entrance = Entrance("series", Scaled(), axes=1)
+    assert names(entrance) == ["series_values", "series_positions", "series_mask"]
+    pieces = [entrance.drawn(n, torch.Generator().manual_seed(n)) for n in (2, 3)]
+    x, layout = entrance(entrance.fed(pieces))
+    assert torch.equal(x[layout.valid.flatten()], Scaled()(pack(pieces)))

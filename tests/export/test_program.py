@@ -14,12 +14,27 @@ from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import RMSNorm
 from omniformer.core.positions import Learned, Sinusoidal
 from omniformer.core.rotary import Rotary
-from omniformer.core.rules import Causal, Full, Prefix, Window, mistral
+from omniformer.core.rules import (
+    Causal,
+    Full,
+    Global,
+    Modalities,
+    Neighbours,
+    Prefix,
+    RandomBlocks,
+    Self,
+    Window,
+    mistral,
+)
 from omniformer.core.scores import SoftCap
+from omniformer.core.towers import Towers
+from omniformer.core.variants.additive import AdditiveAttention
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.recurrent import Recurrent
 from omniformer.core.variants.reversible import ReversibleTransformer
 from omniformer.core.variants.value_residual import ValueResidualAttention
-from omniformer.embedders import IdEmbedder, VectorEmbedder
-from omniformer.export.program import difference
+from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
+from omniformer.export.program import alone, difference
 from omniformer.export.programs import programs, sees_ahead
 from omniformer.heads import (
     ClassificationHead,
@@ -195,6 +210,71 @@ def test_pictures_are_not_written_step_by_step():
 def test_painting_out_of_noise_is_refused_by_name():
     with pytest.raises(ValueError, match="DenoisingHead cannot be exported: a picture takes many steps"):
         programs(reader(head=DenoisingHead(d_model=16, features=4)), "it", None)
+
+
+@pytest.mark.parametrize("attention", [LinearAttention, AdditiveAttention])
+def test_attention_that_asks_for_lengths_is_refused_by_name(attention):
+    with pytest.raises(ValueError, match=f"{attention.__name__} cannot be exported: it "):
+        programs(reader(core=CORE(attention=attention), head=classes()), "it", None)
+
+
+def test_a_recurrent_core_is_refused_by_name():
+    with pytest.raises(ValueError, match="core Recurrent cannot be exported: only a Transformer, Towers or"):
+        programs(reader(core=Recurrent(d_model=16, n_layers=1), head=classes()), "it", None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        (Neighbours() | Self(), "Neighbours cannot be exported: it follows the edges"),
+        (Causal() & ~RandomBlocks(2, 1), "RandomBlocks cannot be exported"),
+        (Modalities([[0]]), "Modalities cannot be exported"),
+        (Global(feature="seen"), r"Global\(first=0, feature='seen'\) cannot be exported"),
+    ],
+    ids=["edges", "random", "modalities", "feature"],
+)
+@pytest.mark.parametrize("head", [classes(), None], ids=["classes", "next token"])
+def test_rules_that_read_what_does_not_come_in_are_refused_by_name(rule, named, head):
+    with pytest.raises(ValueError, match=named):
+        programs(reader(rule=rule, head=head), "it", None)
+
+
+def test_weights_are_shared_and_learn_no_more():
+    model = reader(head=classes())
+    found = alone(model, "it", ["text"])
+    assert {p.data_ptr() for p in found.parameters()} == {p.data_ptr() for p in model.parameters()}
+    assert not any(p.requires_grad for p in found.parameters())
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_one_task_of_a_model_is_exported_whatever_the_others_are():
+    embedders = {
+        "graph": NodeEmbedder(d_model=16, vocab_sizes=[3]),
+        "text": IdEmbedder(d_model=16, vocab_size=20),
+    }
+    heads = {"it": classes(), "paint": DenoisingHead(d_model=16, features=4)}
+    model = shaken(OmniFormer(core=CORE(), embedders=embedders, heads=heads))
+    program = only(model, Member(tokenizers={"text": None}))
+    assert agrees(program)
+    assert not any(name.startswith(("model.embedders.graph", "model.heads.paint")) for name in program.state_dict())
+    with pytest.raises(ValueError, match="NodeEmbedder cannot be exported: graphs have edges"):
+        programs(model, "it", Member(tokenizers={"graph": None}))
+
+
+def test_a_tower_reads_its_own_modality_by_its_own_rule():
+    core = Towers(towers=[CORE(n_layers=1, d_model=12), CORE()], rules=[Full(), Causal()])
+    embedders = {
+        "vision": VectorEmbedder(d_model=12, features=16, axes=2),
+        "text": IdEmbedder(d_model=16, vocab_size=20),
+    }
+    head = ContrastiveHead(d_model={"vision": 12, "text": 16}, modalities=["vision", "text"], d_embedding=6)
+    model = shaken(OmniFormer(core=core, embedders=embedders, heads={"it": head}))
+    assert all(agrees(tower) for tower in programs(model, "it", MEMBER).values())
+
+
+def test_a_modality_without_an_embedder_is_told_with_those_that_there_are():
+    with pytest.raises(ValueError, match="this model has no embedder for 'vision', only for text"):
+        programs(reader(head=classes()), "it", Member(tokenizers={"vision": None}))
 
 
 def test_a_result_that_is_no_number_or_of_another_shape_is_infinitely_far():

@@ -10,11 +10,16 @@ from exporting import CORE, agrees, reader, shaken
 from omniformer_tokenizers import ByteTokenizer, PatchTokenizer, load
 
 from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.biases import ALiBi, T5Buckets
+from omniformer.core.block import GatedCrossBlock
+from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import RMSNorm
-from omniformer.core.positions import Learned
+from omniformer.core.positions import Learned, Sinusoidal, StoredSinusoidal
 from omniformer.core.rotary import Rotary
-from omniformer.core.rules import Causal
-from omniformer.embedders import IdEmbedder, VectorEmbedder
+from omniformer.core.rules import Causal, Full
+from omniformer.core.scores import SoftCap
+from omniformer.core.towers import Towers
+from omniformer.embedders import ConvStem, IdEmbedder, VectorEmbedder
 from omniformer.export import write
 from omniformer.export.programs import programs
 from omniformer.export.write import export, run_onnx, run_pt2
@@ -177,6 +182,37 @@ def test_one_format_alone_and_one_file_for_each_tower(tmp_path):
     ids, mask = torch.tensor([[5, 6, 0]]), torch.tensor([[1, 1, 0]])
     (row,) = run_pt2(tmp_path / "text.pt2")(ids, mask)
     assert row.norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def kinds():
+    """Models whose parts say something else, or in another way, while a program is traced."""
+    core = partial(CORE, n_layers=1)
+    vision = {"vision": VectorEmbedder(d_model=16, features=16, axes=2, position=partial(Learned, sizes=[3, 2]))}
+    text = {"text": IdEmbedder(d_model=16, vocab_size=TEXT.vocab_size, position=Sinusoidal)}
+    sound = {"audio": ConvStem(d_model=16, features=6, position=partial(StoredSinusoidal, size=5))}
+    shared = core(pair_bias=T5Buckets, attention=partial(SelfAttention, pair_bias=ALiBi, score=SoftCap(cap=2.0)))
+    towers, gates = Towers(towers=[core(), core()], rules=[Full(), Causal()]), core(block=GatedCrossBlock)
+    classes, writes = ClassificationHead(d_model=16, n_classes=2), NextTokenHead(d_model=16, vocab_size=TEXT.vocab_size)
+    compared = ContrastiveHead(d_model=16, modalities=["vision", "text"], d_embedding=4)
+    return {
+        "experts": (core(feedforward=partial(MixtureOfExperts, n_experts=3)), text, classes),
+        "sounds": (core(rotary=Rotary), sound, classes),
+        "biases": (shared, text, writes),
+        "towers": (towers, vision | text, compared),
+        "gates": (gates, vision | text, writes),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["experts", "sounds", "biases", "towers", "gates"])
+def test_every_kind_of_model_becomes_files_that_agree_with_it(name, tmp_path):
+    core, embedders, head = kinds()[name]
+    rules = {"it": Causal()} if isinstance(head, NextTokenHead) else {}
+    model = shaken(OmniFormer(core=core, embedders=embedders, heads={"it": head}, rules=rules))
+    member = Member(tokenizers={}, given=("vision",) if name == "gates" else ())
+    written = export(Predictor(model, {"it": member}), tmp_path, formats=["onnx"])
+    assert len(written) == (2 if name in ("towers", "gates") else 1)
+    assert all(file.difference < 1e-5 for file in written)
 
 
 @pytest.mark.slow
