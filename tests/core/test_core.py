@@ -8,11 +8,11 @@ from omniformer.core.block import CrossBlock
 from omniformer.core.core import kinds, reader, together, writer
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.layout import Layout
-from omniformer.core.recurrent import Recurrent
-from omniformer.core.recurrent_decoder import RecurrentDecoder
 from omniformer.core.rules import Causal, Full
 from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
+from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.recurrent_decoder import RecurrentDecoder
 
 SIZES = {"d_model": 8, "n_layers": 1, "n_heads": 2, "init_std": 0.3}
 LAYOUT, OTHER = Layout.from_lengths(2, 3), Layout.from_lengths(4, 1)

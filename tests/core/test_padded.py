@@ -8,9 +8,7 @@ from exporting import CORE, shaken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniformer.core.attention.linear import LinearAttention
 from omniformer.core.attention.multihead import SelfAttention
-from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, RelativeTable, T5Buckets
 from omniformer.core.block import CrossBlock, GatedCrossBlock, ParallelBlock
 from omniformer.core.connection import AdaptiveNorm, PostNorm, SandwichNorm
@@ -19,14 +17,16 @@ from omniformer.core.memory import Memory
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import RMSNorm
 from omniformer.core.padded import PaddedLayout, admit, beside, counted
-from omniformer.core.recurrent import Recurrent
-from omniformer.core.recurrent_decoder import RecurrentDecoder
 from omniformer.core.registers import Registers
-from omniformer.core.reversible import ReversibleTransformer
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full, Global, Prefix, Self, Sinks, Strided, Window
 from omniformer.core.scores import SoftCap
 from omniformer.core.towers import Towers
+from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.recurrent_decoder import RecurrentDecoder
+from omniformer.core.variants.reversible import ReversibleTransformer
+from omniformer.core.variants.value_residual import ValueResidualAttention
 from omniformer.heads import AttentionPool, DenseFirstToken, FirstToken, LastToken, MeanPool, SumPool
 
 ROTARY = partial(Rotary, n_axes=2)

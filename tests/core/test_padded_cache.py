@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omniformer.core.attention.multihead import SelfAttention
-from omniformer.core.attention.value_residual import ValueResidualAttention
 from omniformer.core.biases import ALiBi, T5Buckets
 from omniformer.core.block import CrossBlock
 from omniformer.core.cache import KVCache
@@ -20,6 +19,7 @@ from omniformer.core.padded import PaddedLayout
 from omniformer.core.padded_cache import PaddedCache
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Sinks, Window
+from omniformer.core.variants.value_residual import ValueResidualAttention
 
 WRITERS = {
     "rotary, grouped": CORE(n_kv_heads=2, rotary=Rotary, attention=partial(SelfAttention, qk_norm=RMSNorm)),
