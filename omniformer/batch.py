@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from omniformer_tokenizers import Movable, Packed, Tokens, pack
@@ -112,6 +113,33 @@ class Batch(Movable):
             prefix=torch.minimum(self.prefix, lengths.to(self.prefix.device)),
             answer=None,
         )
+
+
+class MicroBatch(dict[str, Batch]):
+    """What one backward pass reads, by the name of the data set: a step has one of them, or several that accumulate.
+
+    Args:
+        batches: by the name of the data set.
+        step: all micro-batches of the step that are not done yet, this one among them, on the host.
+        done: how many micro-batches of the step there were before those.
+        place: of this one in `step`.
+    """
+
+    def __init__(
+        self, batches: Mapping[str, Batch], *, step: Sequence[Mapping[str, Batch]], done: int = 0, place: int = 0
+    ) -> None:
+        super().__init__(batches)
+        self.step, self.done, self.place = step, done, place
+
+    @property
+    def on_host(self) -> Mapping[str, Batch]:
+        """The same batches where no device has to be waited for."""
+        return self.step[self.place]
+
+    def to(self, device: torch.device, **options: Any) -> "MicroBatch":
+        """The micro-batch on a device; what it knows of the step stays on the host."""
+        moved = {name: batch.to(device, **options) for name, batch in self.items()}
+        return MicroBatch(moved, step=self.step, done=self.done, place=self.place)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -150,7 +150,7 @@ class Feed:
         seed: the seed of the run.
         rank: this process, from 0.
         world_size: the number of processes; each gets its share of every batch. At the end of an epoch, where fewer
-            samples than ranks may be left, a rank left with nothing takes one that another rank has too.
+            samples than ranks may be left, a rank left with nothing gets a batch of no samples.
 
     Raises:
         ValueError: there are no samples, `batch_size` does not divide between the ranks, or a sample has more tokens
@@ -230,7 +230,7 @@ class Feed:
         return next(self._iterator)
 
     def _ids(self) -> list[str]:
-        mine = share(self.plan.batches(self.epoch)[self.batch], self.rank, self.world_size, fill=True)
+        mine = share(self.plan.batches(self.epoch)[self.batch], self.rank, self.world_size)
         return [self.samples.id(i) for i in mine]
 
 
@@ -250,7 +250,7 @@ class Evaluation:
         self.seed = seed
         lengths = known_lengths(samples, stream, name)
         batches = eval_batches(len(samples), lengths, stream.limits)
-        self.keys = [[(0, i) for i in share(batch, rank, world_size, fill=False)] for batch in batches]
+        self.keys = [[(0, i) for i in share(batch, rank, world_size)] for batch in batches]
         self.bad = Bad(name, len(samples), stream.max_bad_fraction)
         self.empty = Empty(name, len(samples), stream.max_empty_fraction)
 

@@ -111,7 +111,6 @@ class RepeatedLoader:
     """The first steps of a mixture again and again: for checking that a model can learn a few batches by heart."""
 
     def __init__(self, loader: MixtureLoader, steps: int) -> None:
-        self.loader = loader
         self.kept: Sequence[Step] = list(islice(loader, steps))
 
     def __len__(self) -> int:
@@ -119,6 +118,13 @@ class RepeatedLoader:
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """No place: every pass begins with the first step."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Begins with the first step."""
 
 
 class EvaluationLoader:

@@ -13,6 +13,7 @@ from omniformer.data.loader import Evaluation, Feed
 from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader, shares
 from omniformer.data.samples import Samples
 from omniformer.data.source import Split
+from omniformer.data.step_loader import StepLoader
 from omniformer.data.stream import Stream
 from omniformer.data.units import units
 
@@ -133,8 +134,8 @@ class OmniDataModule(LightningDataModule):
             )
         return self._samples[name, split]
 
-    def train_dataloader(self) -> MixtureLoader | RepeatedLoader:
-        """The training steps of this rank."""
+    def train_dataloader(self) -> StepLoader:
+        """The training steps of this rank, micro-batch by micro-batch."""
         rank, world_size = self._rank()
         feeds = {
             name: Feed(self.samples(name, "train"), stream, name=name, seed=self.seed, rank=rank, world_size=world_size)
@@ -145,10 +146,10 @@ class OmniDataModule(LightningDataModule):
         weights = shares(sizes, wanted, self.mixture_temperature)
         loader = MixtureLoader(feeds, weights, steps_per_epoch=self.steps_per_epoch)
         self._loaders["train"] = loader
-        overfit = getattr(self.trainer, "overfit_batches", 0)
-        if not overfit:
-            return loader
-        return RepeatedLoader(loader, overfit if isinstance(overfit, int) else max(1, int(overfit * len(loader))))
+        if overfit := getattr(self.trainer, "overfit_batches", 0):
+            kept = overfit if isinstance(overfit, int) else max(1, int(overfit * len(loader)))
+            loader = RepeatedLoader(loader, kept)
+        return StepLoader(loader, accumulate=self._accumulate, remaining=self._remaining)
 
     def val_dataloader(self) -> EvaluationLoader:
         """The validation steps of this rank; none where no data set has a validation split."""
@@ -183,6 +184,15 @@ class OmniDataModule(LightningDataModule):
         }
         self._loaders[split] = loader = EvaluationLoader(evaluations)
         return loader
+
+    def _accumulate(self) -> int:
+        return 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+
+    def _remaining(self) -> float:
+        """Micro-batches that the trainer will still ask for in this epoch."""
+        if self.trainer is None or not self.trainer.training:
+            return float("inf")
+        return self.trainer.num_training_batches - self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is not None:

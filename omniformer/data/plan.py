@@ -88,7 +88,7 @@ class TrainPlan:
         """For one rank, the (epoch, index) of the samples of each batch from the given place on, without end."""
         while True:
             for whole in self.batches(epoch)[batch:]:
-                yield [(epoch, index) for index in share(whole, rank, world_size, fill=True)]
+                yield [(epoch, index) for index in share(whole, rank, world_size)]
             epoch, batch = epoch + 1, 0
 
 
@@ -110,24 +110,21 @@ def eval_batches(length: int, lengths: Sequence[int] | None, limits: Limits) -> 
     return [order[i * length // n : (i + 1) * length // n] for i in range(n)]
 
 
-def share(batch: Sequence[int], rank: int, world_size: int, *, fill: bool) -> list[int]:
+def share(batch: Sequence[int], rank: int, world_size: int) -> list[int]:
     """The samples of a batch that one rank takes: every `world_size`-th, beginning with its own number.
+
+    A rank may be left with nothing: its batch then has no sample, and no sample is taken twice.
 
     Args:
         batch: the samples of the step, all ranks together.
         rank: this process, from 0.
         world_size: the number of processes.
-        fill: give a rank that would be left with nothing one sample that another rank has too. Training does so, where
-            every rank must have a gradient; evaluation does not, where no sample may count twice.
 
     Example:
-        >>> share([5, 6, 7, 8], rank=1, world_size=2, fill=True)
-        [6, 8]
-        >>> share([5], rank=1, world_size=2, fill=True), share([5], rank=1, world_size=2, fill=False)
-        ([5], [])
+        >>> share([5, 6, 7, 8], rank=1, world_size=2), share([5], rank=1, world_size=2)
+        ([6, 8], [])
     """
-    mine = list(batch[rank::world_size])
-    return mine or ([batch[rank % len(batch)]] if fill and len(batch) else [])
+    return list(batch[rank::world_size])
 
 
 def _budget_batches(

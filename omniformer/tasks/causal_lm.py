@@ -55,6 +55,17 @@ class CausalLM(Task[NextTokenHead]):
         nats = self.head_of(model, name).losses(x[places[predicted] - 1], targets, label_smoothing=smoothing)
         return Step(loss=mean(nats, x), count=len(targets), outputs=nats, targets=targets)
 
+    def count(self, batch: Batch) -> int:
+        sequence = batch if batch.answer is None else batch.answer
+        if self.modality not in sequence.parts:
+            return 0
+        places = sequence.places[self.modality]
+        begin = (sequence.lengths.cumsum(0) - sequence.lengths)[sequence.lengths > 0].to(places.device)
+        predicted = ~torch.isin(places, begin)
+        if "mask" in sequence.token_targets:
+            predicted = predicted & sequence.token_targets["mask"][places]
+        return int(predicted.sum())
+
     def metrics(self) -> MetricCollection:
         # No groups: rates whose counts happen to be equal in the first batch would be taken for one for ever.
         return MetricCollection({"perplexity": Perplexity(), "bits_per_byte": BitsPerByte()}, compute_groups=False)

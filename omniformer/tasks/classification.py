@@ -73,6 +73,9 @@ class TokenClassification(Classification):
         labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)
         return self._compare(model, model(batch, name, losses=losses), labels, mask)
 
+    def count(self, batch: Batch) -> int:
+        return int(target(batch, "mask", per_token=True).sum())
+
 
 class MultiLabelClassification(Task):
     """Any number of classes for each sample, each a yes or a no; reads the target `labels`, in which NaN stands for a
@@ -97,6 +100,9 @@ class MultiLabelClassification(Task):
         # The metrics know an answer that is missing by this number.
         targets = labels.masked_fill(~known, MISSING).long()
         return Step(loss=mean(nats, logits), count=len(nats), outputs=logits, targets=targets)
+
+    def count(self, batch: Batch) -> int:
+        return int((~target(batch, "labels").isnan()).sum())
 
     def metrics(self) -> MetricCollection:
         return MetricCollection(

@@ -41,6 +41,8 @@ class Contrastive(Task[ContrastiveHead]):
         ValueError: loss and head do not fit.
     """
 
+    gathers = True
+
     def __init__(
         self,
         *,
@@ -80,6 +82,11 @@ class Contrastive(Task[ContrastiveHead]):
             whole += n
             count += int((own[:, i] & own[:, j]).sum())
         return Step(loss=total / max(whole, 1), count=count, outputs=outputs, targets=labels)
+
+    def count(self, batch: Batch) -> int:
+        none = torch.zeros(len(batch), dtype=torch.long)
+        there = [batch.counts.get(modality, none) > 0 for modality in self.head.modalities]
+        return sum(int((a & b).sum()) for a, b in combinations(there, 2))
 
     def metrics(self) -> MetricCollection:
         head = self.head

@@ -63,6 +63,9 @@ class CTC(Task[CTCHead]):
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         return self._step(model, batch, name, losses)[0]
 
+    def count(self, batch: Batch) -> int:
+        return int((batch.lengths > 0).sum())
+
     def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
         step, layout = self._step(model, batch, name)
         frames = step.outputs.detach().split(layout.lengths.tolist())

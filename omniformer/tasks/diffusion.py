@@ -54,6 +54,9 @@ class Diffusion(Task[DenoisingHead]):
         dropped = torch.rand(len(batch), device=device) < self.drop_text
         return self._compare(model, batch, name, t, noise, dropped, losses)
 
+    def count(self, batch: Batch) -> int:
+        return len(pictures(batch)[1].values)
+
     def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
         modality, part = pictures(batch)
         assert batch.answer is not None

@@ -1,4 +1,6 @@
-"""Rows of all ranks together, for losses that compare every sample with every other."""
+"""What all ranks have together: rows, for losses that compare every sample with every other, and counts."""
+
+from functools import cache
 
 import torch
 from torch import Tensor, distributed
@@ -22,17 +24,45 @@ def gather(rows: Tensor) -> Tensor:
         >>> gather(torch.tensor([[1.0], [2.0]])).tolist()
         [[1.0], [2.0]]
     """
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+    if n_ranks() == 1:
         return rows
-    n_ranks, own = distributed.get_world_size(), distributed.get_rank()
-    sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(n_ranks)]
+    own = distributed.get_rank()
+    sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(n_ranks())]
     distributed.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
     counts = [int(size) for size in sizes]
     longest = max(counts)
     # Collectives need equal sizes, so short ranks send rows of zeros that are cut off again.
     padded = F.pad(rows.detach().flatten(1), (0, 0, 0, longest - len(rows))).contiguous()
-    parts = [torch.empty_like(padded) for _ in range(n_ranks)]
+    parts = [torch.empty_like(padded) for _ in range(n_ranks())]
     distributed.all_gather(parts, padded)
     found = [part[:count].unflatten(1, rows.shape[1:]) for part, count in zip(parts, counts, strict=True)]
-    found[own] = rows.detach() + n_ranks * (rows - rows.detach()) if rows.requires_grad else rows
+    found[own] = rows.detach() + n_ranks() * (rows - rows.detach()) if rows.requires_grad else rows
     return torch.cat(found)
+
+
+def total(counts: Tensor) -> Tensor:
+    """The sum over ranks, which travels between hosts, so that nobody waits for a device.
+
+    Args:
+        counts: of this rank, of the same shape on every rank, on the host.
+
+    Example:
+        >>> total(torch.tensor([3, 4])).tolist()
+        [3, 4]
+    """
+    if n_ranks() == 1:
+        return counts
+    summed = counts.clone()
+    distributed.all_reduce(summed, group=_hosts(distributed.group.WORLD))
+    return summed
+
+
+@cache
+def _hosts(world: distributed.ProcessGroup) -> distributed.ProcessGroup:
+    """All ranks by a backend that moves host memory; made once for each process group."""
+    return world if distributed.get_backend() == "gloo" else distributed.new_group(backend="gloo")  # pyright: ignore[reportReturnType]
+
+
+def n_ranks() -> int:
+    """How many processes train together; 1 outside a distributed run."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

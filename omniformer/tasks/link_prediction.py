@@ -46,6 +46,9 @@ class LinkPrediction(Task[LinkHead]):
         nats = F.binary_cross_entropy_with_logits(logits, joined.float(), reduction="none")
         return Step(loss=mean(nats, x), count=len(links), outputs=logits, targets=joined)
 
+    def count(self, batch: Batch) -> int:
+        return 0 if batch.answer is None or LINKS not in batch.answer.parts else len(batch.answer.parts[LINKS].values)
+
     def metrics(self) -> MetricCollection:
         return MetricCollection({"auroc": BinaryAUROC(), "average_precision": BinaryAveragePrecision()})
 

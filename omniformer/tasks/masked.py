@@ -42,6 +42,9 @@ class MaskedIds(Task):
         nats = F.cross_entropy(logits, ids, reduction="none")
         return Step(loss=mean(nats, x), count=len(ids), outputs=logits, targets=ids)
 
+    def count(self, batch: Batch) -> int:
+        return int(target(batch, "mask", per_token=True).sum())
+
     def metrics(self) -> MetricCollection:
         return MetricCollection({"perplexity": Perplexity(), "accuracy": MeanMetric()}, compute_groups=False)
 
@@ -92,6 +95,9 @@ class MaskedVectors(Task):
             deviation, centre = torch.std_mean(wanted, dim=1, keepdim=True, correction=0)
             wanted = (wanted - centre) / (deviation**2 + 1e-6).sqrt()  # the paper's constant, for flat patches
         return Step(loss=mean((found - wanted).square(), x), count=len(wanted), outputs=found, targets=wanted)
+
+    def count(self, batch: Batch) -> int:
+        return int(target(batch, "mask", per_token=True).sum())
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"mse": MeanMetric(), "explained": Explained()}, compute_groups=False)

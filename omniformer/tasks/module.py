@@ -7,10 +7,14 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from omniformer.batch import Batch
+from omniformer.batch import Batch, MicroBatch
 from omniformer.model import OmniFormer
 from omniformer.tasks.causal_lm import Rate
+from omniformer.tasks.gathering import n_ranks
 from omniformer.tasks.task import Task
+from omniformer.tasks.whole_step import WholeStep, beside, read_by, touch
+
+_KEY = "whole_step"
 
 
 class MeanLoss(Rate):
@@ -32,6 +36,11 @@ class TrainingModule(LightningModule):
     A batch is a mapping from the names of tasks to their batches; the loss is the sum of the tasks' losses, each times
     its weight, plus what the core itself wants to lose (the load balance of experts), which is also logged by itself as
     `train/<kind>`. A single task reports `val/accuracy`, several report `vision/val/accuracy`.
+
+    A step is the same on any number of ranks and however many micro-batches accumulate (`WholeStep`): each task's loss
+    is the mean over everything that it predicts in the step. Two things stay means over micro-batches: what the core
+    wants to lose, and a comparison of all samples with each other (`Task.gathers`), which reaches over ranks but not
+    over micro-batches. What no rank reads in a step is left as it is.
 
     `val/loss` and `test/loss` are means over everything that was counted in the whole split, so that they depend
     neither on the size of batches nor on the ranks, and contain the task's loss alone: no smoothing, no loss of the
@@ -60,6 +69,8 @@ class TrainingModule(LightningModule):
         self.total_steps = total_steps
         # The losses of the step at hand, so that whoever finds a bad one can say whose it is.
         self.member_losses: dict[str, Tensor] = {}
+        self._step: WholeStep | None = None  # the step at hand, and whether some of its micro-batches are to come
+        self._half_done = False
         # What the model wrote in the last test, by task: rows of sample id, text, expected text.
         self.written: dict[str, list[tuple[str, str, str]]] = {}
         # Of the last validation or test: the numbers that it did not define, such as a curve without positives, and
@@ -81,19 +92,59 @@ class TrainingModule(LightningModule):
 
     def training_step(self, batches: dict[str, Batch], batch_idx: int) -> Tensor:
         """The weighted sum of the losses of the tasks that take part in this step."""
-        total = torch.zeros((), device=self.device)
+        plain = total = torch.zeros((), device=self.device)
         self.member_losses = {}
+        whole, place, on_host = self._whole(batches)
         for name, batch in batches.items():
             task, losses = self.tasks[name], {}
-            loss = task.step(self.model, batch, name, losses).loss
-            self.member_losses[name] = loss.detach()
-            total = total + task.loss_weight * loss + sum(losses.values())
+            step = task.step(self.model, batch, name, losses)
+            loss, more = task.loss_weight * step.loss, sum(losses.values())
+            if step.count != task.count(on_host[name]):
+                raise ValueError(
+                    f"{type(task).__name__}.step counts {step.count} things in a batch of which count() says "
+                    f"{task.count(on_host[name])}; let count(batch) give what the loss of step is the mean of"
+                )
+            self.member_losses[name] = step.loss.detach()
+            plain = plain + loss.detach() + (more.detach() if losses else 0)
+            total = total + loss * whole.share(name, on_host[name], place) + more / len(whole.counts)
             if len(self.tasks) > 1:
-                self.log(f"{name}/train/loss", loss.detach(), batch_size=len(batch))
+                self.log(f"{name}/train/loss", step.loss.detach(), batch_size=len(batch))
             for kind, value in losses.items():
                 self.log(self.label(name, f"train/{kind}"), value.detach(), batch_size=len(batch))
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=1)
-        return total
+        self.log("train/loss", plain, prog_bar=True, batch_size=1)
+        if n_ranks() > 1:  # every rank gives every parameter a gradient, whatever it has to read
+            total = total + touch(beside(self.model, read_by(batches))).to(total.device)
+        return total * self.trainer.accumulate_grad_batches  # by which Lightning divides
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leaves alone what no rank has read: on one rank it has no gradient, on several one of zero."""
+        if n_ranks() > 1 and self._step is not None:
+            for parameter in self._step.unread():
+                parameter.grad = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what a step that is half accumulated was weighed by."""
+        if self._step is not None and self._half_done:
+            checkpoint[_KEY] = self._step.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with that step."""
+        if _KEY in checkpoint:
+            self._step = WholeStep(self.model, self.tasks, **checkpoint[_KEY])
+
+    def _whole(self, batches: Mapping[str, Batch]) -> tuple[WholeStep, int, Mapping[str, Batch]]:
+        """The step that a micro-batch is of, its place there, and the same batches on the host.
+
+        A mapping that knows of no others is a step by itself.
+        """
+        if not isinstance(batches, MicroBatch):
+            return WholeStep.of(self.model, self.tasks, [batches]), 0, batches
+        place = batches.done + batches.place
+        if place == 0:
+            self._step = WholeStep.of(self.model, self.tasks, batches.step)
+        assert self._step is not None  # a checkpoint in the middle of a step has it
+        self._half_done = place + 1 < len(self._step.counts)
+        return self._step, place, batches.on_host
 
     def validation_step(self, batches: dict[str, Batch], batch_idx: int) -> None:
         """Feeds the validation metrics."""

@@ -52,5 +52,8 @@ class Regression(Task[RegressionHead]):
         each = self.loss(errors, errors.new_zeros(()).expand_as(errors), reduction="none")
         return Step(loss=mean(each, predicted), count=len(each), outputs=predicted[known], targets=values[known])
 
+    def count(self, batch: Batch) -> int:
+        return int((~target(batch, "value").isnan()).sum())
+
     def metrics(self) -> MetricCollection:
         return MetricCollection({"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)})

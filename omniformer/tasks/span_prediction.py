@@ -50,6 +50,10 @@ class SpanPrediction(Task):
             loss=mean(nats, scores), count=len(wanted), outputs=best_spans(scores, layout)[counted], targets=wanted
         )
 
+    def count(self, batch: Batch) -> int:
+        spans = target(batch, "span")
+        return int(((batch.lengths.to(spans.device) > 0) & (spans != -1).any(1)).sum())
+
     def metrics(self) -> MetricCollection:
         return MetricCollection({"exact_match": MeanMetric(), "token_f1": MeanMetric()}, compute_groups=False)
 

@@ -55,6 +55,9 @@ class Task(ABC, Generic[HeadT]):
         ValueError: the head is of another class than the task learns with.
     """
 
+    gathers: ClassVar[bool] = False
+    """Whether every rank computes the loss over the samples of all ranks, as one that compares them must."""
+
     head: HeadT
     head_type: ClassVar[type[Head]] = Head
 
@@ -93,6 +96,14 @@ class Task(ABC, Generic[HeadT]):
         Raises:
             ValueError: the batch lacks this task's targets; names them and a sample.
         """
+
+    def count(self, batch: Batch) -> int:
+        """How many things the loss of a batch is the mean of: `step(...).count`, known before any model has read it.
+
+        Training weighs batches by it, so that a step is the same however it is split into micro-batches and over ranks.
+        Samples by default; a task that predicts other things counts those.
+        """
+        return len(batch)
 
     def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
         """A step of validation or test: `step`, and whatever else the metrics want to see, such as texts.

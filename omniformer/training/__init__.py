@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omniformer.training.accumulation import KeepGradients as KeepGradients
-    from omniformer.training.accumulation import ShortAccumulation as ShortAccumulation
     from omniformer.training.checkpoint_io import CorruptCheckpointError as CorruptCheckpointError
     from omniformer.training.checkpoint_io import DurableCheckpointIO as DurableCheckpointIO
     from omniformer.training.checkpoint_io import latest_checkpoint as latest_checkpoint
@@ -44,7 +43,6 @@ _WHERE = {
     "EMA": "ema",
     "StepSeeds": "rng",
     "KeepGradients": "accumulation",
-    "ShortAccumulation": "accumulation",
     "Finite": "finite",
     "NonFiniteError": "finite",
     "Stop": "stop",

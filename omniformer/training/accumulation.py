@@ -1,4 +1,4 @@
-"""Gradients of several batches that make one step: kept in checkpoints, and divided by how many they are of."""
+"""Gradients of several micro-batches that make one step: kept in checkpoints."""
 
 from typing import Any
 
@@ -6,23 +6,6 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 _KEY = "accumulated_gradients"
-
-
-class ShortAccumulation(Callback):
-    """Divides accumulated gradients by the number of batches that they are of, also at the end of an epoch.
-
-    Lightning divides each batch by `accumulate_grad_batches`, though the last step of an epoch makes do with what is
-    left: a single batch would move the weights by a fraction. Runs before gradients are clipped. The division is exact
-    for powers of two and otherwise off by rounding.
-    """
-
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        """Makes up for the batches that are missing."""
-        whole = trainer.accumulate_grad_batches
-        if short := trainer.fit_loop.epoch_loop.batch_progress.current.ready % whole:
-            for parameter in pl_module.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(whole / short)
 
 
 class KeepGradients(Callback):

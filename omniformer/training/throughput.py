@@ -16,9 +16,8 @@ class Throughput(Callback):
 
     `train/seconds` is the wall time of fit, validation and checkpoints included, from the first batch to the end.
     `train/tokens_per_second` divides by the time outside validation, so that it compares with a bare training loop. On
-    several ranks the tokens of all are counted; a sample that a rank without work took from another counts once. A
-    resumed run adds up its parts; what was computed after the last checkpoint and lost is not counted. Both are also
-    logged while training, over the steps since the last time.
+    several ranks the tokens of all are counted. A resumed run adds up its parts; what was computed after the last
+    checkpoint and lost is not counted. Both are also logged while training, over the steps since the last time.
 
     Example:
         >>> import torch
@@ -38,11 +37,8 @@ class Throughput(Callback):
         self._validation_at: float | None = None
         self._logged = (0, 0.0)
         self._agreement: Agreement | None = None
-        # What this rank has counted and the others do not know of yet: by member, and batches of a single sample as
-        # (batch, member, id), which another rank may have too.
+        # What this rank has counted by member and the others do not know of yet.
         self._own: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
-        self._single: dict[tuple[int, str, str], int] = {}
-        self._n_batches = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -54,13 +50,9 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts."""
-        self._n_batches += 1
         for member, (samples, tokens) in count(batch).items():
-            if samples == 1:
-                self._single[self._n_batches, member, batch[member].ids[0]] = tokens
-            else:
-                known = self._own[member]
-                self._own[member] = known[0] + samples, known[1] + tokens
+            known = self._own[member]
+            self._own[member] = known[0] + samples, known[1] + tokens
         if trainer._logger_connector.should_update_logs and not trainer.fit_loop._should_accumulate():
             self._log(trainer)
 
@@ -128,18 +120,13 @@ class Throughput(Callback):
 
     def _settle(self) -> None:
         """Adds up what all ranks have counted since the last time."""
-        mine = (dict(self._own), self._single)
+        mine = dict(self._own)
         told: list[Any] = [mine] if self._agreement is None else self._agreement.gather(mine)
-        for own, _ in told:
+        for own in told:
             for member, (samples, tokens) in own.items():
                 self.samples[member] += samples
                 self.tokens[member] += tokens
-        single = {key: tokens for _, one in told for key, tokens in one.items()}
-        for (_, member, _), tokens in single.items():
-            self.samples[member] += 1
-            self.tokens[member] += tokens
         self._own.clear()
-        self._single = {}
 
     def _log(self, trainer: Trainer) -> None:
         self._settle()

@@ -189,7 +189,9 @@ def test_rank_and_world_size_come_from_the_trainer_or_the_environment(module, mo
     monkeypatch.delenv("RANK")
     monkeypatch.delenv("WORLD_SIZE")
     ours = module()
-    ours.trainer = SimpleNamespace(global_rank=1, world_size=2, overfit_batches=0)
+    ours.trainer = SimpleNamespace(
+        global_rank=1, world_size=2, overfit_batches=0, accumulate_grad_batches=1, training=False
+    )
     assert [step["a"].ids for step in ours.train_dataloader()] == by_environment
     whole = [step["a"].ids for step in module().train_dataloader()]
     assert by_environment == [batch[1::2] for batch in whole]

@@ -67,13 +67,13 @@ def test_evaluation_by_tokens_keeps_order_and_budget(lengths):
 
 @given(st.lists(st.integers(), unique=True, min_size=1, max_size=30), st.integers(1, 8))
 def test_ranks_share_a_batch_without_loss_or_repetition(batch, world_size):
-    shares = [share(batch, rank, world_size, fill=False) for rank in range(world_size)]
+    shares = [share(batch, rank, world_size) for rank in range(world_size)]
     assert sorted(flat(shares)) == sorted(batch)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_in_training_no_rank_is_left_without_a_sample():
-    assert [share([7, 8], rank, 3, fill=True) for rank in range(3)] == [[7], [8], [7]]
+def test_a_rank_may_be_left_with_nothing_rather_than_with_what_another_has():
+    assert [share([7, 8], rank, 3) for rank in range(3)] == [[7], [8], []]
 
 
 def test_a_batch_without_any_limit_is_refused():
