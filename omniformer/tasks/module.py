@@ -98,14 +98,14 @@ class TrainingModule(LightningModule):
         for name, batch in batches.items():
             task, losses = self.tasks[name], {}
             step = task.step(self.model, batch, name, losses)
-            loss, more = task.loss_weight * step.loss, sum(losses.values())
+            loss, more = task.loss_weight * step.loss, sum(losses.values(), start=torch.zeros_like(step.loss))
             if step.count != task.count(on_host[name]):
                 raise ValueError(
                     f"{type(task).__name__}.step counts {step.count} things in a batch of which count() says "
                     f"{task.count(on_host[name])}; let count(batch) give what the loss of step is the mean of"
                 )
             self.member_losses[name] = step.loss.detach()
-            plain = plain + loss.detach() + (more.detach() if losses else 0)
+            plain = plain + (loss + more).detach()
             total = total + loss * whole.share(name, on_host[name], place) + more / len(whole.counts)
             if len(self.tasks) > 1:
                 self.log(f"{name}/train/loss", step.loss.detach(), batch_size=len(batch))
