@@ -2,19 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
-from task_cases import CASES, Case
+from task_cases import CASES, TOKENIZERS, Case, next_id
 
 from omniformer import tasks
 from omniformer.batch import Batch, Sample, collate
 from omniformer.data.loader import emptied
 from omniformer.heads import Head
-from omniformer.tasks import (
-    TrainingModule,
-)
+from omniformer.tasks import CTC, CausalLM, Classification, ConditionalGeneration, TrainingModule
 from omniformer.tasks.task import Task
 
 
