@@ -12,7 +12,7 @@ from task_cases import CASES, TOKENIZERS, Case, next_id
 from omniformer import tasks
 from omniformer.batch import Batch, Sample, collate
 from omniformer.data.loader import emptied
-from omniformer.heads import Head
+from omniformer.heads import CTCHead, Head, NextTokenHead
 from omniformer.tasks import CTC, CausalLM, Classification, ConditionalGeneration, TrainingModule
 from omniformer.tasks.task import Task
 
