@@ -35,8 +35,8 @@ class OmniFormer(nn.Module):
             a translation may have one table and positions of their own.
 
     Raises:
-        ValueError: a rule has no head of its name, a tied head's modality has no table to tie to, or two tied weights
-            differ in shape.
+        ValueError: a rule has no head of its name, a head is no `Head`, a tied head's modality has no table to tie to,
+            or two tied weights differ in shape.
 
     Example:
         >>> import torch
@@ -74,6 +74,11 @@ class OmniFormer(nn.Module):
         for taken, given in (ties or {}).items():
             tie(self, taken, given)
         for name, head in heads.items():
+            if not isinstance(head, Head):
+                raise ValueError(
+                    f"head {name!r} is a {type(head).__name__}; a head is a subclass of omniformer.heads.Head with "
+                    "forward and predict"
+                )
             head.share(embedders, name)
         # Modalities as numbers, for rules between them.
         self.modalities = {name: number for number, name in enumerate(embedders)}

@@ -15,6 +15,7 @@ from omniformer.core.layout import Layout
 from omniformer.generation import Greedy, Writer
 from omniformer.heads import Head
 from omniformer.inspection.report import numbers
+from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.recipe import build_model
 
@@ -211,6 +212,11 @@ def test_published_names_are_those_of_raw_outputs():
     both = two.published(x, layout)
     torch.testing.assert_close(both["logits"], two(x, layout))
     torch.testing.assert_close((both["cls_logits"] + both["distillation_logits"]) / 2, two(x, layout))
+
+
+def test_a_module_that_is_no_head_is_told():
+    with pytest.raises(ValueError, match="head 'it' is a Linear; a head is a subclass of omniformer.heads.Head with"):
+        OmniFormer(core=torch.nn.Identity(), embedders={}, heads={"it": torch.nn.Linear(2, 2)})
 
 
 def test_a_head_is_found_by_name_or_the_others_are_named():

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from omniformer.core.attention import plan
 from omniformer.core.block import CrossBlock
 from omniformer.core.cache import KVCache
+from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.feedforward import GatedFeedForward
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
@@ -133,6 +134,20 @@ def test_a_mixture_of_experts_costs_what_its_chosen_experts_do():
     assert forward_cost(core, RAGGED).flops == counted(make(kernel="reference"), RAGGED)
     assert parameters(core) - active_parameters(core) == 6 * 3 * 16 * 32
     assert "forward" not in vars(core.blocks[0].feedforward.branch)  # the stand-in is gone
+
+
+def test_experts_may_be_in_the_encoder_of_a_pair():
+    sizes = {"d_model": 16, "n_layers": 1, "n_heads": 2}
+    plain = partial(Transformer, **sizes)
+    chosen = partial(plain, feedforward=partial(MixtureOfExperts, n_experts=4, top_k=1))
+
+    def flops(encoder, *, alone):
+        decoder = partial(plain, block=CrossBlock)
+        core = on_meta(encoder if alone else lambda: EncoderDecoder(encoder=encoder(), decoder=decoder()))
+        return forward_cost(core, RAGGED).flops
+
+    of_pairs = flops(chosen, alone=False) - flops(plain, alone=False)
+    assert of_pairs == flops(chosen, alone=True) - flops(plain, alone=True) != 0
 
 
 @pytest.mark.parametrize("make", [MODELS["plain"], MODELS["grouped"], MODELS["parts of its own"]])
