@@ -29,6 +29,7 @@ from omniformer.training.resume import check_fits, check_same_run
 from omniformer.training.schedules import planned_steps
 from omniformer.training.stop import Stop
 from omniformer.training.trainer import best_checkpoint, build_trainer, measuring, quiet
+from omniformer.training.watching import watch
 from omniformer.untrusted import refuse_links_out
 
 
@@ -95,7 +96,8 @@ def train(config: Mapping[str, Any]) -> float | None:
         The best value of the metric that `callbacks.best` watches, for sweeps; None without one.
 
     Raises:
-        ConfigError: `resume` names a run that this configuration does not continue.
+        ConfigError: `resume` names a run that this configuration does not continue, or a callback watches a metric that
+            no task of the run reports.
         NoMemoryError: a step needs more memory than there is.
     """
     keep_memory()
@@ -117,6 +119,8 @@ def train(config: Mapping[str, Any]) -> float | None:
         optimizer=build(config["optim"], "optim"),
         total_steps=planned_steps(config["trainer"], len(experiment.data.train_dataloader())),
     )
+    watched = module.watched
+    watch(callbacks, module.reported("val"), watched.metric, watched.mode, watched.why)
     if resume is not None:
         check_fits(module, resume)
     begin_run(config, output)  # only now: what does not fit leaves no folder, and a resumed one as it was
@@ -129,7 +133,7 @@ def train(config: Mapping[str, Any]) -> float | None:
     if trainer.is_global_zero:
         write_texts(output / "written.jsonl", module.written)
         experiment.save(output, config["allow_targets"])
-        _report(callbacks, config, experiment, output)
+        _report(callbacks, config, experiment, output, main=watched.metric)
     return None if best is None else float(best.best_model_score)  # pyright: ignore[reportArgumentType]
 
 
@@ -166,7 +170,7 @@ def evaluate(
     module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
     measure = {"test": trainer.test, "val": trainer.validate}[split]
     (results,) = measure(module, datamodule=experiment.data, verbose=False)
-    print_results(results, title=f"{config['name']}: {split} split")
+    print_results(results, title=f"{config['name']}: {split} split", main=module.watched.metric)
     return dict(results)
 
 
@@ -182,7 +186,9 @@ def _tasks(
     for name, member in members(config).items():
         node = member["task"]
         own = {key: value for key, value in node.items() if key not in ("head", "rule")}
-        known = merged(facts[name], node["head"]) | {"tokenizers": data.tokenizers[name], "labels": data.labels(name)}
+        known = merged(facts[name], node["head"])
+        known |= {"tokenizers": data.tokenizers[name], "labels": data.labels(name)}
+        known |= {"counts_bytes": data.streams[name].counts_bytes}
         if name in allowed:
             known["allowed"] = allowed[name]
         tasks[name] = build(own, f"{name}.task", head=model.heads[name], rule=model.rule(name), **known)
@@ -200,7 +206,9 @@ def _need_classes(config: Mapping[str, Any], data: OmniDataModule) -> None:
             )
 
 
-def _report(callbacks: Mapping[str, Any], config: Mapping[str, Any], experiment: Experiment, output: Path) -> None:
+def _report(
+    callbacks: Mapping[str, Any], config: Mapping[str, Any], experiment: Experiment, output: Path, *, main: str
+) -> None:
     """Adds what trivial answers score to `metrics.json`, and prints it all."""
     for metrics in callbacks.values():
         if not isinstance(metrics, MetricsFile):
@@ -209,7 +217,7 @@ def _report(callbacks: Mapping[str, Any], config: Mapping[str, Any], experiment:
             prefix = f"{name}/" if len(experiment.tasks) > 1 else ""
             metrics.add({f"{prefix}baseline/{key}": value for key, value in stream.source.baselines().items()})
         metrics.write()
-        print_results(metrics.numbers, title=f"{config['name']}: results")
+        print_results(metrics.numbers, title=f"{config['name']}: results", main=main)
         print(f"everything is in {_short(output)}")
 
 

@@ -150,16 +150,11 @@ def test_numbers_far_from_zero_are_learned_saved_and_predicted(tmp_path):
     texts = [{"text": word, "value": value} for word, value in words * 20]
     (tmp_path / "far.jsonl").write_text("".join(json.dumps(each) + "\n" for each in texts))
     source = ["data=labelled_text_files", f"data.source.train={tmp_path}/far.jsonl", "data.source.label_key=null"]
-    options = [
-        "modality=text",
-        *source,
-        "data.source.value_key=value",
-        "task=regression",
-        "callbacks.best.monitor=val/rmse",
-    ]
+    options = ["modality=text", *source, "data.source.value_key=value", "task=regression"]
     hasty = ["trainer.max_epochs=20", "optim.lr=0.01", "optim.warmup_steps=5", "data.batch_size=8"]
     output = run(tmp_path / "out", *options, *hasty)
     assert numbers(output)["test/rmse"] < 150
+    assert "best/val/rmse" in numbers(output)
     (found,) = omniformer.load(output).predict(["red"])
     assert float(found.values[0]) == pytest.approx(1_000_000, abs=300)
 
@@ -241,3 +236,48 @@ def test_what_cannot_begin_is_told_in_a_sentence_and_leaves_nothing(tmp_path, mo
     (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert re.search(message, told)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.fixture
+def labelled(tmp_path) -> list[str]:
+    rows = [{"text": f"the {animal} number {i}", "label": animal} for i in range(30) for animal in ("cat", "dog")]
+    (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["data=labelled_text_files", f"data.source.train={tmp_path}/labelled.jsonl"]
+
+
+KARATE = ["data=karate", "tokenizer.node_features=34"]
+
+
+@pytest.mark.parametrize(
+    ("options", "watched"),
+    [
+        (["modality=text", "task=classification"], "val/accuracy"),
+        (["modality=text", "task=causal_lm"], "val/loss"),  # single texts count no bytes
+        (["modality=graph", "task=node_classification", *KARATE], "val/accuracy"),
+        (["modality=all", "~members.text", "~members.graph"], "val/accuracy"),
+    ],
+)
+def test_the_best_checkpoint_is_that_of_the_metric_of_the_task(tmp_path, labelled, options, watched):
+    data = labelled if "modality=text" in options else []
+    found = numbers(run(tmp_path / "out", *options, *data, "debug=fast", "callbacks=early_stopping"))
+    assert [name for name in found if name.startswith("best/")] == [f"best/{watched}"]
+    assert found[f"best/{watched}"] == found[watched]  # after one epoch
+
+
+@pytest.mark.parametrize("callback", ["best", "early_stopping"])
+def test_a_metric_that_no_task_reports_is_told_before_training_and_leaves_nothing(tmp_path, labelled, capsys, callback):
+    wrong = ["callbacks=early_stopping", f"callbacks.{callback}.monitor=val/bits_per_byte"]
+    with pytest.raises(SystemExit):
+        run(tmp_path / "out", "modality=text", "task=classification", *labelled, *wrong)
+    told = capsys.readouterr().err
+    assert (
+        f"callbacks.{callback}.monitor: no metric 'val/bits_per_byte'; there are val/accuracy, val/f1, val/loss;"
+        in told
+    )
+    assert not list((tmp_path / "out").glob("*/*"))
+
+
+def test_another_metric_of_the_task_is_watched_the_way_that_it_is_better(tmp_path):
+    output = run(tmp_path, "modality=vision", "debug=fast", "callbacks.best.monitor=val/loss", "trainer.max_epochs=2")
+    rows = [line.split(",") for line in (output / "metrics.csv").read_text().splitlines() if ",val/loss," in line]
+    assert numbers(output)["best/val/loss"] == pytest.approx(min(float(row[-1]) for row in rows))

@@ -46,6 +46,8 @@ class Blocks(Arrangement):
         3
     """
 
+    counts_bytes = True
+
     def __init__(self, *, seq_len: int, stride: int | None = None) -> None:
         if seq_len < 2:
             raise ValueError(f"seq_len={seq_len} must be at least 2: one token of context and one to predict")

@@ -89,6 +89,9 @@ class Samples(ABC):
 class Arrangement(ABC):
     """How raw samples become examples, where it is not one for one; passed to `Stream` as `arrange`."""
 
+    counts_bytes = False
+    """Whether examples have the target `bytes`: how many bytes of text their tokens stand for."""
+
     @abstractmethod
     def __call__(
         self, raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer], *, name: str, seed: int, split: Split

@@ -128,6 +128,11 @@ class Stream:
         self._chosen: list[int] | None = None
         self._told = False
 
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether samples have the target `bytes`, by which texts of any vocabulary compare."""
+        return self.arrange is not None and self.arrange.counts_bytes
+
     def raws(self, split: Split) -> Sequence[Raw]:
         """The raw samples of one split that take part; `train_share` looks at each once, for its id and label."""
         raws = self.source.split(split)

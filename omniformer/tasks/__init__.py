@@ -15,7 +15,7 @@ from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.open_set import OpenSetClassification
 from omniformer.tasks.regression import Regression
 from omniformer.tasks.span_prediction import SpanPrediction
-from omniformer.tasks.task import Step, Task
+from omniformer.tasks.task import Step, Task, Watched
 
 __all__ = [
     "CTC",
@@ -38,4 +38,5 @@ __all__ = [
     "Task",
     "TokenClassification",
     "TrainingModule",
+    "Watched",
 ]

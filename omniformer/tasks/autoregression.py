@@ -6,7 +6,10 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from omniformer.core.rules import Rule
+from omniformer.heads.next_token import NextTokenHead
 from omniformer.tasks.causal_lm import CausalLM, Rate
+from omniformer.tasks.task import Watched
 
 
 class Autoregression(CausalLM):
@@ -27,6 +30,13 @@ class Autoregression(CausalLM):
         label_smoothing: share of the target spread over all ids, in training only.
         loss_weight: factor of this task's loss in a mixture.
     """
+
+    watched = Watched("bits_per_dim", "min")
+
+    def __init__(
+        self, *, head: NextTokenHead, rule: Rule | None = None, label_smoothing: float = 0.0, loss_weight: float = 1.0
+    ) -> None:
+        super().__init__(head=head, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight)
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"bits_per_dim": BitsPerDim()})

@@ -11,7 +11,7 @@ from omniformer.batch import Batch
 from omniformer.core.rules import Causal, Rule
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, mean
+from omniformer.tasks.task import Step, Task, Watched, mean
 
 
 class CausalLM(Task[NextTokenHead]):
@@ -29,12 +29,21 @@ class CausalLM(Task[NextTokenHead]):
         label_smoothing: share of the target spread over all ids, in training only, so that reported losses compare
             ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)).
         loss_weight: factor of this task's loss in a mixture.
+        counts_bytes: whether samples carry that target; the bits for each byte are the main metric then, else the loss.
     """
 
     def __init__(
-        self, *, head: NextTokenHead, rule: Rule | None = None, label_smoothing: float = 0.0, loss_weight: float = 1.0
+        self,
+        *,
+        head: NextTokenHead,
+        rule: Rule | None = None,
+        label_smoothing: float = 0.0,
+        loss_weight: float = 1.0,
+        counts_bytes: bool = False,
     ) -> None:
         super().__init__(head=head, rule=Causal() if rule is None else rule, loss_weight=loss_weight)
+        if counts_bytes:
+            self.watched = Watched("bits_per_byte", "min")
         self.modality = head.modality
         self.label_smoothing = label_smoothing
 
@@ -85,6 +94,7 @@ class Rate(Metric):
     """
 
     full_state_update = False
+    higher_is_better = False
     nats: Tensor
     things: Tensor
 

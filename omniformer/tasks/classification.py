@@ -12,7 +12,7 @@ from omniformer.batch import Batch
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, mean, target
+from omniformer.tasks.task import Step, Task, Watched, mean, target
 
 MISSING = -1
 
@@ -28,6 +28,8 @@ class Classification(Task):
             ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)).
         loss_weight: factor of this task's loss in a mixture.
     """
+
+    watched = Watched("accuracy", "max")
 
     def __init__(
         self,
@@ -87,6 +89,8 @@ class MultiLabelClassification(Task):
         rule: who may attend to whom.
         loss_weight: factor of this task's loss in a mixture.
     """
+
+    watched = Watched("auroc", "max")
 
     def __init__(self, *, head: Head, n_classes: int, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)

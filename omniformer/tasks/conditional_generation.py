@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from omniformer_tokenizers import Tokenizer
 from torchmetrics import MetricCollection
@@ -13,7 +12,7 @@ from omniformer.generation import Allowed, Greedy, Strategy, begin, write
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.model import OmniFormer
 from omniformer.tasks.causal_lm import CausalLM
-from omniformer.tasks.task import Step
+from omniformer.tasks.task import Mode, Stage, Step
 from omniformer.tasks.texts import SCORES, Score, compare
 
 
@@ -52,7 +51,7 @@ class ConditionalGeneration(CausalLM):
         max_new_tokens: int = 64,
         allowed: Allowed | None = None,
         scores: Sequence[Score] = ("exact_match",),
-        stages: Sequence[Literal["val", "test"]] = ("test",),
+        stages: Sequence[Stage] = ("test",),
         label_smoothing: float = 0.0,
         loss_weight: float = 1.0,
     ) -> None:
@@ -73,7 +72,7 @@ class ConditionalGeneration(CausalLM):
         self.scores = tuple(scores)
         self.stages = tuple(stages)
 
-    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
+    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Stage) -> Step:
         step = self.step(model, batch, name)
         if stage not in self.stages or batch.answer is None:
             return step
@@ -97,6 +96,12 @@ class ConditionalGeneration(CausalLM):
     def metrics(self) -> MetricCollection:
         texts = {score: SCORES[score]() for score in self.scores}
         return MetricCollection({**dict(super().metrics().items()), **texts}, compute_groups=False)
+
+    def reported(self, stage: Stage) -> dict[str, Mode | None]:
+        written = self.scores if stage in self.stages else ()
+        return {
+            name: mode for name, mode in super().reported(stage).items() if name in written or name not in self.scores
+        }
 
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         super().update(metrics, step, batch)

@@ -15,7 +15,7 @@ from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.model import OmniFormer
 from omniformer.tasks.gathering import gather
 from omniformer.tasks.retrieval import ROWS, Retrieval
-from omniformer.tasks.task import Step, Task, target
+from omniformer.tasks.task import Step, Task, Watched, target
 
 
 class Contrastive(Task[ContrastiveHead]):
@@ -41,6 +41,7 @@ class Contrastive(Task[ContrastiveHead]):
         ValueError: loss and head do not fit.
     """
 
+    watched = Watched("recall@1", "max")
     gathers = True
 
     def __init__(

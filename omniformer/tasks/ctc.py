@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from omniformer_tokenizers import Tokenizer, Tokens
@@ -17,7 +16,7 @@ from omniformer.core.rules import Rule
 from omniformer.generation.ctc import best_path, prefix_beam
 from omniformer.heads.ctc import CTCHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, mean
+from omniformer.tasks.task import Stage, Step, Task, Watched, mean
 
 
 class CTC(Task[CTCHead]):
@@ -40,6 +39,8 @@ class CTC(Task[CTCHead]):
     Raises:
         ValueError: there is no tokenizer for the answer, or `beam` is below 1.
     """
+
+    watched = Watched("wer", "min")
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class CTC(Task[CTCHead]):
     def count(self, batch: Batch) -> int:
         return int((batch.lengths > 0).sum())
 
-    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
+    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Stage) -> Step:
         step, layout = self._step(model, batch, name)
         frames = step.outputs.detach().split(layout.lengths.tolist())
         written = [self._decode(frame) for frame in frames]

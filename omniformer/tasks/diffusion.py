@@ -1,7 +1,6 @@
 """Learning to take noise out of pictures."""
 
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from omniformer.core.rules import Rule
 from omniformer.generation.diffusion import Noise, generator, pictures
 from omniformer.heads.denoising import DenoisingHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, mean
+from omniformer.tasks.task import Stage, Step, Task, mean
 
 
 class Diffusion(Task[DenoisingHead]):
@@ -57,7 +56,7 @@ class Diffusion(Task[DenoisingHead]):
     def count(self, batch: Batch) -> int:
         return len(pictures(batch)[1].values)
 
-    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
+    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Stage) -> Step:
         modality, part = pictures(batch)
         assert batch.answer is not None
         counts, device = batch.answer.counts[modality], part.values.device

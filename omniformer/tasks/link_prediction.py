@@ -10,7 +10,7 @@ from omniformer.batch import Batch
 from omniformer.core.rules import Rule
 from omniformer.heads.link import LinkHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, mean
+from omniformer.tasks.task import Step, Task, Watched, mean
 
 LINKS = "links"
 
@@ -26,6 +26,8 @@ class LinkPrediction(Task[LinkHead]):
         rule: who may attend to whom. Along edges, a rule sees the graph without those that are asked for.
         loss_weight: factor of this task's loss in a mixture.
     """
+
+    watched = Watched("auroc", "max")
 
     def __init__(self, *, head: LinkHead, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)

@@ -111,6 +111,7 @@ class Explained(Metric):
     """Which share of the targets' squares is no error: 0 for a model that says 0, 1 for one that is right."""
 
     full_state_update = False
+    higher_is_better = True
     error: Tensor
     whole: Tensor
 

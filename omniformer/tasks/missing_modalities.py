@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Literal
 
 import torch
 from omniformer_tokenizers import Tokenizer
@@ -14,7 +13,7 @@ from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
 from omniformer.tasks.classification import MISSING, Classification
-from omniformer.tasks.task import Step
+from omniformer.tasks.task import Mode, Stage, Step
 
 
 class MissingModalities(Classification):
@@ -49,7 +48,7 @@ class MissingModalities(Classification):
         names = sorted(tokenizers)
         self.subsets = [subset for size in range(1, len(names)) for subset in combinations(names, size)]
 
-    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
+    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Stage) -> Step:
         """A step whose outputs are the logits from all modalities and, in test, from each subset."""
         step = self.step(model, batch, name)
         if stage == "val":
@@ -68,6 +67,10 @@ class MissingModalities(Classification):
             for subset in self.subsets
         }
         return MetricCollection({**dict(super().metrics().items()), **parts}, compute_groups=False)
+
+    def reported(self, stage: Stage) -> dict[str, Mode | None]:
+        unfed = {_name(subset) for subset in self.subsets} if stage == "val" else set()
+        return {name: mode for name, mode in super().reported(stage).items() if name not in unfed}
 
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         outputs, targets = step.outputs.detach().float(), step.targets

@@ -1,7 +1,7 @@
 """The module that Lightning trains: one model, any number of tasks."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,7 +11,7 @@ from omniformer.batch import Batch, MicroBatch
 from omniformer.model import OmniFormer
 from omniformer.tasks.causal_lm import Rate
 from omniformer.tasks.gathering import n_ranks
-from omniformer.tasks.task import Task
+from omniformer.tasks.task import Mode, Stage, Task, Watched
 from omniformer.tasks.whole_step import WholeStep, beside, read_by, touch
 
 _KEY = "whole_step"
@@ -44,7 +44,7 @@ class TrainingModule(LightningModule):
 
     `val/loss` and `test/loss` are means over everything that was counted in the whole split, so that they depend
     neither on the size of batches nor on the ranks, and contain the task's loss alone: no smoothing, no loss of the
-    core. Of several tasks, `val/loss` is the mean of theirs.
+    core. Of several tasks, `val/loss` is the mean of theirs, as is the metric that all of them watch, if they do.
 
     Args:
         model: embedders, core and heads.
@@ -89,6 +89,33 @@ class TrainingModule(LightningModule):
     def label(self, name: str, metric: str) -> str:
         """The name under which a task's number is reported."""
         return metric if len(self.tasks) == 1 else f"{name}/{metric}"
+
+    @property
+    def watched(self) -> Watched:
+        """What validations are compared by: the metric of the task; of several, the mean of what all of them watch, or
+        else their mean loss.
+        """
+        each = {name: task.watched for name, task in self.tasks.items()}
+        first, *others = dict.fromkeys(each.values())
+        if len(each) == 1:
+            return Watched(f"val/{first.metric}", first.mode)
+        if not others:
+            return Watched(f"val/{first.metric}", first.mode, "the mean over the members, which all watch it")
+        told = ", ".join(f"{name} {own.metric}" for name, own in each.items())
+        return Watched("val/loss", "min", f"the mean over the members, which watch no metric together: {told}")
+
+    def reported(self, stage: Stage) -> dict[str, Mode | None]:
+        """The names of all numbers of a stage, and which way each is better; None where a metric does not say."""
+        every = {name: task.reported(stage) for name, task in self.tasks.items()}
+        found: dict[str, Mode | None]
+        found = {self.label(name, f"{stage}/{key}"): mode for name in every for key, mode in every[name].items()}
+        if len(self.tasks) > 1:
+            found[f"{stage}/loss"], found[f"{stage}/{self._shared}"] = "min", self.watched.mode
+        return found
+
+    @property
+    def _shared(self) -> str:
+        return self.watched.metric.removeprefix("val/")
 
     def training_step(self, batches: dict[str, Batch], batch_idx: int) -> Tensor:
         """The weighted sum of the losses of the tasks that take part in this step."""
@@ -173,7 +200,7 @@ class TrainingModule(LightningModule):
         schedule = self.optimizer.scheduler(optimizer, self.total_steps)  # pyright: ignore[reportFunctionMemberAccess]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _measure(self, stage: Literal["val", "test"], batches: dict[str, Batch]) -> None:
+    def _measure(self, stage: Stage, batches: dict[str, Batch]) -> None:
         for name, batch in batches.items():
             if not len(batch):
                 continue
@@ -188,17 +215,18 @@ class TrainingModule(LightningModule):
                 self.tasks[name].update(metrics["of"], step, batch)
 
     def _report(self, stage: str) -> None:
-        """Logs what the metrics found; every member of the mixture that was fed, and the mean loss of all."""
-        losses = []
+        """Logs what the metrics found; every member of the mixture that was fed, and the means over all of them."""
+        means: dict[str, list[Tensor]] = {"loss": [], self._shared: []}
         self.undefined, self.unfed = set(), False
         for name in self.tasks:
             found = self._found(stage, name)
             for label, value in found.items():
                 self._tell(self.label(name, f"{stage}/{label}"), value, prog_bar=label != "loss")
-            if "loss" in found and not found["loss"].isnan():
-                losses.append(found["loss"])
-        if len(self.tasks) > 1 and losses:
-            self.log(f"{stage}/loss", torch.stack(losses).mean().float(), prog_bar=True)
+                if label in means:
+                    means[label].append(value)
+        for label, values in means.items():
+            if len(self.tasks) > 1 and values:
+                self._tell(f"{stage}/{label}", torch.stack(values).nanmean(), prog_bar=True)
 
     def _found(self, stage: str, name: str) -> dict[str, Tensor]:
         """The numbers of one task by name, NaN where the split does not define them."""

@@ -76,6 +76,7 @@ class Hits(Metric):
     """
 
     full_state_update = False
+    higher_is_better = True
     hits: Tensor
     samples: Tensor
 

@@ -10,7 +10,7 @@ from omniformer.batch import Batch
 from omniformer.core.rules import Rule
 from omniformer.heads.regression import RegressionHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, mean, target
+from omniformer.tasks.task import Step, Task, Watched, mean, target
 
 
 class Regression(Task[RegressionHead]):
@@ -26,6 +26,8 @@ class Regression(Task[RegressionHead]):
         loss: "l1" (absolute error), "l2" (squared error) or "huber" (squared up to one unit of spread, then absolute).
         loss_weight: factor of this task's loss in a mixture.
     """
+
+    watched = Watched("rmse", "min")
 
     def __init__(
         self,

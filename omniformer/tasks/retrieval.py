@@ -36,6 +36,7 @@ class Retrieval(Metric):
     """
 
     full_state_update = False
+    higher_is_better = True
     rows: list[Tensor]
 
     def __init__(
@@ -52,6 +53,12 @@ class Retrieval(Metric):
         self.same_label, self.ks, self.loss = same_label, tuple(ks), loss
         # Flat numbers of one type: a rank that has seen no sample joins the others with an empty list of those.
         self.add_state("rows", [], dist_reduce_fx="cat")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `compute` reports beside the loss."""
+        pairs = permutations(self.modalities, 2)
+        return (*(f"{a}_to_{b}/recall@{k}" for a, b in pairs for k in self.ks), f"recall@{self.ks[0]}")
 
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Stores the vectors of a batch.

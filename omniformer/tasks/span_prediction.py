@@ -9,7 +9,7 @@ from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
 from omniformer.heads.span import SpanHead, best_spans
 from omniformer.model import OmniFormer
-from omniformer.tasks.task import Step, Task, mean, target
+from omniformer.tasks.task import Step, Task, Watched, mean, target
 
 
 class SpanPrediction(Task):
@@ -26,6 +26,8 @@ class SpanPrediction(Task):
         rule: who may attend to whom.
         loss_weight: factor of this task's loss in a mixture.
     """
+
+    watched = Watched("token_f1", "max")
 
     def __init__(self, *, head: SpanHead, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)

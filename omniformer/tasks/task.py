@@ -38,6 +38,26 @@ class Step:
     expected: tuple[str, ...] = ()
 
 
+Mode = Literal["min", "max"]
+Stage = Literal["val", "test"]
+_MODES: dict[bool | None, Mode | None] = {True: "max", False: "min", None: None}
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The number by which validations are compared.
+
+    Args:
+        metric: its name.
+        mode: which way it is better.
+        why: where it comes from, if that is not a single task.
+    """
+
+    metric: str
+    mode: Mode
+    why: str = ""
+
+
 class Task(ABC, Generic[HeadT]):
     """A loss and metrics for one head of a model.
 
@@ -54,6 +74,9 @@ class Task(ABC, Generic[HeadT]):
     Raises:
         ValueError: the head is of another class than the task learns with.
     """
+
+    watched: Watched = Watched("loss", "min")
+    """Its main metric: what the best checkpoint, early stopping, sweeps and the table of results follow by default."""
 
     gathers: ClassVar[bool] = False
     """Whether every rank computes the loss over the samples of all ranks, as one that compares them must."""
@@ -105,7 +128,7 @@ class Task(ABC, Generic[HeadT]):
         """
         return len(batch)
 
-    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Literal["val", "test"]) -> Step:
+    def measure(self, model: OmniFormer, batch: Batch, name: str, stage: Stage) -> Step:
         """A step of validation or test: `step`, and whatever else the metrics want to see, such as texts.
 
         Arguments as for `step`; `stage` tells validation, which is done often, from test.
@@ -114,7 +137,18 @@ class Task(ABC, Generic[HeadT]):
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
-        """Fresh metrics, by the name under which they are reported."""
+        """Fresh metrics, by the name under which they are reported; one that computes several numbers has `names`."""
+
+    def reported(self, stage: Stage) -> dict[str, Mode | None]:
+        """The numbers that a stage reports, by name, and which way each is better; None where a metric does not say.
+
+        A task says less where it does not feed all of its metrics in every stage.
+        """
+        found: dict[str, Mode | None] = {}
+        for name, metric in self.metrics().items():
+            found |= dict.fromkeys(getattr(metric, "names", (name,)), _MODES[metric.higher_is_better])
+        found[self.watched.metric], found["loss"] = self.watched.mode, "min"
+        return found
 
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         """Feeds one step to the metrics."""

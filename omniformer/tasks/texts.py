@@ -23,6 +23,7 @@ class ExactMatch(Metric):
     """
 
     full_state_update = False
+    higher_is_better = True
     equal: Tensor
     texts: Tensor
 
@@ -68,6 +69,7 @@ class CHRF(Metric):
     """
 
     full_state_update = False
+    higher_is_better = True
     longest = 6
     written: Tensor
     expected: Tensor

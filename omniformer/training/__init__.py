@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from omniformer.training.checkpoints import BestCheckpoint as BestCheckpoint
     from omniformer.training.checkpoints import RecentCheckpoint as RecentCheckpoint
     from omniformer.training.csv_log import CSVLog as CSVLog
+    from omniformer.training.early_stopping import EarlyStopping as EarlyStopping
     from omniformer.training.ema import EMA as EMA
     from omniformer.training.finite import Finite as Finite
     from omniformer.training.finite import NonFiniteError as NonFiniteError
@@ -48,6 +49,7 @@ _WHERE = {
     "Stop": "stop",
     "Stopped": "stop",
     "BestCheckpoint": "checkpoints",
+    "EarlyStopping": "early_stopping",
     "RecentCheckpoint": "checkpoints",
     "DurableCheckpointIO": "checkpoint_io",
     "CorruptCheckpointError": "checkpoint_io",

@@ -5,26 +5,39 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from omniformer.config import ConfigError
-from omniformer.config.errors import nearest
 from omniformer.training.savepoint import SavePoint, is_last_step, is_trial, save
+from omniformer.training.watching import Follower, Mode, no_metric
 
 log = logging.getLogger(__name__)
 
 
-class BestCheckpoint(ModelCheckpoint):
+class BestCheckpoint(ModelCheckpoint, Follower):
     """Keeps the best checkpoint by a metric of the validation; Lightning's, for metrics that may be undefined.
 
     A validation that does not define the metric, such as an area under a curve without positives, is not the best one,
-    and training goes on. Arguments as for `lightning.pytorch.callbacks.ModelCheckpoint`.
+    and training goes on. Other arguments as for `lightning.pytorch.callbacks.ModelCheckpoint`.
+
+    Args:
+        monitor: the metric; None for that of the task.
+        mode: which way it is better; None for what the metric itself says.
 
     Raises:
         ConfigError: during training: the module reports no such metric; names those that there are.
     """
+
+    def __init__(self, *, monitor: str | None = None, mode: Mode | None = None, **options: Any) -> None:
+        super().__init__(monitor=monitor, mode=mode or "min", **options)
+        self.asked_mode = mode
+
+    def follow(self, monitor: str, mode: Mode) -> None:
+        """Watches a metric from now on; called before training."""
+        self.monitor, self.mode = monitor, mode
+        self.kth_value = torch.tensor(-torch.inf if mode == "max" else torch.inf)
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
         """Saves if the metric is there."""
@@ -38,13 +51,8 @@ class BestCheckpoint(ModelCheckpoint):
             and self.monitor not in undefined
             and not getattr(module, "unfed", False)
         ):
-            known = sorted({name for name in monitor_candidates if name not in ("epoch", "step")} | undefined)
-            near = nearest(self.monitor, known)
-            hint = f"; did you mean {near!r}?" if near else ";"
-            watch = "watch one of them, with callbacks.best.mode=max or min"
-            raise ConfigError(
-                [f"callbacks.best.monitor: no metric {self.monitor!r}{hint} there are {', '.join(known)}; {watch}"]
-            )
+            known = {name for name in monitor_candidates if name not in ("epoch", "step")} | undefined
+            raise no_metric("callbacks.best", self.monitor, known)
         log.warning(
             "the validation after step %d does not define %s, so it is not the best one",
             trainer.global_step,

@@ -5,8 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def print_results(numbers: Mapping[str, float], *, title: str = "results") -> None:
-    """Prints the numbers as a table: test first, then the best and last validation, then training."""
+def print_results(numbers: Mapping[str, float], *, title: str = "results", main: str = "") -> None:
+    """Prints the numbers as a table: test first, then the best and last validation, then training.
+
+    Args:
+        numbers: by name.
+        title: of the table.
+        main: the metric that comes first of each, such as `val/accuracy`.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -14,7 +20,7 @@ def print_results(numbers: Mapping[str, float], *, title: str = "results") -> No
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
-    for name in sorted(numbers, key=lambda name: (_rank(name), name)):
+    for name in sorted(numbers, key=lambda name: (_rank(name), name.split("/")[-1] != main.split("/")[-1], name)):
         table.add_row(escape(name), format_number(name, numbers[name]))
     Console().print(table)
 

@@ -59,16 +59,16 @@ def test_what_a_step_counts_is_known_before_any_model_reads_the_batch(name):
         assert task.count(batch) == task.step(model.train(), batch, "it").count
 
 
-def measured(case: Case, batches: Sequence[list[Sample]]) -> dict[str, float]:
-    """What a test of these batches reports, by the module's own steps."""
+def measured(case: Case, batches: Sequence[list[Sample]], stage: str = "test") -> dict[str, float]:
+    """What a stage reports of these batches, by the module's own steps."""
     model, task = case.build()
     module = TrainingModule(model=model.eval(), tasks={"it": task})
     alone = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
     module._trainer = SimpleNamespace(strategy=alone)
     with torch.no_grad():
         for samples in batches:
-            module.test_step({"it": collate(list(samples))}, 0)
-        return {label: float(value) for label, value in module._found("test", "it").items()}
+            module._measure(stage, {"it": collate(list(samples))})
+        return {label: float(value) for label, value in module._found(stage, "it").items()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -78,6 +78,24 @@ def test_numbers_do_not_depend_on_how_the_split_is_cut_into_batches(name):
     assert math.isfinite(whole["loss"])
     for batches in ([[each] for each in answered], [answered[:3], *([without] if without else []), answered[3:]]):
         assert measured(CASES[name], batches) == pytest.approx(whole, rel=1e-5, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_stage_reports_what_the_task_says_and_so_the_metric_that_it_watches(name, stage):
+    task = CASES[name].build()[1]
+    found = measured(CASES[name], [CASES[name].samples[0]], stage)
+    assert found.keys() == task.reported(stage).keys()
+    assert math.isfinite(found[task.watched.metric])
+    assert task.reported(stage)[task.watched.metric] == task.watched.mode
+
+
+def test_every_number_that_is_a_share_or_a_score_says_that_more_is_better():
+    better = {key: mode for case in CASES.values() for key, mode in case.build()[1].reported("test").items()}
+    shares = ("accuracy", "f1", "recall", "auroc", "bleu", "chrf", "explained")
+    more = {key for key in better if any(word in key for word in shares) and better[key]}
+    assert {better[key] for key in more} == {"max"}
+    assert all(better[key] == "min" for key in ("loss", "rmse", "mae", "wer", "cer", "perplexity", "bits_per_dim"))
 
 
 @pytest.mark.parametrize("name", ["classification", "tokens", "writing"])

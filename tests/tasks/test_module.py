@@ -1,0 +1,75 @@
+"""What a mixture of tasks is compared by."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from omniformer.heads import ClassificationHead, MultiLabelHead, NextTokenHead
+from omniformer.tasks import CausalLM, Classification, MultiLabelClassification, TrainingModule
+
+NAN = float("nan")
+
+
+def classes():
+    return Classification(head=ClassificationHead(d_model=8, n_classes=3), n_classes=3)
+
+
+def questions():
+    return MultiLabelClassification(head=MultiLabelHead(d_model=8, n_classes=3), n_classes=3)
+
+
+def words(**options):
+    return CausalLM(head=NextTokenHead(d_model=8, vocab_size=9), **options)
+
+
+def module(**tasks):
+    return TrainingModule(model=nn.Module(), tasks=tasks)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "metric", "mode"),
+    [
+        ({"a": classes()}, "val/accuracy", "max"),
+        ({"a": words()}, "val/loss", "min"),
+        ({"a": words(counts_bytes=True)}, "val/bits_per_byte", "min"),
+        ({"a": classes(), "b": classes()}, "val/accuracy", "max"),
+        ({"a": classes(), "b": questions()}, "val/loss", "min"),
+        ({"a": words(), "b": words()}, "val/loss", "min"),
+    ],
+)
+def test_members_are_compared_by_the_metric_that_they_share_or_else_by_their_mean_loss(tasks, metric, mode):
+    made = module(**tasks)
+    assert (made.watched.metric, made.watched.mode) == (metric, mode)
+    assert made.reported("val")[metric] == mode
+    assert bool(made.watched.why) == (len(tasks) > 1)
+
+
+def test_members_that_share_no_metric_are_named_with_theirs():
+    assert "a accuracy, b auroc" in module(a=classes(), b=questions()).watched.why
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([(0.5, 1.0), (0.7, 3.0)], {"val/accuracy": 0.6, "val/loss": 2.0}),
+        ([(0.5, 1.0), (NAN, 3.0)], {"val/accuracy": 0.5, "val/loss": 2.0}),
+        ([(NAN, 1.0), (NAN, 3.0)], {"val/loss": 2.0}),
+    ],
+)
+def test_what_members_share_is_reported_as_their_mean(found, expected, monkeypatch):
+    made, told = module(a=classes(), b=classes()), {}
+    values = dict(zip("ab", found, strict=True))
+    monkeypatch.setattr(
+        made,
+        "_found",
+        lambda stage, name: {
+            key: torch.tensor(value) for key, value in zip(("accuracy", "loss"), values[name], strict=True)
+        },
+    )
+    monkeypatch.setattr(made, "log", lambda name, value, **_: told.__setitem__(name, float(value)))
+    made._trainer = SimpleNamespace(callback_metrics={})
+    made._report("val")
+    assert {name: told[name] for name in told if name.startswith("val/")} == pytest.approx(expected)
+    assert ("val/accuracy" in made.undefined) == ("val/accuracy" not in expected)
