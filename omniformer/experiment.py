@@ -109,14 +109,14 @@ def train(config: Mapping[str, Any]) -> float | None:
     if resume is not None:
         check_same_run(config, output)
     # The trainer first: a device or a logger that is not there is told before data are touched.
-    callbacks = build(config["callbacks"] or {}, "callbacks")
-    loggers = build(config["logger"] or {}, "logger")
+    around = build({key: config[key] or {} for key in ("callbacks", "logger", "optim")}, "")
+    callbacks, loggers = around["callbacks"], around["logger"]
     trainer = build_trainer(config["trainer"], callbacks=callbacks, loggers=loggers, output_dir=str(output))
     experiment = assemble(config)
     module = TrainingModule(
         model=experiment.model,
         tasks=experiment.tasks,
-        optimizer=build(config["optim"], "optim"),
+        optimizer=around["optim"],
         total_steps=planned_steps(config["trainer"], len(experiment.data.train_dataloader())),
     )
     watched = module.watched

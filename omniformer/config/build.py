@@ -21,7 +21,7 @@ def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
 
     Args:
         node: the description, as plain values.
-        key: where it stands in the configuration; error messages name it.
+        key: where it stands in the configuration, empty for the whole of one; error messages name it.
         facts: arguments for every part whose constructor has a parameter of that name and whose description leaves it
             out, such as `vocab_size` from a fitted tokenizer or ready-made objects. A partial still waits for what must
             be given to it and may be given by its place: the width of a norm.
@@ -38,7 +38,8 @@ def build(node: Any, key: str = "config", /, **facts: Any) -> Any:
     if is_node(node):
         return _build_node(node, key, facts)
     if isinstance(node, Mapping):
-        return {name: build(value, f"{key}.{name}", **facts) for name, value in node.items()}
+        above = f"{key}." if key else ""
+        return {name: build(value, f"{above}{name}", **facts) for name, value in node.items()}
     if isinstance(node, list | tuple):
         return type(node)(build(value, f"{key}[{index}]", **facts) for index, value in enumerate(node))
     if isinstance(node, str) and "${" in node and is_strangers():

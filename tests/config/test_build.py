@@ -93,6 +93,11 @@ def test_a_refusal_names_the_key_in_the_configuration(node, message):
         build(node, "core")
 
 
+def test_the_whole_of_a_configuration_has_no_key_of_its_own():
+    with pytest.raises(BuildError, match=r"^optim\.rate: unknown key of torch\.optim\.AdamW"):
+        build({"optim": {"_target_": "torch.optim.AdamW", "rate": 1}}, "")
+
+
 def test_a_missing_file_keeps_its_error_and_gains_the_key(toybox):
     (toybox / "reader.py").write_text("def read(path):\n    return open(path)\n")
     with allowing(["reader"]), pytest.raises(FileNotFoundError) as caught:

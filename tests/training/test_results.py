@@ -14,6 +14,13 @@ def test_table_shows_every_number_test_first(capsys):
         assert shown in printed
 
 
+def test_the_main_metric_comes_first_of_each_split(capsys):
+    print_results({"test/a": 1.0, "test/f1": 2.0, "x/test/f1": 3.0, "val/a": 4.0, "val/f1": 5.0}, main="val/f1")
+    printed = capsys.readouterr().out
+    order = [printed.index(f" {word} ") for word in ("test/f1", "x/test/f1", "test/a", "val/f1", "val/a")]
+    assert order == sorted(order)
+
+
 def test_small_and_large_numbers_stay_readable():
     assert format_number("val/loss", 0.00001234) == "1.234e-05"
     assert format_number("val/x", 1234567.8) == "1.235e+06"
