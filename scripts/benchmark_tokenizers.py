@@ -27,10 +27,10 @@ from omniformer_tokenizers import (
     GraphTokenizer,
     PatchTokenizer,
     WhisperTokenizer,
-    encodings,
     pack_lengths,
 )
 from omniformer_tokenizers.audio.mel import mel_frames
+from omniformer_tokenizers.graph import encodings
 
 Contenders = dict[str, Callable[[], Any]]
 

@@ -98,7 +98,7 @@ class Decoder(Program):
     def _n_ids(self, head: str) -> int:
         """How many ids are scored."""
         x = torch.zeros(1, self.model.writer.d_model)  # pyright: ignore[reportArgumentType,reportCallIssue]
-        return self.model.heads[head](x, PaddedLayout(torch.ones(1, 1, dtype=torch.bool))).shape[-1]
+        return self.model.heads[head](x, PaddedLayout(valid=torch.ones(1, 1, dtype=torch.bool))).shape[-1]
 
     def _read(self, memory: Sequence[Tensor], batch: int) -> tuple[Memory | None, dict[int, tuple[Tensor, Tensor]]]:
         """What was given, and its keys and values by layer."""
