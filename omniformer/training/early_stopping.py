@@ -53,6 +53,10 @@ class EarlyStopping(LightningEarlyStopping, Follower):
         self.min_delta = sign * abs(self.min_delta)
         self.best_score = torch.tensor(-sign * torch.inf)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What was counted so far; the patience is that of the run that goes on."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compares, and says so where training ends."""
         if self._should_skip_check(trainer):

@@ -48,3 +48,20 @@ def test_better_by_less_than_asked_is_not_better(regressor, make_loader, make_tr
     values = [sign * each for each in (0.1, 0.3, 0.35, 0.9, 1.0)]
     trainer.fit(reporting(regressor, values), make_loader(), make_loader())
     assert trainer.global_step == 9
+
+
+def test_a_run_that_goes_on_counts_on_with_the_patience_that_it_is_given_now(
+    regressor, make_loader, make_trainer, tmp_path
+):
+    def stopping(patience):
+        made = EarlyStopping(patience=patience)
+        made.follow("val/score", "max")
+        return made
+
+    values = [0.5, 0.4, 0.4, 0.4, 0.4, 0.4]
+    first = make_trainer(stopping(5), max_epochs=2)
+    first.fit(reporting(regressor, values), make_loader(), make_loader())
+    first.save_checkpoint(tmp_path / "it.ckpt")
+    again = make_trainer(stopping(3), max_epochs=6)
+    again.fit(reporting(regressor, values), make_loader(), make_loader(), ckpt_path=tmp_path / "it.ckpt")
+    assert again.global_step == 3 * 4  # one epoch without a better one before, two after
