@@ -1,6 +1,10 @@
-"""One thread: the small tensors of tests lose more to threads than they gain. And where real data sets lie."""
+"""One thread: the small tensors of tests lose more to threads than they gain. What only costs time is left out. And
+where real data sets lie.
+"""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,27 @@ torch.set_num_threads(1)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Processes of `-n auto`: one a core for the whole suite; none for named files, which start sooner so."""
     return 0 if config.args != config.getini("testpaths") else min(os.cpu_count() or 1, 8)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Modules and tests live as long as the process: no search for cycles goes through these millions of objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_composition() -> Iterator[None]:
+    """Hydra composes a run twice, the first time to look whether a file sets `hydra.mode`; none here does."""
+    from hydra._internal.hydra import Hydra
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+        yield
 
 
 @pytest.fixture(scope="session")

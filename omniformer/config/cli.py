@@ -100,11 +100,15 @@ def _answer(
     with _trusting(config, own_packages(arguments, folder / f"{config_name}.yaml")):
         validate(config, groups=_offered(options), root=root)
         if line.cfg == "job":
-            from omegaconf import OmegaConf
-
-            print(OmegaConf.to_yaml(composed), end="")
+            _show(composed)
             return None
         return function(config)
+
+
+def _show(composed: Any) -> None:
+    from omegaconf import OmegaConf
+
+    print(OmegaConf.to_yaml(composed), end="")
 
 
 def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str], newest_run: NewestRun | None) -> Any:
@@ -122,7 +126,10 @@ def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str
     repaired = repair(arguments, options, defaults)
     trusted = own_packages(arguments, folder / f"{config_name}.yaml")
     if line.cfg == "job" and not line.sweep:
-        _check_composed(line, config_name, folder, repaired, options, trusted)
+        composed = _check_composed(line, config_name, folder, repaired, options, trusted)
+        if line.whole:
+            _show(composed)
+            return None
     return _with_hydra(function, config_name, folder, repaired, options, trusted, newest_run)
 
 
@@ -158,13 +165,14 @@ def _check_composed(
     arguments: Sequence[str],
     options: Mapping[str, Sequence[str]],
     trusted: object,
-) -> None:
-    """Composes and checks without running, for `--cfg job`, which Hydra answers by itself."""
+) -> Any:
+    """Composes and checks without running, for `--cfg job`."""
     composed = compose(line, config_name, folder, arguments, options)
     with composition_errors(options):
         config = plain(composed)
     with _trusting(config, trusted):
         validate(config, groups=_offered(options))
+    return composed
 
 
 @contextmanager

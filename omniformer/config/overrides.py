@@ -21,6 +21,7 @@ class CommandLine:
     help: bool
     version: bool
     cfg: str | None
+    whole: bool  # what --cfg shows: neither a part nor with references followed, which Hydra does
     sweep: bool
     config_dir: Path | None
     config_name: str | None
@@ -37,11 +38,14 @@ def read(arguments: Sequence[str]) -> CommandLine:
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--cfg", "-c")
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--resolve", action="store_true")
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--config-dir", "-cd", type=Path)
     parser.add_argument("--config-name", "-cn")
     known, _ = parser.parse_known_args(arguments)
-    return CommandLine(known.help, known.version, known.cfg, known.multirun, known.config_dir, known.config_name)
+    whole = known.package is None and not known.resolve
+    return CommandLine(known.help, known.version, known.cfg, whole, known.multirun, known.config_dir, known.config_name)
 
 
 def group_options(folders: Iterable[Path]) -> dict[str, list[str]]:

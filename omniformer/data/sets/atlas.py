@@ -1,7 +1,7 @@
 """All graphs with up to seven nodes, and six yes-no questions about each."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import torch
@@ -38,16 +38,17 @@ class GraphAtlas(Source):
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in a fixed order."""
-        return self._splits[name]
+        return _splits()[name]
 
-    @cached_property
-    def _splits(self) -> dict[Split, list[Raw]]:
-        from networkx.generators.atlas import graph_atlas_g
 
-        graphs = graph_atlas_g()
-        ids = [f"atlas/{i}" for i in range(len(graphs))]
-        split = hashed_split(ids, val=0.1, test=0.2)
-        return {name: [_raw(ids[i], graphs[i]) for i in items] for name, items in split.items()}
+@cache  # a second and a half, and the same in every run of a process
+def _splits() -> dict[Split, list[Raw]]:
+    from networkx.generators.atlas import graph_atlas_g
+
+    graphs = graph_atlas_g()
+    ids = [f"atlas/{i}" for i in range(len(graphs))]
+    split = hashed_split(ids, val=0.1, test=0.2)
+    return {name: [_raw(ids[i], graphs[i]) for i in items] for name, items in split.items()}
 
 
 def _raw(id: str, graph: Any) -> Raw:

@@ -8,14 +8,12 @@ from omniformer.core.attention.reference import Reference
 from omniformer.core.layout import Layout
 from omniformer.core.rules import longformer
 
-longformer_module = pytest.importorskip("transformers.models.longformer.modeling_longformer")
-
 
 @pytest.mark.parametrize("kernel", [Banded, Reference])
 def test_longformer_attends_as_hugging_face_s_does(kernel):
-    from transformers import LongformerConfig
-
-    config = LongformerConfig(
+    transformers = pytest.importorskip("transformers")
+    longformer_module = pytest.importorskip("transformers.models.longformer.modeling_longformer")
+    config = transformers.LongformerConfig(
         hidden_size=16, num_attention_heads=2, attention_window=[8], attention_probs_dropout_prob=0.0
     )
     layer = longformer_module.LongformerSelfAttention(config, 0)

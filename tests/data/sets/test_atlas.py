@@ -7,7 +7,10 @@ from omniformer.data.sets import atlas
 from omniformer.data.sets.atlas import GraphAtlas
 
 SPLITS = ("train", "val", "test")
-RAWS = [raw for name in SPLITS for raw in GraphAtlas().split(name)]
+
+
+def raws():
+    return [raw for name in SPLITS for raw in GraphAtlas().split(name)]
 
 
 def graph_of(raw):
@@ -45,12 +48,12 @@ def slow_answers(graph):
 
 def test_the_splits_hold_all_1253_graphs_once():
     assert [len(GraphAtlas().split(name)) for name in SPLITS] == [877, 125, 251]
-    assert len({raw.id for raw in RAWS}) == 1253
+    assert len({raw.id for raw in raws()}) == 1253
 
 
 def test_the_graphs_are_those_of_networkx():
     originals = networkx.graph_atlas_g()
-    for raw in RAWS:
+    for raw in raws():
         original = originals[int(raw.id.split("/")[1])]
         assert edge_set(graph_of(raw)) == edge_set(original)
         assert len(graph_of(raw)) == len(original)
@@ -59,7 +62,7 @@ def test_the_graphs_are_those_of_networkx():
 @pytest.mark.parametrize("part", range(8))
 def test_answers_follow_from_the_definitions(part):
     columns = [GraphAtlas().labels.index(n) for n in ("connected", "bipartite", "eulerian", "triangle", "hamiltonian")]
-    for raw in RAWS[part::40]:
+    for raw in raws()[part::40]:
         assert tuple(raw.targets["labels"][columns].bool().tolist()) == slow_answers(graph_of(raw)), raw.id
 
 
@@ -92,7 +95,7 @@ def contains_kuratowski(edges):
 
 def test_a_graph_is_planar_unless_contracting_edges_gives_a_kuratowski_graph():
     column = GraphAtlas().labels.index("planar")
-    for raw in RAWS[::25]:
+    for raw in raws()[::25]:
         planar = not any(contains_kuratowski(minor) for minor in minors(frozenset(edge_set(graph_of(raw)))))
         assert bool(raw.targets["labels"][column]) == planar, raw.id
 
@@ -110,5 +113,5 @@ def test_tiny_and_disconnected_graphs_are_answered_as_stated():
 def test_the_graph_without_nodes_is_a_sample_of_no_tokens():
     from omniformer_tokenizers import GraphTokenizer
 
-    raw = next(raw for raw in RAWS if raw.contents["graph"]["n_nodes"] == 0)
+    raw = next(raw for raw in raws() if raw.contents["graph"]["n_nodes"] == 0)
     assert len(GraphTokenizer(laplacian=2, random_walk=2)(raw.contents["graph"])) == 0
