@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from omniformer.data.source import Source as Source
     from omniformer.data.span_corruption import SpanCorruption as SpanCorruption
     from omniformer.data.stream import Stream as Stream
+    from omniformer.data.table import Table as Table
     from omniformer.data.text_files import TextFiles as TextFiles
 
 # Public surface in reading order: what a data set is, how it is fed, the embedded sets, readers for one's own.
@@ -95,6 +96,7 @@ _WHERE = {
     "DigitsThreeWays": "sets.digits_three_ways",
     "Recall": "sets.recall",
     "DigitWords": "sets.digit_words",
+    "Table": "table",
     "ImageFolder": "image_folder",
     "TextFiles": "text_files",
     "AudioFolder": "audio_folder",

@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from omniformer_tokenizers import Tokenizer, Tokens
+from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.data.marks import MarkedTokens
 from omniformer.data.random import generator
+from omniformer.data.remote import Remote
 from omniformer.data.source import Raw, Split
 
 Augment = Callable[[Any, torch.Generator], Any]
@@ -175,15 +178,30 @@ class EachRaw(Samples):
             if self.cache and not self.augment:
                 self._kept[index] = given, written
             given = {modality: self._vary(modality, piece, raw.id, epoch) for modality, piece in given.items()}
+            pieces = {modality: given[modality] for modality in self._present(list(given), raw.id, epoch)}
+            targets, token_targets = self._marked(raw, pieces)
             return Sample(
                 id=raw.id,
-                pieces=tuple(given[modality] for modality in self._present(list(given), raw.id, epoch)),
+                pieces=tuple(pieces.values()),
                 answer=tuple(written.values()),
-                targets=raw.targets,
-                token_targets=raw.token_targets,
+                targets=targets,
+                token_targets=token_targets,
             )
         except (ValueError, TypeError, OSError, EOFError) as error:
             raise SampleError(f"sample {raw.id!r} of {self.name}: {error}") from error
+
+    def _marked(self, raw: Raw, pieces: Mapping[str, Tokens]) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """The targets of a sample and of its tokens, with those of stretches of its text."""
+        targets, token_targets = raw.targets, raw.token_targets
+        for modality, marks in raw.marks.items():
+            before, start = 0, None
+            for name, piece in pieces.items():
+                start = before if name == modality else start
+                before += len(piece)
+            found = MarkedTokens(marks, raw.contents.get(modality), self.tokenizers[modality])
+            of_sample, of_tokens = found.targets(start, before)
+            targets, token_targets = {**targets, **of_sample}, {**token_targets, **of_tokens}
+        return targets, token_targets
 
     def _check_labels(self, raw: Raw) -> None:
         """Refuses classes that there are not: on a GPU, the loss would end the run without a word of the sample."""
@@ -213,7 +231,7 @@ class EachRaw(Samples):
                 raise ValueError(f"has no {self.answer!r} to be the answer, only {sorted(contents)}")
             answer[self.answer] = contents.pop(self.answer)
         given = {modality: self._tokens(modality, content, raw, epoch) for modality, content in contents.items()}
-        if not raw.token_targets:  # which belong to tokens that would be left out
+        if not raw.token_targets and not raw.marks:  # which belong to tokens that would be left out
             given = {modality: self._cut(tokens) for modality, tokens in given.items()}
         written = {}
         for modality, content in answer.items():
@@ -246,6 +264,8 @@ class EachRaw(Samples):
                 f"{self.name} holds {modality!r}, but there are tokenizers only for {sorted(self.tokenizers)}; "
                 f"add a tokenizer for {modality!r}"
             )
+        if isinstance(content, Remote):
+            content = content.read()
         if modality in self.augment:
             content = self.augment[modality](content, generator(self.seed, epoch, raw.id, f"augment {modality}"))
         tokens = self.tokenizers[modality](content)

@@ -13,6 +13,27 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What to predict of stretches of a text, in characters; it becomes targets once the tokens are known.
+
+    Of a pair of texts they stand in the second one.
+
+    Args:
+        span: from which to before which character the answer stands, (-1, -1) where there is none: the target `span`.
+            None for texts that are not asked for one.
+        words: begin, end and class of each word, -1 for one without a class: the token target `label` of the first
+            token of each word. None for texts whose words have no classes.
+
+    Example:
+        >>> Marks(span=(2, 5)).words is None
+        True
+    """
+
+    span: tuple[int, int] | None = None
+    words: tuple[tuple[int, int, int], ...] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Raw:
     """One sample before tokenizing: its contents by modality, and what to predict of it.
@@ -27,6 +48,7 @@ class Raw:
             float32.
         token_targets: what to predict of each token: `label` int64 `[tokens]`, and `mask` bool `[tokens]`, True where
             the token counts in this split.
+        marks: by the modality of a text, what to predict of stretches of it.
     """
 
     id: str
@@ -34,6 +56,7 @@ class Raw:
     answer: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     token_targets: Mapping[str, Tensor] = field(default_factory=dict)
+    marks: Mapping[str, Marks] = field(default_factory=dict)
 
 
 # What a set of graphs may say of its nodes and of its edges; a tokenizer that was told nothing of either is told this.

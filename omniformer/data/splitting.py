@@ -40,20 +40,39 @@ def hashed_split(
     if len(set(keys)) < len(keys):
         double = min(key for key, n in Counter(keys).items() if n > 1)
         raise ValueError(f"two items are called {double!r}; names must differ for a stable split")
+    split: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+    for i, place in enumerate(hashed_places(keys, weights=weights, strata=strata)):
+        split["test" if place < test else "val" if place < test + val else "train"].append(i)
+    return split
+
+
+def hashed_places(
+    keys: Sequence[str], *, weights: Sequence[float] | None = None, strata: Sequence[Hashable] | None = None
+) -> list[float]:
+    """A place in 0..1 for each item, in the order of the hashes of their keys: the middle of its share of its kind.
+
+    Args:
+        keys: one name an item; no two the same.
+        weights: the size of each item; None counts items.
+        strata: what each item is; each kind fills 0..1 by itself. None treats all as one kind.
+
+    Example:
+        >>> sorted(hashed_places(["a", "b"]))
+        [0.25, 0.75]
+    """
     kinds: dict[Hashable, list[int]] = defaultdict(list)
     for i in range(len(keys)):
         kinds[strata[i] if strata is not None else None].append(i)
-    split: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+    places = [0.0] * len(keys)
     for members in kinds.values():
         order = sorted(members, key=lambda i: (fraction(keys[i], "split"), keys[i]))
         total = sum(weights[i] if weights is not None else 1 for i in order)
         seen = 0.0
         for i in order:
             weight = weights[i] if weights is not None else 1
-            middle = (seen + weight / 2) / total if total else 1.0
-            split["test" if middle < test else "val" if middle < test + val else "train"].append(i)
+            places[i] = (seen + weight / 2) / total if total else 1.0
             seen += weight
-    return {name: sorted(items) for name, items in split.items()}
+    return places
 
 
 def share_of(keys: Sequence[str], share: float, *, strata: Sequence[Hashable] | None = None) -> list[int]:

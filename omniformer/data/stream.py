@@ -206,8 +206,11 @@ class _Renamed(Sequence[Raw]):
     def _renamed(self, raw: Raw) -> Raw:
         # What the stream makes the answer keeps its name.
         kept = {self.answer} - set(raw.answer)
-        contents = {name if name in kept else self.names.get(name, name): each for name, each in raw.contents.items()}
-        return replace(raw, contents=contents)
+        contents, marks = (
+            {name if name in kept else self.names.get(name, name): each for name, each in part.items()}
+            for part in (raw.contents, raw.marks)
+        )
+        return replace(raw, contents=contents, marks=marks)
 
 
 class _Some(Sequence[Raw]):

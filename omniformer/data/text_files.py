@@ -1,8 +1,6 @@
 """One's own texts: plain files or JSON lines, with labels or without."""
 
-import glob
 import json
-import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +11,12 @@ from typing import Any, Literal
 import torch
 from omniformer_tokenizers.files import decoded, lines_of
 
+from omniformer.data.finding import matching_files
 from omniformer.data.sets.reading import unpacked
-from omniformer.data.source import Raw, Source, Split, own, resolve
+from omniformer.data.source import Raw, Source, Split
 from omniformer.data.splitting import hashed_split, names_apart
+
+_SUFFIXES = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +73,9 @@ class TextFiles(Source):
         if document not in ("file", "paragraph", "line"):
             raise ValueError(f"document={document!r} is not known; choose 'file', 'paragraph' or 'line'")
         self.files = {
-            "train": _matches(train, data_root),
-            "val": None if val is None else _matches(val, data_root),
-            "test": None if test is None else _matches(test, data_root),
+            "train": matching_files(train, data_root, _SUFFIXES),
+            "val": None if val is None else matching_files(val, data_root, _SUFFIXES),
+            "test": None if test is None else matching_files(test, data_root, _SUFFIXES),
         }
         paths = list(dict.fromkeys(path for files in self.files.values() for path in files or ()))
         self.names = dict(zip(paths, names_apart(paths), strict=True))
@@ -187,45 +188,3 @@ def _content(path: Path) -> str:
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read as UTF-8 text: {error}") from error
     return decoded(data, str(path))
-
-
-def _matches(patterns: str | list[str], data_root: str | None) -> list[Path]:
-    """The files of paths and patterns, each once, in order."""
-    found: list[Path] = []
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        paths = _named(pattern, data_root)
-        if not paths:
-            raise FileNotFoundError(
-                f"no file matches {pattern!r} here, nor {str(resolve(pattern, data_root))!r} (data_root={data_root})"
-            )
-        known = [path for path in paths if path.name.removesuffix(".gz").endswith((".txt", ".jsonl"))]
-        others = [path.name for path in paths if path not in known]
-        if not known:
-            raise ValueError(f"{paths[0]} is not one of .txt, .jsonl, .txt.gz, .jsonl.gz; rename or convert it")
-        if others:
-            warnings.warn(
-                f"{pattern}: passed over {len(others)} of {len(paths)} files, which are not one of .txt, .jsonl, "
-                f".txt.gz, .jsonl.gz: {', '.join(others[:8])}{', ...' if len(others) > 8 else ''}",
-                stacklevel=2,
-            )
-        found += known
-    return list(dict.fromkeys(found))
-
-
-def _named(pattern: str, data_root: str | None) -> list[Path]:
-    """The files of one path or pattern; a file of that very name, with brackets in it, comes before the pattern."""
-    pattern = str(Path(pattern).expanduser())
-    literal = own(pattern, data_root)
-    if literal.is_file():
-        return [literal]
-    here, there = (
-        [root / name for name in sorted(glob.glob(pattern, root_dir=root, recursive=True)) if (root / name).is_file()]
-        for root in (Path(), Path(data_root or ".").expanduser())
-    )
-    if here and there and not here[0].samefile(there[0]):
-        warnings.warn(
-            f"{pattern!r} matches files here and under data_root={data_root}; those here are taken, give the whole "
-            "path of the others to have those",
-            stacklevel=2,
-        )
-    return here or there

@@ -1,0 +1,5 @@
+"""Tables as data sets: rows of any common format, and what their columns say."""
+
+from omniformer.data.table.table import Table as Table
+
+__all__ = ["Table"]

@@ -1,0 +1,123 @@
+"""Sets of the Hugging Face library `datasets`: saved folders, read without it, and sets by name."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omniformer.data.source import Split
+from omniformer.data.table.columnar import MappedRows, class_names_in, holds_files, listed
+from omniformer.data.table.rows import BadRowError, Joined, Row, Rows
+from omniformer.data.table.splits import SYNONYMS
+
+PREFIX = "hf:"
+
+
+class HubRows(Rows):
+    """One split of a set that the library has loaded; rows are read from its files when they are asked for.
+
+    Args:
+        dataset: a `datasets.Dataset`.
+        file: what it is called.
+    """
+
+    def __init__(self, dataset: Any, file: str) -> None:
+        self.dataset, self.file, self.name = dataset.with_format("arrow"), file, file
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.dataset.column_names)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def row(self, index: int) -> Row:
+        return self.dataset[index : index + 1].to_pylist()[0]
+
+    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
+        chosen = self.dataset.select_columns(list(columns))
+        for start in range(0, len(chosen), 1024):
+            yield from listed(chosen[start : start + 1024])
+
+    def heavy(self) -> frozenset[str]:
+        return holds_files(self.dataset.features.arrow_schema)
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        return tuple(getattr(self.dataset.features.get(column), "names", ()))
+
+
+def hub_rows(name: str, *, config: str | None, download: bool) -> dict[Split | None, Rows]:
+    """The splits of a set: a folder that `save_to_disk` wrote, or a name on the hub. None is a set without splits.
+
+    Args:
+        name: the folder or the name, without `hf:`.
+        config: which of the set's configurations, where there are several.
+        download: whether the library may fetch a set by name.
+
+    Raises:
+        FileNotFoundError: there is no such folder, and `download` is off.
+        ImportError: a set by name, and the library is not installed.
+        ValueError: it cannot be read; names it.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _saved(folder)
+    if not download:
+        raise FileNotFoundError(
+            f"no folder {str(folder)!r}; {PREFIX}{name} is fetched from the hub with download=true, or give a folder "
+            "that save_to_disk of the library datasets has written"
+        )
+    try:
+        import datasets  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(
+            f"{PREFIX}{name} is loaded by the library datasets: pip install 'omniformer-framework[datasets]'"
+        ) from error
+    try:
+        found = datasets.load_dataset(name, config)
+    except Exception as error:  # of many kinds, of the hub, of files and of the library
+        raise ValueError(f"{PREFIX}{name} cannot be loaded: {' '.join(str(error).split())}") from error
+    return _by_split({key: HubRows(rows, f"{PREFIX}{name}, {key}") for key, rows in found.items()}, name)
+
+
+def _saved(folder: Path) -> dict[Split | None, Rows]:
+    if not (folder / "dataset_dict.json").is_file():
+        return {None: _of_folder(folder)}
+    names = _json(folder / "dataset_dict.json").get("splits", [])
+    if wrong := [name for name in names if not isinstance(name, str) or Path(name).name != name or name == ".."]:
+        raise ValueError(f"{folder / 'dataset_dict.json'}: {wrong[0]!r} is not the name of a split")
+    return _by_split({name: _of_folder(folder / name) for name in names}, str(folder))
+
+
+def _of_folder(folder: Path) -> Rows:
+    files = sorted(folder.glob("data-*.arrow")) or sorted(folder.glob("*.arrow"))
+    if not files:
+        raise ValueError(f"{folder} holds no .arrow files; give a folder that save_to_disk has written")
+    info = folder / "dataset_info.json"
+    names = class_names_in(_json(info).get("features", {})) if info.is_file() else {}
+    parts = [MappedRows(file, names) for file in files]
+    for part in parts:
+        part.name = f"{folder.name}/{Path(part.file).name}"
+    return parts[0] if len(parts) == 1 else Joined(parts, str(folder))
+
+
+def _by_split(rows: dict[str, Rows], name: str) -> dict[Split | None, Rows]:
+    found: dict[Split | None, Rows] = {}
+    for key, each in rows.items():
+        if key in SYNONYMS:
+            found[SYNONYMS[key]] = each
+    if "train" not in found:
+        if len(rows) == 1:
+            return {None: next(iter(rows.values()))}
+        raise ValueError(f"{PREFIX}{name} has the splits {', '.join(rows)}, and none for training")
+    return found
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} holds no object")
+    return found

@@ -1,0 +1,102 @@
+"""Tables as JSON lines: one object a line, read when it is asked for."""
+
+import json
+import mmap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omniformer.data.sets.reading import unpacked
+from omniformer.data.table.rows import BadRowError, Row, Rows
+
+_LOOKED_AT = 100  # lines whose keys are the columns of the table, beside those that are asked for
+
+
+class JsonRows(Rows):
+    """A file of JSON lines (`.jsonl`, `.ndjson`), also gzip-ed; empty lines are no rows. A cell may be of any form.
+
+    Args:
+        file: the file; mapped, unless it is packed.
+
+    Raises:
+        ValueError: it cannot be read; names it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.name = file, str(file)
+        self._content = self._read()
+        self.lines: list[tuple[int, int]] = []  # number of the line from 1, and where it begins
+        start = 0
+        for number, end in enumerate(_ends(self._content), start=1):
+            if self._content[start:end].strip(b" \t\r\n\xef\xbb\xbf"):
+                self.lines.append((number, start))
+            start = end
+        self._columns: tuple[str, ...] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        if self._columns is None:
+            found: dict[str, None] = {}
+            for index in range(min(_LOOKED_AT, len(self))):
+                try:
+                    found |= dict.fromkeys(self.row(index))
+                except BadRowError:
+                    continue
+            self._columns = tuple(found)
+        return self._columns
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def row(self, index: int) -> Row:
+        number, start = self.lines[index]
+        end = self._content.find(b"\n", start)
+        try:
+            found = json.loads(
+                self._content[start : end if end >= 0 else len(self._content)].removeprefix(b"\xef\xbb\xbf")
+            )
+        except (ValueError, RecursionError) as error:
+            raise BadRowError(f"{self.file}, line {number}: not JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise BadRowError(f"{self.file}, line {number}: expected an object, received {type(found).__name__}")
+        return found
+
+    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
+        for index in range(len(self)):
+            try:
+                yield self.row(index)
+            except BadRowError as error:
+                yield error
+
+    def place(self, index: int) -> str:
+        return f"line {self.lines[index][0]}"
+
+    def _read(self) -> Any:
+        try:
+            if self.file_is_packed or not Path(self.file).stat().st_size:
+                return unpacked(Path(self.file))
+            with Path(self.file).open("rb") as stream:
+                return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (ValueError, OSError, EOFError) as error:
+            raise ValueError(f"{self.file} cannot be read: {error}") from error
+
+    @property
+    def file_is_packed(self) -> bool:
+        """Whether the file is gzip-ed."""
+        return str(self.file).endswith(".gz")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_content"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._content = self._read()
+
+
+def _ends(content: Any) -> Iterator[int]:
+    """Behind each line of a file."""
+    end = content.find(b"\n")
+    while end >= 0:
+        yield end + 1
+        end = content.find(b"\n", end + 1)
+    yield len(content)

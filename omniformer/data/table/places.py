@@ -1,0 +1,56 @@
+"""Where the files that a table names lie."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+
+from omniformer.data.remote import Remote
+
+_REMOTE = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "hf")
+
+
+class Places:
+    """Finds the files that the cells of a table name, which may be a stranger's: only in some folders, by default.
+
+    Args:
+        folders: where a relative path is looked for, in order, after the folder of the table.
+        outside: whether a path may lead out of these folders: an absolute one, one with `..`, a link.
+        download: whether addresses may be fetched.
+    """
+
+    def __init__(self, folders: Sequence[Path], *, outside: bool = False, download: bool = False) -> None:
+        self.folders = [Path(os.path.realpath(folder)) for folder in dict.fromkeys(folders)]
+        self.outside, self.download = outside, download
+
+    def find(self, name: str, beside: Path | None) -> Path | Remote:
+        """The file of a cell, or what lies at its address.
+
+        Args:
+            name: what the cell says.
+            beside: the folder of the table; None where it lies in none.
+
+        Raises:
+            ValueError: there is no such file, it lies outside of the folders, or it is an address and `download` is
+                off; says what to do.
+        """
+        if (scheme := name.partition("://")[0]) != name:
+            return self._address(name, scheme)
+        away = os.path.isabs(name) or bool(PureWindowsPath(name).drive)
+        folders = [*([] if beside is None else [Path(os.path.realpath(beside))]), *self.folders]
+        for folder in folders:
+            path = folder / os.path.expanduser(name) if self.outside else folder / name
+            if not path.is_file():
+                continue
+            if self.outside or (not away and Path(os.path.realpath(path)).is_relative_to(folder)):
+                return path
+            raise ValueError(f"{name!r} leads out of {folder}; set outside=true where the table is your own")
+        if away and not self.outside:
+            raise ValueError(f"{name!r} is no path beside the table; set outside=true where the table is your own")
+        raise ValueError(f"there is no file {name!r} in {', '.join(map(str, dict.fromkeys(folders)))}")
+
+    def _address(self, name: str, scheme: str) -> Remote:
+        if scheme not in _REMOTE or "::" in name:
+            raise ValueError(f"{name!r} is no address that is fetched; accepted are {', '.join(_REMOTE)}")
+        if not self.download:
+            raise ValueError(f"{name!r} is not fetched unasked; set download=true, or fetch it and give its path")
+        return Remote(name)

@@ -1,0 +1,139 @@
+"""Which row is in which split: as the table says, or by the hashes of what rows hold."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from omniformer.data.random import fraction
+from omniformer.data.source import SPLITS, Split
+from omniformer.data.splitting import hashed_places
+
+SYNONYMS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "devel": "val",
+    "development": "val",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
+
+
+def digest_of(cells: Mapping[str, Any]) -> str:
+    """A name for what a row holds, the same wherever the row stands.
+
+    Example:
+        >>> digest_of({"a": 1, "b": None}) == digest_of({"b": None, "a": 1})
+        True
+    """
+    content = json.dumps(cells, sort_keys=True, ensure_ascii=True, default=_plain)
+    return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+
+
+def _plain(value: Any) -> str:
+    return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else repr(value)
+
+
+def named(cells: Sequence[Any], fold: int | None) -> list[Split | str | None]:
+    """The split that each cell of a column names; what is not understood stays a text, for a message.
+
+    Whole numbers are folds: fold number `fold` of them, in their order, tests, the next validates, the others train.
+
+    Args:
+        cells: of the column.
+        fold: which fold tests, where there are folds.
+    """
+    words = [None if each is None else str(each).strip() for each in cells]
+    known = sorted({word for word in words if word}, key=lambda word: (len(word), word))
+    if fold is not None and known and all(word.isdecimal() for word in known):
+        if not 0 <= fold < len(known) or len(known) < 3:
+            raise ValueError(f"fold={fold} is not one of 0..{len(known) - 1}, of at least three; folds are {known}")
+        parts: dict[str, Split] = {known[fold]: "test", known[(fold + 1) % len(known)]: "val"}
+        return [parts.get(word, "train") if word else None for word in words]
+    return [SYNONYMS.get(word.lower(), word) if word else None for word in words]
+
+
+def bound(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Rows that must stay together, because they share a key: the number of the set that each is in.
+
+    Args:
+        rows: the keys of each row: its group, what it holds.
+
+    Example:
+        >>> bound([["a", "x"], ["b"], ["c", "x"]])
+        [0, 1, 0]
+    """
+    parent = list(range(len(rows)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    first: dict[str, int] = {}
+    for i, keys in enumerate(rows):
+        for key in keys:
+            a, b = root(first.setdefault(key, i)), root(i)
+            parent[max(a, b)] = min(a, b)
+    return [root(i) for i in range(len(rows))]
+
+
+def by_hash(
+    names: Sequence[str],
+    sets: Sequence[int],
+    *,
+    strata: Sequence[Hashable] | None,
+    shares: Sequence[float],
+    fold: tuple[int, int] | None = None,
+) -> list[Split]:
+    """The split of each row by the hashes of names; rows of one set are in one split.
+
+    Without strata, a row's split depends on nothing but the names in its set. With strata, each of them is divided by
+    its own counts: shares are even within one set, and rows of other strata change nothing.
+
+    Args:
+        names: of each row; the least one of a set names it.
+        sets: as `bound` gives them.
+        strata: what each row is, such as its class; the most frequent one of a set counts.
+        shares: of train, val and test.
+        fold: the fold that tests, and how many there are, in the place of shares; the next one validates.
+    """
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, number in enumerate(sets):
+        members[number].append(i)
+    keys = {number: min(names[i] for i in rows) for number, rows in members.items()}
+    if strata is None:
+        places = [fraction(key, "split") for key in keys.values()]
+    else:
+        kinds = [Counter(strata[i] for i in rows).most_common(1)[0][0] for rows in members.values()]
+        places = hashed_places(list(keys.values()), weights=list(map(len, members.values())), strata=kinds)
+    split: dict[int, Split] = {number: _at(place, shares, fold) for number, place in zip(members, places, strict=True)}
+    return [split[number] for number in sets]
+
+
+def _at(place: float, shares: Sequence[float], fold: tuple[int, int] | None) -> Split:
+    """The split of a place in 0..1: first test, then val, then train."""
+    if fold is not None:
+        number, n = fold
+        parts: dict[int, Split] = {number: "test", (number + 1) % n: "val"}
+        return parts.get(min(int(place * n), n - 1), "train")
+    _, val, test = shares
+    return "test" if place < test else "val" if place < test + val else "train"
+
+
+def check_shares(shares: Sequence[float], folds: int | None, fold: int) -> None:
+    """Refuses shares and folds that mean nothing.
+
+    Raises:
+        ValueError: there are not three shares that add up to 1, the first above 0, or there is no such fold.
+    """
+    if len(shares) != len(SPLITS) or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"shares={list(shares)} must be three numbers from 0 that add up to 1: train, val, test")
+    if folds is not None and not (folds >= 3 and 0 <= fold < folds):
+        raise ValueError(f"folds={folds}, fold={fold}: folds must be 3 or more, and fold one of 0 to folds - 1")

@@ -1,0 +1,254 @@
+"""Any table as a data set: a row is a sample, and its columns say what they are for."""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+
+from omniformer.data.sets.on_access import OnAccess
+from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder
+from omniformer.data.table.opening import Opener
+from omniformer.data.table.places import Places
+from omniformer.data.table.reading import RowReader, of_nodes, targets_of
+from omniformer.data.table.roles import Roles
+from omniformer.data.table.rows import Joined
+from omniformer.data.table.scan import Looked, Scan
+from omniformer.data.table.splits import check_shares
+
+_SHOWN = 10
+
+
+class Table(Source):
+    r"""A table as a data set: CSV, TSV, JSON lines, Parquet, Arrow, tar shards, or a set of the library `datasets`.
+
+    All rows are looked at once before anything is learned: cells of a wrong kind, missing files and unknown classes are
+    told together, each with its file, row and column. Pictures and sounds are not decoded then. An empty cell is a
+    missing modality or a target without an answer; rows without a class or without what is to be written are left out,
+    which a warning counts.
+
+    Rows are split by their column `split`, by files (`train`, `val`, `test`), or by the hash of what they hold or of
+    their `id`; never by where the table lies, or in which order its rows stand. Rows of the same content, and of the
+    same `group`, are in one split. Where there is a `label`, each class is divided alike.
+
+    Args:
+        columns: what the columns are for, by name: `{photo: vision, caption: answer.text}`. Nested ones have a dot,
+            `answers.text`. The order is that in which a model reads several modalities.
+        files: paths or patterns of the table, `.csv`, `.tsv`, `.jsonl`, `.ndjson`, also with `.gz`, `.parquet`,
+            `.arrow`, `.feather`, or `.tar` in the manner of webdataset; `hf:<folder or name>` for `datasets`. Relative
+            ones are looked for where one stands, then under `data_root`.
+        train: the same, of training alone, in the place of `files`.
+        val: of validation; None takes a share of training.
+        test: of test; None takes a share of what `files` hold, and nothing where `train` is given with `val`.
+        data_root: where data lies on this machine; None means the current folder alone.
+        root: where the files that cells name are looked for, after the folder of the table and before `data_root`.
+        labels: names of the classes in order; None takes those of the training rows, by name.
+        shares: of train, validation and test, where rows are split by hash. The second is taken from training where
+            nothing says what validates; 0 leaves it so.
+        folds: so many folds in the place of shares; of the column `split` whole numbers are folds anyway.
+        fold: the fold that tests, from 0; the next one validates.
+        join: what stands between texts of several columns; None leaves two as a pair, which tokenizers of published
+            models read.
+        separator: what stands between the classes of a cell with several (`labels`).
+        delimiter: what stands between the cells of CSV; None finds out.
+        quotes: whether double quotes hold cells together; None says yes for CSV, no for TSV.
+        names: of the columns of CSV, where its first line holds none.
+        config: which configuration of a set of the hub, where there are several.
+        outside: whether cells may name files outside of the table's folder, `root` and `data_root`: for tables of one's
+            own alone.
+        download: whether addresses in cells, and sets of the hub, may be fetched.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a role that does not exist, a column that is not there, a file or rows that cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     lines = ["review,mood", *(f"film {i},{'good' if i % 2 else 'bad'}" for i in range(40))]
+        ...     _ = (file := Path(folder) / "reviews.csv").write_text("\n".join(lines))
+        ...     table = Table(files=str(file), columns={"review": "text", "mood": "label"})
+        ...     [len(table.split(name)) for name in ("train", "val", "test")], table.labels
+        ([32, 4, 4], ('bad', 'good'))
+    """
+
+    def __init__(
+        self,
+        *,
+        columns: dict[str, str],
+        files: str | list[str] | None = None,
+        train: str | list[str] | None = None,
+        val: str | list[str] | None = None,
+        test: str | list[str] | None = None,
+        data_root: str | None = None,
+        root: str | None = None,
+        labels: list[str] | None = None,
+        shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        folds: int | None = None,
+        fold: int = 0,
+        join: str | None = None,
+        separator: str = ";",
+        delimiter: str | None = None,
+        quotes: bool | None = None,
+        names: list[str] | None = None,
+        config: str | None = None,
+        outside: bool = False,
+        download: bool = False,
+    ) -> None:
+        if (files is None) == (train is None):
+            raise ValueError("give either files, which are split, or train, the files of training alone")
+        if files is not None and (val is not None or test is not None):
+            raise ValueError("files are split; for files of validation or test give those of training as train")
+        check_shares(shares, folds, fold)
+        self.roles = Roles.of(columns)
+        self.modalities = tuple(dict.fromkeys([*self.roles.given, *self.roles.answers]))
+        self.files = _given(files, train, val, test)
+        self.class_names = None if labels is None else tuple(map(str, labels))
+        self.shares, self.folds, self.fold = tuple(shares), folds, fold
+        self.join, self.separator = join, separator
+        self.opener = Opener(
+            data_root=data_root, delimiter=delimiter, quotes=quotes, names=names, config=config, download=download
+        )
+        folders = [] if root is None else [existing_folder(root, data_root)]
+        folders += [] if data_root is None else [Path(data_root).expanduser()]
+        self.places = Places(folders, outside=outside, download=download)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes or questions, in the order of the targets."""
+        columns = self.roles.targets.get("labels", ())
+        return columns if len(columns) > 1 else self._looked[1]
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The number of classes, and what graphs that are written in the table have at their nodes and edges."""
+        return {**super().facts, **self._looked[0].graphs.told()}
+
+    def split(self, name: Split) -> Sequence[Raw]:
+        """The raw samples of one split, in the order of the table."""
+        return OnAccess(len(self._splits[name]), _Maker(self, self._splits[name]))
+
+    def baselines(self) -> Mapping[str, float]:
+        """What the most frequent class of training, or the mean of its numbers, scores on the test split."""
+        trained, tested = self._splits["train"], self._splits["test"]
+        if not tested:
+            return {}
+        if "label" in self.roles.targets:
+            often = Counter(each.names[0] for each in trained).most_common(1)[0][0]
+            return {"majority_accuracy": sum(each.names[0] == often for each in tested) / len(tested)}
+        if "value" in self.roles.targets:
+            known, wanted = (
+                torch.tensor([each.values for each in part], dtype=torch.float64) for part in (trained, tested)
+            )
+            errors = (wanted - known.nanmean(0)).abs()
+            return {"mean_mae": float(errors.nanmean()), "mean_rmse": float(errors.square().nanmean().sqrt())}
+        return {}
+
+    def make(self, looked: Looked) -> Raw:
+        """The raw sample of a row."""
+        row = self._rows.row(looked.index)
+        sample = self._reader.read(row, self._rows.part(looked.index)[0].folder)
+        of_tokens = {}
+        if "token_labels" in self.roles.targets and "text" not in self.roles.given:
+            of_tokens = of_nodes(sample, self._looked[1])
+        return Raw(
+            id=self._id(looked),
+            contents=sample.contents,
+            answer=sample.answer,
+            targets=targets_of(sample, self.roles, self.labels),
+            token_targets=of_tokens,
+            marks=self._reader.marks(row, sample, self._looked[1]),
+        )
+
+    def _id(self, looked: Looked) -> str:
+        part, inner = self._rows.part(looked.index)
+        return looked.row_id if looked.row_id is not None else f"{part.name}, {part.place(inner)}"
+
+    @cached_property
+    def _opened(self) -> tuple[Joined, list[Split | None]]:
+        rows, given = self.opener.open(self.files)
+        self.roles.check(rows)
+        return rows, given
+
+    @property
+    def _rows(self) -> Joined:
+        return self._opened[0]
+
+    @cached_property
+    def _reader(self) -> RowReader:
+        names = {name: found for name in self.roles.names() if (found := self._rows.class_names(name))}
+        return RowReader(self.roles, self.places, join=self.join, separator=self.separator, names=names)
+
+    @cached_property
+    def _looked(self) -> tuple[Scan, tuple[str, ...]]:
+        """All rows, looked at and divided, and the classes that they name."""
+        rows, given = self._opened
+        scan = Scan(rows, given, self.roles, self._reader, self.fold).run()
+        scan.problems += [str(error) for part in rows.parts for error in getattr(part, "wrong", ())]
+        scan.divide(self.shares, self.folds)
+        classes = self.class_names or self._named_by_format() or scan.trained()
+        scan.refuse_unknown(classes)
+        self._refuse(scan.problems)
+        self._tell(scan)
+        return scan, classes
+
+    def _named_by_format(self) -> tuple[str, ...]:
+        columns = [name for role in ("label", "labels", "token_labels") for name in self.roles.targets.get(role, ())]
+        return self._rows.class_names(columns[0]) if len(columns) == 1 else ()
+
+    @cached_property
+    def _splits(self) -> dict[Split, list[Looked]]:
+        found: dict[Split, list[Looked]] = {name: [] for name in SPLITS}
+        for each in self._looked[0].kept:
+            if each.split is not None:
+                found[each.split].append(each)
+        if not found["train"]:
+            raise ValueError(f"{self._rows.file}: no row is left for training, of {len(self._rows)}")
+        return found
+
+    def _refuse(self, problems: Sequence[str]) -> None:
+        """Tells what is wrong, all at once; where rows may be passed over, they are noted."""
+        if not problems:
+            return
+        if self.on_error == "skip":
+            self.broken += tuple(problems)
+            return
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise ValueError(
+            f"{len(problems)} problem(s) in {self._rows.file}: {'; '.join(problems[:_SHOWN])}{more}; repair them, or "
+            "pass over such rows with data.on_error=skip"
+        )
+
+    def _tell(self, scan: Scan) -> None:
+        """Says once what became of the rows."""
+        sizes = Counter(each.split for each in scan.kept)
+        counted = ", ".join(f"{sizes[name]} {name}" for name in SPLITS)
+        missing = "".join(f"; {n} without {what}" for what, n in scan.missing.items())
+        repeats = f"; {scan.repeats} repeat the content of another row" if scan.repeats else ""
+        rank_zero_info(f"{self._rows.file}: {len(self._rows)} rows: {counted}{missing}{repeats}")
+        told = [f"{n} row(s) without {what} are left out" for what, n in scan.left_out.items()]
+        told += [f"{n} row(s) of {name} hold what a row of training holds" for name, n in scan.leaks().items()]
+        if told:
+            warnings.warn(f"{self._rows.file}: {'; '.join(told)}", stacklevel=4)
+
+
+class _Maker:
+    """Makes the samples of a split; pickles."""
+
+    def __init__(self, table: Table, rows: Sequence[Looked]) -> None:
+        self.table, self.rows = table, rows
+
+    def __call__(self, number: int) -> Raw:
+        return self.table.make(self.rows[number])
+
+
+def _given(files: Any, train: Any, val: Any, test: Any) -> dict[Split | None, str | list[str]]:
+    """The files by the split that they give; training alone is divided as `files` are."""
+    if files is not None or (val is None and test is None):
+        return {None: files if files is not None else train}
+    named: dict[Split | None, Any] = {"train": train, "val": val, "test": test}
+    return {name: each for name, each in named.items() if each is not None}

@@ -1,0 +1,88 @@
+import gzip
+
+import pytest
+
+from omniformer.data.table.delimited import DelimitedRows
+
+
+def rows(path, content, **options):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return DelimitedRows(path, **options)
+
+
+def all_of(table):
+    return [table.row(i) for i in range(len(table))]
+
+
+def test_cells_stay_texts_and_an_empty_one_is_none(tmp_path):
+    table = rows(tmp_path / "a.csv", 'name,n\n007,1.50\nNA,\n"a, ""b""\nc",nan\n')
+    assert all_of(table) == [{"name": "007", "n": "1.50"}, {"name": "NA", "n": None}, {"name": 'a, "b"\nc', "n": "nan"}]
+    assert [*table.each(["n"])] == [{"n": "1.50"}, {"n": None}, {"n": "nan"}]
+    assert table.columns == ("name", "n")
+
+
+@pytest.mark.parametrize(
+    ("between", "name"), [(",", "a.csv"), (";", "a.csv"), ("\t", "a.csv"), ("|", "a.csv"), ("\t", "a.tsv")]
+)
+def test_the_delimiter_is_found_in_the_first_line(tmp_path, between, name):
+    assert rows(tmp_path / name, f"x{between}y\n1{between}2\n").row(0) == {"x": "1", "y": "2"}
+
+
+def test_a_delimiter_that_is_given_counts(tmp_path):
+    assert rows(tmp_path / "a.csv", "x,y;z\n1,2;3\n", delimiter=";").row(0) == {"x,y": "1,2", "z": "3"}
+
+
+def test_texts_of_a_tsv_keep_their_quotes(tmp_path):
+    table = rows(tmp_path / "a.tsv", 'en\tde\n"Oh" she said\t"Oh", sagte sie\nHe said "no\tnein\n')
+    assert table.row(0) == {"en": '"Oh" she said', "de": '"Oh", sagte sie'}
+    assert table.row(1)["en"] == 'He said "no'
+
+
+def test_a_tsv_whose_cells_stand_in_quotes_asks_what_they_mean(tmp_path):
+    content = 'en\tde\n"a ""b"" c"\tx\nd\ty\n'
+    with pytest.raises(ValueError, match=r"cells of 'en' stand in double quotes.*set quotes=true"):
+        rows(tmp_path / "a.tsv", content)
+    assert rows(tmp_path / "a.tsv", content, quotes=True).row(0)["en"] == 'a "b" c'
+    assert rows(tmp_path / "a.tsv", content, quotes=False).row(0)["en"] == '"a ""b"" c"'
+
+
+def test_packed_files_byte_order_marks_and_ends_of_lines_are_read(tmp_path):
+    content = gzip.compress("\ufeffx,y\r\n1,grüß\r\n".encode())
+    assert all_of(rows(tmp_path / "a.csv.gz", content)) == [{"x": "1", "y": "grüß"}]
+
+
+def test_a_table_without_names_is_given_some(tmp_path):
+    assert all_of(rows(tmp_path / "a.csv", "1,2\n3,4\n", names=["x", "y"])) == [
+        {"x": "1", "y": "2"},
+        {"x": "3", "y": "4"},
+    ]
+
+
+def test_rows_of_another_length_are_noted_with_their_lines(tmp_path):
+    table = rows(tmp_path / "a.csv", "x,y\n1,2\n1,2,3\n4,5\n6\n")
+    assert [row["x"] for row in all_of(table)] == ["1", "4"]
+    assert [str(error).removeprefix(f"{tmp_path}/") for error in table.wrong] == [
+        "a.csv, line 3: has 3 cells for 2 columns; put a cell that holds the delimiter in double quotes",
+        "a.csv, line 5: has 1 cells for 2 columns; put a cell that holds the delimiter in double quotes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"x,x\n1,2\n", "names the column 'x' twice"),
+        (b"x,\n1,2\n", "does not name every column"),
+        (b"", "does not name every column"),
+        (b"x,y\n1,\xff\xfe\n", "cannot be read as a table: .*UTF-?8"),
+        (b"\xff\xfe\x00x", "cannot be read as a table"),
+    ],
+)
+def test_what_is_no_table_is_refused_by_name(tmp_path, content, message):
+    with pytest.raises(ValueError, match=rf"a\.csv.*{message}|a\.csv {message}"):
+        rows(tmp_path / "a.csv", content)
+
+
+def test_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("omniformer_tokenizers.limits.MAX_TEXT_BYTES", 1000)
+    with pytest.raises(ValueError, match="at most 1000 bytes are accepted"):
+        rows(tmp_path / "a.csv.gz", gzip.compress(b"x,y\n" + b"1,2\n" * 1000))
