@@ -1,6 +1,7 @@
 """Sets of the Hugging Face library `datasets`: saved folders, read without it, and sets by name."""
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,20 +97,19 @@ def _of_folder(folder: Path) -> Rows:
     info = folder / "dataset_info.json"
     names = class_names_in(_json(info).get("features", {})) if info.is_file() else {}
     parts = [MappedRows(file, names) for file in files]
-    for part in parts:
-        part.name = f"{folder.name}/{Path(part.file).name}"
     return parts[0] if len(parts) == 1 else Joined(parts, str(folder))
 
 
 def _by_split(rows: dict[str, Rows], name: str) -> dict[Split | None, Rows]:
-    found: dict[Split | None, Rows] = {}
-    for key, each in rows.items():
-        if key in SYNONYMS:
-            found[SYNONYMS[key]] = each
+    if len(rows) == 1:
+        return {None: next(iter(rows.values()))}  # a set without splits, which the library calls train
+    found: dict[Split | None, Rows] = {SYNONYMS[key]: each for key, each in rows.items() if key in SYNONYMS}
     if "train" not in found:
-        if len(rows) == 1:
-            return {None: next(iter(rows.values()))}
         raise ValueError(f"{PREFIX}{name} has the splits {', '.join(rows)}, and none for training")
+    if others := [key for key in rows if key not in SYNONYMS]:
+        warnings.warn(
+            f"{PREFIX}{name}: its splits {', '.join(others)} are left out; a run has train, val, test", stacklevel=2
+        )
     return found
 
 
