@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.adapters.places import Place, chosen, places
+from omniformer.core.ranges import BelowOne, Count, Positive
 
 CHILD = "lora"
 """The name of the submodule of a linear map that holds its updates."""
@@ -40,9 +41,9 @@ class LoRA:
         2.0
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: BelowOne = 0.0
     targets: Sequence[str] = ("query", "value")
     rank_stabilised: bool = False
     init: Literal["uniform", "normal"] = "uniform"

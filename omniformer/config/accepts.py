@@ -6,19 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from omniformer.config.errors import shown
+from omniformer.config.ranges import Range, annotated
 from omniformer.config.source import Definition, Module, Value, module, resolve
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """A set of values: what a message calls its members, and the test for membership."""
+    """A set of values: what a message calls its members, the test for membership, and the ranges of numbers in it."""
 
     options: tuple[str, ...]
     accepts: Callable[[object], bool]
+    ranges: tuple[Range, ...] = ()
 
     @property
     def words(self) -> str:
-        """The description: the options joined, null last."""
+        """The description: the options joined, null last, then the range of the numbers among them."""
+        return ": ".join([self.types, *([" or ".join(each.words for each in self.ranges)] if self.ranges else [])])
+
+    @property
+    def types(self) -> str:
+        """The description without ranges."""
         options = [each for each in self.options if each != "a whole number" or "a number" not in self.options]
         return " or ".join(sorted(options, key=lambda each: each == "null"))
 
@@ -53,7 +60,7 @@ _PLAIN = {
 _LISTS = {"list", "List", "Sequence", "Iterable", "Collection", "set", "frozenset", "Set"}
 _TUPLES = {"tuple", "Tuple"}
 _MAPPINGS = {"dict", "Dict", "Mapping", "MutableMapping"}
-_WRAPPERS = {"Final", "Annotated", "InitVar", "Required", "NotRequired"}
+_WRAPPERS = {"Final", "InitVar", "Required", "NotRequired"}
 _STANDARD = {"typing", "typing_extensions", "collections", "pathlib", "os", "types", "dataclasses"}
 
 
@@ -135,6 +142,8 @@ def _of_subscript(node: ast.Subscript, here: Module, depth: int) -> Kind:
         return _either([_kind(each, here, depth + 1) for each in inner])
     if word == "Optional":
         return _either([_kind(inner[0], here, depth + 1), _NULL])
+    if word == "Annotated":
+        return _within(_kind(inner[0], here, depth + 1), [annotated(mark, here) for mark in inner[1:]])
     if word in _WRAPPERS:
         return _kind(inner[0], here, depth + 1)
     if word in _LISTS:
@@ -165,18 +174,34 @@ def _literal(node: ast.expr) -> Kind:
     return Kind((shown(value),), lambda received: type(received) is type(value) and received == value)
 
 
+def _within(base: Kind, marks: Sequence[Range | None]) -> Kind:
+    """The numbers of a kind that lie in every range, and whatever else it has."""
+    ranges = [each for each in marks if each is not None]
+
+    def accepts(value: object) -> bool:
+        return base.accepts(value) and (not _is_number(value) or all(value in each for each in ranges))  # pyright: ignore[reportOperatorIssue]
+
+    return Kind(base.options, accepts, (*base.ranges, *ranges))
+
+
 def _either(kinds: Sequence[Kind]) -> Kind:
     """Any of several kinds; the description names each once."""
     if any(each is ANYTHING for each in kinds):
         return ANYTHING
     options = tuple(dict.fromkeys(option for each in kinds for option in each.options))
-    return Kind(options, lambda value: any(each.accepts(value) for each in kinds))
+    return Kind(options, lambda value: any(each.accepts(value) for each in kinds), _ranges(kinds))
+
+
+def _ranges(kinds: Sequence[Kind]) -> tuple[Range, ...]:
+    """The ranges of several kinds, each once."""
+    return tuple(dict.fromkeys(each for kind in kinds for each in kind.ranges))
 
 
 def _list_of(item: Kind) -> Kind:
     return Kind(
-        ("a list" if item is ANYTHING else f"a list of [{item.words}]",),
+        ("a list" if item is ANYTHING else f"a list of [{item.types}]",),
         lambda value: is_node(value) or (isinstance(value, list | tuple) and all(item.accepts(each) for each in value)),
+        item.ranges,
     )
 
 
@@ -190,13 +215,14 @@ def _tuple_of(inner: list[ast.expr], here: Module, depth: int) -> Kind:
             return is_node(value)
         return len(value) == len(items) and all(item.accepts(each) for item, each in zip(items, value, strict=True))
 
-    return Kind((f"a list of {len(items)}: [{', '.join(item.words for item in items)}]",), accepts)
+    return Kind((f"a list of {len(items)}: [{', '.join(item.types for item in items)}]",), accepts, _ranges(items))
 
 
 def _mapping_of(item: Kind) -> Kind:
     return Kind(
-        ("a mapping" if item is ANYTHING else f"a mapping of names to [{item.words}]",),
+        ("a mapping" if item is ANYTHING else f"a mapping of names to [{item.types}]",),
         lambda value: (
             is_node(value) or (isinstance(value, Mapping) and all(item.accepts(each) for each in value.values()))
         ),
+        item.ranges,
     )

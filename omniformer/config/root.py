@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from omniformer.core.ranges import Count, Positive, Seed
+
 
 class Node:
     """A part to be built: a mapping with `_target_` and the keyword arguments of that class or function."""
@@ -44,7 +46,7 @@ class Model:
     core: dict[str, object] | None = None
     lora: dict[str, object] | None = None
     special_tokens: list[str] = field(default_factory=list)
-    image_size: int | list[int] | None = None
+    image_size: Count | list[Count] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +86,11 @@ class Root:
         members: in a joint run, the members by name; the four keys above are then null.
     """
 
-    seed: int
+    seed: Seed
     data_root: str
     resume: str | None = None
-    steps_per_epoch: int | None = None
-    mixture_temperature: float | None = None
+    steps_per_epoch: Count | None = None
+    mixture_temperature: Positive | None = None
     name: str
     allow_targets: list[str] = field(default_factory=list)
     paths: dict[str, str]

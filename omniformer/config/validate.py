@@ -7,7 +7,7 @@ from typing import Any
 from omniformer.config.accepts import Kind, is_node, kind
 from omniformer.config.allow import NotAllowedError, allowed, within
 from omniformer.config.errors import ConfigError, choices, nearest, shown
-from omniformer.config.ranges import misfit, ranged
+from omniformer.config.ranges import misfit
 from omniformer.config.relations import RELATIONS, Divides, Setting
 from omniformer.config.signature import UNKNOWN, Parameter, Signature, signature
 
@@ -167,7 +167,7 @@ class _Checker:
                     self.problems.append(unknown_key(name, key, described, also))
                 continue
             accepted = kind(parameter.annotation, parameter.module)
-            if not accepted.accepts(value) or (ranged(parameter.module) and misfit(name, value)):
+            if not accepted.accepts(value) or misfit(name, parameter.module, value):
                 self.problems.append(f"{full}: received {shown(value)}, accepted: {words(accepted, parameter)}")
 
     def _relations(
@@ -223,7 +223,7 @@ def unknown_key(name: str, key: str, described: Signature, also: Iterable[str]) 
 
 def words(accepted: Kind, parameter: Parameter) -> str:
     """The description of what a key accepts: its type, with the range where the key has one."""
-    bounds = misfit(parameter.name, float("-inf")) if ranged(parameter.module) else None
+    bounds = misfit(parameter.name, parameter.module, float("-inf"))
     return f"{accepted.words}: {bounds}" if bounds else accepted.words
 
 

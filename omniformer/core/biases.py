@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.frequencies import Frequencies
 from omniformer.core.layout import View
+from omniformer.core.ranges import Count, Positive
 
 
 class Bias(nn.Module, ABC):
@@ -79,7 +80,7 @@ class ALiBi(Bias):
         [0.5, 0.25, 0.125]
     """
 
-    def __init__(self, *, n_heads: int) -> None:
+    def __init__(self, *, n_heads: Count) -> None:
         super().__init__()
         if n_heads < 1:
             raise ValueError(f"n_heads={n_heads} must be at least 1")
@@ -123,11 +124,11 @@ class T5Buckets(Bias):
     def __init__(
         self,
         *,
-        n_heads: int,
-        n_buckets: int = 32,
-        max_distance: int = 128,
+        n_heads: Count,
+        n_buckets: Count = 32,
+        max_distance: Count = 128,
         bidirectional: bool = True,
-        init_std: float = 0.02,
+        init_std: Positive = 0.02,
     ) -> None:
         super().__init__()
         checks.counts(n_heads=n_heads)
@@ -189,7 +190,7 @@ class RelativeTable(Bias):
 
     no_weight_decay = ("table",)
 
-    def __init__(self, *, n_heads: int, max_distances: Sequence[int], init_std: float = 0.02) -> None:
+    def __init__(self, *, n_heads: Count, max_distances: Sequence[Count], init_std: Positive = 0.02) -> None:
         super().__init__()
         checks.counts(n_heads=n_heads)
         checks.positive(init_std=init_std)

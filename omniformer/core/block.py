@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import Context
 from omniformer.core.connection import TanhGate
+from omniformer.core.ranges import BelowOne, Count
 
 Factory = Callable[..., nn.Module]
 
@@ -30,15 +31,15 @@ class Parts:
     """
 
     layer: int
-    d_model: int
-    n_heads: int
-    n_kv_heads: int | None
+    d_model: Count
+    n_heads: Count
+    n_kv_heads: Count | None
     attention: Factory
     feedforward: Factory
     norm: Factory
     connection: Factory
-    dropout: float
-    stochastic_depth: float
+    dropout: BelowOne
+    stochastic_depth: BelowOne
 
     def new_attention(self, attention: Factory | None = None) -> nn.Module:
         """Attention of this block's sizes; of another kind where one is given."""
@@ -163,7 +164,7 @@ class GatedCrossBlock(nn.Module):
         [True, False, True, False]
     """
 
-    def __init__(self, parts: Parts, *, cross: Factory = CrossAttention, every: int = 1) -> None:
+    def __init__(self, parts: Parts, *, cross: Factory = CrossAttention, every: Count = 1) -> None:
         super().__init__()
         if every < 1:
             raise ValueError(f"every={every} must be at least 1")

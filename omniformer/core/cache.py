@@ -10,6 +10,7 @@ from omniformer.core import checks
 from omniformer.core.attention.plan import Plan, lower
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory, tokens_of
+from omniformer.core.ranges import Count, Natural
 from omniformer.core.rules import UNBOUNDED, Rule
 from omniformer.core.slots import Rows, Slots
 
@@ -126,7 +127,7 @@ class KVCache(Cache):
         ([3, 1], [4, 2])
     """
 
-    def __init__(self, *, n_layers: int, n_samples: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, *, n_layers: Count, n_samples: int, device: torch.device | str = "cpu") -> None:
         checks.counts(n_layers=n_layers)
         checks.not_negative(n_samples=n_samples)
         self.lengths = torch.zeros(n_samples, dtype=torch.long)
@@ -238,7 +239,7 @@ class StaticCache(KVCache):
         ValueError: sample 0 would have 5 tokens; this cache has capacity=4
     """
 
-    def __init__(self, *, n_layers: int, n_samples: int, capacity: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, *, n_layers: Count, n_samples: int, capacity: int, device: torch.device | str = "cpu") -> None:
         super().__init__(n_layers=n_layers, n_samples=n_samples, device=device)
         checks.counts(capacity=capacity)
         self.capacity = capacity
@@ -283,7 +284,7 @@ class SlidingCache(KVCache):
     """
 
     def __init__(
-        self, *, n_layers: int, n_samples: int, window: int, sinks: int = 0, device: torch.device | str = "cpu"
+        self, *, n_layers: Count, n_samples: int, window: int, sinks: Natural = 0, device: torch.device | str = "cpu"
     ) -> None:
         super().__init__(n_layers=n_layers, n_samples=n_samples, device=device)
         if window < 1 or sinks < 0:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from omniformer.core import checks
 from omniformer.core.attention.multihead import Context
 from omniformer.core.init import linear_
+from omniformer.core.ranges import BelowOne, Count
 
 
 class PreNorm(nn.Module):
@@ -34,10 +35,10 @@ class PreNorm(nn.Module):
         self,
         branch: nn.Module,
         *,
-        d_model: int,
+        d_model: Count,
         norm: Callable[[int], nn.Module],
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
+        dropout: BelowOne = 0.0,
+        stochastic_depth: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         self.norm = norm(d_model)
@@ -77,7 +78,7 @@ class SandwichNorm(PreNorm):
     Arguments as for `PreNorm`.
     """
 
-    def __init__(self, branch: nn.Module, *, d_model: int, norm: Callable[[int], nn.Module], **options: Any) -> None:
+    def __init__(self, branch: nn.Module, *, d_model: Count, norm: Callable[[int], nn.Module], **options: Any) -> None:
         super().__init__(branch, d_model=d_model, norm=norm, **options)
         self.norm_out = norm(d_model)
 
@@ -94,7 +95,7 @@ class LayerScale(PreNorm):
         branch: as for `PreNorm`, like the other arguments.
     """
 
-    def __init__(self, branch: nn.Module, *, d_model: int, initial_gain: float = 1e-4, **options: Any) -> None:
+    def __init__(self, branch: nn.Module, *, d_model: Count, initial_gain: float = 1e-4, **options: Any) -> None:
         super().__init__(branch, d_model=d_model, **options)
         self.initial_gain = initial_gain
         self.gain = nn.Parameter(torch.full((d_model,), initial_gain))
@@ -151,7 +152,7 @@ class AdaptiveNorm(PreNorm):
 
     not_exported = "it is steered by a condition, which no exported program takes"
 
-    def __init__(self, branch: nn.Module, *, d_model: int, d_condition: int, **options: Any) -> None:
+    def __init__(self, branch: nn.Module, *, d_model: Count, d_condition: Count, **options: Any) -> None:
         super().__init__(branch, d_model=d_model, **options)
         checks.counts(d_condition=d_condition)
         self.modulation = nn.Linear(d_condition, 3 * d_model)

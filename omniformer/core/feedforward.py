@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.projections import Projection, stack
+from omniformer.core.ranges import BelowOne, Count
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -56,11 +57,11 @@ class FeedForward(nn.Module):
 
     def __init__(
         self,
-        d_model: int,
+        d_model: Count,
         *,
-        d_ff: int | None = None,
+        d_ff: Count | None = None,
         activation: Activation = "gelu",
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -105,11 +106,11 @@ class GatedFeedForward(nn.Module):
 
     def __init__(
         self,
-        d_model: int,
+        d_model: Count,
         *,
-        d_ff: int | None = None,
+        d_ff: Count | None = None,
         activation: Activation = "silu",
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         bias: bool = False,
     ) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from omniformer.core import checks
 from omniformer.core.attention.rows import token_rows
 from omniformer.core.biases import Bias, looked_up
 from omniformer.core.layout import Layout, View
+from omniformer.core.ranges import Count, Natural, Positive
 
 
 class ShortestPath(Bias):
@@ -38,7 +39,7 @@ class ShortestPath(Bias):
 
     no_weight_decay = ("table",)
 
-    def __init__(self, *, n_heads: int, max_distance: int = 8, init_std: float = 0.02) -> None:
+    def __init__(self, *, n_heads: Count, max_distance: Count = 8, init_std: Positive = 0.02) -> None:
         super().__init__()
         checks.counts(n_heads=n_heads)
         checks.positive(init_std=init_std)
@@ -100,10 +101,10 @@ class EdgeBias(Bias):
     def __init__(
         self,
         *,
-        n_heads: int,
-        edge_vocab_sizes: Sequence[int] = (),
-        edge_features: int = 0,
-        init_std: float = 0.02,
+        n_heads: Count,
+        edge_vocab_sizes: Sequence[Count] = (),
+        edge_features: Natural = 0,
+        init_std: Positive = 0.02,
     ) -> None:
         super().__init__()
         checks.counts(n_heads=n_heads)

@@ -8,6 +8,7 @@ from omniformer.core import checks
 from omniformer.core.attention.multihead import Context
 from omniformer.core.feedforward import Activation, activation_of
 from omniformer.core.init import linear_
+from omniformer.core.ranges import Count, NotNegative
 
 
 class MixtureOfExperts(nn.Module):
@@ -43,14 +44,14 @@ class MixtureOfExperts(nn.Module):
 
     def __init__(
         self,
-        d_model: int,
+        d_model: Count,
         *,
-        n_experts: int = 8,
-        top_k: int = 2,
-        d_ff: int | None = None,
+        n_experts: Count = 8,
+        top_k: Count = 2,
+        d_ff: Count | None = None,
         activation: Activation = "silu",
-        load_balance: float = 0.01,
-        router_z: float = 0.001,
+        load_balance: NotNegative = 0.01,
+        router_z: NotNegative = 0.001,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_experts=n_experts, d_ff=d_ff)

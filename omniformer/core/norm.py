@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core import checks
+from omniformer.core.ranges import Count, Positive
 
 
 class LayerNorm(nn.LayerNorm):
@@ -21,7 +22,7 @@ class LayerNorm(nn.LayerNorm):
         [[-1.0, 1.0]]
     """
 
-    def __init__(self, d_model: int, *, eps: float = 1e-5, bias: bool = True, gain: bool = True) -> None:
+    def __init__(self, d_model: Count, *, eps: Positive = 1e-5, bias: bool = True, gain: bool = True) -> None:
         checks.counts(d_model=d_model)
         checks.positive(eps=eps)
         super().__init__(d_model, eps=eps, elementwise_affine=gain, bias=bias)
@@ -39,7 +40,7 @@ class RMSNorm(nn.Module):
         [[1.0, 1.0]]
     """
 
-    def __init__(self, d_model: int, *, eps: float = 1e-6) -> None:
+    def __init__(self, d_model: Count, *, eps: Positive = 1e-6) -> None:
         super().__init__()
         checks.counts(d_model=d_model)
         checks.positive(eps=eps)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from omniformer.core import checks
 from omniformer.core.frequencies import Frequencies
 from omniformer.core.init import linear_
+from omniformer.core.ranges import Count, Natural, NotNegative, Positive
 
 
 class Position(nn.Module, ABC):
@@ -28,7 +29,7 @@ class Position(nn.Module, ABC):
         ValueError: at first use, the positions have another number of axes.
     """
 
-    def __init__(self, *, d_model: int, n_axes: int = 1) -> None:
+    def __init__(self, *, d_model: Count, n_axes: Natural = 1) -> None:
         super().__init__()
         checks.counts(d_model=d_model)
         checks.not_negative(n_axes=n_axes)
@@ -95,7 +96,7 @@ class Sinusoidal(Position):
         [[0.0, 1.0, 0.0, 1.0]]
     """
 
-    def __init__(self, *, d_model: int, n_axes: int = 1, base: float = 10_000.0) -> None:
+    def __init__(self, *, d_model: Count, n_axes: Natural = 1, base: Positive = 10_000.0) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes)
         self.frequency = _frequencies(d_model // n_axes, base, d_model, n_axes)
 
@@ -128,7 +129,9 @@ class SinusoidalHalves(Position):
         [[0.0, 0.0, 1.0, 1.0]]
     """
 
-    def __init__(self, *, d_model: int, n_axes: int = 1, base: float = 10_000.0, to_base: bool = False) -> None:
+    def __init__(
+        self, *, d_model: Count, n_axes: Natural = 1, base: Positive = 10_000.0, to_base: bool = False
+    ) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes)
         checks.positive(base=base)
         least = 4 if to_base else 2
@@ -173,7 +176,7 @@ class StoredSinusoidal(SinusoidalHalves):
     no_weight_decay = ("table",)
 
     def __init__(
-        self, *, d_model: int, size: int, n_axes: int = 1, base: float = 10_000.0, to_base: bool = False
+        self, *, d_model: Count, size: int, n_axes: Natural = 1, base: Positive = 10_000.0, to_base: bool = False
     ) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes, base=base, to_base=to_base)
         if size < 1 or n_axes != 1:
@@ -216,7 +219,7 @@ class SinusoidalSum(Position):
         [[0.0, 2.0, 0.0, 2.0]]
     """
 
-    def __init__(self, *, d_model: int, n_axes: int = 1, base: float = 10_000.0) -> None:
+    def __init__(self, *, d_model: Count, n_axes: Natural = 1, base: Positive = 10_000.0) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes)
         self.frequency = _frequencies(d_model, base, d_model, 1)
 
@@ -242,7 +245,9 @@ class Fourier(Position):
         torch.Size([5, 8])
     """
 
-    def __init__(self, *, d_model: int, n_axes: int = 1, n_frequencies: int = 64, scale: float = 1.0) -> None:
+    def __init__(
+        self, *, d_model: Count, n_axes: Natural = 1, n_frequencies: int = 64, scale: NotNegative = 1.0
+    ) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes)
         # Drawn once and saved with the weights, which would mean nothing without them.
         checks.counts(n_frequencies=n_frequencies)
@@ -282,8 +287,8 @@ class Projected(Position):
     def __init__(
         self,
         *,
-        d_model: int,
-        n_axes: int = 1,
+        d_model: Count,
+        n_axes: Natural = 1,
         encoding: Callable[..., nn.Module] = Sinusoidal,
         d_encoding: int = 64,
     ) -> None:
@@ -330,12 +335,12 @@ class Learned(Position):
     def __init__(
         self,
         *,
-        d_model: int,
+        d_model: Count,
         sizes: Sequence[int],
-        n_axes: int | None = None,
+        n_axes: Natural | None = None,
         coordinates: Literal["index", "unit"] = "index",
-        first: int = 0,
-        init_std: float = 0.02,
+        first: Natural = 0,
+        init_std: Positive = 0.02,
     ) -> None:
         super().__init__(d_model=d_model, n_axes=len(sizes))
         if not sizes or min(sizes) < 1:

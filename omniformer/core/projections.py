@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from omniformer.core.ranges import Natural
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
@@ -14,7 +16,7 @@ class Projection:
     """
 
     module: str
-    first: int
+    first: Natural
     last: int
 
 

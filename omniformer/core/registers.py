@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.layout import Layout, View
+from omniformer.core.ranges import Count
 from omniformer.core.rules import Reach, Rule
 from omniformer.core.transformer import Transformer
 
@@ -35,7 +36,7 @@ class Registers(nn.Module):
 
     no_weight_decay = ("tokens",)
 
-    def __init__(self, *, core: Transformer, n_registers: int = 4) -> None:
+    def __init__(self, *, core: Transformer, n_registers: Count = 4) -> None:
         super().__init__()
         checks.counts(n_registers=n_registers)
         self.core, self.d_model = core, core.d_model

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.frequencies import Frequencies
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count, Natural, Positive
 from omniformer.core.rotary_scaling import Scaling
 
 
@@ -67,9 +68,9 @@ class Rotary(nn.Module):
     def __init__(
         self,
         *,
-        head_dim: int,
-        n_axes: int = 1,
-        base: float = 10_000.0,
+        head_dim: Count,
+        n_axes: Natural = 1,
+        base: Positive = 10_000.0,
         rotated: int | None = None,
         scaling: Scaling | None = None,
     ) -> None:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from omniformer.core.ranges import Count, Positive
+
 
 class Scaling(ABC):
     """Changes the frequencies of rotary positions.
@@ -42,7 +44,7 @@ class LinearScaling(Scaling):
         [0.25, 0.125]
     """
 
-    def __init__(self, *, factor: float) -> None:
+    def __init__(self, *, factor: Positive) -> None:
         self.factor = _checked(factor)
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
@@ -65,7 +67,7 @@ class NTKScaling(Scaling):
         [1.0, 0.125]
     """
 
-    def __init__(self, *, factor: float) -> None:
+    def __init__(self, *, factor: Positive) -> None:
         self.factor = _checked(factor)
 
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
@@ -101,8 +103,8 @@ class YaRN(Scaling):
     def __init__(
         self,
         *,
-        factor: float,
-        original_seq_len: int,
+        factor: Positive,
+        original_seq_len: Count,
         beta_fast: float = 32.0,
         beta_slow: float = 1.0,
         amplitude: float | None = None,
@@ -153,7 +155,7 @@ class Llama3Scaling(Scaling):
     """
 
     def __init__(
-        self, *, factor: float = 8.0, original_seq_len: int = 8192, low: float = 1.0, high: float = 4.0
+        self, *, factor: Positive = 8.0, original_seq_len: Count = 8192, low: float = 1.0, high: float = 4.0
     ) -> None:
         self.factor = _checked(factor)
         if original_seq_len < 1 or high <= low:

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from omniformer.core.ranges import Positive
+
 
 class SoftCap:
     """`cap * tanh(score / cap)`: no score beyond a cap, so that the softmax cannot saturate
@@ -19,7 +21,7 @@ class SoftCap:
         [0.0, 2.0]
     """
 
-    def __init__(self, *, cap: float = 50.0) -> None:
+    def __init__(self, *, cap: Positive = 50.0) -> None:
         if cap <= 0:
             raise ValueError(f"cap={cap} must be positive")
         self.cap = cap

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Natural
 
 
 class Slots:
@@ -27,7 +28,7 @@ class Slots:
     """
 
     def __init__(
-        self, start: Tensor, new: Layout, lengths: Tensor, *, sinks: int = 0, window: int | None = None
+        self, start: Tensor, new: Layout, lengths: Tensor, *, sinks: Natural = 0, window: int | None = None
     ) -> None:
         self.start, self.new, self.length = start, new, lengths
         self.sinks, self.window = sinks, window

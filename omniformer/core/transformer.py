@@ -19,6 +19,7 @@ from omniformer.core.init import depth_scaled, reset
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.norm import LayerNorm
+from omniformer.core.ranges import BelowOne, Count, Positive
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Full, Rule
 
@@ -76,10 +77,10 @@ class Transformer(nn.Module):
     def __init__(
         self,
         *,
-        d_model: int,
-        n_layers: int,
-        n_heads: int,
-        n_kv_heads: int | None = None,
+        d_model: Count,
+        n_layers: Count,
+        n_heads: Count,
+        n_kv_heads: Count | None = None,
         attention: Factory = SelfAttention,
         feedforward: Factory = FeedForward,
         norm: Factory = LayerNorm,
@@ -88,9 +89,9 @@ class Transformer(nn.Module):
         rotary: Callable[..., Rotary] | None = None,
         pair_bias: Factory | None = None,
         final_norm: bool = True,
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-        init_std: float = 0.02,
+        dropout: BelowOne = 0.0,
+        stochastic_depth: BelowOne = 0.0,
+        init_std: Positive = 0.02,
         output_init: Literal["depth_scaled", "zero", "same"] = "depth_scaled",
         checkpoint_blocks: bool = False,
         kernel: str = "auto",

@@ -10,6 +10,7 @@ from typing import Any
 
 from omniformer_tokenizers.files import lines_of, read_text
 
+from omniformer.core.ranges import BelowOne
 from omniformer.data.folders import Labelled, class_names, labelled_files, raws_by_split
 from omniformer.data.source import SPLITS, Raw, Source, Split, existing_file, existing_folder
 
@@ -45,8 +46,8 @@ class AudioFolder(Source):
         root: str,
         manifest: str | None = None,
         data_root: str | None = None,
-        val: float = 0.1,
-        test: float = 0.1,
+        val: BelowOne = 0.1,
+        test: BelowOne = 0.1,
     ) -> None:
         self.root: Path = existing_folder(root, data_root)
         self.manifest = None if manifest is None else existing_file(manifest, self.root)

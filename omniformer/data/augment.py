@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from omniformer.core.ranges import NotNegative, Share
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -34,10 +36,10 @@ class ImageJitter:
     def __init__(
         self,
         *,
-        shift: float = 0.0,
-        rotate: float = 0.0,
-        scale: float = 0.0,
-        flip: float = 0.0,
+        shift: NotNegative = 0.0,
+        rotate: NotNegative = 0.0,
+        scale: NotNegative = 0.0,
+        flip: Share = 0.0,
         noise: float = 0.0,
         channels: Literal[1, 3, 4] = 3,
     ) -> None:
@@ -108,7 +110,7 @@ class AudioJitter:
         (torch.Size([80]), 8000)
     """
 
-    def __init__(self, *, gain: float = 0.0, shift: float = 0.0, noise: float | None = None) -> None:
+    def __init__(self, *, gain: NotNegative = 0.0, shift: NotNegative = 0.0, noise: float | None = None) -> None:
         _in_range(0, math.inf, gain=gain, shift=shift)
         self.gain = gain
         self.shift = shift

@@ -8,6 +8,7 @@ from omniformer_tokenizers import Tokenizer, Tokens
 from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.core.ranges import Count
 from omniformer.data.random import generator
 from omniformer.data.samples import Arrangement, SampleError, Samples
 from omniformer.data.source import Raw, Split
@@ -48,7 +49,7 @@ class Blocks(Arrangement):
 
     counts_bytes = True
 
-    def __init__(self, *, seq_len: int, stride: int | None = None) -> None:
+    def __init__(self, *, seq_len: Count, stride: Count | None = None) -> None:
         if seq_len < 2:
             raise ValueError(f"seq_len={seq_len} must be at least 2: one token of context and one to predict")
         if stride is not None and not 1 <= stride < seq_len:

@@ -8,6 +8,7 @@ from omniformer_tokenizers import Tokenizer, Tokens
 from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.core.ranges import SomeShare
 from omniformer.data.random import generator
 from omniformer.data.samples import Arrangement, EachRaw, SampleError, Samples
 from omniformer.data.source import Raw, Split
@@ -45,7 +46,7 @@ class HeldOutEdges(Arrangement):
         (torch.Size([2, 4]), [1, 0])
     """
 
-    def __init__(self, *, modality: str = "graph", share: float = 0.1, same_graph: bool = False) -> None:
+    def __init__(self, *, modality: str = "graph", share: SomeShare = 0.1, same_graph: bool = False) -> None:
         if not 0 < share < 1:
             raise ValueError(f"share={share} must be above 0 and below 1: the part of the edges that is taken out")
         self.modality = modality

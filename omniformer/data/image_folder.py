@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from omniformer.core.ranges import BelowOne
 from omniformer.data.folders import Labelled, class_names, labelled_files, raws_by_split
 from omniformer.data.source import Raw, Source, Split, existing_folder
 
@@ -29,7 +30,7 @@ class ImageFolder(Source):
 
     modalities = ("vision",)
 
-    def __init__(self, *, root: str, data_root: str | None = None, val: float = 0.1, test: float = 0.1) -> None:
+    def __init__(self, *, root: str, data_root: str | None = None, val: BelowOne = 0.1, test: BelowOne = 0.1) -> None:
         self.root: Path = existing_folder(root, data_root)
         self.val = val
         self.test = test

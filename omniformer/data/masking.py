@@ -9,6 +9,7 @@ from omniformer_tokenizers import Tokenizer, Tokens
 from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.core.ranges import Count, Share, SomeShare
 from omniformer.data import spans
 from omniformer.data.random import generator
 from omniformer.data.samples import Arrangement, EachRaw, SampleError, Samples
@@ -53,11 +54,11 @@ class Masked(Arrangement):
         self,
         *,
         modality: str,
-        share: float = 0.15,
-        mean_span: int = 1,
-        unchanged: float = 0.1,
-        random: float = 0.1,
-        max_tokens: int | None = None,
+        share: SomeShare = 0.15,
+        mean_span: Count = 1,
+        unchanged: Share = 0.1,
+        random: Share = 0.1,
+        max_tokens: Count | None = None,
         token: str | None = None,
     ) -> None:
         spans.check(share=share, mean_span=mean_span)

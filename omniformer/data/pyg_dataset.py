@@ -11,6 +11,7 @@ import torch
 from omniformer_tokenizers.versions import fitting
 from torch import Tensor
 
+from omniformer.core.ranges import BelowOne
 from omniformer.data.quarantine import quarantine
 from omniformer.data.source import Raw, Source, Split, own
 from omniformer.data.splitting import hashed_split
@@ -54,8 +55,8 @@ class PyGDataset(Source):
         graphs: Sequence[Any] | None = None,
         target: Literal["label", "labels", "value", "node_label"] = "label",
         label_names: list[str] | None = None,
-        val: float = 0.1,
-        test: float = 0.1,
+        val: BelowOne = 0.1,
+        test: BelowOne = 0.1,
     ) -> None:
         if (dataset is None) == (graphs is None):
             raise ValueError("give either dataset, the name of a PyG class, or graphs, a list of Data")

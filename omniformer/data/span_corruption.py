@@ -8,6 +8,7 @@ from omniformer_tokenizers import Tokenizer, Tokens, framed
 from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.core.ranges import Count, SomeShare
 from omniformer.data import spans
 from omniformer.data.random import generator
 from omniformer.data.samples import Arrangement, SampleError, Samples
@@ -60,7 +61,7 @@ class SpanCorruption(Arrangement):
         (1, 1)
     """
 
-    def __init__(self, *, seq_len: int, share: float = 0.15, mean_span: int = 3) -> None:
+    def __init__(self, *, seq_len: Count, share: SomeShare = 0.15, mean_span: Count = 3) -> None:
         if seq_len < 2:
             raise ValueError(f"seq_len={seq_len} must be at least 2: a token to drop and one to see")
         spans.check(share=share, mean_span=mean_span)

@@ -7,6 +7,7 @@ from typing import Literal, overload
 
 from omniformer_tokenizers import Tokenizer
 
+from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, SomeShare
 from omniformer.data.plan import Limits
 from omniformer.data.samples import Arrangement, Augment, EachRaw, Samples, check_bad
 from omniformer.data.source import SPLITS, Raw, Source, Split
@@ -64,18 +65,18 @@ class Stream:
         augment_tokens: Augment | dict[str, Augment] | None = None,
         answer: str | None = None,
         given_as: dict[str, str] | None = None,
-        drop: float = 0.0,
-        batch_size: int | None = 64,
-        tokens_per_batch: int | None = None,
-        max_tokens: int | None = None,
-        train_share: float = 1.0,
-        weight: float = 1.0,
+        drop: BelowOne = 0.0,
+        batch_size: Count | None = 64,
+        tokens_per_batch: Count | None = None,
+        max_tokens: Count | None = None,
+        train_share: SomeShare = 1.0,
+        weight: SomeShare = 1.0,
         cache: bool = False,
-        num_workers: int = 0,
-        worker_timeout: float = 300.0,
+        num_workers: Natural = 0,
+        worker_timeout: Positive = 300.0,
         on_error: Literal["raise", "skip"] = "raise",
-        max_bad_fraction: float = 0.001,
-        max_empty_fraction: float = 0.05,
+        max_bad_fraction: Share = 0.001,
+        max_empty_fraction: Share = 0.05,
     ) -> None:
         if not 0 < weight <= 1:
             raise ValueError(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from omniformer_tokenizers.files import decoded, lines_of
 
+from omniformer.core.ranges import BelowOne
 from omniformer.data.finding import matching_files
 from omniformer.data.sets.reading import unpacked
 from omniformer.data.source import Raw, Source, Split
@@ -67,8 +68,8 @@ class TextFiles(Source):
         text_key: str = "text",
         label_key: str | None = None,
         value_key: str | None = None,
-        val_share: float = 0.1,
-        test_share: float = 0.1,
+        val_share: BelowOne = 0.1,
+        test_share: BelowOne = 0.1,
     ) -> None:
         if document not in ("file", "paragraph", "line"):
             raise ValueError(f"document={document!r} is not known; choose 'file', 'paragraph' or 'line'")

@@ -8,6 +8,7 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.ranges import BelowOne, Count, Positive
 from omniformer.embedders.reads import Reads
 
 
@@ -50,12 +51,12 @@ class ClassTokenEmbedder(nn.Module):
     def __init__(
         self,
         *,
-        d_model: int,
+        d_model: Count,
         embedder: nn.Module,
         n_class_tokens: int = 1,
         norm: Callable[..., nn.Module] | None = None,
-        dropout: float = 0.0,
-        init_std: float = 0.02,
+        dropout: BelowOne = 0.0,
+        init_std: Positive = 0.02,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.positions import Learned
+from omniformer.core.ranges import BelowOne, Count, NotNegative, Positive
 from omniformer.embedders.reads import Reads
 
 
@@ -42,15 +43,15 @@ class IdEmbedder(nn.Module):
     def __init__(
         self,
         *,
-        d_model: int,
-        vocab_size: int,
+        d_model: Count,
+        vocab_size: Count,
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
         segments: int = 0,
         norm: Callable[..., nn.Module] | None = None,
-        scale: float = 1.0,
-        dropout: float = 0.0,
-        init_std: float = 0.02,
+        scale: NotNegative = 1.0,
+        dropout: BelowOne = 0.0,
+        init_std: Positive = 0.02,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, vocab_size=vocab_size)

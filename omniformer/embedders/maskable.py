@@ -6,6 +6,7 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
+from omniformer.core.ranges import Count
 from omniformer.embedders.reads import Reads
 
 
@@ -37,7 +38,7 @@ class Maskable(nn.Module):
     hides = True
     """Whether it knows hidden tokens."""
 
-    def __init__(self, *, d_model: int, embedder: nn.Module) -> None:
+    def __init__(self, *, d_model: Count, embedder: nn.Module) -> None:
         super().__init__()
         self.embedder = embedder
         self.vector = nn.Parameter(torch.empty(d_model))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.init import linear_
+from omniformer.core.ranges import BelowOne, Count, Natural
 
 
 class NodeEmbedder(nn.Module):
@@ -45,14 +46,14 @@ class NodeEmbedder(nn.Module):
     def __init__(
         self,
         *,
-        d_model: int,
+        d_model: Count,
         vocab_sizes: Sequence[int] = (),
         features: int = 0,
-        max_degree: int = 0,
-        laplacian: int = 0,
-        random_walk: int = 0,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
+        max_degree: Natural = 0,
+        laplacian: Natural = 0,
+        random_walk: Natural = 0,
+        dropout: BelowOne = 0.0,
+        input_dropout: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, **{f"vocab_sizes[{i}]": size for i, size in enumerate(vocab_sizes)})

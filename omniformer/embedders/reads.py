@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from omniformer.core.ranges import Count
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reads:
@@ -28,4 +30,4 @@ class Reads:
     numbers: int | None = None
     position: nn.Module | None = None
     features: Mapping[str, int] = field(default_factory=dict)
-    max_tokens: int | None = None
+    max_tokens: Count | None = None

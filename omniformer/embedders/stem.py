@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core import checks
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.embedders.reads import Reads
 
 VALID = "valid"
@@ -46,11 +47,11 @@ class ConvStem(nn.Module):
     def __init__(
         self,
         *,
-        d_model: int,
+        d_model: Count,
         features: int,
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, features=features)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.init import linear_
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.embedders.reads import Reads
 
 
@@ -38,13 +39,13 @@ class VectorEmbedder(nn.Module):
     def __init__(
         self,
         *,
-        d_model: int,
+        d_model: Count,
         features: int,
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
         bias: bool = True,
         norm: Callable[..., nn.Module] | None = None,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, features=features)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omniformer.core.ranges import Natural
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
@@ -33,7 +35,7 @@ class Allowed:
 
     never: tuple[int, ...] = ()
     never_first: tuple[int, ...] = ()
-    first: int | None = None
+    first: Natural | None = None
     last: int | None = None
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from omniformer.core.ranges import Count, NotNegative
 from omniformer.generation.session import Session
 from omniformer.generation.strategy import Strategy, Until, Written
 
@@ -43,9 +44,9 @@ class BeamSearch(Strategy):
         1.0
     """
 
-    n_beams: int = 4
-    length_penalty: float = 1.0
-    n_best: int = 1
+    n_beams: Count = 4
+    length_penalty: NotNegative = 1.0
+    n_best: Count = 1
     stopping: Stopping = "certain"
 
     def __post_init__(self) -> None:

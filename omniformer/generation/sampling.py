@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omniformer.core.ranges import Count, NotNegative, Positive, Seed, SomeShare
 from omniformer.generation.session import Session
 from omniformer.generation.strategy import Chosen, Strategy, Until, Written
 
@@ -40,13 +41,13 @@ class Sampling(Strategy):
         [1]
     """
 
-    temperature: float = 0.8
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float = 1.0
+    temperature: NotNegative = 0.8
+    top_k: Count | None = None
+    top_p: SomeShare | None = None
+    min_p: SomeShare | None = None
+    repetition_penalty: Positive = 1.0
     n: int = 1
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -211,7 +212,7 @@ class Greedy(Sampling):
 
     __slots__ = ()
 
-    def __init__(self, *, repetition_penalty: float = 1.0) -> None:
+    def __init__(self, *, repetition_penalty: Positive = 1.0) -> None:
         super().__init__(temperature=0.0, repetition_penalty=repetition_penalty)
 
 

@@ -1,6 +1,7 @@
 """Which category a token is of, in the field by which its tokenizer tells what it is: the element of an atom."""
 
 from omniformer.core import checks
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.heads.classification import TokenClassificationHead
 
 
@@ -24,7 +25,7 @@ class CategoryHead(TokenClassificationHead):
         5
     """
 
-    def __init__(self, *, d_model: int, vocab_sizes: list[int], dropout: float = 0.0) -> None:
+    def __init__(self, *, d_model: Count, vocab_sizes: list[int], dropout: BelowOne = 0.0) -> None:
         if not vocab_sizes:
             raise ValueError("vocab_sizes is empty: these nodes have no categories to tell apart, only numbers")
         checks.counts(**{f"vocab_sizes[{i}]": size for i, size in enumerate(vocab_sizes)})

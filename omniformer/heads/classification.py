@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.heads.head import Head
 from omniformer.heads.pooling import MeanPool
 
@@ -37,11 +38,11 @@ class ClassificationHead(Head):
     def __init__(
         self,
         *,
-        d_model: int,
-        n_classes: int,
+        d_model: Count,
+        n_classes: Count,
         pool: Callable[..., nn.Module] = MeanPool,
         norm: Callable[..., nn.Module] | None = None,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -94,7 +95,7 @@ class TokenClassificationHead(Head):
     per_token = True
     tells_classes = True
 
-    def __init__(self, *, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, *, d_model: Count, n_classes: Count, dropout: BelowOne = 0.0) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_classes=n_classes)
         checks.below_one(dropout=dropout)

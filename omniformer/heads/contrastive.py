@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count, NotNegative
 from omniformer.heads.head import Head
 from omniformer.heads.pooling import MeanPool
 
@@ -55,11 +56,11 @@ class ContrastiveHead(Head):
     def __init__(
         self,
         *,
-        d_model: int | dict[str, int],
+        d_model: Count | dict[str, Count],
         modalities: list[str],
-        d_embedding: int = 128,
+        d_embedding: Count = 128,
         pool: Callable[..., nn.Module] | dict[str, Callable[..., nn.Module]] = MeanPool,
-        temperature: float = 0.07,
+        temperature: NotNegative = 0.07,
         bias: float | None = None,
     ) -> None:
         super().__init__()

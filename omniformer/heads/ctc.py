@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.heads.head import Head
 
 
@@ -31,7 +32,7 @@ class CTCHead(Head):
     answers = "transcript"
     makes = "transcripts"
 
-    def __init__(self, *, d_model: int, vocab_size: int, dropout: float = 0.0) -> None:
+    def __init__(self, *, d_model: Count, vocab_size: Count, dropout: BelowOne = 0.0) -> None:
         super().__init__()
         checks.counts(d_model=d_model, vocab_size=vocab_size)
         self.blank = vocab_size

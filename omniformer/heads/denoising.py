@@ -12,6 +12,7 @@ from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.norm import LayerNorm
 from omniformer.core.positions import Sinusoidal
+from omniformer.core.ranges import Count
 from omniformer.heads.head import Head
 from omniformer.heads.noise import Cosine, Schedule
 
@@ -56,9 +57,9 @@ class DenoisingHead(Head):
     def __init__(
         self,
         *,
-        d_model: int,
+        d_model: Count,
         features: int,
-        d_condition: int | None = None,
+        d_condition: Count | None = None,
         schedule: Schedule | None = None,
         predicts: Literal["noise", "velocity"] = "velocity",
     ) -> None:

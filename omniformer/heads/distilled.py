@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.heads.head import Head
 from omniformer.heads.pooling import FirstTokens
 
@@ -29,7 +30,7 @@ class DistilledHead(Head):
 
     tells_classes = True
 
-    def __init__(self, *, d_model: int, n_classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, *, d_model: Count, n_classes: Count, dropout: BelowOne = 0.0) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_classes=n_classes)
         self.tokens = FirstTokens(d_model=d_model, n=2)

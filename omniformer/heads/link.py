@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count
 from omniformer.heads.head import Head
 
 
@@ -34,7 +35,7 @@ class LinkHead(Head):
     output = "vectors"
     instead = "says which nodes are joined, it predicts no class: call scores of its head on pairs of nodes"
 
-    def __init__(self, *, d_model: int, d_link: int = 64) -> None:
+    def __init__(self, *, d_model: Count, d_link: Count = 64) -> None:
         super().__init__()
         checks.counts(d_model=d_model, d_link=d_link)
         self.map = nn.Linear(d_model, d_link)

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count, NotNegative
 from omniformer.heads.head import Head
 
 
@@ -39,14 +40,14 @@ class NextTokenHead(Head):
     def __init__(
         self,
         *,
-        d_model: int,
-        vocab_size: int,
+        d_model: Count,
+        vocab_size: Count,
         tied: bool = True,
         modality: str = "text",
         transform: Callable[..., nn.Module] | None = None,
         bias: bool = False,
         kept_bias: bool = False,
-        scale: float = 1.0,
+        scale: NotNegative = 1.0,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, vocab_size=vocab_size)

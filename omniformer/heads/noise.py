@@ -2,8 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 
@@ -23,7 +25,7 @@ class Schedule(ABC):
         alphas float64 `[n_steps]`, the products of `1 - betas`.
     """
 
-    def __init__(self, *, n_steps: int = 1000) -> None:
+    def __init__(self, *, n_steps: Annotated[int, Ge(2)] = 1000) -> None:
         if n_steps < 2:
             raise ValueError(f"n_steps={n_steps} must be at least 2")
         self.n_steps = n_steps
@@ -73,7 +75,7 @@ class Linear(Schedule):
         [0.9999, 0.0778, 0.0]
     """
 
-    def __init__(self, *, n_steps: int = 1000) -> None:
+    def __init__(self, *, n_steps: Annotated[int, Ge(2)] = 1000) -> None:
         if n_steps < 21:
             raise ValueError(f"n_steps={n_steps} must be at least 21 for a linear schedule; choose more, or Cosine")
         super().__init__(n_steps=n_steps)

@@ -8,6 +8,7 @@ from omniformer.core import checks
 from omniformer.core.feedforward import Activation, activation_of
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import BelowOne, Count
 
 
 class MeanPool(nn.Module):
@@ -21,7 +22,7 @@ class MeanPool(nn.Module):
         [[2.0], [0.0], [5.0]]
     """
 
-    def __init__(self, *, d_model: int) -> None:
+    def __init__(self, *, d_model: Count) -> None:
         super().__init__()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
@@ -44,7 +45,7 @@ class SumPool(nn.Module):
         [[4.0], [0.0], [5.0]]
     """
 
-    def __init__(self, *, d_model: int) -> None:
+    def __init__(self, *, d_model: Count) -> None:
         super().__init__()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
@@ -60,7 +61,7 @@ class FirstToken(nn.Module):
         x `[tokens, d_model]` → `[samples, d_model]`.
     """
 
-    def __init__(self, *, d_model: int) -> None:
+    def __init__(self, *, d_model: Count) -> None:
         super().__init__()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
@@ -87,7 +88,7 @@ class FirstTokens(nn.Module):
         [[2.0], [0.0]]
     """
 
-    def __init__(self, *, d_model: int, n: int = 2) -> None:
+    def __init__(self, *, d_model: Count, n: int = 2) -> None:
         super().__init__()
         if n < 1:
             raise ValueError(f"n={n} must be at least 1")
@@ -121,7 +122,7 @@ class LastToken(nn.Module):
         [[3.0], [0.0], [5.0]]
     """
 
-    def __init__(self, *, d_model: int) -> None:
+    def __init__(self, *, d_model: Count) -> None:
         super().__init__()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
@@ -146,7 +147,7 @@ class DenseFirstToken(FirstToken):
         torch.Size([2, 4])
     """
 
-    def __init__(self, *, d_model: int, activation: Activation = "tanh", dropout: float = 0.0) -> None:
+    def __init__(self, *, d_model: Count, activation: Activation = "tanh", dropout: BelowOne = 0.0) -> None:
         checks.counts(d_model=d_model)
         super().__init__(d_model=d_model)
         checks.below_one(dropout=dropout)
@@ -172,7 +173,7 @@ class AttentionPool(nn.Module):
         x `[tokens, d_model]` → `[samples, d_model]`.
     """
 
-    def __init__(self, *, d_model: int) -> None:
+    def __init__(self, *, d_model: Count) -> None:
         super().__init__()
         checks.counts(d_model=d_model)
         self.query = nn.Linear(d_model, 1)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count
 from omniformer.heads.head import Head
 
 
@@ -28,7 +29,7 @@ class ReconstructionHead(Head):
     per_token = True
     output = "values"
 
-    def __init__(self, *, d_model: int, features: int) -> None:
+    def __init__(self, *, d_model: Count, features: int) -> None:
         super().__init__()
         checks.counts(d_model=d_model, features=features)
         self.values = nn.Linear(d_model, features)

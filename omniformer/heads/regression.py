@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.heads.head import Head
 from omniformer.heads.pooling import MeanPool
 
@@ -40,12 +41,12 @@ class RegressionHead(Head):
     def __init__(
         self,
         *,
-        d_model: int,
-        n_outputs: int = 1,
+        d_model: Count,
+        n_outputs: Count = 1,
         target_mean: Sequence[float] | None = None,
         target_std: Sequence[float] | None = None,
         pool: Callable[..., nn.Module] = MeanPool,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         bias: bool = True,
     ) -> None:
         super().__init__()

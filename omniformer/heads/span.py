@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.heads.head import Head
 
 
@@ -28,7 +29,7 @@ class SpanHead(Head):
     per_token = True
     answers = "span"
 
-    def __init__(self, *, d_model: int, dropout: float = 0.0) -> None:
+    def __init__(self, *, d_model: Count, dropout: BelowOne = 0.0) -> None:
         super().__init__()
         checks.counts(d_model=d_model)
         checks.below_one(dropout=dropout)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from omniformer.core.feedforward import Activation, activation_of
 from omniformer.core.init import linear_
+from omniformer.core.ranges import Count, Positive
 
 
 class Transform(nn.Module):
@@ -24,7 +25,7 @@ class Transform(nn.Module):
         torch.Size([3, 8])
     """
 
-    def __init__(self, *, d_model: int, activation: Activation = "gelu", eps: float = 1e-12) -> None:
+    def __init__(self, *, d_model: Count, activation: Activation = "gelu", eps: Positive = 1e-12) -> None:
         super().__init__()
         self.map = nn.Linear(d_model, d_model)
         self.activation = activation_of(activation)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from omniformer.core import checks
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count
 from omniformer.heads.head import Head
 from omniformer.heads.pooling import MeanPool
 
@@ -33,7 +34,7 @@ class VectorHead(Head):
     output = "embedding"
 
     def __init__(
-        self, *, d_model: int, pool: Callable[..., nn.Module] = MeanPool, d_embedding: int | None = None
+        self, *, d_model: Count, pool: Callable[..., nn.Module] = MeanPool, d_embedding: Count | None = None
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, d_embedding=d_embedding)

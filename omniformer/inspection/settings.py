@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from omniformer.config.root import Node
+from omniformer.core.ranges import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,9 @@ class Settings:
     parts: dict[str, Node] = field(default_factory=dict)
     ties: dict[str, str] = field(default_factory=dict)
     rule: Node
-    seq_len: int
-    target_len: int | None = None
-    batch_size: int
+    seq_len: Count
+    target_len: Count | None = None
+    batch_size: Count
     dtype: Literal["float32", "bfloat16", "float16"]
     published: int | None = None
     allow_targets: list[str] = field(default_factory=list)

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from omniformer.core.ranges import BelowOne, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.tasks.causal_lm import CausalLM, Rate
@@ -34,7 +35,12 @@ class Autoregression(CausalLM):
     watched = Watched("bits_per_dim", "min")
 
     def __init__(
-        self, *, head: NextTokenHead, rule: Rule | None = None, label_smoothing: float = 0.0, loss_weight: float = 1.0
+        self,
+        *,
+        head: NextTokenHead,
+        rule: Rule | None = None,
+        label_smoothing: BelowOne = 0.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(head=head, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight)
 

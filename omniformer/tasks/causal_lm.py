@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import BelowOne, NotNegative
 from omniformer.core.rules import Causal, Rule
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.model import OmniFormer
@@ -37,8 +38,8 @@ class CausalLM(Task[NextTokenHead]):
         *,
         head: NextTokenHead,
         rule: Rule | None = None,
-        label_smoothing: float = 0.0,
-        loss_weight: float = 1.0,
+        label_smoothing: BelowOne = 0.0,
+        loss_weight: NotNegative = 1.0,
         counts_bytes: bool = False,
     ) -> None:
         super().__init__(head=head, rule=Causal() if rule is None else rule, loss_weight=loss_weight)

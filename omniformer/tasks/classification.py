@@ -9,6 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 from torchmetrics.utilities import dim_zero_cat
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import BelowOne, Count, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
@@ -35,10 +36,10 @@ class Classification(Task):
         self,
         *,
         head: Head,
-        n_classes: int,
+        n_classes: Count,
         rule: Rule | None = None,
-        label_smoothing: float = 0.0,
-        loss_weight: float = 1.0,
+        label_smoothing: BelowOne = 0.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         self.n_classes = n_classes
@@ -92,7 +93,9 @@ class MultiLabelClassification(Task):
 
     watched = Watched("auroc", "max")
 
-    def __init__(self, *, head: Head, n_classes: int, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, *, head: Head, n_classes: Count, rule: Rule | None = None, loss_weight: NotNegative = 1.0
+    ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         self.n_classes = n_classes
 

@@ -7,6 +7,7 @@ from omniformer_tokenizers import Tokenizer
 from torchmetrics import MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import BelowOne, Natural, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.generation import Allowed, Greedy, Strategy, begin, write
 from omniformer.heads.next_token import NextTokenHead
@@ -48,12 +49,12 @@ class ConditionalGeneration(CausalLM):
         tokenizers: Mapping[str, Tokenizer],
         rule: Rule | None = None,
         strategy: Strategy | None = None,
-        max_new_tokens: int = 64,
+        max_new_tokens: Natural = 64,
         allowed: Allowed | None = None,
         scores: Sequence[Score] = ("exact_match",),
         stages: Sequence[Stage] = ("test",),
-        label_smoothing: float = 0.0,
-        loss_weight: float = 1.0,
+        label_smoothing: BelowOne = 0.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(head=head, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight)
         if unknown := [score for score in scores if score not in SCORES]:

@@ -1,11 +1,14 @@
 """Classes of nodes learned from few labels: predictions must not depend on what dropout leaves out."""
 
 from dataclasses import replace
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import BelowOne, Count, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
@@ -34,13 +37,13 @@ class ConsistentTokenClassification(TokenClassification):
         self,
         *,
         head: Head,
-        n_classes: int,
+        n_classes: Count,
         rule: Rule | None = None,
-        label_smoothing: float = 0.0,
-        n_views: int = 2,
-        consistency: float = 1.0,
-        temperature: float = 0.5,
-        loss_weight: float = 1.0,
+        label_smoothing: BelowOne = 0.0,
+        n_views: Annotated[int, Ge(2)] = 2,
+        consistency: NotNegative = 1.0,
+        temperature: NotNegative = 0.5,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(
             head=head, n_classes=n_classes, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.model import OmniFormer
@@ -51,7 +52,7 @@ class Contrastive(Task[ContrastiveHead]):
         rule: Rule | None = None,
         loss: Literal["softmax", "sigmoid"] = "softmax",
         same_label: bool = False,
-        loss_weight: float = 1.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         if loss not in ("softmax", "sigmoid"):

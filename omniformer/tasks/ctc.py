@@ -12,6 +12,7 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 
 from omniformer.batch import Batch
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.generation.ctc import best_path, prefix_beam
 from omniformer.heads.ctc import CTCHead
@@ -49,8 +50,8 @@ class CTC(Task[CTCHead]):
         tokenizers: Mapping[str, Tokenizer],
         rule: Rule | None = None,
         modality: str = "text",
-        beam: int = 1,
-        loss_weight: float = 1.0,
+        beam: Count = 1,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         if modality not in tokenizers:

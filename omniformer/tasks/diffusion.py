@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import BelowOne, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.generation.diffusion import Noise, generator, pictures
 from omniformer.heads.denoising import DenoisingHead
@@ -37,7 +38,12 @@ class Diffusion(Task[DenoisingHead]):
     """
 
     def __init__(
-        self, *, head: DenoisingHead, drop_text: float = 0.1, rule: Rule | None = None, loss_weight: float = 1.0
+        self,
+        *,
+        head: DenoisingHead,
+        drop_text: BelowOne = 0.1,
+        rule: Rule | None = None,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         if not 0 <= drop_text < 1:
             raise ValueError(f"drop_text={drop_text} must be at least 0 and below 1")

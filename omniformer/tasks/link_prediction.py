@@ -7,6 +7,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.link import LinkHead
 from omniformer.model import OmniFormer
@@ -29,7 +30,7 @@ class LinkPrediction(Task[LinkHead]):
 
     watched = Watched("auroc", "max")
 
-    def __init__(self, *, head: LinkHead, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, head: LinkHead, rule: Rule | None = None, loss_weight: NotNegative = 1.0) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.heads.reconstruction import ReconstructionHead
@@ -30,7 +31,7 @@ class MaskedIds(Task):
         ValueError: the head does not read every token.
     """
 
-    def __init__(self, *, head: Head, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, head: Head, rule: Rule | None = None, loss_weight: NotNegative = 1.0) -> None:
         _need_tokens(head)
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
 
@@ -76,7 +77,7 @@ class MaskedVectors(Task):
         head: ReconstructionHead,
         rule: Rule | None = None,
         normalise: bool = True,
-        loss_weight: float = 1.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         _need_tokens(head)
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)

@@ -9,6 +9,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import BelowOne, Count, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
@@ -36,11 +37,11 @@ class MissingModalities(Classification):
         self,
         *,
         head: Head,
-        n_classes: int,
+        n_classes: Count,
         tokenizers: Mapping[str, Tokenizer],
         rule: Rule | None = None,
-        label_smoothing: float = 0.0,
-        loss_weight: float = 1.0,
+        label_smoothing: BelowOne = 0.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(
             head=head, n_classes=n_classes, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight

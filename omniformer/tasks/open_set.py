@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
+from omniformer.core.ranges import BelowOne, Count, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.tasks.classification import Classification
@@ -35,12 +36,12 @@ class OpenSetClassification(Classification):
         self,
         *,
         head: Head,
-        n_classes: int,
+        n_classes: Count,
         labels: Sequence[str],
         out_of_scope: str,
         rule: Rule | None = None,
-        label_smoothing: float = 0.0,
-        loss_weight: float = 1.0,
+        label_smoothing: BelowOne = 0.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(
             head=head, n_classes=n_classes, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.regression import RegressionHead
 from omniformer.model import OmniFormer
@@ -35,7 +36,7 @@ class Regression(Task[RegressionHead]):
         head: RegressionHead,
         rule: Rule | None = None,
         loss: Literal["l1", "l2", "huber"] = "l2",
-        loss_weight: float = 1.0,
+        loss_weight: NotNegative = 1.0,
     ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         self.loss = {"l1": F.l1_loss, "l2": F.mse_loss, "huber": F.huber_loss}[loss]

@@ -6,6 +6,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from omniformer.batch import Batch
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.span import SpanHead, best_spans
 from omniformer.model import OmniFormer
@@ -29,7 +30,7 @@ class SpanPrediction(Task):
 
     watched = Watched("token_f1", "max")
 
-    def __init__(self, *, head: SpanHead, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, head: SpanHead, rule: Rule | None = None, loss_weight: NotNegative = 1.0) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Full, Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
@@ -89,7 +90,7 @@ class Task(ABC, Generic[HeadT]):
         said = [kind for base in cls.__dict__.get("__orig_bases__", ()) for kind in get_args(base)]
         cls.head_type = next((kind for kind in said if isinstance(kind, type)), cls.head_type)
 
-    def __init__(self, *, head: HeadT, rule: Rule | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(self, *, head: HeadT, rule: Rule | None = None, loss_weight: NotNegative = 1.0) -> None:
         if not isinstance(head, self.head_type):
             raise ValueError(
                 f"{type(self).__name__} learns with a {self.head_type.__name__}, received a {type(head).__name__}; "

@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from omniformer.core.ranges import Count, NotNegative
 from omniformer.training.savepoint import SavePoint, is_last_step, is_trial, save
 from omniformer.training.watching import Follower, Mode, no_metric
 
@@ -85,7 +86,7 @@ class RecentCheckpoint(SavePoint):
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, *, dirpath: str, every_minutes: float = 2.0, keep: int = 2) -> None:
+    def __init__(self, *, dirpath: str, every_minutes: NotNegative = 2.0, keep: Count = 2) -> None:
         if every_minutes < 0:
             raise ValueError(f"every_minutes={every_minutes} is negative; use 0 to save at every step")
         if keep < 2:

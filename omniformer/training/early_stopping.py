@@ -8,6 +8,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from lightning.pytorch.utilities import rank_zero_info
 
+from omniformer.core.ranges import Natural, NotNegative
 from omniformer.training.watching import Follower, Mode
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ class EarlyStopping(LightningEarlyStopping, Follower):
         *,
         monitor: str | None = None,
         mode: Mode | None = None,
-        patience: int = 3,
-        min_delta: float = 0.0,
+        patience: Natural = 3,
+        min_delta: NotNegative = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(

@@ -7,6 +7,8 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from omniformer.core.ranges import Share
+
 
 class EMA(WeightAveraging):
     """Averages the weights from the first step on: `average = decay * average + (1 - decay) * weights`.
@@ -23,7 +25,7 @@ class EMA(WeightAveraging):
         ValueError: the decay is not between 0 and 1.
     """
 
-    def __init__(self, *, decay: float = 0.999) -> None:
+    def __init__(self, *, decay: Share = 0.999) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"decay={decay} is not in [0, 1); 0.999 is usual")
         self.decay = decay

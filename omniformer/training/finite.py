@@ -4,12 +4,14 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Gt
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from omniformer.core.ranges import Natural
 from omniformer.training.agreement import Agreement
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Finite(Callback):
 
     _agreement: Agreement
 
-    def __init__(self, *, max_skips: int = 0, spike_factor: float = 10.0) -> None:
+    def __init__(self, *, max_skips: Natural = 0, spike_factor: Annotated[float, Gt(1)] = 10.0) -> None:
         if max_skips < 0:
             raise ValueError(f"max_skips={max_skips} is negative; use 0 to stop at the first non-finite loss")
         if spike_factor <= 1:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from omniformer.core.ranges import Seed
 from omniformer.training.checkpoint_io import write_durably
 from omniformer.training.savepoint import is_trial
 from omniformer.training.throughput import Throughput
@@ -30,7 +31,7 @@ class MetricsFile(Callback):
         seed: the run's seed, for the record.
     """
 
-    def __init__(self, *, path: str, seed: int) -> None:
+    def __init__(self, *, path: str, seed: Seed) -> None:
         self.path = Path(path)
         self.numbers: dict[str, float] = {"seed": seed}
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from omniformer.core.ranges import BelowOne, Count, Natural, NotNegative, Positive, Share, SomeShare
 from omniformer.training.parameter_groups import check_patterns, describe, groups
 from omniformer.training.schedules import Schedule, schedule
 
@@ -36,14 +37,14 @@ class OptimizerFactory(ABC):
     def __init__(
         self,
         *,
-        lr: float,
-        weight_decay: float,
-        layer_decay: float,
-        lr_of: Mapping[str, float] | None,
+        lr: Positive,
+        weight_decay: NotNegative,
+        layer_decay: SomeShare,
+        lr_of: Mapping[str, Positive] | None,
         schedule: Schedule,
-        warmup_steps: int,
-        min_factor: float,
-        decay_share: float,
+        warmup_steps: Natural,
+        min_factor: Share,
+        decay_share: Share,
     ) -> None:
         if lr <= 0 or weight_decay < 0 or not 0 < layer_decay <= 1:
             raise ValueError(
@@ -125,16 +126,16 @@ class AdamW(OptimizerFactory):
     def __init__(
         self,
         *,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        betas: tuple[float, float] = (0.9, 0.95),
-        eps: float = 1e-8,
-        layer_decay: float = 1.0,
-        lr_of: dict[str, float] | None = None,
+        lr: Positive = 1e-3,
+        weight_decay: NotNegative = 0.05,
+        betas: tuple[BelowOne, BelowOne] = (0.9, 0.95),
+        eps: Positive = 1e-8,
+        layer_decay: SomeShare = 1.0,
+        lr_of: dict[str, Positive] | None = None,
         schedule: Schedule = "cosine",
-        warmup_steps: int = 100,
-        min_factor: float = 0.0,
-        decay_share: float = 0.2,
+        warmup_steps: Natural = 100,
+        min_factor: Share = 0.0,
+        decay_share: Share = 0.2,
         fused: bool = True,
     ) -> None:
         super().__init__(
@@ -197,19 +198,19 @@ class Muon(OptimizerFactory):
     def __init__(
         self,
         *,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        momentum: float = 0.95,
+        lr: Positive = 1e-3,
+        weight_decay: NotNegative = 0.05,
+        momentum: BelowOne = 0.95,
         nesterov: bool = True,
-        ns_steps: int = 5,
-        betas: tuple[float, float] = (0.9, 0.95),
-        eps: float = 1e-8,
-        layer_decay: float = 1.0,
-        lr_of: dict[str, float] | None = None,
+        ns_steps: Count = 5,
+        betas: tuple[BelowOne, BelowOne] = (0.9, 0.95),
+        eps: Positive = 1e-8,
+        layer_decay: SomeShare = 1.0,
+        lr_of: dict[str, Positive] | None = None,
         schedule: Schedule = "cosine",
-        warmup_steps: int = 100,
-        min_factor: float = 0.0,
-        decay_share: float = 0.2,
+        warmup_steps: Natural = 100,
+        min_factor: Share = 0.0,
+        decay_share: Share = 0.2,
         adamw_modules: Sequence[str] = ("embedder", "embedders", "head", "heads"),
         fused: bool = True,
     ) -> None:

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from omniformer.core.ranges import NotNegative
 from omniformer.training.savepoint import is_last_step
 from omniformer.training.throughput import count
 
@@ -28,7 +29,7 @@ class TrainingProgress(ProgressBar):
         ValueError: `every_seconds` is not positive.
     """
 
-    def __init__(self, *, every_seconds: float = 10.0) -> None:
+    def __init__(self, *, every_seconds: NotNegative = 10.0) -> None:
         super().__init__()
         if every_seconds <= 0:
             raise ValueError(f"every_seconds={every_seconds} is not positive")

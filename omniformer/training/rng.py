@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from omniformer.core.ranges import Seed
+
 
 class StepSeeds(Callback):
     """Reseeds Python, NumPy and torch before every training batch, from (seed, epoch, batch, rank).
@@ -22,7 +24,7 @@ class StepSeeds(Callback):
         ValueError: the seed is negative.
     """
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: Seed) -> None:
         if seed < 0:
             raise ValueError(f"seed={seed} is negative; use 0 or more")
         self.seed = seed

@@ -8,6 +8,8 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from omniformer.core.ranges import Positive
+
 _GRACE = 10.0  # seconds for the ranks that wait to give up first, and to say so
 _REARM = 1.0  # seconds between two settings of the alarm: each starts a thread
 
@@ -27,7 +29,7 @@ class Watchdog(Callback):
         ValueError: `seconds` is not positive.
     """
 
-    def __init__(self, *, seconds: float = 600.0) -> None:
+    def __init__(self, *, seconds: Positive = 600.0) -> None:
         if seconds <= 0:
             raise ValueError(f"seconds={seconds} is not positive; give the longest time that a batch may take")
         self.seconds = seconds

@@ -18,7 +18,6 @@ from omniformer._confpath import conf_dir
 from omniformer.config import ConfigError, validate, validate_node
 from omniformer.config.accepts import is_node
 from omniformer.config.overrides import default_groups, group_options
-from omniformer.config.ranges import RANGES, UNBOUNDED
 
 CHOSEN_FROM = default_groups(conf_dir() / "train.yaml") - {"hydra", "local"}
 GROUPS = {group: names for group, names in group_options([conf_dir()]).items() if group.split("/")[0] in CHOSEN_FROM}
@@ -26,6 +25,11 @@ CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in name
 # Groups that suit every run are composed with all the rest; parts of a run by themselves, which is faster.
 WHOLE = ("modality", "experiment", "debug", "optim", "trainer", "callbacks", "logger", "paths")
 GIVEN = {"seed": 0, "name": "x", "data_root": "data", "paths": {"output_dir": "outputs/x"}}
+# Numbers that no range suits, each with its reason.
+UNBOUNDED = {
+    "bias": "a logit; -10 for the sigmoid contrastive loss",
+    "noise": "a share of the brightness for pictures, decibels and mostly negative for sounds",
+}
 # Numbers beside which lightning takes text as well: "auto", or a time of day.
 TEXT_TOO = {"devices", "val_check_interval"}
 
@@ -158,29 +162,23 @@ def test_every_value_of_a_wrong_type_is_told_by_its_key(compositions):
 
 
 @pytest.mark.timeout(400)  # composes every file, for all tests below
-def test_every_number_out_of_its_range_is_told_by_its_key(compositions):
+def test_every_number_has_a_range_or_none_on_purpose(compositions):
+    """Whoever adds a number writes its range into its annotation: `omniformer/core/ranges.py` has the usual ones."""
     silent, checked = [], 0
     for config, path, value in all_leaves(compositions):
-        if not isinstance(value, int | float) or isinstance(value, bool) or path[-1] in UNBOUNDED:
+        numbers = value if isinstance(value, list) and value else [value]
+        if (
+            any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers)
+            or path[-1] in UNBOUNDED
+        ):
             continue
         checked += 1
-        wrong = [-(10**18), 10**18] if isinstance(value, int) else [-1e18, 1e18]
-        messages = [told(config, path, each) for each in wrong]
+        wrong = [-(10**18), 10**18] if isinstance(numbers[0], int) else [-1e18, 1e18]
+        messages = [told(config, path, [each] * len(value) if isinstance(value, list) else each) for each in wrong]
         if not any(f"{'.'.join(path)}: received" in message for message in messages):
             silent.append((".".join(path), value))
     assert silent == [], silent
     assert checked > 20
-
-
-def test_every_number_in_a_file_is_bounded_or_unbounded_on_purpose(compositions):
-    names = {
-        path[-1]
-        for _, path, value in all_leaves(compositions)
-        for each in (value if isinstance(value, list) else [value])
-        if isinstance(each, int | float) and not isinstance(each, bool)
-    }
-    missing = names - RANGES.keys() - UNBOUNDED.keys()
-    assert missing == set(), f"give these a range in omniformer/config/ranges.py: {sorted(missing)}"
 
 
 @pytest.mark.parametrize("group", ["modality", "core", "optim", "trainer", "debug"])

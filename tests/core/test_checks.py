@@ -1,9 +1,11 @@
-"""Constructors refuse what a configuration would refuse, in the same words: `omniformer/config/ranges.py` has them."""
+"""Constructors refuse what a configuration would refuse, in the same words: their annotations have the ranges."""
+
+import ast
 
 import pytest
 
 from omniformer import embedders, heads
-from omniformer.config.ranges import RANGES
+from omniformer.config.accepts import kind as kind_of
 from omniformer.config.signature import signature
 from omniformer.core import checks, rules
 from omniformer.core.attention.cross import CrossAttention
@@ -73,23 +75,32 @@ VALID = {
 }
 
 
-def bad(name):
-    """Numbers just outside a range."""
-    bounds = RANGES[name]
-    ends = [bounds.least is not None and bounds.least - 1, bounds.above, bounds.most is not None and bounds.most + 1]
-    return [end for end in [*ends, bounds.below] if end is not None and end is not False]
+def ranges_of(annotation, module="omniformer.core.ranges"):
+    """The ranges inside an annotation, as the configuration reads them."""
+    return kind_of(annotation, module).ranges
 
 
-# Names that mean something else there than in the table, or where a class takes more than configurations do.
+def bad(ranges):
+    """Numbers just outside some ranges."""
+    ends = [(each.least is not None and each.least - 1, each.above, each.below) for each in ranges]
+    tops = [each.most + 1 for each in ranges if each.most is not None]
+    return [end for each in ends for end in each if end is not None and end is not False] + tops
+
+
+# Where a class takes more than configurations do.
 OTHERWISE = {"seed": "any number seeds a generator", "scale": "a factor", "max_distances": "0 tells nothing apart"}
 
 CASES = [
     pytest.param(kind, name, value, id=f"{kind.__name__}-{name}={value}")
-    for kind, _ in VALID.items()
+    for kind in VALID
     for name, parameter in signature(f"{kind.__module__}.{kind.__qualname__}").parameters.items()
-    if name in RANGES.keys() - OTHERWISE.keys() and not isinstance(parameter.default, bool)
-    for value in bad(name)
+    if name not in OTHERWISE
+    for value in bad(ranges_of(parameter.annotation, parameter.module))
 ]
+
+
+def test_the_constructors_say_their_ranges():
+    assert len(CASES) > 150
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), CASES)
@@ -127,18 +138,20 @@ def test_a_name_that_does_not_exist_is_told_at_once_with_those_that_do(build, me
 
 
 @pytest.mark.parametrize(
-    ("check", "name"),
+    ("check", "kind"),
     [
-        (checks.counts, "n_layers"),
-        (checks.below_one, "dropout"),
-        (checks.positive, "eps"),
-        (checks.not_negative, "left"),
+        (checks.counts, "Count"),
+        (checks.below_one, "BelowOne"),
+        (checks.positive, "Positive"),
+        (checks.not_negative, "Natural"),
     ],
 )
-def test_the_words_are_those_of_the_configuration(check, name):
-    for value in bad(name):
-        with pytest.raises(ValueError, match=f"^{name}={value} must be {RANGES[name].words}$"):
-            check(**{name: value})
+def test_the_words_are_those_of_the_configuration(check, kind):
+    (accepted,) = ranges_of(ast.parse(kind, mode="eval").body)
+    assert bad([accepted])
+    for value in bad([accepted]):
+        with pytest.raises(ValueError, match=f"^some={value} must be {accepted.words}$"):
+            check(some=value)
 
 
 def test_a_number_that_is_none_is_no_number_of_any_range():

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.ranges import Natural
 
 
 class PartlyOffset(nn.Linear):
@@ -23,7 +24,7 @@ class PartlyOffset(nn.Linear):
         torch.Size([4])
     """
 
-    def __init__(self, in_features: int, out_features: int, *, first: int, n: int) -> None:
+    def __init__(self, in_features: int, out_features: int, *, first: Natural, n: int) -> None:
         super().__init__(in_features, out_features)
         self.first, self.n = first, n
         self.bias = nn.Parameter(self.bias.detach()[: out_features - n].clone())

@@ -11,6 +11,7 @@ from torch import Tensor
 from omniformer.core.attention.reference import Score
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count
 from omniformer.core.rules import Rule
 
 
@@ -21,8 +22,8 @@ class Call:
     rule: Rule
     layout: Layout
     key_layout: Layout
-    n_heads: int
-    head_dim: int
+    n_heads: Count
+    head_dim: Count
     value_dim: int
     itemsize: int
 

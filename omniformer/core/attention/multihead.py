@@ -17,6 +17,7 @@ from omniformer.core.init import linear_
 from omniformer.core.layout import View
 from omniformer.core.memory import Memory
 from omniformer.core.projections import Projection, stack
+from omniformer.core.ranges import BelowOne, Count, NotNegative
 from omniformer.core.rotary import Rotation
 
 
@@ -106,17 +107,17 @@ class MultiHead(nn.Module):
     def __init__(
         self,
         *,
-        d_model: int,
-        n_heads: int,
-        n_kv_heads: int | None = None,
-        head_dim: int | None = None,
+        d_model: Count,
+        n_heads: Count,
+        n_kv_heads: Count | None = None,
+        head_dim: Count | None = None,
         bias: bool = True,
         out_bias: bool | None = None,
         qk_norm: Callable[[int], nn.Module] | None = None,
         score: Score | None = None,
         pair_bias: Callable[..., nn.Module] | None = None,
-        scale: float | None = None,
-        dropout: float = 0.0,
+        scale: NotNegative | None = None,
+        dropout: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads, head_dim=head_dim)

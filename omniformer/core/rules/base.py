@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from omniformer.core.layout import Layout, View
+from omniformer.core.ranges import Natural
 
 UNBOUNDED = 2**62
 
@@ -22,9 +23,9 @@ class Reach:
     true, it is one of those that the rule's `rows`, `columns` and `blocks` name. Rules may allow fewer.
     """
 
-    left: int = UNBOUNDED
-    right: int = UNBOUNDED
-    sinks: int = 0
+    left: Natural = UNBOUNDED
+    right: Natural = UNBOUNDED
+    sinks: Natural = 0
     scattered: bool = False
 
     @property

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from omniformer.core.layout import Layout, View
+from omniformer.core.ranges import Count
 from omniformer.core.rules.base import Rule, split_pairs
 
 
@@ -33,7 +34,7 @@ class Neighbours(Rule):
 
     not_exported = "it follows the edges of the graph at hand"
 
-    hops: int = 1
+    hops: Count = 1
 
     def __post_init__(self) -> None:
         if self.hops < 1:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from omniformer.core.layout import Layout, View
+from omniformer.core.ranges import Natural
 from omniformer.core.rules.base import UNBOUNDED, Reach, Rule
 
 
@@ -76,8 +77,8 @@ class Window(Rule):
         · ■ ■
     """
 
-    left: int = UNBOUNDED
-    right: int = UNBOUNDED
+    left: Natural = UNBOUNDED
+    right: Natural = UNBOUNDED
 
     def __post_init__(self) -> None:
         if self.left < 0 or self.right < 0:
@@ -174,7 +175,7 @@ class Global(Rule):
         ■ · ·
     """
 
-    first: int = 0
+    first: Natural = 0
     feature: str | None = None
 
     def __post_init__(self) -> None:

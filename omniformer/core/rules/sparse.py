@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from omniformer.core.layout import View
+from omniformer.core.ranges import Count, Natural, Seed
 from omniformer.core.rules.base import KeyBlocks, Reach, Rule
 from omniformer.core.rules.order import Causal, Global, Sinks, Window
 
@@ -27,7 +28,7 @@ class Strided(Rule):
         · ■ · ■
     """
 
-    stride: int
+    stride: Count
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -47,8 +48,8 @@ class BlockWindow(Rule):
     """
 
     size: int
-    left: int = 1
-    right: int = 1
+    left: Natural = 1
+    right: Natural = 1
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.left < 0 or self.right < 0:
@@ -83,7 +84,7 @@ class RandomBlocks(Rule):
 
     size: int = 64
     n: int = 3
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.n < 0:
@@ -135,7 +136,7 @@ def longformer(*, window: int = 512, n_global: int = 1, feature: str | None = No
     return Window(left=window // 2, right=window // 2) | Global(first=n_global, feature=feature)
 
 
-def bigbird(*, size: int = 64, n_random: int = 3, n_global: int = 2, seed: int = 0) -> Rule:
+def bigbird(*, size: int = 64, n_random: int = 3, n_global: int = 2, seed: Seed = 0) -> Rule:
     """BigBird's pattern: blocks attend to their neighbours, to random blocks, and to and from global blocks
     ([Zaheer et al. 2020](https://arxiv.org/abs/2007.14062), 2, with the sizes of table 8).
 
@@ -148,7 +149,7 @@ def bigbird(*, size: int = 64, n_random: int = 3, n_global: int = 2, seed: int =
     return BlockWindow(size) | Global(first=n_global * size) | RandomBlocks(size, n_random, seed)
 
 
-def mistral(*, window: int = 4096, sinks: int = 0) -> Rule:
+def mistral(*, window: int = 4096, sinks: Natural = 0) -> Rule:
     """Mistral's sliding window: a token attends to itself and the `window - 1` before it
     ([Jiang et al. 2023](https://arxiv.org/abs/2310.06825), 2), and to sink tokens where asked
     ([Xiao et al. 2023](https://arxiv.org/abs/2309.17453)).
@@ -170,7 +171,7 @@ def mistral(*, window: int = 4096, sinks: int = 0) -> Rule:
     return Causal() & (near | Sinks(sinks) if sinks else near)
 
 
-def sparse_transformer(*, stride: int) -> Rule:
+def sparse_transformer(*, stride: Count) -> Rule:
     """The strided pattern of the Sparse Transformer ([Child et al. 2019](https://arxiv.org/abs/1904.10509), 4.2).
 
     Args:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
+from omniformer.core.ranges import Count
 from omniformer.core.rules import Causal, Full
 from omniformer.core.variants.chunks import Chunks, chunks_of
 
@@ -32,7 +33,7 @@ class FeatureMap(nn.Module):
         `[..., head_dim]` → `[..., n_features]`, float32.
     """
 
-    def __init__(self, head_dim: int) -> None:
+    def __init__(self, head_dim: Count) -> None:
         super().__init__()
         self.head_dim = head_dim
 

@@ -10,6 +10,7 @@ from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.attention.plan import Plan, lower
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
+from omniformer.core.ranges import Count
 from omniformer.core.rules import Full
 from omniformer.core.variants.chunks import Chunks, chunks_of
 from omniformer.core.variants.linear import refuse
@@ -46,7 +47,7 @@ class LinformerAttention(SelfAttention):
 
     not_exported = "it chunks, hashes or sums tokens by the lengths at hand"
 
-    def __init__(self, *, max_seq_len: int, rank: int = 256, **heads: Any) -> None:
+    def __init__(self, *, max_seq_len: Count, rank: Count = 256, **heads: Any) -> None:
         super().__init__(**heads, pair_bias=None)
         if not 1 <= rank <= max_seq_len:
             raise ValueError(f"rank={rank} must be between 1 and max_seq_len={max_seq_len}")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from omniformer.core import checks
+from omniformer.core.ranges import Count, Seed
 from omniformer.core.variants.linear import FeatureMap, LinearAttention
 
 # exp of a key's features is kept below e^60: sums over any length then stay within float32.
@@ -34,7 +35,7 @@ class FavorFeatures(FeatureMap):
         (1.6, 1.6)
     """
 
-    def __init__(self, head_dim: int, *, n_features: int = 256, seed: int | None = None) -> None:
+    def __init__(self, head_dim: Count, *, n_features: Count = 256, seed: Seed | None = None) -> None:
         super().__init__(head_dim)
         checks.counts(head_dim=head_dim, n_features=n_features)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
@@ -92,7 +93,7 @@ class PerformerAttention(LinearAttention):
         ValueError: as for `LinearAttention`, or `n_features` is less than 1.
     """
 
-    def __init__(self, *, n_features: int = 256, seed: int | None = None, **heads: Any) -> None:
+    def __init__(self, *, n_features: Count = 256, seed: Seed | None = None, **heads: Any) -> None:
         super().__init__(
             **heads, feature_map=lambda head_dim: FavorFeatures(head_dim, n_features=n_features, seed=seed)
         )

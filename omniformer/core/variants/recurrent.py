@@ -13,6 +13,7 @@ from omniformer.core.cache import KVCache, LayerCache
 from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
+from omniformer.core.ranges import BelowOne, Count
 from omniformer.core.rules import Causal, Full, Rule
 
 Cell = Literal["lstm", "gru"]
@@ -46,7 +47,13 @@ class Recurrent(nn.Module):
     reads_memory = False
 
     def __init__(
-        self, *, d_model: int, n_layers: int, cell: Cell = "lstm", bidirectional: bool = False, dropout: float = 0.0
+        self,
+        *,
+        d_model: Count,
+        n_layers: Count,
+        cell: Cell = "lstm",
+        bidirectional: bool = False,
+        dropout: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_layers=n_layers)

@@ -15,6 +15,7 @@ from omniformer.core.cache import KVCache, LayerCache
 from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
+from omniformer.core.ranges import Count
 from omniformer.core.rules import Full, Rule
 from omniformer.core.variants.recurrent import Cell, check_rule, keep_state, time_major
 
@@ -43,7 +44,7 @@ class AdditiveReader(nn.Module):
         d_model: width of the state and of the source.
     """
 
-    def __init__(self, *, d_model: int) -> None:
+    def __init__(self, *, d_model: Count) -> None:
         super().__init__()
         checks.counts(d_model=d_model)
         self.query = nn.Linear(d_model, d_model, bias=False)
@@ -75,7 +76,7 @@ class LastReader(nn.Module):
         d_model: width of the source.
     """
 
-    def __init__(self, *, d_model: int) -> None:
+    def __init__(self, *, d_model: Count) -> None:
         super().__init__()
 
     def keys(self, memory: Tensor) -> Tensor:
@@ -125,7 +126,9 @@ class RecurrentDecoder(nn.Module):
     reads_memory = True
     n_layers = 1
 
-    def __init__(self, *, d_model: int, cell: Cell = "gru", reader: Callable[..., nn.Module] = AdditiveReader) -> None:
+    def __init__(
+        self, *, d_model: Count, cell: Cell = "gru", reader: Callable[..., nn.Module] = AdditiveReader
+    ) -> None:
         super().__init__()
         checks.counts(d_model=d_model)
         checks.known(_CELLS, cell=cell)

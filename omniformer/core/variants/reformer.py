@@ -12,6 +12,7 @@ from omniformer.core.attention.reference import masked_softmax
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout, View
 from omniformer.core.projections import Projection, stack
+from omniformer.core.ranges import Count, Seed
 from omniformer.core.variants.chunks import chunks_of
 from omniformer.core.variants.linear import in_float32, refuse
 
@@ -55,7 +56,13 @@ class ReformerAttention(MultiHead):
     not_exported = "it chunks, hashes or sums tokens by the lengths at hand"
 
     def __init__(
-        self, *, n_rounds: int = 4, n_buckets: int = 16, chunk_size: int = 64, seed: int | None = None, **heads: Any
+        self,
+        *,
+        n_rounds: Count = 4,
+        n_buckets: Count = 16,
+        chunk_size: int = 64,
+        seed: Seed | None = None,
+        **heads: Any,
     ) -> None:
         super().__init__(**heads)
         if self.n_kv_heads != self.n_heads:

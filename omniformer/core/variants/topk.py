@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from omniformer.core import checks
+from omniformer.core.ranges import Count
 from omniformer.core.variants.padded import PaddedAttention
 
 
@@ -29,7 +30,7 @@ class TopKAttention(PaddedAttention):
         >>> core = Transformer(d_model=8, n_layers=1, n_heads=2, attention=partial(TopKAttention, top_k=4))
     """
 
-    def __init__(self, *, top_k: int = 8, **heads: Any) -> None:
+    def __init__(self, *, top_k: Count = 8, **heads: Any) -> None:
         super().__init__(**heads)
         checks.counts(top_k=top_k)
         self.top_k = top_k

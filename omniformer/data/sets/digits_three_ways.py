@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from omniformer.core.ranges import Count
 from omniformer.data.random import generator
 from omniformer.data.sets.fsdd import SAMPLE_RATE, WORDS, SpokenDigits
 from omniformer.data.sets.mnist import MNIST
@@ -49,7 +50,7 @@ class DigitsThreeWays(Source):
         *,
         data_root: str | None = None,
         download: bool = False,
-        per_clip: int = 5,
+        per_clip: Count = 5,
         present: list[Literal["vision", "audio", "text"]] | None = None,
     ) -> None:
         if per_clip < 1:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from omniformer.core.ranges import Natural
 from omniformer.data.sets.archives import members
 from omniformer.data.sets.reading import laid_out_or_original
 from omniformer.data.source import Raw, Source, Split
@@ -73,7 +74,7 @@ class ESC10(Source):
 
     modalities = ("audio",)
 
-    def __init__(self, *, data_root: str | None = None, download: bool = False, fold: int = 5) -> None:
+    def __init__(self, *, data_root: str | None = None, download: bool = False, fold: Natural = 5) -> None:
         if not 1 <= fold <= FOLDS:
             raise ValueError(f"fold={fold} is not one of the five folds 1..{FOLDS}")
         self.data_root = data_root

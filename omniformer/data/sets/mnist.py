@@ -9,6 +9,7 @@ import torch
 from omniformer_tokenizers.versions import fitting
 from torch import Tensor
 
+from omniformer.core.ranges import Count
 from omniformer.data.sets.arrays import read_arrays
 from omniformer.data.sets.on_access import OnAccess
 from omniformer.data.sets.reading import check_labels, check_pictures
@@ -44,7 +45,7 @@ class MNIST(Source):
 
     modalities = ("vision",)
 
-    def __init__(self, *, data_root: str | None = None, download: bool = False, max_train: int | None = None) -> None:
+    def __init__(self, *, data_root: str | None = None, download: bool = False, max_train: Count | None = None) -> None:
         if max_train is not None and max_train < 1:
             raise ValueError(f"max_train={max_train} must be at least 1, or null for all training images")
         self.data_root = data_root

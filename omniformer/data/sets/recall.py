@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 from string import ascii_lowercase
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 
+from omniformer.core.ranges import Count, Natural, Seed
 from omniformer.data.random import generator
 from omniformer.data.sets.on_access import OnAccess
 from omniformer.data.source import Raw, Source, Split
@@ -46,13 +49,13 @@ class Recall(Source):
     def __init__(
         self,
         *,
-        payload: int = 8,
-        letters: int = 8,
-        gap: int = 64,
-        n_train: int = 20000,
-        n_val: int = 200,
-        n_test: int = 500,
-        seed: int = 0,
+        payload: Count = 8,
+        letters: Annotated[int, Interval(ge=2, le=26)] = 8,
+        gap: Natural = 64,
+        n_train: Natural = 20000,
+        n_val: Natural = 200,
+        n_test: Natural = 500,
+        seed: Seed = 0,
     ) -> None:
         if payload < 1:
             raise ValueError(f"payload={payload} must be 1 or more letters")

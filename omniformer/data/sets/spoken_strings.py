@@ -7,6 +7,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
+from omniformer.core.ranges import Count, Natural
 from omniformer.data.random import generator
 from omniformer.data.sets.fsdd import SAMPLE_RATE, WORDS, Recording, SpokenDigits
 from omniformer.data.sets.on_access import OnAccess
@@ -50,11 +51,11 @@ class SpokenStrings(Source):
         *,
         data_root: str | None = None,
         download: bool = False,
-        n_train: int = 4000,
-        n_val: int = 200,
-        n_test: int = 400,
-        shortest: int = 2,
-        longest: int = 5,
+        n_train: Natural = 4000,
+        n_val: Natural = 200,
+        n_test: Natural = 400,
+        shortest: Count = 2,
+        longest: Count = 5,
     ) -> None:
         for name, value in {"n_train": n_train, "n_val": n_val, "n_test": n_test}.items():
             if value < 0:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from omniformer.core.ranges import Count
 from omniformer.data.compression import bz2_baseline
 from omniformer.data.source import Raw, Source, Split
 from omniformer.data.splitting import hashed_split
@@ -34,7 +35,7 @@ class StdlibCode(Source):
 
     modalities = ("text",)
 
-    def __init__(self, *, max_bytes: int | None = None) -> None:
+    def __init__(self, *, max_bytes: Count | None = None) -> None:
         if max_bytes is not None and max_bytes < 1:
             raise ValueError(f"max_bytes={max_bytes} must be at least 1, or null for everything")
         self.max_bytes = max_bytes

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omniformer.core.ranges import Natural
 from omniformer.data.download import obtain
 from omniformer.data.sets.arrays import read_arrays
 from omniformer.data.sets.graphs_npz import PackedGraphs
@@ -65,7 +66,7 @@ class TUGraphs(Source):
         dataset: Literal["MUTAG", "NCI1"] = "MUTAG",
         data_root: str | None = None,
         download: bool = False,
-        fold: int = 0,
+        fold: Natural = 0,
     ) -> None:
         if dataset not in NODE_LABELS:
             raise ValueError(f"dataset={dataset!r} is not known; choose MUTAG or NCI1")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from omniformer.core.ranges import Natural
 from omniformer.data.sets.on_access import OnAccess
 from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder
 from omniformer.data.table.opening import Opener
@@ -89,7 +90,7 @@ class Table(Source):
         labels: list[str] | None = None,
         shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
         folds: int | None = None,
-        fold: int = 0,
+        fold: Natural = 0,
         join: str | None = None,
         separator: str = ";",
         delimiter: str | None = None,

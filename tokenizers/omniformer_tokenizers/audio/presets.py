@@ -9,6 +9,7 @@ from torch.nn import functional
 from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.audio.mel import FLOOR, kaldi_frames, mel_frames
 from omniformer_tokenizers.audio.spectrogram import SpectrogramTokenizer, mono
+from omniformer_tokenizers.ranges import Count, Positive
 
 
 class WhisperTokenizer(SpectrogramTokenizer):
@@ -34,9 +35,9 @@ class WhisperTokenizer(SpectrogramTokenizer):
     def __init__(
         self,
         *,
-        n_mels: int = 80,
-        frames_per_token: int = 1,
-        seconds: float | None = None,
+        n_mels: Count = 80,
+        frames_per_token: Count = 1,
+        seconds: Positive | None = None,
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
         super().__init__(n_mels=n_mels, frames_per_token=frames_per_token, normalize="none", downmix=downmix)
@@ -107,13 +108,13 @@ class KaldiTokenizer(SpectrogramTokenizer):
     def __init__(
         self,
         *,
-        sample_rate: int = 16000,
-        n_mels: int = 128,
+        sample_rate: Count = 16000,
+        n_mels: Count = 128,
         window: Literal["povey", "hanning"] = "hanning",
         mean: float = -4.2677393,
         std: float = 4.5689974,
         n_frames: int | None = None,
-        frames_per_token: int = 1,
+        frames_per_token: Count = 1,
         frame_stride: int | None = None,
         bands_per_token: int | None = None,
         band_stride: int | None = None,
@@ -195,10 +196,10 @@ class MultiScaleTokenizer(SpectrogramTokenizer):
         self,
         *,
         scales: tuple[int, ...] = (1, 4, 16),
-        sample_rate: int = 16000,
-        n_mels: int = 80,
-        n_fft: int = 400,
-        hop_length: int = 160,
+        sample_rate: Count = 16000,
+        n_mels: Count = 80,
+        n_fft: Count = 400,
+        hop_length: Count = 160,
         normalize: Literal["sample", "none"] = "sample",
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from omniformer_tokenizers._checks import at_least, need, one_of
 from omniformer_tokenizers.audio.mel import FLOOR, filter_bank, mel_frames
 from omniformer_tokenizers.media import naming, read_audio
+from omniformer_tokenizers.ranges import Count, NotNegative, Positive
 from omniformer_tokenizers.rates import resampled
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
@@ -53,13 +54,13 @@ class SpectrogramTokenizer(Tokenizer):
     def __init__(
         self,
         *,
-        sample_rate: int = 16000,
-        n_mels: int = 80,
-        n_fft: int = 400,
-        hop_length: int = 160,
-        f_min: float = 0.0,
-        f_max: float | None = None,
-        frames_per_token: int = 1,
+        sample_rate: Count = 16000,
+        n_mels: Count = 80,
+        n_fft: Count = 400,
+        hop_length: Count = 160,
+        f_min: NotNegative = 0.0,
+        f_max: Positive | None = None,
+        frames_per_token: Count = 1,
         frame_stride: int | None = None,
         bands_per_token: int | None = None,
         band_stride: int | None = None,

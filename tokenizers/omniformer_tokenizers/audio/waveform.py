@@ -1,14 +1,16 @@
 """Sound as it is: frames of samples, or each sample as one of a few levels."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, one_of
 from omniformer_tokenizers.audio.spectrogram import mono
+from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
@@ -38,9 +40,9 @@ class WaveformTokenizer(Tokenizer):
     def __init__(
         self,
         *,
-        sample_rate: int = 16000,
+        sample_rate: Count = 16000,
         frame_length: int = 400,
-        stride: int | None = None,
+        stride: Count | None = None,
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
         at_least(1, sample_rate=sample_rate, frame_length=frame_length, stride=stride)
@@ -116,8 +118,8 @@ class MuLawTokenizer(Tokenizer):
     def __init__(
         self,
         *,
-        sample_rate: int = 16000,
-        levels: int = 256,
+        sample_rate: Count = 16000,
+        levels: Annotated[int, Ge(2)] = 256,
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
         at_least(1, sample_rate=sample_rate)

@@ -5,6 +5,7 @@ from typing import Any
 from omniformer_tokenizers._checks import need
 from omniformer_tokenizers.graph.input import Graph
 from omniformer_tokenizers.graph.nodes import GraphTokenizer
+from omniformer_tokenizers.ranges import Natural
 
 # Atomic number (0: unknown), degree, charge -8..8, hydrogens, radical electrons, hybridisation, aromatic, in a ring.
 ATOM_VOCAB_SIZES = (119, 12, 17, 9, 5, 9, 2, 2)
@@ -27,7 +28,7 @@ class MoleculeTokenizer(GraphTokenizer):
 
     reads_strings = True
 
-    def __init__(self, *, max_degree: int = 11, laplacian: int = 0, random_walk: int = 0) -> None:
+    def __init__(self, *, max_degree: Natural = 11, laplacian: Natural = 0, random_walk: Natural = 0) -> None:
         need("rdkit", "reading SMILES")
         super().__init__(
             node_vocab_sizes=ATOM_VOCAB_SIZES,

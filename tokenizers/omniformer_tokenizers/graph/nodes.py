@@ -12,6 +12,7 @@ from omniformer_tokenizers.graph import encodings, structure
 from omniformer_tokenizers.graph.encoding_cache import cached
 from omniformer_tokenizers.graph.input import Graph, both_directions, read_graph
 from omniformer_tokenizers.media import naming
+from omniformer_tokenizers.ranges import Count, Natural
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
@@ -54,15 +55,15 @@ class GraphTokenizer(Tokenizer):
     def __init__(
         self,
         *,
-        node_vocab_sizes: tuple[int, ...] = (),
-        node_features: int = 0,
-        edge_vocab_sizes: tuple[int, ...] = (),
-        edge_features: int = 0,
+        node_vocab_sizes: tuple[Count, ...] = (),
+        node_features: Natural = 0,
+        edge_vocab_sizes: tuple[Count, ...] = (),
+        edge_features: Natural = 0,
         directed: bool = False,
-        max_degree: int = 63,
-        laplacian: int = 0,
-        random_walk: int = 0,
-        shortest_path: int = 0,
+        max_degree: Natural = 63,
+        laplacian: Natural = 0,
+        random_walk: Natural = 0,
+        shortest_path: Natural = 0,
         virtual_node: bool = False,
         edge_tokens: bool = False,
         cache_folder: str | None = None,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from omniformer_tokenizers._checks import need
 from omniformer_tokenizers.files import read_text
+from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.text.base import END_OF_TEXT, OwnVocabulary, ids_within, text_tokens, training_texts
 from omniformer_tokenizers.text.tokenizer_json import FILE, byte_table, lossless, read_model
 from omniformer_tokenizers.text.word_cache import WordCache
@@ -39,7 +40,7 @@ class BPETokenizer(OwnVocabulary):
         'the cät'
     """
 
-    def __init__(self, *, vocab_size: int = 4096, special_tokens: tuple[str, ...] = (END_OF_TEXT,)) -> None:
+    def __init__(self, *, vocab_size: Count = 4096, special_tokens: tuple[str, ...] = (END_OF_TEXT,)) -> None:
         super().__init__(special_tokens=special_tokens)
         if vocab_size < 256 + len(special_tokens):
             raise ValueError(

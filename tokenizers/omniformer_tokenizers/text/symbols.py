@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from omniformer_tokenizers.files import read_text
+from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.text.base import END_OF_TEXT, OwnVocabulary, ids_within, text_tokens, training_texts
 from omniformer_tokenizers.tokens import Tokens
 
@@ -78,7 +79,7 @@ class SymbolTokenizer(OwnVocabulary):
         ValueError: `vocab_size` has no room for one symbol, or a special token is named twice.
     """
 
-    def __init__(self, *, vocab_size: int | None = None, special_tokens: tuple[str, ...] = (END_OF_TEXT,)) -> None:
+    def __init__(self, *, vocab_size: Count | None = None, special_tokens: tuple[str, ...] = (END_OF_TEXT,)) -> None:
         super().__init__(special_tokens=special_tokens)
         reserved = len(self.special_tokens) + 1
         if UNKNOWN in self.special_tokens:
@@ -225,7 +226,7 @@ class WordTokenizer(SymbolTokenizer):
     def __init__(
         self,
         *,
-        vocab_size: int | None = None,
+        vocab_size: Count | None = None,
         special_tokens: tuple[str, ...] = (END_OF_TEXT,),
         lowercase: bool = False,
     ) -> None:

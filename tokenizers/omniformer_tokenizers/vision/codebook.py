@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from annotated_types import Ge
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from omniformer_tokenizers._checks import at_least, sides
+from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 from omniformer_tokenizers.vision.pixels import read_pixels, resized, unit_range
@@ -45,9 +47,9 @@ class ColourTokenizer(Tokenizer):
     def __init__(
         self,
         *,
-        n_colours: int = 512,
+        n_colours: Count = 512,
         channels: Literal[1, 3] = 3,
-        image_size: int | tuple[int, int] | None = None,
+        image_size: Count | tuple[Count, Count] | None = None,
         iterations: int = 20,
         max_pixels: int = 200_000,
     ) -> None:
@@ -158,7 +160,11 @@ class PixelTokenizer(Tokenizer):
     modality = "pixels"
 
     def __init__(
-        self, *, channels: Literal[1, 3] = 3, levels: int = 256, image_size: int | tuple[int, int] | None = None
+        self,
+        *,
+        channels: Literal[1, 3] = 3,
+        levels: Annotated[int, Ge(2)] = 256,
+        image_size: Count | tuple[Count, Count] | None = None,
     ) -> None:
         if not 2 <= levels <= 256:
             raise ValueError(f"levels={levels} is outside 2..256")

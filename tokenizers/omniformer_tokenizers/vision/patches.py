@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, one_of, sides
 from omniformer_tokenizers.media import naming
+from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 from omniformer_tokenizers.vision.pixels import (
@@ -62,15 +63,15 @@ class PatchTokenizer(Tokenizer):
     def __init__(
         self,
         *,
-        patch_size: int = 16,
-        stride: int | None = None,
+        patch_size: Count = 16,
+        stride: Count | None = None,
         channels: Literal[1, 3, 4] = 3,
         mean: tuple[float, ...] = (0.5,),
         std: tuple[float, ...] = (0.5,),
         remainder: Literal["pad", "crop", "error"] = "pad",
-        image_size: int | tuple[int, int] | None = None,
+        image_size: Count | tuple[Count, Count] | None = None,
         resize: Literal["stretch", "contain", "cover"] | Resampling | Mapping[str, Any] = "cover",
-        max_tokens: int | None = None,
+        max_tokens: Count | None = None,
         coordinates: Literal["patches", "unit"] = "patches",
     ) -> None:
         at_least(1, patch_size=patch_size, stride=stride, max_tokens=max_tokens)

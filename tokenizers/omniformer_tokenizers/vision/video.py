@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.media import read_frames
+from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 from omniformer_tokenizers.vision.pixels import check_area, check_colours, checked, colour_mode, unit_range
@@ -45,7 +46,7 @@ class TubeletTokenizer(Tokenizer):
         self,
         *,
         frames: int = 2,
-        patch_size: int = 16,
+        patch_size: Count = 16,
         channels: Literal[1, 3, 4] = 3,
         mean: tuple[float, ...] = (0.5,),
         std: tuple[float, ...] = (0.5,),
