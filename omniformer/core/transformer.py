@@ -66,6 +66,7 @@ class Transformer(nn.Module):
             or the layers differ in their width.
 
     Example:
+        >>> import torch
         >>> core = Transformer(d_model=16, n_layers=2, n_heads=2)
         >>> core(torch.randn(5, 16), Layout.from_lengths(2, 3)).shape
         torch.Size([5, 16])
