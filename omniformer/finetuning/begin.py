@@ -48,6 +48,7 @@ def begin(config: Mapping[str, Any]) -> Beginning:
         predictor = folder.load(source, allow_targets=config["allow_targets"])
     found = _kind(str(source), predictor)
     if names := model.get("special_tokens"):
+        torch.manual_seed(config["seed"])  # their rows are drawn at random
         found.add_special_tokens(names)
     return found
 

@@ -23,6 +23,16 @@ def test_without_a_name_a_run_begins_from_fresh_weights_of_its_seed():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_rows_of_further_special_tokens_are_those_of_the_seed(published):
+    def rows(seed):
+        options = ["data.arrange.seq_len=32", f"model.pretrained={published}", "model.special_tokens=['<a>']"]
+        begun = finetuning.begin(composed(["modality=text", *options, f"seed={seed}"]))
+        return begun.trained.model.embedders["text"].table.weight
+
+    assert torch.equal(rows(1), rows(1))
+    assert not torch.equal(rows(1), rows(2))
+
+
 def test_a_fourth_kind_of_beginning_is_one_class():
     class Soup(Beginning):
         """The mean of the weights of several models."""
