@@ -68,19 +68,19 @@ class Mixture(Head):
 
 
 class Meeting(Head):
-    """A space for two modalities, without a map."""
+    """A space for two modalities: the first features of each, without a map."""
 
     compares = True
     instead = "compares"
     modalities = ("vision", "text")
-    d_embedding = 16
+    d_embedding = 4
 
     def __init__(self, *, d_model):
         super().__init__()
         self.pool = MeanPool(d_model=d_model)
 
     def embed(self, x, layout, modality):
-        return nn.functional.normalize(self.pool(x, layout), dim=-1)
+        return nn.functional.normalize(self.pool(x, layout)[:, :4], dim=-1)
 
     def forward(self, x, layout):
         return self.embed(x, layout, "text")
@@ -180,6 +180,7 @@ def _sample(ids):
 def test_a_head_that_compares_is_the_space_of_embeddings():
     predictor = predictor_of(recipe(pairs=("Meeting", {})), pairs=Member(tokenizers={"vision": VISION, "text": TEXT}))
     assert predictor.similarity(picture(0), ["seven", "eight"]).shape == (1, 2)
+    assert predictor.embed(["seven"]).shape == (1, 4)
     with pytest.raises(ValueError, match="'pairs' compares"):
         predictor.predict(["seven"])
 
@@ -204,6 +205,7 @@ def test_published_names_are_those_of_raw_outputs():
         assert said[0] == word
         torch.testing.assert_close(said[1], head(x, layout))
     spans = heads.SpanHead(d_model=4)
+    torch.nn.init.normal_(spans.ends.weight)
     ends = spans.published(x, layout)
     torch.testing.assert_close(torch.stack([ends["start_logits"], ends["end_logits"]], -1), spans(x, layout))
     assert heads.FeatureHead().published(x, layout) == {}
