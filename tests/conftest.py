@@ -39,6 +39,27 @@ def one_composition() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_parse() -> Iterator[None]:
+    """The text of a config file is parsed once; what is made of it is new each time."""
+    from omegaconf import OmegaConf
+
+    parse, known = OmegaConf.load, {}
+
+    def load(file):
+        if not hasattr(file, "seek"):
+            return parse(file)
+        text = file.read()
+        if text not in known:
+            file.seek(0)
+            known[text] = OmegaConf.to_container(parse(file))
+        return OmegaConf.create(known[text])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", load)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets: `OMNIFORMER_DATA`, or `shared/data` beside the checkout; skips without one."""

@@ -1,3 +1,4 @@
+from functools import cache
 from itertools import product
 
 import pytest
@@ -11,10 +12,11 @@ STOP = 0
 def everything(model, sample, scores, max_new_tokens, vocab_size, penalty):
     """All answers with their scores, best first: those that end, and those as long as allowed."""
     found = []
+    after = cache(lambda ids: scores(model, sample, ids))
     for length in range(1, max_new_tokens + 1):
         for ids in product(range(1, vocab_size), repeat=length - 1):
-            table = [scores(model, sample, ids[:i])[each].item() for i, each in enumerate(ids)]
-            last = scores(model, sample, ids)
+            table = [after(ids[:i])[each].item() for i, each in enumerate(ids)]
+            last = after(ids)
             endings = range(vocab_size) if length == max_new_tokens else [STOP]
             for end in endings:
                 score = (sum(table) + last[end].item()) / length**penalty
