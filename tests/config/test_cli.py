@@ -268,6 +268,16 @@ def test_the_composed_configuration_is_printed_and_nothing_runs(run):
     assert outcome.received == []
 
 
+@pytest.mark.parametrize(
+    ("more", "shown"), [(["--package", "core"], "# @package core\n"), (["--resolve"], "output_root: outputs\n")]
+)
+def test_a_part_of_it_and_references_that_are_followed_are_printed_too(run, more, shown):
+    outcome = run("--cfg", "job", *more)
+    assert shown in outcome.out
+    assert "${" not in outcome.out
+    assert outcome.received == []
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["optim.lr=abc"], ["core.n_heads=5"]])
 def test_questions_and_mistakes_import_no_heavy_library(conf, arguments):
     code = (
