@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
+from omniformer.data.kept import losses
 from omniformer.data.loader import Evaluation, Feed
 from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader, shares
 from omniformer.data.samples import Samples
@@ -71,6 +73,7 @@ class OmniDataModule(LightningDataModule):
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
         self.mixture_temperature = mixture_temperature
+        self._told = False
         self._units: dict[str, dict[str, Any]] = {}
         self._samples: dict[tuple[str, Split], Samples] = {}
         self._loaders: dict[Split, MixtureLoader | EvaluationLoader] = {}
@@ -95,6 +98,16 @@ class OmniDataModule(LightningDataModule):
             fitted = self.tokenizers[names[0]][modality].fit(_contents(self.streams, names, modality))
             for name in names:
                 self.tokenizers[name][modality] = fitted
+        if not self._told:
+            self._told = True
+            self._tell_losses()
+
+    def _tell_losses(self) -> None:
+        """Says once what tokenizers lose of pictures and sounds."""
+        for name in self.streams:
+            for modality, tokenizer in self.tokenizers[name].items():
+                for loss in losses(_contents(self.streams, [name], modality), tokenizer):
+                    rank_zero_info(f"{name}: of its {modality}, {loss}")
 
     def facts(self, name: str, modality: str | None = None) -> dict[str, Any]:
         """What a model must know of a data set: the facts of its source and of its tokenizer, and the units of the

@@ -17,6 +17,14 @@ SPLITS = ("train", "val", "test")
 MOODS = {"review": "text", "mood": "label"}
 
 
+@pytest.fixture
+def said(monkeypatch):
+    """What tables say of themselves."""
+    messages = []
+    monkeypatch.setattr("omniformer.data.table.table.rank_zero_info", messages.append)
+    return messages
+
+
 def jsonl(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
@@ -64,13 +72,12 @@ def test_a_split_depends_neither_on_the_place_nor_the_name_of_a_file_nor_on_the_
     assert small.items() <= large.items() and set(small.values()) == set(SPLITS)
 
 
-def test_equal_content_is_never_in_two_splits_and_is_counted(tmp_path, caplog):
+def test_equal_content_is_never_in_two_splits_and_is_counted(tmp_path, said):
     rows = [row | {"key": str(i)} for i, row in enumerate(reviews(30) * 3)]
     table = Table(files=jsonl(tmp_path / "a.jsonl", rows), columns=MOODS | {"key": "id"})
-    with caplog.at_level("INFO"):
-        where = [(raw.contents["text"], name) for name in SPLITS for raw in table.split(name)]
+    where = [(raw.contents["text"], name) for name in SPLITS for raw in table.split(name)]
     assert len(where) == 90 and len(set(where)) == 30
-    assert "60 repeat the content of another row" in caplog.text
+    assert "60 repeat the content of another row" in said[0]
 
 
 def test_groups_stay_together(tmp_path):
@@ -96,7 +103,7 @@ def test_an_id_decides_on_the_split_in_the_place_of_the_content(tmp_path):
         assert [raw.id for raw in first.split(name)] == [raw.id for raw in second.split(name)]
 
 
-def test_a_column_names_the_split(tmp_path, caplog):
+def test_a_column_names_the_split(tmp_path):
     names = ["training"] * 8 + ["dev", "TEST"]
     rows = [row | {"part": name} for row, name in zip(reviews(10), names, strict=True)]
     table = Table(files=jsonl(tmp_path / "a.jsonl", rows), columns=MOODS | {"part": "split"})
@@ -127,19 +134,18 @@ def test_rows_of_the_test_that_training_holds_are_counted(tmp_path):
         Table(train=train, test=test, columns=MOODS).split("test")
 
 
-def test_missing_cells_are_missing_modalities_or_unanswered_and_are_counted(tmp_path, caplog):
+def test_missing_cells_are_missing_modalities_or_unanswered_and_are_counted(tmp_path, said):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     rows = [{"photo": "a.png", "note": "hello", "x": 1, "y": None}, {"photo": None, "note": "there", "x": "NA", "y": 2}]
     columns = {"photo": "vision", "note": "text", "x": "value", "y": "value"}
     table = Table(files=jsonl(tmp_path / "a.jsonl", rows), columns=columns, shares=(1.0, 0.0, 0.0))
-    with caplog.at_level("INFO"):
-        both, one = table.split("train")
+    both, one = table.split("train")
     assert list(both.contents) == ["vision", "text"] and list(one.contents) == ["text"]
     assert both.contents["vision"] == tmp_path / "a.png"
     assert (
         both.targets["value"].isnan().tolist() == [False, True] == [not each for each in one.targets["value"].isnan()]
     )
-    assert "2 rows: 2 train, 0 val, 0 test; 2 without value; 1 without vision" in caplog.text
+    assert "2 rows: 2 train, 0 val, 0 test; 2 without value; 1 without vision" in said[0]
 
 
 def test_rows_that_nothing_can_be_learned_from_are_left_out_with_a_warning(tmp_path):
