@@ -67,11 +67,7 @@ def test_ranks_together_take_the_samples_that_one_rank_takes_in_each_step(feed, 
     ranks = [draw(feed(rank=rank, world_size=world_size, **options), 12) for rank in range(world_size)]
     for step, batch in enumerate(alone):
         shared = [i for rank in ranks for i in rank[step].ids]
-        if len(batch) >= world_size:
-            assert sorted(shared) == sorted(batch.ids)
-        else:
-            assert set(shared) == set(batch.ids)
-            assert len(shared) == world_size
+        assert sorted(shared) == sorted(batch.ids)  # a rank may be left with none
 
 
 def test_every_epoch_visits_every_sample_once(feed):

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from lightning.pytorch.utilities import rank_zero_info
 
-from omniformer.core.ranges import Natural
+from omniformer.core.ranges import Natural, Share
 from omniformer.data.sets.on_access import OnAccess
 from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder
 from omniformer.data.table.opening import Opener
@@ -80,7 +81,7 @@ class Table(Source):
     def __init__(
         self,
         *,
-        columns: dict[str, str],
+        columns: dict[str, str] | None,
         files: str | list[str] | None = None,
         train: str | list[str] | None = None,
         val: str | list[str] | None = None,
@@ -88,8 +89,8 @@ class Table(Source):
         data_root: str | None = None,
         root: str | None = None,
         labels: list[str] | None = None,
-        shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
-        folds: int | None = None,
+        shares: tuple[Share, Share, Share] = (0.8, 0.1, 0.1),
+        folds: Annotated[int, Ge(3)] | None = None,
         fold: Natural = 0,
         join: str | None = None,
         separator: str = ";",
@@ -105,7 +106,7 @@ class Table(Source):
         if files is not None and (val is not None or test is not None):
             raise ValueError("files are split; for files of validation or test give those of training as train")
         check_shares(shares, folds, fold)
-        self.roles = Roles.of(columns)
+        self.roles = Roles.of(columns or {})
         self.modalities = tuple(dict.fromkeys([*self.roles.given, *self.roles.answers]))
         self.files = _given(files, train, val, test)
         self.class_names = None if labels is None else tuple(map(str, labels))
