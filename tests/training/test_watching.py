@@ -1,13 +1,12 @@
 """What callbacks watch: the metric of the task, or one that there will be."""
 
-import logging
-
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping as PlainEarlyStopping
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from omniformer.config import ConfigError
+from omniformer.training import watching
 from omniformer.training.checkpoints import BestCheckpoint
 from omniformer.training.early_stopping import EarlyStopping
 from omniformer.training.watching import watch
@@ -58,12 +57,11 @@ def test_callbacks_of_lightning_that_watch_something_else_are_left_alone(monitor
     assert callback.monitor == monitor
 
 
-def test_where_a_default_comes_from_is_said_in_one_line(caplog):
-    with caplog.at_level(logging.INFO):
-        watch({"best": BestCheckpoint()}, REPORTED, "val/loss", "min", "the mean over the members")
-    assert [record.getMessage() for record in caplog.records] == [
-        "callbacks.best watches val/loss (min): the mean over the members"
-    ]
+def test_where_a_default_comes_from_is_said_in_one_line(monkeypatch):
+    told = []
+    monkeypatch.setattr(watching, "rank_zero_info", told.append)
+    watch({"best": BestCheckpoint()}, REPORTED, "val/loss", "min", "the mean over the members")
+    assert told == ["callbacks.best watches val/loss (min): the mean over the members"]
 
 
 @pytest.mark.parametrize(("mode", "better"), [("max", 0.9), ("min", 0.1)])
