@@ -72,7 +72,7 @@ def hub_rows(name: str, *, config: str | None, download: bool) -> dict[Split | N
         import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
-            f"{PREFIX}{name} is loaded by the library datasets: pip install 'omniformer-framework[datasets]'"
+            f"{PREFIX}{name} is loaded by the library datasets, which is not installed: pip install datasets"
         ) from error
     try:
         found = datasets.load_dataset(name, config)
