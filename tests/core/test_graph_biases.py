@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omniformer_tokenizers import encodings
+from omniformer_tokenizers.graph import encodings
 
 from omniformer.core.attention.plan import lower
 from omniformer.core.graph_biases import EdgeBias, ShortestPath, shortest_paths

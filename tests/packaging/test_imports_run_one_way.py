@@ -37,6 +37,6 @@ def test_only_the_command_line_knows_hydra():
     }
 
 
-def test_the_core_needs_torch_and_einops_only():
-    allowed = {"torch", "einops", "omniformer", *sys.stdlib_module_names}
+def test_the_core_needs_torch_einops_and_annotated_types_only():
+    allowed = {"torch", "einops", "annotated_types", "omniformer", *sys.stdlib_module_names}
     assert {path: foreign for path in files("omniformer/core") if (foreign := imported(path) - allowed)} == {}

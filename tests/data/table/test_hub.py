@@ -63,7 +63,7 @@ def test_a_set_by_name_is_not_fetched_unasked():
 
 def test_without_the_library_a_set_by_name_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'omniformer-framework\[datasets\]'"):
+    with pytest.raises(ImportError, match="is not installed: pip install datasets"):
         hub_rows("nobody/nothing", config=None, download=True)
 
 
