@@ -112,7 +112,7 @@ def test_every_constructor_refuses_what_a_configuration_would(kind, name, value)
 
 @pytest.mark.parametrize("kind", VALID, ids=lambda kind: kind.__name__)
 def test_each_of_them_takes_what_is_usual(kind):
-    kind(**VALID[kind])
+    assert isinstance(kind(**VALID[kind]), kind)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _range(library: str) -> str:
     for ours in _OURS:
         try:
             asked = metadata.requires(ours) or []
-        except metadata.PackageNotFoundError:
+        except metadata.PackageNotFoundError:  # the tokenizers may be installed alone
             continue
         for line in asked:
             name, versions = re.match(r"([\w.-]+)\s*([^;]*)", line).groups()  # pyright: ignore[reportOptionalMemberAccess]

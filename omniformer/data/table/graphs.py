@@ -31,7 +31,7 @@ class GraphFacts:
                 continue
             try:
                 numbers = torch.as_tensor(rows)
-            except (TypeError, ValueError, RuntimeError):
+            except (TypeError, ValueError, RuntimeError):  # no table of numbers: the tokenizer names the sample
                 continue
             numbers = numbers[:, None] if numbers.ndim == 1 else numbers
             if numbers.is_floating_point():

@@ -40,7 +40,7 @@ class JsonRows(Rows):
             for index in range(min(_LOOKED_AT, len(self))):
                 try:
                     found |= dict.fromkeys(self.row(index))
-                except BadRowError:
+                except BadRowError:  # told, or skipped and counted, when rows are looked at
                     continue
             self._columns = tuple(found)
         return self._columns
