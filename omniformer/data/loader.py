@@ -25,19 +25,23 @@ _WAIT = 5.0  # seconds between two looks at whether the workers are alive
 
 
 def _start_worker(worker: int) -> None:
+    # What was inherited is not for this process to clean up: a dead loader among it would wait for other workers.
+    gc.freeze()
+    gc.enable()
     # The tokenizers library warns, and may dead-lock, when it uses threads after a fork.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 @contextmanager
-def _tidy_fork() -> Iterator[None]:
-    """Leaves forked workers nothing to clean up: a dead loader among it would wait for workers that are not theirs."""
-    gc.collect()
-    gc.freeze()
+def _untidied() -> Iterator[None]:
+    """Forked workers find the search for garbage off, until `_start_worker` has put aside what they inherited."""
+    searched = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if searched:
+            gc.enable()
 
 
 def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> Iterator[Drawn | SampleError]:
@@ -52,7 +56,7 @@ def engine(batches: "BatchSet", keys: Iterator[list[Key]], stream: Stream) -> It
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_start_worker,
     )
-    with _tidy_fork() if stream.num_workers else nullcontext():
+    with _untidied() if stream.num_workers else nullcontext():
         return iter(loader)
 
 

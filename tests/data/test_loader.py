@@ -1,3 +1,4 @@
+import gc
 import multiprocessing
 import os
 import signal
@@ -171,7 +172,8 @@ def test_nothing_but_corrupt_samples_ends_with_an_error(feed):
         draw(feed(["corrupt"] * 5, on_error="skip", max_bad_fraction=1), 1)
 
 
-def test_a_stuck_worker_ends_the_run_and_the_samples_it_had_are_named(feed):
+def test_a_stuck_worker_ends_the_run_and_the_samples_it_had_are_named(feed, monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.5)  # torch waits so long for its end
     message = r"data of x: no worker had a batch ready within worker_timeout=1 seconds; .*waited for: train-0"
     with pytest.raises(RuntimeError, match=message):
         draw(feed(["stuck"], num_workers=1, worker_timeout=1.0), 1)
@@ -194,17 +196,18 @@ def test_a_killed_worker_ends_the_run_and_the_samples_it_had_are_named(feed):
         draw(feed(["killed"], num_workers=1), 1)
 
 
-def test_a_killed_worker_is_noticed_without_torchs_signal_handler(feed, deaf):
+def test_a_killed_worker_is_noticed_without_torchs_signal_handler(feed, deaf, monkeypatch):
+    monkeypatch.setattr("omniformer.data.loader._WAIT", 0.5)
     with pytest.raises(RuntimeError, match=r"data of x: .*waited for: train-0"):
         draw(feed(["killed"], num_workers=1), 1)
 
 
 def test_a_slow_batch_is_waited_for_while_workers_live(feed, ints, monkeypatch):
-    monkeypatch.setattr("omniformer.data.loader._WAIT", 0.5)
+    monkeypatch.setattr("omniformer.data.loader._WAIT", 0.1)
 
     class Slow(type(ints)):
         def __call__(self, raw):
-            time.sleep(2)
+            time.sleep(0.5)
             return super().__call__(raw)
 
     ours = feed([[1], [2]], batch_size=1, num_workers=1)
@@ -220,6 +223,29 @@ def test_workers_end_with_the_feed(feed):
     assert len(workers) == 2
     del ours
     assert not any(worker.is_alive() for worker in workers)
+
+
+def test_workers_leave_garbage_that_they_inherit_to_the_process_that_made_it(feed, ints, tmp_path):
+    class DeadLoader:
+        def __init__(self):
+            self.cycle = self
+
+        def __del__(self):
+            (tmp_path / f"cleaned by {os.getpid()}").touch()
+
+    class Collecting(type(ints)):
+        def __call__(self, raw):
+            gc.collect()
+            return super().__call__([int(gc.isenabled())])
+
+    ours = feed(4, num_workers=1)
+    ours.samples.tokenizers = {"text": Collecting()}
+    put_aside = bool(gc.get_freeze_count())
+    DeadLoader()
+    assert next(ours).parts["text"].values.tolist() == [1, 1, 1, 1]
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir()] == [f"cleaned by {os.getpid()}"]
+    assert gc.isenabled() and bool(gc.get_freeze_count()) == put_aside  # here all is as it was
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8])
