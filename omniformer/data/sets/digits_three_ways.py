@@ -78,8 +78,8 @@ class DigitsThreeWays(Source):
     def _pairs(self, name: Split) -> list[Raw]:
         pictures = self.pictures.split(name)
         of_digit: dict[int, list[int]] = defaultdict(list)
-        for i, picture in enumerate(pictures):
-            of_digit[int(picture.targets["label"])].append(i)
+        for i, digit in enumerate(self.pictures.digits(name)):
+            of_digit[digit].append(i)
         pairs = []
         for clip in self.digits.recordings(name):
             candidates = of_digit[clip.digit]

@@ -59,10 +59,16 @@ class MNIST(Source):
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in a fixed order; made when they are asked for."""
-        return self._splits[name]
+        pixels, labels, first = self._parts[name]
+        return OnAccess(len(labels), partial(_raw, name, pixels, labels, first))
+
+    def digits(self, name: Split) -> list[int]:
+        """What is written on each picture of one split, in the order of its samples, of which none is made for it."""
+        return self._parts[name][1].tolist()
 
     @cached_property
-    def _splits(self) -> dict[Split, OnAccess]:
+    def _parts(self) -> dict[Split, tuple[Tensor, Tensor, int]]:
+        """The pictures of each split, their labels, and the number of the first one in its file."""
         packed = resolve("mnist/mnist.npz", self.data_root)
         arrays = _packed(packed) if packed.is_file() else _original(packed.parent, self.download)
         n = len(arrays[0]) - VAL
@@ -70,16 +76,17 @@ class MNIST(Source):
             wanted = "" if self.max_train is None else f", max_train={self.max_train} are wanted"
             raise ValueError(f"mnist has {len(arrays[0])} training images, the last {VAL} validate{wanted}")
         x_train, y_train, x_test, y_test = (torch.from_numpy(array) for array in arrays)
+        last = self.max_train or n
         return {
-            "train": OnAccess(self.max_train or n, partial(_raw, "train", x_train, y_train.long(), 0)),
-            "val": OnAccess(VAL, partial(_raw, "val", x_train, y_train.long(), n)),
-            "test": OnAccess(len(x_test), partial(_raw, "test", x_test, y_test.long(), 0)),
+            "train": (x_train[:last], y_train[:last].long(), 0),
+            "val": (x_train[n:], y_train[n:].long(), n),
+            "test": (x_test, y_test.long(), 0),
         }
 
 
 def _raw(split: Split, pixels: Tensor, labels: Tensor, first: int, number: int) -> Raw:
-    row = first + number
-    return Raw(id=f"mnist/{split}/{row}", contents={"vision": pixels[row, None]}, targets={"label": labels[row]})
+    contents = {"vision": pixels[number, None]}
+    return Raw(id=f"mnist/{split}/{first + number}", contents=contents, targets={"label": labels[number]})
 
 
 def _packed(file: Path) -> "list[NDArray[Any]]":

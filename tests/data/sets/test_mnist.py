@@ -65,6 +65,7 @@ def test_the_original_files_give_the_same_samples(packed, original):
         for a, b in zip(ours.split(name), theirs.split(name), strict=True):
             assert torch.equal(a.contents["vision"], b.contents["vision"])
             assert (a.targets["label"].dtype, int(a.targets["label"])) == (torch.int64, int(b.targets["label"]))
+        assert ours.digits(name) == [int(raw.targets["label"]) for raw in ours.split(name)]
 
 
 def test_missing_files_are_fetched_only_when_asked(tmp_path, original, packed, served, monkeypatch):
