@@ -60,6 +60,22 @@ def one_parse() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def few_speakers() -> Iterator[None]:
+    """Spoken vowels of few speakers: making those of all takes longer than the short runs of a test file."""
+    from omniformer.data.sets import vowels
+
+    def forget() -> None:
+        vowels._recordings.cache_clear()
+        vowels._utterances.cache_clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vowels, "_SPEAKERS", {"train": 6, "val": 3, "test": 3})
+        forget()
+        yield
+    forget()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets: `OMNIFORMER_DATA`, or `shared/data` beside the checkout; skips without one."""

@@ -17,7 +17,7 @@ from omniformer.predict import main as predict
 from omniformer.recipe import members
 from omniformer.train import main as train
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("few_speakers")]
 
 TINY = ["core.d_model=32", "core.n_layers=1", "core.n_heads=2"]
 WATCHED = {"vision": "test/accuracy", "text": "test/bits_per_byte", "audio": "test/accuracy", "graph": "test/auroc"}
@@ -34,7 +34,7 @@ def numbers(output: Path) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
+def runs(tmp_path_factory, few_speakers) -> dict[str, Path]:
     """One finished run of each modality, and of all together, on a few batches."""
     return {name: run(tmp_path_factory.mktemp(name), f"modality={name}", "debug=fast") for name in (*WATCHED, "all")}
 

@@ -32,6 +32,9 @@ WITHOUT_TEST = {"shakespeare_char", "shakespeare_char_long"}  # published scores
 # A few steps ask for no more than this, whatever the key belongs to.
 AT_MOST = {
     "batch_size": 4,
+    "d_model": 64,
+    "d_condition": 64,
+    "n_heads": 4,
     "n_layers": 2,
     "seq_len": 64,
     "vocab_size": 512,
@@ -97,7 +100,7 @@ def elsewhere(config: dict[str, Any], data_root: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, request) -> Callable[[str], Path]:
+def run(tmp_path_factory, request, few_speakers) -> Callable[[str], Path]:
     """Makes the run folder of a choice, once: others begin from some of them."""
     finished: dict[str, Path] = {}
 
