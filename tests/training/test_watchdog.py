@@ -1,53 +1,68 @@
 """A rank that stands still ends with its stacks, and one that works is left alone."""
 
-import subprocess
+import multiprocessing
+import os
 import sys
+import time
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from omniformer.training import watchdog
 from omniformer.training.trainer import build_trainer
 from omniformer.training.watchdog import Watchdog
 
-STUCK = """
-import sys, time
-from types import SimpleNamespace
-from omniformer.training import watchdog
-from omniformer.training.watchdog import Watchdog
+PATIENCE, STEP = 3.0, 0.05  # seconds; a busy machine may keep a process waiting for more than one of them
 
-watchdog._GRACE, watchdog._REARM = 1.0, 0.01
-dog = Watchdog(seconds=1.0)
-dog.setup(SimpleNamespace(world_size={world_size}, global_rank=3), None, "fit")
 
 def stands_still():
-    time.sleep(4)
-
-if "work" in sys.argv:
-    for _ in range(80):
-        time.sleep(0.05)
-        dog.on_train_batch_end()
-    dog.teardown(None, None, "fit")
-stands_still()
-print("done")
-"""
+    time.sleep(PATIENCE + 0.5)
 
 
-def run(*arguments, world_size=2):
-    command = [sys.executable, "-c", STUCK.replace("{world_size}", str(world_size)), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+def rank(said: Path, works: bool, world_size: int) -> None:
+    """The life of a process, whose streams go into a file."""
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        sys.stdout = sys.stderr = file
+        # The words come half a second before the end.
+        watchdog._GRACE, watchdog._REARM = 1.0, 0.5
+        dog = Watchdog(seconds=PATIENCE - watchdog._GRACE)
+        dog.setup(SimpleNamespace(world_size=world_size, global_rank=3), None, "fit")
+        if works:
+            for _ in range(int((PATIENCE + 0.5) / STEP)):
+                time.sleep(STEP)
+                dog.on_train_batch_end()
+            dog.teardown(None, None, "fit")
+        stands_still()
+        print("done")
 
 
-def test_a_rank_that_stands_still_says_who_it_is_and_where_it_stands_and_ends():
-    ended = run()
-    assert ended.returncode == 1 and "done" not in ended.stdout
-    assert "rank 3 has finished no batch for 1 s (callbacks.watchdog.seconds)" in ended.stderr
-    assert "in stands_still" in ended.stderr
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory) -> dict[str, tuple[int | None, str]]:
+    """How processes ended that ran at the same time, and what they said."""
+    lives = {"still": (False, 2), "working": (True, 2), "alone": (False, 1)}
+    folder, context = tmp_path_factory.mktemp("ranks"), multiprocessing.get_context("fork")
+    processes = {name: context.Process(target=rank, args=(folder / name, *life)) for name, life in lives.items()}
+    for process in processes.values():
+        process.start()
+    for process in processes.values():
+        process.join(timeout=100)
+    return {name: (process.exitcode, (folder / name).read_text()) for name, process in processes.items()}
 
 
-@pytest.mark.parametrize(("arguments", "world_size"), [(["work"], 2), ([], 1)], ids=["working", "alone"])
-def test_one_that_works_until_the_end_is_left_alone_and_so_is_a_single_process(arguments, world_size):
-    ended = run(*arguments, world_size=world_size)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+def test_a_rank_that_stands_still_says_who_it_is_and_where_it_stands_and_ends(ended):
+    code, said = ended["still"]
+    assert code == 1 and "done" not in said
+    assert "rank 3 has finished no batch for 2 s (callbacks.watchdog.seconds)" in said
+    assert "in stands_still" in said
+
+
+@pytest.mark.parametrize("name", ["working", "alone"])
+def test_one_that_works_until_the_end_is_left_alone_and_so_is_a_single_process(ended, name):
+    assert ended[name] == (0, "done\n")
 
 
 def test_the_ranks_that_wait_give_up_after_the_same_time(tmp_path):
