@@ -1,11 +1,11 @@
 """What a model looks at: attention maps of every layer and head, and what can be read from them."""
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from omniformer.core.attention.kernel import Kernel, Weighing
 from omniformer.core.attention.plan import Plan, lower
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Full, Rule
@@ -45,7 +45,7 @@ def attention_maps(core: nn.Module, x: Tensor, layout: Layout, rule: Rule | None
     return recorder.maps
 
 
-class Recorder:
+class Recorder(Kernel):
     """A plan's kernel that also writes down its weights.
 
     Args:
@@ -57,12 +57,12 @@ class Recorder:
 
     def __init__(self, plan: Plan, maps: Maps | None = None) -> None:
         self.plan = plan
-        self.takes_rows = getattr(plan.kernel, "takes_rows", False)
+        self.takes_rows = plan.kernel.takes_rows
         self.maps: Maps = [] if maps is None else maps
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, *, dropout: float = 0.0, **options: Any) -> Tensor:
-        self.maps.append(self.plan.weights(q, k, **options))
-        return self.plan.kernel(q, k, v, dropout=dropout, **options)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
+        self.maps.append(self.plan.weights(q, k, scale=how.scale, bias=how.bias, score=how.score))
+        return self.plan.kernel.attend(q, k, v, how)
 
 
 def entropy(maps: Maps) -> Tensor:

@@ -7,9 +7,9 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from omniformer.core.attention.reference import Score, dense_attention, no_tokens
+from omniformer.core.attention.kernel import Kernel, Weighing
+from omniformer.core.attention.reference import dense_attention, no_tokens
 from omniformer.core.attention.rows import Gather
-from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout, View
 from omniformer.core.rules import Rule
 
@@ -45,7 +45,7 @@ class Bucket:
     dead: Tensor | None = None
 
 
-class Blocks:
+class Blocks(Kernel):
     """A kernel that attends within buckets of blocks; `Dense` and `Banded` differ in the buckets they cut.
 
     Every bias and score. Tokens that no bucket owns, as those of samples without keys, get zeros.
@@ -71,29 +71,18 @@ class Blocks:
         self._queries, self._keys = Gather(query, layout.n_tokens), Gather(key, key_layout.n_tokens)
         self._outputs = Gather(place, len(query))
 
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        scale: float,
-        bias: Bias | None = None,
-        score: Score | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Attends; see `Plan.attend` for arguments and shapes."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
         outs = []
         for bucket, q_rows, k_rows, v_rows in zip(self.buckets, *self._rows(q, k, v), strict=True):
             added = None
-            if bias is not None:
+            if how.bias is not None:
                 query, key = View(self.layout, bucket.query[:, :, None]), View(self.key_layout, bucket.key[:, None, :])
-                added = rearrange(bias(query, key), "heads rows queries keys -> rows heads queries keys")
-            out = attend(q_rows, k_rows, v_rows, bucket, scale=scale, bias=added, score=score, dropout=dropout)
+                added = rearrange(how.bias(query, key), "heads rows queries keys -> rows heads queries keys")
+            out = within(q_rows, k_rows, v_rows, bucket, added, how)
             outs.append(rearrange(out, "rows heads queries head_dim -> (rows queries) heads head_dim"))
         if self.in_order:
             return outs[0]
-        nothing = no_tokens(q, k, v, bias, self.layout, self.key_layout)
+        nothing = no_tokens(q, k, v, how.bias, self.layout, self.key_layout)
         return self._outputs(torch.cat([nothing, *outs]))
 
     def _rows(self, q: Tensor, k: Tensor, v: Tensor) -> list[list[Tensor]]:
@@ -111,31 +100,22 @@ class Blocks:
         ]
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bucket: Bucket,
-    *,
-    scale: float,
-    bias: Tensor | None,
-    score: Score | None,
-    dropout: float,
-) -> Tensor:
+def within(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, bias: Tensor | None, how: Weighing) -> Tensor:
     """Attention within the blocks of one bucket, by PyTorch's fused kernels or written out.
 
     Shapes:
         q `[rows, heads, queries, head_dim]`, k and v `[rows, kv_heads, keys, head_dim]`, bias `[rows or 1, heads or 1,
         queries, keys]` → `[rows, heads, queries, head_dim]`.
     """
-    written_out = score is not None or prefers_explicit(q, k)
+    written_out = how.score is not None or prefers_explicit(q, k)
     mask = bucket.mask
     if bucket.causal and (written_out or bias is not None):
         mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()[None, None]
     if written_out:
         if bias is not None:
             bias = bias.expand(-1, q.shape[1], -1, -1)
-        out = dense_attention(q, k, v, scale=scale, mask=mask, bias=bias, score=score, dropout=dropout)
+        options = {"scale": how.scale, "score": how.score, "dropout": how.dropout}
+        out = dense_attention(q, k, v, mask=mask, bias=bias, **options)
     else:
         if bias is not None:
             mask = (bias if mask is None else bias.masked_fill(~mask, -torch.inf)).to(q.dtype)
@@ -144,9 +124,9 @@ def attend(
             k,
             v,
             attn_mask=mask,
-            dropout_p=dropout,
+            dropout_p=how.dropout,
             is_causal=mask is None and bucket.causal,
-            scale=scale,
+            scale=how.scale,
             enable_gqa=q.shape[1] != k.shape[1],
         )
     return out if bucket.dead is None else out.masked_fill(bucket.dead, 0.0)

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from omniformer.core.attention.reference import Score
-from omniformer.core.biases import Bias
+from omniformer.core.attention.kernel import Kernel, Score, Weighing
 from omniformer.core.layout import Layout, View
 from omniformer.core.rules import Rule
 
@@ -37,7 +36,7 @@ class _Order:
     place: Tensor  # where (pair, head) stands in the forward order
 
 
-class Edges:
+class Edges(Kernel):
     """Softmax attention over a list of (query, key) pairs, sorted by query.
 
     Any rule that can name its pairs (`Rule.pairs`), any bias and score. The backward pass is written by hand: between
@@ -67,35 +66,26 @@ class Edges:
         self.layout, self.query, self.key = layout, query, key
         self._orders: dict[tuple[int, int], _Order] = {}
 
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        scale: float,
-        bias: Bias | None = None,
-        score: Score | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Attends; see `Plan.attend` for arguments and shapes."""
-        added = None if bias is None else bias(View(self.layout, self.query), View(self.layout, self.key))
-        if score is not None:
-            return self._written_out(q, k, v, scale=scale, added=added, score=score, dropout=dropout)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
+        views = View(self.layout, self.query), View(self.layout, self.key)
+        added = None if how.bias is None else how.bias(*views)
+        if how.score is not None:
+            return self._written_out(q, k, v, how.score, added, how)
         if added is not None:
             added = added.expand(q.shape[1], len(self.query))
-        return _EdgeAttention.apply(q, k, v, added, self._order(q.shape[1], k.shape[1]), scale, dropout)  # pyright: ignore[reportReturnType]
+        order = self._order(q.shape[1], k.shape[1])
+        return _EdgeAttention.apply(q, k, v, added, order, how.scale, how.dropout)  # pyright: ignore[reportReturnType]
 
     def _written_out(
-        self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, added: Tensor | None, score: Score, dropout: float
+        self, q: Tensor, k: Tensor, v: Tensor, score: Score, added: Tensor | None, how: Weighing
     ) -> Tensor:
         """The same in differentiable operations, for a score function that only autograd knows how to derive."""
         group = q.shape[1] // k.shape[1]
         k, v = (x.repeat_interleave(group, dim=1) if group > 1 else x for x in (k, v))
-        scores = score((q.index_select(0, self.query) * k.index_select(0, self.key)).sum(-1) * scale)
+        scores = score((q.index_select(0, self.query) * k.index_select(0, self.key)).sum(-1) * how.scale)
         if added is not None:
             scores = scores + added.transpose(0, 1)
-        weights = functional.dropout(_segment_softmax(scores, self.query, len(q)), dropout)
+        weights = functional.dropout(_segment_softmax(scores, self.query, len(q)), how.dropout)
         out = v.new_zeros(*q.shape[:2], v.shape[-1])
         return out.index_add(0, self.query, weights[..., None] * v.index_select(0, self.key))
 

@@ -14,15 +14,14 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from omniformer.core.attention.banded import Banded
 from omniformer.core.attention.blocks import Blocks
 from omniformer.core.attention.dense import Dense
-from omniformer.core.attention.reference import Score
-from omniformer.core.biases import Bias
+from omniformer.core.attention.kernel import Kernel, Weighing
 from omniformer.core.layout import Layout, View
 from omniformer.core.rules import Rule
 
 MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-class Flex:
+class Flex(Kernel):
     """The whole packed batch as one sequence, with a block mask made from layout and rule
     ([Dong et al. 2024](https://arxiv.org/abs/2412.05496)).
 
@@ -32,6 +31,9 @@ class Flex:
 
     Samples meet inside a block at their borders, with weights of exactly zero; unlike in the other kernels a NaN in one
     sample can there reach its neighbours.
+
+    Raises:
+        ValueError: gradients are asked for on a CPU.
     """
 
     name = "flex"
@@ -39,24 +41,10 @@ class Flex:
     def __init__(self, rule: Rule, layout: Layout, key_layout: Layout) -> None:
         self.rule, self.layout, self.key_layout = rule, layout, key_layout
 
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        scale: float,
-        bias: Bias | None = None,
-        score: Score | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Attends; see `Plan.attend` for arguments and shapes.
-
-        Raises:
-            ValueError: gradients are asked for on a CPU.
-        """
-        if bias is not None or dropout > 0.0 or not len(q) or not len(k):
-            return self._plain(q, k, v, scale=scale, bias=bias, score=score, dropout=dropout)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
+        score = how.score
+        if how.bias is not None or how.dropout > 0.0 or not len(q) or not len(k):
+            return self._plain.attend(q, k, v, how)
         on_cpu = q.device.type == "cpu"
         if on_cpu and torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
             raise ValueError(
@@ -69,7 +57,7 @@ class Flex:
             v,
             score_mod=None if score is None else lambda value, batch, head, query, key: score(value),
             block_mask=self._block_mask,
-            scale=scale,
+            scale=how.scale,
             enable_gqa=q.shape[1] != k.shape[1],
         )
         return rearrange(out, "1 heads tokens head_dim -> tokens heads head_dim")

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omniformer.core.attention.reference import Score
-from omniformer.core.biases import Bias
+from omniformer.core.attention.kernel import Kernel, Weighing
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import Count
 from omniformer.core.rules import Rule
@@ -32,7 +31,7 @@ listener: ContextVar[Callable[[Call], None] | None] = ContextVar("listener", def
 """Who is told of every use of attention on the meta device."""
 
 
-class Meta:
+class Meta(Kernel):
     """Attention without arithmetic.
 
     The result has the right shape, and what a fused kernel keeps for its backward pass is kept. Biases and scores are
@@ -44,18 +43,7 @@ class Meta:
     def __init__(self, rule: Rule, layout: Layout, key_layout: Layout) -> None:
         self.rule, self.layout, self.key_layout = rule, layout, key_layout
 
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        scale: float,
-        bias: Bias | None = None,
-        score: Score | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Attends in shape; see `Plan.attend` for arguments and shapes."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
         if (hear := listener.get()) is not None:
             hear(
                 Call(

@@ -9,8 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.attention.kernel import Score
 from omniformer.core.attention.plan import Plan
-from omniformer.core.attention.reference import Score
 from omniformer.core.biases import Bias
 from omniformer.core.cache import LayerCache
 from omniformer.core.init import linear_

@@ -7,14 +7,15 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from omniformer.core.attention.reference import Score, dense_attention
+from omniformer.core.attention.kernel import Kernel, Weighing
+from omniformer.core.attention.reference import dense_attention
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout, View
 from omniformer.core.padded import PaddedLayout
 from omniformer.core.rules import Rule
 
 
-class PaddedRows:
+class PaddedRows(Kernel):
     """Every pair of places of a row, those of padding and those that the rule forbids masked.
 
     Every bias and score. A query that may attend to nothing yields zero, as in every kernel; so does padding that sees
@@ -38,24 +39,14 @@ class PaddedRows:
         # Layers that share a bias share its numbers. The bias is kept too, so that its id stays its own.
         self._known: dict[int, tuple[Any, Tensor]] = {}
 
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        scale: float,
-        bias: Bias | None = None,
-        score: Score | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Attends; see `Plan.attend` for arguments and shapes."""
-        added = self._bias(bias)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
+        added, score = self._bias(how.bias), how.score
         q, k, v = _split(q, self.queries), _split(k, self.keys), _split(v, self.keys)
         if score is not None:
-            out = dense_attention(q, k, v, scale=scale, mask=self.mask, bias=added, score=score, dropout=dropout)
+            options = {"scale": how.scale, "score": score, "dropout": how.dropout}
+            out = dense_attention(q, k, v, mask=self.mask, bias=added, **options)
         else:
-            out = self._fused(q, k, v, scale=scale, bias=added, dropout=dropout)
+            out = self._fused(q, k, v, scale=how.scale, bias=added, dropout=how.dropout)
         return rearrange(out, "samples heads queries head_dim -> (samples queries) heads head_dim")
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, bias: Tensor | None, dropout: float) -> Tensor:

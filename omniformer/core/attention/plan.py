@@ -1,8 +1,8 @@
 """A rule lowered for one batch: which kernel runs and why, decided once and shared by all layers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +13,16 @@ from omniformer.core.attention.dense import Dense
 from omniformer.core.attention.dispatch import choose
 from omniformer.core.attention.edges import Edges
 from omniformer.core.attention.flex import Flex
+from omniformer.core.attention.kernel import Kernel, Score, Weighing
 from omniformer.core.attention.meta import Meta
 from omniformer.core.attention.padded_rows import PaddedRows
-from omniformer.core.attention.reference import Reference, Score
+from omniformer.core.attention.reference import Reference
 from omniformer.core.attention.varlen import Varlen
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
 
-KERNELS: dict[str, Any] = {
+KERNELS: dict[str, Callable[[Rule, Layout, Layout], Kernel]] = {
     kernel.name: kernel for kernel in (Reference, Dense, Edges, Banded, Varlen, Flex, Meta, PaddedRows)
 }
 
@@ -33,7 +34,7 @@ class Plan:
     rule: Rule
     layout: Layout
     key_layout: Layout
-    kernel: Any
+    kernel: Kernel
     reason: str
 
     def attend(
@@ -66,10 +67,10 @@ class Plan:
         Raises:
             ValueError: q, k and v do not fit the layouts or each other.
         """
-        if k.ndim == 4 and not getattr(self.kernel, "takes_rows", False):
+        if k.ndim == 4 and not self.kernel.takes_rows:
             k, v = k.flatten(0, 1), v.flatten(0, 1)
         self._check(q, k, v)
-        return self.kernel(q, k, v, scale=_scale(scale, q), bias=bias, score=score, dropout=dropout)
+        return self.kernel.attend(q, k, v, Weighing(_scale(scale, q), bias, score, dropout))
 
     def weights(
         self, q: Tensor, k: Tensor, *, scale: float | None = None, bias: Bias | None = None, score: Score | None = None

@@ -1,17 +1,14 @@
 """Attention in plain floating-point maths: slow, able to do everything, and the oracle of every other kernel."""
 
-from collections.abc import Callable
-
 import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
+from omniformer.core.attention.kernel import Kernel, Score, Weighing
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
-
-Score = Callable[[Tensor], Tensor]
 
 
 def attention_weights(
@@ -91,7 +88,7 @@ def no_tokens(q: Tensor, k: Tensor, v: Tensor, bias: Bias | None, layout: Layout
     return torch.cat([part.flatten()[:0] for part in parts]).view(0, q.shape[1], v.shape[-1])
 
 
-class Reference:
+class Reference(Kernel):
     """One sample after the other, one matrix of weights each.
 
     Any rule, bias and score; `weights` hands out the matrices for attention maps. Time and memory are quadratic in each
@@ -103,28 +100,14 @@ class Reference:
     def __init__(self, rule: Rule, layout: Layout, key_layout: Layout) -> None:
         self.rule, self.layout, self.key_layout = rule, layout, key_layout
 
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        scale: float,
-        bias: Bias | None = None,
-        score: Score | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Attends; see `Plan.attend` for arguments and shapes."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
+        weights = self.weights(q, k, scale=how.scale, bias=how.bias, score=how.score)
+        values = self._keys_of_samples(v, q.shape[1])
         outs = [
-            functional.dropout(weights, dropout) @ v_sample
-            for weights, v_sample in zip(
-                self.weights(q, k, scale=scale, bias=bias, score=score),
-                self._keys_of_samples(v, q.shape[1]),
-                strict=True,
-            )
+            functional.dropout(each, how.dropout) @ v_sample for each, v_sample in zip(weights, values, strict=True)
         ]
         outs = [rearrange(out, "heads tokens head_dim -> tokens heads head_dim") for out in outs]
-        return torch.cat([no_tokens(q, k, v, bias, self.layout, self.key_layout), *outs])
+        return torch.cat([no_tokens(q, k, v, how.bias, self.layout, self.key_layout), *outs])
 
     def weights(
         self, q: Tensor, k: Tensor, *, scale: float, bias: Bias | None = None, score: Score | None = None

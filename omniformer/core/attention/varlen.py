@@ -8,13 +8,12 @@ from torch import Tensor
 from omniformer.core.attention.banded import Banded
 from omniformer.core.attention.blocks import Blocks
 from omniformer.core.attention.dense import Dense
-from omniformer.core.attention.reference import Score
-from omniformer.core.biases import Bias
+from omniformer.core.attention.kernel import Kernel, Weighing
 from omniformer.core.layout import Layout
 from omniformer.core.rules import UNBOUNDED, Rule
 
 
-class Varlen:
+class Varlen(Kernel):
     """Packed samples without any padding or mask, by `torch.nn.attention.varlen`
     ([Dao 2023](https://arxiv.org/abs/2307.08691)).
 
@@ -37,21 +36,10 @@ class Varlen:
         self.rule, self.layout, self.key_layout, self.window = rule, layout, key_layout, window
         self.offsets, self.key_offsets = layout.offsets.int(), key_layout.offsets.int()
 
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        scale: float,
-        bias: Bias | None = None,
-        score: Score | None = None,
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Attends; see `Plan.attend` for arguments and shapes."""
-        plain = bias is None and score is None and dropout == 0.0
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
+        plain = how.bias is None and how.score is None and how.dropout == 0.0
         if not plain or q.dtype not in (torch.float16, torch.bfloat16) or not len(q):
-            return self._plain(q, k, v, scale=scale, bias=bias, score=score, dropout=dropout)
+            return self._plain.attend(q, k, v, how)
         from torch.nn.attention.varlen import varlen_attn
 
         return varlen_attn(  # pyright: ignore[reportReturnType]
@@ -62,7 +50,7 @@ class Varlen:
             self.key_offsets,
             int(self.layout.lengths.max()),
             int(self.key_layout.lengths.max()),
-            scale=scale,
+            scale=how.scale,
             window_size=self.window,
             enable_gqa=q.shape[1] != k.shape[1],
         )

@@ -1,36 +1,23 @@
 import pytest
 import torch
 
+from omniformer.core import rules
 from omniformer.core.attention.plan import lower
 from omniformer.core.biases import ALiBi, RelativeTable, T5Buckets
 from omniformer.core.layout import Layout
 from omniformer.core.padded import PaddedLayout
-from omniformer.core.rules import (
-    BlockWindow,
-    Causal,
-    Full,
-    Global,
-    Modalities,
-    Neighbours,
-    Prefix,
-    RandomBlocks,
-    Self,
-    Sinks,
-    Strided,
-    Window,
-)
 from omniformer.core.scores import SoftCap
 
 LENGTHS = (3, 0, 5, 1)
 RULES = [
-    Full(),
-    Causal(),
-    Window(left=1, right=2),
-    Causal() & (Window(left=1) | Sinks(1)),
-    Causal() | Prefix(),
-    ~Self(),
-    Global(first=1) | Strided(2),
-    BlockWindow(2, left=1, right=0),
+    rules.Full(),
+    rules.Causal(),
+    rules.Window(left=1, right=2),
+    rules.Causal() & (rules.Window(left=1) | rules.Sinks(1)),
+    rules.Causal() | rules.Prefix(),
+    ~rules.Self(),
+    rules.Global(first=1) | rules.Strided(2),
+    rules.BlockWindow(2, left=1, right=0),
 ]
 
 
@@ -65,7 +52,7 @@ def test_padded_rows_attend_as_packed_tokens_do(rule, side):
 @pytest.mark.parametrize("bias", [ALiBi(n_heads=4), T5Buckets(n_heads=4, init_std=1.0)], ids=["alibi", "t5"])
 @pytest.mark.parametrize("score", [None, SoftCap(cap=2.0)], ids=["plain", "soft cap"])
 def test_biases_and_scores_see_places_and_not_columns(bias, score):
-    _, found, expected = both(Causal(), "left", bias=bias, score=score, scale=0.3)
+    _, found, expected = both(rules.Causal(), "left", bias=bias, score=score, scale=0.3)
     torch.testing.assert_close(found, expected)
 
 
@@ -74,8 +61,8 @@ def test_a_bias_of_coordinates_reads_those_of_the_rows():
     positions, rows = drawn(mask.numel(), 2) * 3, [drawn(mask.numel(), 4, 8) for _ in range(3)]
     kept = mask.flatten()
     layout = Layout(lengths=torch.tensor(LENGTHS), positions=positions[kept])
-    expected = lower(Full(), layout).attend(*(each[kept] for each in rows), bias=bias)
-    found = lower(Full(), PaddedLayout(valid=mask, positions=positions)).attend(*rows, bias=bias)[kept]
+    expected = lower(rules.Full(), layout).attend(*(each[kept] for each in rows), bias=bias)
+    found = lower(rules.Full(), PaddedLayout(valid=mask, positions=positions)).attend(*rows, bias=bias)[kept]
     torch.testing.assert_close(found, expected)
 
 
@@ -83,7 +70,9 @@ def test_what_stands_in_padding_changes_nothing():
     mask = valid("right")
     rows = [drawn(mask.numel(), 2, 8) for _ in range(3)]
     other = [torch.where(mask.flatten()[:, None, None], each, 100.0) for each in rows]
-    first, second = (lower(Full(), PaddedLayout(valid=mask)).attend(*each)[mask.flatten()] for each in (rows, other))
+    first, second = (
+        lower(rules.Full(), PaddedLayout(valid=mask)).attend(*each)[mask.flatten()] for each in (rows, other)
+    )
     assert torch.equal(first, second)
 
 
@@ -94,31 +83,34 @@ def test_layers_that_share_a_bias_ask_it_once():
         asked.append(1)
         return torch.zeros(1, 1, 1, 1).expand(2, *torch.broadcast_shapes(query.token.shape, key.token.shape))
 
-    lowered, rows = lower(Full(), PaddedLayout(valid=valid("right"))), drawn(20, 2, 8)
+    lowered, rows = lower(rules.Full(), PaddedLayout(valid=valid("right"))), drawn(20, 2, 8)
     for _ in range(3):
         lowered.attend(rows, rows, rows, bias=bias)
     assert len(asked) == 1
 
 
 def test_the_layout_chooses_the_kernel_whatever_a_core_insists_on():
-    plan = lower(Causal(), PaddedLayout(valid=valid("left")), kernel="dense")
+    plan = lower(rules.Causal(), PaddedLayout(valid=valid("left")), kernel="dense")
     assert plan.explain() == "kernel 'padded' for Causal(): the program must serve batches of any lengths"
 
 
 def test_packed_samples_are_not_read_as_rows():
     with pytest.raises(ValueError, match="kernel 'padded' reads padded rows only"):
-        lower(Causal(), Layout.from_lengths(2, 2), kernel="padded")
+        lower(rules.Causal(), Layout.from_lengths(2, 2), kernel="padded")
     with pytest.raises(ValueError, match="kernel 'padded' reads padded rows only"):
-        lower(Causal(), PaddedLayout(valid=torch.ones(2, 2).bool()), Layout.from_lengths(2, 2))
+        lower(rules.Causal(), PaddedLayout(valid=torch.ones(2, 2).bool()), Layout.from_lengths(2, 2))
 
 
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (Neighbours() | Self(), "Neighbours cannot be exported: it follows the edges of the graph at hand"),
-        (Causal() & ~RandomBlocks(2, 1), "RandomBlocks cannot be exported: it draws blocks by the length of each"),
-        (Modalities([[0]]), "Modalities cannot be exported: it looks up which modalities are there"),
-        (Global(feature="seen"), r"Global\(first=0, feature='seen'\) cannot be exported: it reads a feature"),
+        (rules.Neighbours() | rules.Self(), "Neighbours cannot be exported: it follows the edges of the graph at hand"),
+        (
+            rules.Causal() & ~rules.RandomBlocks(2, 1),
+            "RandomBlocks cannot be exported: it draws blocks by the length of each",
+        ),
+        (rules.Modalities([[0]]), "Modalities cannot be exported: it looks up which modalities are there"),
+        (rules.Global(feature="seen"), r"Global\(first=0, feature='seen'\) cannot be exported: it reads a feature"),
     ],
     ids=["edges", "random", "modalities", "feature"],
 )
