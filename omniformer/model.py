@@ -16,7 +16,7 @@ from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.rules import Full, Rule
 from omniformer.core.ties import tie
-from omniformer.heads.head import Head
+from omniformer.heads.head import Head, Made
 
 
 class OmniFormer(nn.Module):
@@ -218,6 +218,13 @@ class OmniFormer(nn.Module):
             return Full()
         self.head(head)
         return self.rules.get(head, Full())
+
+    def makes(self, head: str) -> Made | None:
+        """What is made with a head, as it says; of ids, the hidden ones where a token sees those behind it, for such a
+        task has learned to find them and not to go on.
+        """
+        made = self.head(head).makes
+        return "hidden" if made == "ids" and self.rule(head).sees_ahead() else made
 
     def embed(self, batch: Batch) -> tuple[Tensor, Layout]:
         """The tokens of all modalities as vectors, interleaved into one sequence a sample.

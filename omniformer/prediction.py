@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from omniformer.batch import Sample
-from omniformer.generation.filler import Filler, finds_hidden
+from omniformer.generation.filler import Filler
 from omniformer.generation.places import Places, answer_in, places_of
 from omniformer.generation.transcriber import Transcriber
 from omniformer.heads.head import Answers
@@ -80,7 +80,7 @@ def predictions(model: OmniFormer, task: str, member: Member, named: Named, *, t
     Raises:
         ValueError: it makes or compares things instead, and says what to call; or an input cannot be read.
     """
-    if finds_hidden(model, task):
+    if model.makes(task) == "hidden":
         return _words(model, task, member, named, top)
     head = model.head(task)
     if head.instead:

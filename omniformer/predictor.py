@@ -12,7 +12,7 @@ from torch import Tensor
 from omniformer.batch import Sample
 from omniformer.embeddings import Pooling, embeddings, in_space
 from omniformer.generation.answer import Answer
-from omniformer.generation.filler import finds_hidden, writes_nothing
+from omniformer.generation.filler import writes_nothing
 from omniformer.generation.makers import Maker, maker_of
 from omniformer.inputs import Named, Refused, batch_of, by_kind, named_inputs, of_readable, sample_of
 from omniformer.member import Member
@@ -92,7 +92,7 @@ class Predictor:
         Raises:
             ValueError: no task of this model writes, or several do.
         """
-        hidden = [name for name in self.members if finds_hidden(self.model, name)]
+        hidden = [name for name in self.members if self.model.makes(name) == "hidden"]
         able = {name: maker for name in self.members if (maker := maker_of(self.model, name))}
         if member in hidden or (member is None and hidden and not able):
             raise ValueError(writes_nothing(member or hidden[0]))

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omniformer.generation.filler import finds_hidden
 from omniformer.inputs import modality_of, need_text
 from omniformer.member import Member
 from omniformer.model import OmniFormer
@@ -76,7 +75,7 @@ def only(able: Sequence[str], members: Mapping[str, Member], member: str | None,
 
 
 def _rank(model: OmniFormer, task: str) -> int:
-    if finds_hidden(model, task):
+    if model.makes(task) == "hidden":
         return 1
     head = model.head(task)
     return 2 if head.makes and head.instead else 0

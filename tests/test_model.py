@@ -229,3 +229,12 @@ def test_a_tied_head_without_its_table_is_refused():
             embedders={"vision": VectorEmbedder(d_model=4, features=2)},
             heads={"lm": NextTokenHead(d_model=4, vocab_size=3)},
         )
+
+
+def test_ids_under_a_rule_that_sees_ahead_are_hidden_ones():
+    sizes = {"d_model": 16, "vocab_size": 5}
+    heads = {"next": NextTokenHead(**sizes, tied=False), "holes": NextTokenHead(**sizes, tied=False)}
+    heads["kind"] = ClassificationHead(d_model=16, n_classes=2)
+    core = Transformer(d_model=16, n_layers=1, n_heads=2)
+    model = OmniFormer(core=core, embedders={}, heads=heads, rules={"next": Causal()})
+    assert [model.makes(name) for name in heads] == ["ids", "hidden", None]

@@ -31,7 +31,7 @@ class Program(nn.Module, ABC):
         modalities: those that come in.
 
     Raises:
-        ValueError: the model has no embedder for a modality; or its rule, its core or a part of it cannot be exported.
+        ValueError: the model has no embedder for a modality; or its core or a part of it cannot be exported.
     """
 
     inputs: tuple[Port, ...]
@@ -40,8 +40,6 @@ class Program(nn.Module, ABC):
     def __init__(self, model: OmniFormer, head: str | None, modalities: Sequence[str]) -> None:
         super().__init__()
         self.rule: Rule = model.rule(head)
-        if (why := self.rule.refusal()) is not None:
-            raise ValueError(why)
         self.head = head
         # Beside the module's own parts, so that what is traced is not found twice.
         self._packed: dict[str, OmniFormer] = {"model": model}

@@ -2,12 +2,9 @@
 
 from typing import Any
 
-import torch
 from omniformer_tokenizers import Tokenizer
 
-from omniformer.core.attention.plan import lower
-from omniformer.core.padded import PaddedLayout, refuse
-from omniformer.core.rules import Rule
+from omniformer.core.padded import refuse
 from omniformer.export.decoder import Decoder
 from omniformer.export.encoder import Encoder, Given, Tower
 from omniformer.export.program import Program
@@ -24,8 +21,10 @@ def programs(model: OmniFormer, name: str | None, member: Member | None) -> dict
         member: what belongs to the task.
 
     Raises:
-        ValueError: the task, or a part of the model, cannot be exported; says which and why.
+        ValueError: the task, its rule, or a part of the model, cannot be exported; says which and why.
     """
+    if (why := model.rule(name).refusal()) is not None:
+        raise ValueError(why)
     tokenizers: dict[str, Tokenizer | None] = dict(member.tokenizers) if member else {}
     tokenizers = tokenizers or dict.fromkeys(model.embedders)
     if name is None:
@@ -34,7 +33,7 @@ def programs(model: OmniFormer, name: str | None, member: Member | None) -> dict
     refuse(head)
     if head.compares:
         return {each: Tower(model, name, {each: tokenizers.get(each)}) for each in head.modalities}
-    if head.makes != "ids" or sees_ahead(model.rule(name)):
+    if model.makes(name) != "ids":
         return {"model": Encoder(model, name, tokenizers)}
     written = tokenizers.get(head.modality)
     if model.writer.reads_memory:
@@ -47,14 +46,3 @@ def programs(model: OmniFormer, name: str | None, member: Member | None) -> dict
             "let a core with cross-attention read it (core=encoder_decoder_tiny)"
         )
     return {"decoder": Decoder(model, name, written)}
-
-
-def sees_ahead(rule: Rule) -> bool:
-    """Whether a token may attend to one behind it.
-
-    Example:
-        >>> from omniformer.core.rules import Causal, Full
-        >>> sees_ahead(Causal()), sees_ahead(Full())
-        (False, True)
-    """
-    return bool(lower(rule, PaddedLayout(valid=torch.ones(1, 2, dtype=torch.bool))).kernel.mask[..., 0, 1].any())

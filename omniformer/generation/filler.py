@@ -11,7 +11,6 @@ from omniformer_tokenizers.files import read_text
 from torch import Tensor
 
 from omniformer.batch import Sample
-from omniformer.core.layout import Layout
 from omniformer.generation.answer import head_making
 from omniformer.inputs import batch_of, tokens_of
 from omniformer.model import OmniFormer
@@ -145,22 +144,6 @@ class Filler:
             return text
         special = getattr(self.tokenizer, "special_tokens", ())
         return next((name for name in special if self.tokenizer.special_id(name) == chosen), f"<|{chosen}|>")
-
-
-def finds_hidden(model: OmniFormer, member: str) -> bool:
-    """Whether a task scores each token's own id, seeing those behind it too: it has learned to find hidden tokens, not
-    to go on.
-    """
-    if model.head(member).makes != "ids":
-        return False
-    two = Layout(
-        lengths=torch.tensor([2]),
-        positions=torch.zeros(2, 1),
-        modality=torch.zeros(2, dtype=torch.long),
-        prefix=torch.tensor([0]),
-        edges=torch.zeros(2, 0, dtype=torch.long),
-    )
-    return bool(model.rule(member).mask(two)[0, 1])
 
 
 def writes_nothing(task: str) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from omniformer.core.layout import Layout
 
 Makes = Literal["ids", "pictures", "transcripts"]
+Made = Makes | Literal["hidden"]  # ids that stand in holes, by a rule that sees ahead
 Answers = Literal["rows", "span", "transcript"]
 
 

@@ -20,7 +20,6 @@ from omniformer.core.rules import (
     Global,
     Modalities,
     Neighbours,
-    Prefix,
     RandomBlocks,
     Self,
     Window,
@@ -35,7 +34,7 @@ from omniformer.core.variants.reversible import ReversibleTransformer
 from omniformer.core.variants.value_residual import ValueResidualAttention
 from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
 from omniformer.export.program import alone, difference
-from omniformer.export.programs import programs, sees_ahead
+from omniformer.export.programs import programs
 from omniformer.heads import (
     ClassificationHead,
     ContrastiveHead,
@@ -146,11 +145,6 @@ def test_a_program_of_other_weights_is_told_from_the_model():
     program = only(reader(head=classes()))
     other = only(reader(head=classes(), core=CORE(n_kv_heads=1)))
     assert not agrees(program, other)
-
-
-def test_prefixes_see_ahead_and_the_past_does_not():
-    assert sees_ahead(Full())
-    assert not sees_ahead(Causal() | Prefix())  # of which a text to go on from has none
 
 
 def test_what_reads_what_is_given_and_what_it_writes_as_one_sequence_is_refused():

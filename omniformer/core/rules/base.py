@@ -130,6 +130,23 @@ class Rule(ABC):
     def __invert__(self) -> "Rule":
         return _Not(self)
 
+    def sees_ahead(self) -> bool:
+        """Whether a token may attend to the one behind it, which no edge joins to it and no prefix gives.
+
+        Example:
+            >>> from omniformer.core.rules import Causal, Full, Prefix
+            >>> Full().sees_ahead(), (Causal() | Prefix()).sees_ahead()
+            (True, False)
+        """
+        two = Layout(
+            lengths=torch.tensor([2]),
+            positions=torch.zeros(2, 1),
+            modality=torch.zeros(2, dtype=torch.long),
+            prefix=torch.tensor([0]),
+            edges=torch.zeros(2, 0, dtype=torch.long),
+        )
+        return bool(self.mask(two)[0, 1])
+
     def mask(self, layout: Layout, key_layout: Layout | None = None) -> Tensor:
         """The rule as a dense mask over all tokens, samples kept apart: the oracle of tests and pictures.
 

@@ -149,3 +149,8 @@ def test_the_reach_of_a_combination_follows_from_its_parts(rule, reach):
 def test_the_opposite_of_the_opposite_is_the_rule_itself():
     rule = Causal()
     assert ~~rule is rule
+
+
+def test_what_sees_ahead_is_asked_of_a_sample_without_prefix_and_edges():
+    assert Full().sees_ahead() and Window(2, 1).sees_ahead() and (~Causal()).sees_ahead()
+    assert not any(rule.sees_ahead() for rule in (Causal(), Causal() | Prefix(), Window(right=0), Neighbours()))
