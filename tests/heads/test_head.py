@@ -1,11 +1,11 @@
 """A head of one's own: one file, in no package of ours."""
 
-import importlib
-import sys
+from pathlib import Path
 
 import pytest
 import torch
 from omniformer_tokenizers import ByteTokenizer, PatchTokenizer, Tokens
+from own import importable
 
 import omniformer
 from omniformer import heads
@@ -19,29 +19,13 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.recipe import build_model
 
+ADDING = Path(__file__).parents[1] / "support" / "adding"
 TEXT, VISION = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1)
 OWN = '''
 import torch
 from torch import nn
 
 from omniformer.heads import Head, MeanPool
-
-
-class Grades(Head):
-    """Classes in an order: how likely each threshold is passed (McCullagh 1980). Says nothing but what it computes."""
-
-    def __init__(self, *, d_model, n_classes):
-        super().__init__()
-        self.pool, self.height = MeanPool(d_model=d_model), nn.Linear(d_model, 1)
-        self.thresholds = nn.Parameter(torch.linspace(-1, 1, n_classes - 1))
-
-    def forward(self, x, layout):
-        return self.height(self.pool(x, layout)) - self.thresholds
-
-    def predict(self, outputs):
-        passed = nn.functional.pad(outputs.sigmoid(), (1, 1))
-        passed[:, 0] = 1
-        return passed[:, :-1] - passed[:, 1:]
 
 
 class Mixture(Head):
@@ -98,7 +82,7 @@ def recipe(**heads):
         "core": CORE,
         "embedders": {"vision": {"node": PATCHES, "facts": {"d_model": 16}}, "text": IDS},
         "heads": {
-            name: {"node": {"_target_": f"own_heads.{kind}"}, "facts": {"d_model": 16, **facts}}
+            name: {"node": {"_target_": kind}, "facts": {"d_model": 16, **facts}}
             for name, (kind, facts) in heads.items()
         },
         "rules": {"prose": {"_target_": "omniformer.core.rules.Causal"}} if "prose" in heads else {},
@@ -106,21 +90,18 @@ def recipe(**heads):
 
 
 @pytest.fixture(autouse=True)
-def own_heads(tmp_path, monkeypatch):
-    """A package of a user's own, importable as `own_heads`."""
+def own_heads(tmp_path):
+    """A package of a user's own, importable as `own_heads`, beside the head that CONTRIBUTING.md counts."""
     folder = tmp_path / "own" / "own_heads"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text(OWN)
-    monkeypatch.syspath_prepend(folder.parent)
-    importlib.invalidate_caches()
-    monkeypatch.delitem(sys.modules, "own_heads", raising=False)
-    yield
-    sys.modules.pop("own_heads", None)
+    with importable(folder.parent), importable(ADDING / "head"):
+        yield
 
 
 def predictor_of(made, **members):
     torch.manual_seed(0)
-    with allowing(["own_heads"]):
+    with allowing(["own_head", "own_heads"]):
         model = build_model(made)
     return Predictor(model, members)
 
@@ -129,32 +110,20 @@ def picture(seed):
     return torch.randint(0, 256, (1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_head_that_says_nothing_predicts_embeds_is_counted_saved_and_loaded(tmp_path):
-    made = recipe(grades=("Grades", {"n_classes": 3}))
-    predictor = predictor_of(made, grades=Member(tokenizers={"vision": VISION}, labels=("bad", "fair", "good")))
-    (found,) = predictor.predict([picture(0)])
-    assert list(found.probabilities) == ["bad", "fair", "good"]
-    assert sum(found.probabilities.values()) == pytest.approx(1)
-    assert predictor.embed([picture(0)]).shape == (1, 16)
-    omniformer.save(tmp_path / "model", predictor, recipe=made, allow_targets=["own_heads"])
-    again = omniformer.load(tmp_path / "model", allow_targets=["own_heads"])
-    assert again.predict([picture(0)]) == [found]
-
-
 def test_the_cost_of_a_head_is_that_of_its_maps_for_each_sample_or_token():
     parts = {
-        "grades": {"_target_": "own_heads.Grades", "n_classes": 3},
+        "grades": {"_target_": "own_head.Grades", "n_classes": 3},
         "prose": {"_target_": "own_heads.Mixture", "vocab_size": 20},
     }
     config = {"core": CORE, "rule": {"_target_": "omniformer.core.rules.Full"}, "seq_len": 5, "batch_size": 2}
-    with allowing(["own_heads"]):
+    with allowing(["own_head", "own_heads"]):
         bare, whole = (numbers({**config, "dtype": "float32", "parts": each}) for each in ({}, parts))
     assert whole["flops"] - bare["flops"] == 2 * 2 * 16 + 2 * 10 * 16 * (1 + 20 + 20)
     assert whole["parameters/grades"] == 16 + 1 + 2
 
 
 def test_a_head_that_makes_ids_writes(tmp_path):
-    made = recipe(prose=("Mixture", {"vocab_size": 257}))
+    made = recipe(prose=("own_heads.Mixture", {"vocab_size": 257}))
     predictor = predictor_of(made, prose=Member(tokenizers={"text": TEXT}))
     assert isinstance(predictor.writer(), Writer)
     ((answer,),) = predictor.generate(["once"], strategy=Greedy(), max_new_tokens=4)
@@ -178,7 +147,9 @@ def _sample(ids):
 
 
 def test_a_head_that_compares_is_the_space_of_embeddings():
-    predictor = predictor_of(recipe(pairs=("Meeting", {})), pairs=Member(tokenizers={"vision": VISION, "text": TEXT}))
+    predictor = predictor_of(
+        recipe(pairs=("own_heads.Meeting", {})), pairs=Member(tokenizers={"vision": VISION, "text": TEXT})
+    )
     assert predictor.similarity(picture(0), ["seven", "eight"]).shape == (1, 2)
     assert predictor.embed(["seven"]).shape == (1, 4)
     with pytest.raises(ValueError, match="'pairs' compares"):
@@ -222,7 +193,7 @@ def test_a_module_that_is_no_head_is_told():
 
 
 def test_a_head_is_found_by_name_or_the_others_are_named():
-    predictor = predictor_of(recipe(grades=("Grades", {"n_classes": 3})))
+    predictor = predictor_of(recipe(grades=("own_head.Grades", {"n_classes": 3})))
     assert isinstance(predictor.model.head("grades"), Head)
     with pytest.raises(ValueError, match="no head named 'prose'; this model has grades"):
         predictor.model.head("prose")
