@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from omniformer.training.accumulation import KeepGradients as KeepGradients
+    from omniformer.training.background import BackgroundSaving as BackgroundSaving
     from omniformer.training.checkpoint_io import CorruptCheckpointError as CorruptCheckpointError
     from omniformer.training.checkpoint_io import DurableCheckpointIO as DurableCheckpointIO
     from omniformer.training.checkpoint_io import latest_checkpoint as latest_checkpoint
@@ -52,6 +53,7 @@ _WHERE = {
     "EarlyStopping": "early_stopping",
     "RecentCheckpoint": "checkpoints",
     "DurableCheckpointIO": "checkpoint_io",
+    "BackgroundSaving": "background",
     "CorruptCheckpointError": "checkpoint_io",
     "latest_checkpoint": "checkpoint_io",
     "Throughput": "throughput",

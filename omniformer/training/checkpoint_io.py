@@ -83,6 +83,9 @@ class DurableCheckpointIO(CheckpointIO):
         # Resuming moves states to their devices itself; loading to the host keeps one copy off a GPU that may be full.
         return _load(path, map_location="cpu" if map_location is None else map_location)
 
+    def finish(self) -> None:
+        """Nothing: what was saved is on disk already. Where it is written in the background, this waits for it."""
+
     def remove_checkpoint(self, path: str | Path) -> None:
         """Removes a checkpoint and its sidecar; nothing happens when it is already gone."""
         path = _local(path)

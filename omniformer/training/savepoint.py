@@ -61,6 +61,15 @@ def save(trainer: Trainer, path: Path, *, before_validation: bool) -> None:
         progress.load_state_dict(kept)
 
 
+def finish(trainer: Trainer) -> None:
+    """Waits until what was saved is on disk, where it is written in the background.
+
+    Raises:
+        OSError: it cannot be written; names the file.
+    """
+    trainer.strategy.checkpoint_io.finish()  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def _rewind(progress: _BatchProgress) -> None:
     """Makes the validation's counters say: the first batch was begun and none is finished.
 

@@ -19,7 +19,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from omniformer.training.agreement import Agreement
 from omniformer.training.checkpoint_io import latest_checkpoint
-from omniformer.training.savepoint import SavePoint, is_trial, save
+from omniformer.training.savepoint import SavePoint, finish, is_trial, save
 
 log = logging.getLogger(__name__)
 _ECHO = 2.0  # seconds within which a second SIGINT is the launcher's copy of the first
@@ -45,7 +45,7 @@ class Stop(SavePoint):
 
     A signal only raises a flag. After each optimizer step the ranks ask each other for it, so that all of them save and
     stop after the same step, whichever was told. A second Ctrl-C aborts at once. Under SLURM, SIGUSR1 (ask for it with
-    `--signal=USR1@60`) also puts the job back into the queue.
+    `--signal=USR1@60`) also puts the job back into the queue, where `resume=auto` on its command line goes on.
 
     A validation is interrupted too, after any of its batches, and done again from its beginning after the resume; all
     ranks have equally many. In a test, or where nothing but a validation is done, there is nothing to save: the newest
@@ -148,6 +148,7 @@ class Stop(SavePoint):
         if is_trial(trainer) or self.path is None:
             raise Stopped(self._signum or signal.SIGTERM, None)
         save(trainer, self.path, before_validation=before_validation)
+        finish(trainer)  # a checkpoint that is named is there
         if not before_validation and trainer.training:
             # Lightning logs a step after this hook, which is not left in the usual way.
             trainer._logger_connector.update_train_step_metrics()
@@ -163,8 +164,8 @@ class Stop(SavePoint):
                 print(
                     f"checkpoint: {checkpoint}\nto go on: {resume_command(checkpoint, sys.orig_argv)}", file=sys.stderr
                 )
-            if signum == _signal("SIGUSR1"):
-                requeue()
+            if signum == _signal("SIGUSR1") and requeue() and "resume=auto" not in sys.orig_argv:
+                print("the job begins anew when it starts again: add resume=auto to its command", file=sys.stderr)
         trainer.strategy.barrier("stop")
         raise Stopped(signum, checkpoint, code=_status_of_rank(trainer, signum))
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 
 from omniformer.config import build
+from omniformer.training.background import BackgroundSaving
 from omniformer.training.checkpoint_io import DurableCheckpointIO, remove_leftovers
 from omniformer.training.csv_log import CSVLog
 from omniformer.training.savepoint import SavePoint
@@ -82,7 +83,7 @@ def build_trainer(
     ours: dict[str, Any] = {
         "callbacks": present,
         "logger": [logger for logger in loggers.values() if logger is not None] or False,
-        "plugins": _plugins(),
+        "plugins": _plugins(present),
         "default_root_dir": output_dir,
         # The data module shards by rank itself, after the shuffle, so that the order does not depend on the ranks.
         "use_distributed_sampler": False,
@@ -149,8 +150,9 @@ class _Notices(logging.Filter):
         return not record.getMessage().lstrip().startswith(_NOTICES)
 
 
-def _plugins() -> list[Any]:
-    plugins: list[Any] = [DurableCheckpointIO()]
+def _plugins(callbacks: Sequence[Callback]) -> list[Any]:
+    background = (each.io for each in callbacks if isinstance(each, BackgroundSaving))
+    plugins: list[Any] = [next(background, None) or DurableCheckpointIO()]
     if SLURMEnvironment.detect():
         # `Stop` saves and requeues in the normal course of training; Lightning would do it inside a signal handler.
         plugins.append(SLURMEnvironment(auto_requeue=False))

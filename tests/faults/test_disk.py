@@ -1,5 +1,6 @@
 """A disk that is full or closed stops the run and leaves the last good checkpoint."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,22 @@ def test_full_disk_names_the_file_and_keeps_the_last_checkpoint(small_disk):
     assert latest_checkpoint(small_disk).name == "a.ckpt"
     assert len(io.load_checkpoint(small_disk / "a.ckpt")["w"]) == 250_000
     assert remove_leftovers(small_disk) == []
+
+
+@pytest.mark.parametrize("way", [{}, {"background": 1}], ids=["at-once", "in-the-background"])
+def test_run_on_a_disk_that_fills_stops_within_a_step_with_the_last_checkpoint(start, small_disk, tmp_path, way):
+    """Of three checkpoints of 1.8 MB, of steps 1, 2 and 4, the third does not fit beside the two that are kept."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoints").symlink_to(small_disk)
+    process = start(run, epochs=1000, accumulate=1, width=450_000, **way)
+    assert process.wait(timeout=200) not in (0, None)
+    log = (run / "log.txt").read_text()
+    assert "step-00000004.ckpt: No space left on device" in log, log[-2000:]
+    assert io.load_checkpoint(latest_checkpoint(small_disk))["global_step"] == 2
+    done = [json.loads(line)[0] for line in (run / "steps0.jsonl").read_text().splitlines()]
+    assert max(done) <= 4  # the step whose save failed, and the one in which that was known; counted from 0
+    assert not list(small_disk.glob(".*"))
 
 
 def test_limit_on_file_size_names_the_file_and_keeps_the_last_checkpoint(tmp_path):

@@ -15,6 +15,8 @@ from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkp
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 RUN = {"epochs": 6, "accumulate": 2, "n": 20}
+# How checkpoints are written.
+ways = pytest.mark.parametrize("way", [{}, {"background": 1}], ids=["at-once", "in-the-background"])
 
 
 def steps(folder: Path) -> dict[int, list]:
@@ -40,11 +42,12 @@ def lines(folder: Path) -> int:
     return path.read_text().count("\n") if path.exists() else 0
 
 
-def test_run_killed_at_random_steps_equals_the_uninterrupted_one(start, tmp_path):
+@ways
+def test_run_killed_at_random_steps_equals_the_uninterrupted_one(start, tmp_path, way):
     assert start(tmp_path / "full", **RUN).wait() == 0, (tmp_path / "full" / "log.txt").read_text()
     folder, places, kills = tmp_path / "killed", random.Random(4), 0
     while kills < 6:
-        process = start(folder, **RUN, wait=0.01)
+        process = start(folder, **RUN, **way, wait=0.01)
         enough = lines(folder) + places.randrange(1, 8)
         if not wait_for(lambda: lines(folder) >= enough, process):  # noqa: B023
             break
@@ -53,19 +56,20 @@ def test_run_killed_at_random_steps_equals_the_uninterrupted_one(start, tmp_path
         process.wait()
         kills += 1
     assert kills >= 4
-    assert start(folder, **RUN).wait() == 0, (folder / "log.txt").read_text()
+    assert start(folder, **RUN, **way).wait() == 0, (folder / "log.txt").read_text()
     assert steps(folder) == steps(tmp_path / "full")
     finals = [torch.load(run / "final.pt", weights_only=True) for run in (folder, tmp_path / "full")]
     torch.testing.assert_close(*finals, rtol=0, atol=0)
     assert not list((folder / "checkpoints").glob(".*"))
 
 
-def test_kill_during_a_save_leaves_a_checkpoint_that_loads(start, tmp_path):
+@ways
+def test_kill_during_a_save_leaves_a_checkpoint_that_loads(start, tmp_path, way):
     """Checkpoints of 48 MB are overwritten all the time, so that a kill mostly falls into a save."""
     folder, places = tmp_path / "run", random.Random(1)
     interrupted = 0
     for _ in range(8):
-        process = start(folder, epochs=1000, accumulate=1, width=4_000_000)
+        process = start(folder, epochs=1000, accumulate=1, width=4_000_000, **way)
         before = lines(folder)
         assert wait_for(lambda: lines(folder) >= before + 3, process)  # noqa: B023
         time.sleep(places.random() * 0.3)
@@ -75,8 +79,8 @@ def test_kill_during_a_save_leaves_a_checkpoint_that_loads(start, tmp_path):
         newest = latest_checkpoint(folder)
         loaded = DurableCheckpointIO().load_checkpoint(newest)
         done = max(steps(folder)) + 1
-        # One save interval, which is one step here, and the step that the kill interrupted.
-        assert done - loaded["global_step"] <= 2
+        # One save interval, which is up to two steps here, and the step whose save was interrupted.
+        assert done - loaded["global_step"] <= (3 if way else 2)
     assert interrupted >= 1
 
 

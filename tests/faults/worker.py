@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from omniformer.training.accumulation import KeepGradients
+from omniformer.training.background import BackgroundSaving
 from omniformer.training.checkpoint_io import latest_checkpoint
 from omniformer.training.checkpoints import RecentCheckpoint
 from omniformer.training.finite import Finite
@@ -55,6 +56,8 @@ def main(folder: Path, options: dict[str, str]) -> None:
         "gradients": KeepGradients(),
         "finite": Finite(),
     }
+    if "background" in options:
+        callbacks["background"] = BackgroundSaving()
     trainer = build_trainer(
         {"accelerator": "cpu", "devices": devices, "max_epochs": epochs, "accumulate_grad_batches": accumulate}
         | {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 1, "val_check_interval": 2},
