@@ -6,10 +6,10 @@ from typing import Any
 from omniformer.config import entry_point
 
 
-def _newest_run(folders: list[Path]) -> Path | None:
-    from omniformer.training.checkpoint_io import newest_run
+def _newest_run(folders: list[Path], config: dict[str, Any]) -> Path | None:
+    from omniformer.training.resume import newest_same_run
 
-    return newest_run(folders)
+    return newest_same_run(config, folders)
 
 
 @entry_point("train", newest_run=_newest_run)

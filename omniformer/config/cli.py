@@ -22,7 +22,7 @@ from omniformer.config.validate import validate
 STAMP = "OMNIFORMER_RUN_STAMP"
 AUTO = "auto"  # as the value of resume
 Main = Callable[[dict[str, Any]], Any]
-NewestRun = Callable[[list[Path]], Path | None]
+NewestRun = Callable[[list[Path], dict[str, Any]], Path | None]
 
 
 def entry_point(
@@ -36,7 +36,8 @@ def entry_point(
     Args:
         config_name: the primary config file, without its ending.
         folder: the folder of the configuration; None for the one that comes with the package.
-        newest_run: which of some run folders `resume=auto` goes on with; None for a command that knows no such thing.
+        newest_run: which of some run folders `resume=auto` goes on with under a configuration; None for a command that
+            knows no such thing.
     """
 
     def decorate(function: Main) -> Callable[..., Any]:
@@ -265,13 +266,14 @@ def resumed_folder(resume: str) -> Path | None:
 
 
 def _newest_of_its_kind(composed: Any, run_folder: str, newest_run: NewestRun) -> str | None:
-    """What `resume=auto` stands for: the run of the same name with the newest good checkpoint, or None.
+    """What `resume=auto` stands for: the same run, by name and settings, with the newest good checkpoint, or None.
 
     The folder that was asked for counts too, so that a job that is put back into the queue finds its own.
     """
     others = Path(composed.paths.output_root) / str(composed.name)
-    found = newest_run(sorted({Path(run_folder), *(others.resolve().glob("*") if others.is_dir() else ())}))
-    said = f"goes on with {found}" if found else f"begins anew: no run in {others} has a checkpoint to go on from"
+    folders = sorted({Path(run_folder), *(others.resolve().glob("*") if others.is_dir() else ())})
+    found = newest_run(folders, plain(composed))
+    said = f"goes on with {found}" if found else f"begins anew: {others} has no checkpoint of this run to go on from"
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         print(f"resume=auto: {said}", file=sys.stderr)
     return None if found is None else str(found)

@@ -1,6 +1,8 @@
 """Whether a run can go on from a checkpoint, said before anything of it is touched."""
 
-from collections.abc import Iterator, Mapping
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from torch import nn
 
 from omniformer.config import ConfigError
 from omniformer.config.moved import brought_up
-from omniformer.training.checkpoint_io import state_shapes
+from omniformer.training.checkpoint_io import newest_run, state_shapes
 
 # What a run is, is all but this: how long it goes on, on which machine, where data lie, what is reported and kept.
 FREE = (
@@ -55,9 +57,42 @@ def check_same_run(config: Mapping[str, Any], run: Path) -> None:
     Raises:
         ConfigError: a key differs that may not change within a run; names it with both values.
     """
+    if not (told := _differences(config, run)):
+        return
+    mistake = (
+        f"resume: this is not the run in {run}: {told}. A run goes on as it was begun, though it may be made "
+        "longer (trainer.max_epochs, trainer.max_steps) or move to other devices: leave these keys as they were, or "
+        f"begin a new run from its weights with model.pretrained={run} in the place of resume"
+    )
+    raise ConfigError([mistake])
+
+
+def newest_same_run(config: Mapping[str, Any], folders: Iterable[Path]) -> Path | None:
+    """The run folder with the newest good checkpoint, of those that were begun with this configuration; None without.
+
+    Other runs that are newer, such as those of the other elements of a job array, are passed over; each is named on
+    stderr with what is different.
+
+    Args:
+        config: the configuration that asks to go on.
+        folders: where to look.
+
+    Raises:
+        ConfigError: the `config.yaml` of a folder is damaged.
+    """
+    waiting = list(folders)
+    while (run := newest_run(waiting)) is not None and (told := _differences(config, run)):
+        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+            print(f"resume=auto: passes over {run}, another run: {told}", file=sys.stderr)
+        waiting.remove(run)
+    return run
+
+
+def _differences(config: Mapping[str, Any], run: Path) -> str:
+    """The keys that may not change within a run and have, each with both values; empty where there are none."""
     path = run / "config.yaml"
     if not path.is_file():
-        return
+        return ""
     try:
         old = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -66,16 +101,8 @@ def check_same_run(config: Mapping[str, Any], run: Path) -> None:
         raise ConfigError([f"resume: {path} is damaged: it holds no keys"])
     before, now = dict(_leaves(brought_up(old))), dict(_leaves(brought_up(config)))
     changed = [key for key in dict.fromkeys((*now, *before)) if before.get(key) != now.get(key) and not _free(key)]
-    if not changed:
-        return
     told = "; ".join(f"{key} is {now.get(key)!r} here and {before.get(key)!r} there" for key in changed[:_NAMED])
-    more = f"; and {len(changed) - _NAMED} more keys" if len(changed) > _NAMED else ""
-    mistake = (
-        f"resume: this is not the run in {run}: {told}{more}. A run goes on as it was begun, though it may be made "
-        "longer (trainer.max_epochs, trainer.max_steps) or move to other devices: leave these keys as they were, or "
-        f"begin a new run from its weights with model.pretrained={run} in the place of resume"
-    )
-    raise ConfigError([mistake])
+    return f"{told}; and {len(changed) - _NAMED} more keys" if len(changed) > _NAMED else told
 
 
 def check_fits(module: nn.Module, checkpoint: Path) -> None:

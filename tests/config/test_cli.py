@@ -2,9 +2,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from omniformer.config import ConfigError, entry_point
 from omniformer.config.cli import _newest_of_its_kind, run_stamp
@@ -321,14 +321,15 @@ def test_the_environment_is_left_as_it_was(run, monkeypatch):
 def test_resume_auto_asks_for_the_newest_run_of_the_same_name_and_says_what_it_does(tmp_path, capsys, found):
     for name in ("vision/monday", "vision/tuesday", "audio/monday"):
         (tmp_path / name).mkdir(parents=True)
-    composed = SimpleNamespace(paths=SimpleNamespace(output_root=str(tmp_path)), name="vision")
+    composed = OmegaConf.create({"paths": {"output_root": str(tmp_path)}, "name": "vision"})
     asked = []
 
-    def newest_run(folders):
+    def newest_run(folders, config):
+        assert config == composed
         asked.extend(folders)
         return tmp_path / "vision" / "monday" if found else None
 
     chosen = _newest_of_its_kind(composed, str(tmp_path / "here"), newest_run)
     assert asked == [tmp_path / "here", tmp_path / "vision" / "monday", tmp_path / "vision" / "tuesday"]
     assert chosen == (str(tmp_path / "vision" / "monday") if found else None)
-    assert ("goes on with" if found else "begins anew: no run in") in capsys.readouterr().err
+    assert ("goes on with" if found else "begins anew: ") in capsys.readouterr().err

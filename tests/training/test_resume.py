@@ -7,7 +7,7 @@ from torch import nn
 
 from omniformer.config import ConfigError
 from omniformer.training.checkpoint_io import CorruptCheckpointError, DurableCheckpointIO
-from omniformer.training.resume import check_fits, check_same_run
+from omniformer.training.resume import check_fits, check_same_run, newest_same_run
 
 CONFIG = {
     "seed": 0,
@@ -101,3 +101,19 @@ def test_weights_of_another_model_are_named(tmp_path):
     DurableCheckpointIO().save_checkpoint({"weights": torch.zeros(1)}, path)
     with pytest.raises(CorruptCheckpointError):
         check_fits(nn.Linear(2, 3), path)
+
+
+def test_the_newest_run_that_was_begun_alike_is_found_and_others_are_passed_over_by_name(tmp_path, capsys):
+    runs = {"old": CONFIG, "same": CONFIG, "longer": changed("trainer.max_epochs", 1), "other": changed("seed", 1)}
+    for name, config in runs.items():
+        DurableCheckpointIO().save_checkpoint({"run": name}, tmp_path / name / "checkpoints" / "last.ckpt")
+        (tmp_path / name / "config.yaml").write_text(yaml.safe_dump(config))
+    folders = sorted(tmp_path.iterdir())
+    assert newest_same_run(CONFIG, folders) == tmp_path / "longer"
+    assert capsys.readouterr().err == f"resume=auto: passes over {tmp_path / 'other'}, another run: {SEED}\n"
+    assert newest_same_run(changed("seed", 1), folders) == tmp_path / "other"
+    assert newest_same_run(changed("seed", 2), folders) is None
+    assert capsys.readouterr().err.count("passes over") == 4
+
+
+SEED = "seed is 0 here and 1 there"

@@ -225,6 +225,17 @@ def test_slurm_job_is_requeued_once_and_only_on_sigusr1(regressor, make_loader, 
     assert called.read_text() == "requeue 41\n"
 
 
+@pytest.mark.parametrize("auto", [True, False])
+def test_a_requeued_job_that_would_begin_anew_is_told_so(
+    regressor, make_loader, make_trainer, tmp_path, monkeypatch, capsys, auto
+):
+    fake_scontrol(tmp_path, monkeypatch, 0)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "omniformer.train", *(["resume=auto"] if auto else [])])
+    when, _ = PLACES["in a step"]
+    interrupted(regressor, make_loader, make_trainer, tmp_path / "run", when, signum=signal.SIGUSR1)
+    assert ("add resume=auto to its command" in capsys.readouterr().err) != auto
+
+
 def test_element_of_a_slurm_array_requeues_itself(tmp_path, monkeypatch):
     called = fake_scontrol(tmp_path, monkeypatch, 0)
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "40")
