@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_MOST_OFFERED = 65_536  # the largest divisor that a message looks for: a mistyped width may be of any size
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -46,7 +48,8 @@ class Divides:
         part, whole = settings[self.part], settings[self.whole]
         if not _counts(part, whole) or whole.value % part.value == 0:  # pyright: ignore[reportOperatorIssue]
             return None
-        divisors = [str(each) for each in range(1, int(whole.value) + 1) if whole.value % each == 0]  # pyright: ignore
+        most = min(int(whole.value), _MOST_OFFERED)  # pyright: ignore[reportArgumentType]
+        divisors = [str(each) for each in range(1, most + 1) if whole.value % each == 0]  # pyright: ignore[reportOperatorIssue]
         return f"{part} does not divide {whole}; choose one of {', '.join(divisors)}"
 
 

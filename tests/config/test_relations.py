@@ -35,3 +35,9 @@ def test_the_message_names_both_keys_and_what_to_choose():
     assert Divides("n_heads", "d_model").problem(settings(n_heads=5, d_model=64)) == (
         "core.n_heads=5 does not divide core.d_model=64; choose one of 1, 2, 4, 8, 16, 32, 64"
     )
+
+
+@pytest.mark.timeout(5)
+def test_a_whole_of_any_size_is_told_at_once():
+    told = Divides("n_heads", "d_model").problem(settings(n_heads=7, d_model=10**18))
+    assert told is not None and told.endswith(" 64000, 65536")
