@@ -1,9 +1,11 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniformer.data.plan import Limits, eval_batches, share, train_batches
+from omniformer.data.plan import Limits, TrainPlan, eval_batches, share, train_batches
 
 lengths_of_samples = st.lists(st.integers(0, 50), min_size=1, max_size=200)
 
@@ -84,3 +86,9 @@ def test_a_batch_without_any_limit_is_refused():
 def test_a_limit_below_one_is_refused():
     with pytest.raises(ValueError, match="tokens_per_batch=0 must be at least 1"):
         Limits(tokens_per_batch=0)
+
+
+def test_an_epoch_that_is_gone_on_with_begins_at_its_next_batch():
+    batches = TrainPlan(10, None, Limits(batch_size=4), seed=0, name="set")
+    whole = list(itertools.islice(batches.keys(0, 0, rank=0, world_size=1), 6))
+    assert list(itertools.islice(batches.keys(0, 2, rank=0, world_size=1), 4)) == whole[2:]

@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from omniformer.core.attention import plan
+from omniformer.core.attention.meta import Call
 from omniformer.core.block import CrossBlock
 from omniformer.core.cache import KVCache
 from omniformer.core.encoder_decoder import EncoderDecoder
@@ -22,7 +23,7 @@ from omniformer.core.variants.linformer import LinformerAttention
 from omniformer.core.variants.performer import PerformerAttention
 from omniformer.core.variants.reformer import ReformerAttention
 from omniformer.core.variants.reversible import ReversibleTransformer
-from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
+from omniformer.inspection.cost import _flops, active_parameters, cache_bytes_per_token, forward_cost, parameters
 
 RAGGED = Layout.from_lengths(9, 0, 4, 17)
 
@@ -91,6 +92,12 @@ def test_operations_of_cross_attention_are_counted_over_the_memory(monkeypatch):
     make = partial(Transformer, d_model=16, n_layers=2, n_heads=4, block=CrossBlock)
     memory = Memory(x=torch.randn(10, 16), layout=Layout.from_lengths(3, 0, 2, 5))
     assert forward_cost(on_meta(make), RAGGED, memory=memory).flops == counted(make(), RAGGED, memory=memory)
+
+
+def test_values_of_another_width_than_keys_are_counted_as_wide_as_they_are():
+    layout = Layout.from_lengths(3)
+    call = Call(rule=Full(), layout=layout, key_layout=layout, n_heads=2, head_dim=8, value_dim=5, itemsize=4)
+    assert _flops(call, {}) == 2 * 9 * 2 * (8 + 5)
 
 
 def test_only_pairs_that_the_rule_allows_are_counted():

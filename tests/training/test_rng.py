@@ -1,5 +1,6 @@
 """Randomness of a step depends on seed, epoch, batch and rank, and on nothing else."""
 
+import itertools
 import random
 
 import numpy as np
@@ -30,6 +31,11 @@ def test_different_places_have_different_keys(places):
     keys = [step_key(*place) for place in places]
     assert len(set(keys)) == len(keys)
     assert all(0 <= key < 2**63 for key in keys)
+
+
+def test_seed_epoch_batch_and_rank_each_make_another_key():
+    places = list(itertools.product((0, 1), repeat=4))
+    assert len({step_key(*place) for place in places}) == len(places)
 
 
 def masks(regressor, make_loader, make_trainer, seed=0, **options):

@@ -3,6 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from omniformer.core.attention.dense import Dense, grouped
+from omniformer.core.attention.reference import Reference
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Window
 
@@ -20,6 +21,15 @@ def test_equally_long_samples_are_views_that_copy_nothing():
 def test_full_and_causal_build_no_mask():
     layout = Layout.from_lengths(3, 3)
     assert all(bucket.mask is None for rule in (Full(), Causal()) for bucket in Dense(rule, layout, layout).buckets)
+
+
+@pytest.mark.parametrize("rule", [Full(), Causal(), Window(left=1)])
+def test_padding_inside_a_bucket_is_seen_by_nobody(rule):
+    layout = Layout.from_lengths(2, 5, 0, 3)
+    kernel = Dense(rule, layout, layout)
+    assert len(kernel.buckets) == 1
+    q, k, v = torch.randn(3, layout.n_tokens, 2, 4)
+    torch.testing.assert_close(kernel(q, k, v, scale=0.5), Reference(rule, layout, layout)(q, k, v, scale=0.5))
 
 
 @pytest.mark.parametrize(
