@@ -143,7 +143,7 @@ def test_nan_on_one_of_two_ranks_stops_both_before_the_weights_change(start, tmp
     assert process.wait(timeout=120) not in (0, None)
     log = (tmp_path / "log.txt").read_text()
     assert "not finite at step 4" in log
-    assert f"rank {bad}: ('loss [nan]" in log
+    assert f"at step 4: rank {bad}: loss [nan]" in log
     loaded = DurableCheckpointIO().load_checkpoint(latest_checkpoint(tmp_path))
     assert loaded["global_step"] == 4
     assert all(torch.isfinite(value).all() for value in loaded["state_dict"].values())
