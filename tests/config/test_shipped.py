@@ -4,7 +4,11 @@ import contextlib
 import copy
 import functools
 import itertools
+import operator
 import os
+import re
+import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -18,10 +22,13 @@ from omniformer._confpath import conf_dir
 from omniformer.config import ConfigError, validate, validate_node
 from omniformer.config.accepts import is_node
 from omniformer.config.overrides import default_groups, group_options
+from omniformer.inspect import ROOT as INSPECT
 
 CHOSEN_FROM = default_groups(conf_dir() / "train.yaml") - {"hydra", "local"}
-GROUPS = {group: names for group, names in group_options([conf_dir()]).items() if group.split("/")[0] in CHOSEN_FROM}
+ALL_GROUPS = group_options([conf_dir()])
+GROUPS = {group: names for group, names in ALL_GROUPS.items() if group.split("/")[0] in CHOSEN_FROM}
 CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
+FAMILIES = [f"family={name}" for name in ALL_GROUPS["family"]]  # of `omniformer inspect` alone
 # Groups that suit every run are composed with all the rest; parts of a run by themselves, which is faster.
 WHOLE = ("modality", "experiment", "debug", "optim", "trainer", "callbacks", "logger", "paths")
 GIVEN = {"seed": 0, "name": "x", "data_root": "data", "paths": {"output_dir": "outputs/x"}}
@@ -32,6 +39,7 @@ UNBOUNDED = {
 }
 # Numbers beside which lightning takes text as well: "auto", or a time of day.
 TEXT_TOO = {"devices", "val_check_interval"}
+SECONDS = 5.0  # a mistake is told within
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,9 @@ def compositions(tmp_path_factory):
 
 def composed(choice) -> dict:
     """The configuration of a choice; an option of a group inside `core` goes with the first core that it suits."""
-    group = choice.split("=")[0]
+    group, name = choice.split("=")
+    if group == "family":
+        return OmegaConf.to_container(compose("inspect", [f"core={name}", choice]), resolve=True)
     if group in WHOLE:
         return OmegaConf.to_container(compose("train", [choice]), resolve=True)
     if "/" not in group:
@@ -71,6 +81,8 @@ def mistakes(config) -> str:
     try:
         if "trainer" in config:
             validate(config)
+        elif "published" in config:
+            validate(config, root=INSPECT)
         else:
             validate_node({name: value for name, value in config.items() if name not in GIVEN}, "")
     except ConfigError as error:
@@ -78,7 +90,7 @@ def mistakes(config) -> str:
     return ""
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", CHOICES + FAMILIES)
 def test_every_option_of_every_group_passes_the_check(compositions, choice):
     assert mistakes(compositions(choice)) == ""
 
@@ -179,6 +191,81 @@ def test_every_number_has_a_range_or_none_on_purpose(compositions):
             silent.append((".".join(path), value))
     assert silent == [], silent
     assert checked > 20
+
+
+def written(choice, config) -> list[tuple[tuple, object]]:
+    """The leaves of a composed configuration that the file of a choice writes itself, parts in lists among them."""
+    group, name = choice.split("=")
+    text = (conf_dir() / group / f"{name}.yaml").read_text(encoding="utf-8")
+    package = re.search(r"^# @package (\w+)$", text, re.MULTILINE)
+    above = group.split("/") if package is None else [] if package[1] == "_global_" else [package[1]]
+    found = []
+    for path, _ in inner_leaves({key: value for key, value in yaml.safe_load(text).items() if key != "defaults"}):
+        with contextlib.suppress(KeyError, TypeError, IndexError):  # another file, laid over this one, has replaced it
+            found.append(((*above, *path), functools.reduce(operator.getitem, (*above, *path), config)))
+    return [(path, value) for path, value in found if not (isinstance(value, dict) and value)]
+
+
+def inner_leaves(value, path=()) -> Iterator[tuple[tuple, object]]:
+    """As `leaves`, and the leaves of parts in lists."""
+    children = value.items() if isinstance(value, dict) and value else ()
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        children = enumerate(value)
+    for name, child in children:
+        yield from inner_leaves(child, (*path, name))
+    if not children:
+        yield path, value
+
+
+def spelled(path) -> str:
+    """A path as messages write it."""
+    return "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in path).removeprefix(".")
+
+
+def mutations(config, path, value) -> Iterator[tuple[str, dict, list[str]]]:
+    """What may be wrong with a leaf: a word for it, the change, and what a message of it must hold."""
+    key = spelled(path)
+    if path[-1] == "_target_":
+        yield "name", {"value": f"{value[:-1]}x{value[-1]}"}, [f"{key}: "]
+        yield "type", {"value": 3.5}, [f"{key}: "]
+        yield "range", {"value": "os.system"}, [f"{key}: "]
+        return
+    if not in_free_mapping(config, path):
+        typo = f"{path[-1][:-1]}x{path[-1][-1]}"
+        yield "name", {"value": value, "rename": typo}, [f"{spelled((*path[:-1], typo))}: ", f"did you mean {key}?"]
+    wrong = [{"a": "b"}] if path[-1] in TEXT_TOO else wrong_types(value)
+    yield "type", {"value": wrong}, [f"{spelled(path[:-1]) if in_free_mapping(config, path) else key}: received"]
+    numbers = value if isinstance(value, list) and value else [value]
+    are_numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)
+    if are_numbers and path[-1] not in UNBOUNDED:
+        ends = [type(numbers[0])(end) for end in (-1e18, 1e18)]
+        far = [[end] * len(value) if isinstance(value, list) else end for end in ends]
+        yield "range", {"value": far}, [f"{key}: received"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_three_mistakes_in_every_leaf_of_every_file_are_told_by_key_within_seconds(compositions):
+    silent, slow, tried = [], [], Counter()
+    for choice in CHOICES + FAMILIES:
+        config = compositions(choice)
+        for path, value in written(choice, config):
+            for kind, change, wanted in mutations(config, path, value):
+                tried[kind] += 1
+                rename, values = change.get("rename"), change["value"]
+                begin = time.perf_counter()
+                messages = [
+                    told(config, path, each, rename=rename)
+                    for each in (values if kind != "name" and isinstance(values, list) else [values])
+                ]
+                if time.perf_counter() - begin > SECONDS:
+                    slow.append((choice, path))
+                if not any(all(words in message for words in wanted) for message in messages):
+                    silent.append((choice, kind, spelled(path), value, messages))
+    print(dict(tried))
+    assert silent == [], "\n".join(map(str, silent))
+    assert slow == []
+    assert tried["name"] > 1000 < tried["type"]
 
 
 @pytest.mark.parametrize("group", ["modality", "core", "optim", "trainer", "debug"])
