@@ -14,10 +14,11 @@ from omniformer.data.module import OmniDataModule
 from omniformer.data.source import Split
 from omniformer.finetuning import Beginning
 from omniformer.generation import Allowed
+from omniformer.matching import need_classes, need_embedders, need_targets
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.recipe import Node, members, merged
-from omniformer.run_folder import begin_run, read_run, reading_run
+from omniformer.run_folder import begun_run, read_run, reading_run
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import latest_checkpoint
@@ -76,7 +77,9 @@ def assemble(config: Mapping[str, Any], beginning: Beginning | None = None) -> E
     """
     beginning = beginning or finetuning.begin(config)
     data = beginning.data(config)
-    _need_classes(config, data)
+    data.need_tokenizers()
+    need_embedders(config, data, beginning.brings)
+    need_classes(config, data)
     data.setup()
     facts = {name: {each: data.facts(name, each) for each in data.tokenizers[name]} for name in data.streams}
     torch.manual_seed(config["seed"])
@@ -113,6 +116,7 @@ def train(config: Mapping[str, Any]) -> float | None:
     callbacks, loggers = around["callbacks"], around["logger"]
     trainer = build_trainer(config["trainer"], callbacks=callbacks, loggers=loggers, output_dir=str(output))
     experiment = assemble(config)
+    need_targets(experiment.tasks, experiment.data)
     module = TrainingModule(
         model=experiment.model,
         tasks=experiment.tasks,
@@ -123,8 +127,9 @@ def train(config: Mapping[str, Any]) -> float | None:
     watch(callbacks, module.reported("val"), watched.metric, watched.mode, watched.why)
     if resume is not None:
         check_fits(module, resume)
-    begin_run(config, output)  # only now: what does not fit leaves no folder, and a resumed one as it was
-    with first_cause(trainer, output), advised(trainer):
+    # Only now: what does not fit leaves no folder, and a resumed one as it was.
+    begun = begun_run(config, output, lambda: trainer.global_step)
+    with begun, first_cause(trainer, output), advised(trainer):
         trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
         best = best_checkpoint(trainer)
         if experiment.data.test_dataloader():
@@ -193,17 +198,6 @@ def _tasks(
             known["allowed"] = allowed[name]
         tasks[name] = build(own, f"{name}.task", head=model.heads[name], rule=model.rule(name), **known)
     return tasks
-
-
-def _need_classes(config: Mapping[str, Any], data: OmniDataModule) -> None:
-    """Refuses to tell classes apart where there is only one."""
-    for name, member in members(config).items():
-        source = data.streams[name].source
-        if member["task"]["_target_"] == "omniformer.tasks.Classification" and source.facts.get("n_classes") == 1:
-            raise ValueError(
-                f"{name}: {source.name} has one class, {source.labels[0]!r}, and {name}.task tells classes apart; add "
-                "a second one, or choose a task without classes"
-            )
 
 
 def _report(

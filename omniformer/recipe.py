@@ -146,17 +146,17 @@ def _built(kind: type, node: Any, key: str, facts: Any) -> Any:
 
 def _taken(node: Any, facts: Node) -> Node:
     """The facts that a part, or a part inside it, has a parameter for."""
-    described = [signature(part["_target_"]) for part in _parts(node)]
+    described = [signature(part["_target_"]) for part in parts_of(node)]
     return {name: value for name, value in facts.items() if any(name in each.parameters for each in described)}
 
 
-def _parts(node: Any) -> Iterator[Node]:
+def parts_of(node: Any) -> Iterator[Node]:
     """A description and all descriptions in it."""
     if is_node(node):
         yield node
     children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
     for child in children:
-        yield from _parts(child)
+        yield from parts_of(child)
 
 
 def _edges(facts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Node:

@@ -1,7 +1,7 @@
 """The folder of a run: the configuration that it was begun with, read again with care, for it may be a stranger's."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,30 @@ from omniformer.untrusted import refuse_links_out
 _MOST_VALUES = 100_000
 
 
-def begin_run(config: Mapping[str, Any], output: Path) -> None:
-    """Writes the configuration into the run folder, whole or not at all, by the first process alone."""
+@contextmanager
+def begun_run(config: Mapping[str, Any], output: Path, steps: Callable[[], int]) -> Iterator[None]:
+    """Writes the configuration into the run folder, whole or not at all, by the first process alone; a run that fails
+    before its first step leaves nothing of it, unless there is more in the folder.
+
+    Args:
+        config: the checked configuration.
+        output: the run folder.
+        steps: how many were made so far.
+    """
+    path = output / "config.yaml"
+    made = [folder for folder in (output, *output.parents) if not folder.exists()]
     if rank_zero_only.rank == 0:
         output.mkdir(parents=True, exist_ok=True)
-        write_durably(output / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        write_durably(path, yaml.safe_dump(dict(config), sort_keys=False))
+    try:
+        yield
+    except Exception:
+        if rank_zero_only.rank == 0 and not steps() and list(output.iterdir()) == [path]:
+            path.unlink()
+            with suppress(OSError):  # another run has begun beside it
+                for folder in made:
+                    folder.rmdir()
+        raise
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,12 @@ def test_texts_written_in_the_test_lie_beside_those_expected(tmp_path):
     [
         (["data=image_folder", "data.source.root=photos"], r"ImageFolder has one class, 'cats', .* add a second one"),
         (["data=vowels"], r"data gives audio \(Vowels\), tokenizer reads vision"),
+        (
+            ["tokenizer=bpe", "data=python_topics"],
+            r"BPETokenizer\) gives vocab_size, axes, embedder Vec.* needs feat",
+        ),
+        (["task=regression"], r"Regression learns from value, and samples of Digits have label; choose the task"),
+        (["data=image_folder", "data.source.root=damaged", "tokenizer=patches"], r"cannot be read as an image"),
         (["trainer.accelerator=gpu"], r"trainer\.accelerator=gpu.*trainer=default"),
     ],
 )
@@ -231,11 +238,15 @@ def test_what_cannot_begin_is_told_in_a_sentence_and_leaves_nothing(tmp_path, mo
     (tmp_path / "photos" / "cats").mkdir(parents=True)
     for i in range(10):
         Image.new("RGB", (8, 8), (20 * i, 0, 0)).save(tmp_path / "photos" / "cats" / f"{i}.png")
+    (tmp_path / "damaged").mkdir()
+    for name in ("cats", "dogs"):
+        shutil.copytree(tmp_path / "photos" / "cats", tmp_path / "damaged" / name)
+        (tmp_path / "damaged" / name / "1.png").write_bytes(b"no picture")
     with pytest.raises(SystemExit):
         train(options)
     (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert re.search(message, told)
-    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "photos"]
 
 
 @pytest.fixture

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from omniformer.batch import Sample
 from omniformer.core.ranges import Count
+from omniformer.data.documents import encoded
 from omniformer.data.random import generator
-from omniformer.data.samples import Arrangement, SampleError, Samples
+from omniformer.data.samples import Arrangement, Samples
 from omniformer.data.source import Raw, Split
-
-# Documents are encoded this many at a time: enough for the library to use its threads, little enough to hold.
-_CHUNK = 1024
 
 
 class Blocks(Arrangement):
@@ -65,12 +63,12 @@ class Blocks(Arrangement):
         Raises:
             ValueError: the tokenizer has no end-of-text token or cannot say how many bytes a token stands for, or the
                 split is empty.
-            SampleError: a document cannot be encoded.
+            SampleError: a document cannot be encoded, and is not to be skipped.
         """
         if not raws:
             raise ValueError(f"{name} has no documents in this split; a language model needs at least one")
         tokenizer = _text_tokenizer(tokenizers, name)
-        ring = _ring(raws, tokenizer, name)
+        ring = _ring(raws, tokenizer, name, self)
         token_bytes = torch.tensor(_sizes(tokenizer))
         return TextBlocks(
             ring,
@@ -186,24 +184,10 @@ def _sizes(tokenizer: TextTokenizer) -> Sequence[int]:
     return [len(piece) for piece in tokenizer.token_bytes] if sizes is None else sizes
 
 
-def _ring(raws: Sequence[Raw], tokenizer: TextTokenizer, name: str) -> Tensor:
+def _ring(raws: Sequence[Raw], tokenizer: TextTokenizer, name: str, how: Arrangement) -> Tensor:
     """All documents as token ids, each behind an end-of-text token."""
     end = torch.tensor([tokenizer.end_of_text], dtype=torch.int32)
-    pieces: list[Tensor] = []
-    for start in range(0, len(raws), _CHUNK):
-        chunk = [raws[i] for i in range(start, min(start + _CHUNK, len(raws)))]
-        for tokens in _encoded(chunk, tokenizer, name):
-            pieces += [end, tokens.values.int()]
+    pieces = [each for _, ids in encoded(raws, tokenizer, name, how) for each in (end, ids.int())]
+    if not pieces:
+        raise ValueError(f"{name} has no document in this split that can be read; a language model needs at least one")
     return torch.cat(pieces)
-
-
-def _encoded(chunk: Sequence[Raw], tokenizer: TextTokenizer, name: str) -> list[Tokens]:
-    try:
-        return tokenizer.encode_batch([raw.contents["text"] for raw in chunk])
-    except (ValueError, TypeError):
-        for raw in chunk:  # one by one, to name the document at fault
-            try:
-                tokenizer(raw.contents["text"])
-            except (ValueError, TypeError) as error:
-                raise SampleError(f"document {raw.id!r} of {name}: {error}") from error
-        raise

@@ -87,8 +87,7 @@ class OmniDataModule(LightningDataModule):
         Raises:
             ValueError: a data set gives a modality that has no tokenizer; told before data are read.
         """
-        for name, stream in self.streams.items():
-            need_tokenizers(name, stream, self.tokenizers[name])
+        self.need_tokenizers()
         alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         for name in self.streams:
             for modality, tokenizer in self.tokenizers[name].items():
@@ -101,6 +100,15 @@ class OmniDataModule(LightningDataModule):
         if not self._told:
             self._told = True
             self._tell_losses()
+
+    def need_tokenizers(self) -> None:
+        """Makes sure that a tokenizer reads what each data set gives; no data are read for it.
+
+        Raises:
+            ValueError: a modality has none; says what is given, what is read, and what to type.
+        """
+        for name, stream in self.streams.items():
+            need_tokenizers(name, stream, self.tokenizers[name])
 
     def _tell_losses(self) -> None:
         """Says once what tokenizers lose of pictures and sounds."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omniformer_tokenizers import Tokenizer, Tokens
@@ -94,6 +94,10 @@ class Arrangement(ABC):
 
     counts_bytes = False
     """Whether examples have the target `bytes`: how many bytes of text their tokens stand for."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """Of the stream that it feeds: what to do with raw samples that cannot be read."""
+    max_bad_fraction: float = 0.001
+    """Of that stream."""
 
     @abstractmethod
     def __call__(

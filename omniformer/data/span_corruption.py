@@ -10,11 +10,10 @@ from torch import Tensor
 from omniformer.batch import Sample
 from omniformer.core.ranges import Count, SomeShare
 from omniformer.data import spans
+from omniformer.data.documents import encoded
 from omniformer.data.random import generator
-from omniformer.data.samples import Arrangement, SampleError, Samples
+from omniformer.data.samples import Arrangement, Samples
 from omniformer.data.source import Raw, Split
-
-_CHUNK = 1024  # documents encoded at a time
 
 
 def sentinels(n: int) -> list[str]:
@@ -76,7 +75,7 @@ class SpanCorruption(Arrangement):
 
         Raises:
             ValueError: the tokenizer is not one of text, has too few sentinels, or the split has no text.
-            SampleError: a document cannot be encoded.
+            SampleError: a document cannot be encoded, and is not to be skipped.
         """
         if list(tokenizers) != ["text"]:
             raise ValueError(f"SpanCorruption cuts text; {name} has tokenizers for {sorted(tokenizers)}")
@@ -87,7 +86,7 @@ class SpanCorruption(Arrangement):
                 f"{type(tokenizer).__name__} has no special tokens, or no ids that begin and end a text, which "
                 "SpanCorruption needs; use a BPETokenizer (tokenizer=bpe_spans)"
             )
-        crops = _crops(raws, tokenizer, self.seq_len, name)
+        crops = _crops(raws, tokenizer, self.seq_len, name, self)
         longest = max(len(ids) for _, ids in crops)
         needed = max(spans.n_random_spans(n, share=self.share, mean_span=self.mean_span) for n in range(2, longest + 1))
         if missing := [each for each in sentinels(needed) if each not in known]:
@@ -167,32 +166,17 @@ def _text(ids: Tensor) -> Tokens:
     return Tokens(values=ids, positions=torch.arange(len(ids), dtype=torch.float32)[:, None], modality="text")
 
 
-def _crops(raws: Sequence[Raw], tokenizer: Tokenizer, seq_len: int, name: str) -> list[tuple[str, Tensor]]:
+def _crops(
+    raws: Sequence[Raw], tokenizer: Tokenizer, seq_len: int, name: str, how: Arrangement
+) -> list[tuple[str, Tensor]]:
     """All documents as pieces of at most `seq_len` ids, each with its id."""
     crops = []
-    for start in range(0, len(raws), _CHUNK):
-        chunk = [raws[i] for i in range(start, min(start + _CHUNK, len(raws)))]
-        for raw, ids in zip(chunk, _encoded(chunk, tokenizer, name), strict=True):
-            n = -(-len(ids) // seq_len)
-            edges = [i * len(ids) // n for i in range(n + 1)] if n else []
-            for i, (begin, end) in enumerate(pairwise(edges)):
-                if end - begin >= 2:
-                    crops.append((raw.id if n == 1 else f"{raw.id}/{i}", ids[begin:end].int()))
+    for raw, ids in encoded(raws, tokenizer, name, how):
+        n = -(-len(ids) // seq_len)
+        edges = [i * len(ids) // n for i in range(n + 1)] if n else []
+        for i, (begin, end) in enumerate(pairwise(edges)):
+            if end - begin >= 2:
+                crops.append((raw.id if n == 1 else f"{raw.id}/{i}", ids[begin:end].int()))
     if not crops:
         raise ValueError(f"{name} has no document of two or more tokens in this split; there is nothing to drop")
     return crops
-
-
-def _encoded(chunk: Sequence[Raw], tokenizer: Tokenizer, name: str) -> list[Tensor]:
-    for raw in chunk:
-        if "text" not in raw.contents:
-            raise SampleError(f"document {raw.id!r} of {name} has no text, only {sorted(raw.contents)}")
-    try:
-        return [tokens.values for tokens in tokenizer.encode_batch([raw.contents["text"] for raw in chunk])]
-    except (ValueError, TypeError):
-        for raw in chunk:  # one by one, to name the document at fault
-            try:
-                tokenizer(raw.contents["text"])
-            except (ValueError, TypeError) as error:
-                raise SampleError(f"document {raw.id!r} of {name}: {error}") from error
-        raise

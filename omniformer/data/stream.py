@@ -111,6 +111,8 @@ class Stream:
         self.source = source
         self.source.on_error = on_error
         self.arrange = arrange
+        if arrange is not None:
+            arrange.on_error, arrange.max_bad_fraction = on_error, max_bad_fraction
         self.augment = augment
         self.augment_tokens = augment_tokens
         self.answer = answer

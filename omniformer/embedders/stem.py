@@ -48,7 +48,7 @@ class ConvStem(nn.Module):
         self,
         *,
         d_model: Count,
-        features: int,
+        features: Count,
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
         dropout: BelowOne = 0.0,

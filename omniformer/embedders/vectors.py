@@ -40,7 +40,7 @@ class VectorEmbedder(nn.Module):
         self,
         *,
         d_model: Count,
-        features: int,
+        features: Count,
         axes: int = 1,
         position: Callable[..., nn.Module] | None = None,
         bias: bool = True,

@@ -36,6 +36,10 @@ class Beginning:
     def suit_tokenizers(self, data: OmniDataModule) -> None:
         """Puts tokenizers that the weights were trained with in the place of the run's."""
 
+    def brings(self, modality: str) -> bool:
+        """Whether the weights bring the embedder of a modality along, so that the configuration's is not asked."""
+        return False
+
     def recipe(self, config: Mapping[str, Any], facts: Facts) -> Node:
         """How the model of the run is built."""
         return recipe({**config, "core": with_overlay(config["core"], config)}, facts)

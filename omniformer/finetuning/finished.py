@@ -94,6 +94,9 @@ class MeasuredRun(Beginning):
         self.run.suit_streams(data, config)
         return data
 
+    def brings(self, modality: str) -> bool:
+        return True
+
     def recipe(self, config: Mapping[str, Any], facts: Facts) -> Node:
         return self.made
 

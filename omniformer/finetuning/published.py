@@ -59,6 +59,9 @@ class PublishedModel(FinishedRun):
                 if same:
                     self.put(same[0], mine, modality, name)
 
+    def brings(self, modality: str) -> bool:
+        return modality in self.trained.recipe["embedders"]
+
     def recipe(self, config: Mapping[str, Any], facts: Facts) -> Node:
         return joined(config, facts, self.trained.recipe)
 

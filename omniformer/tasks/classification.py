@@ -31,6 +31,8 @@ class Classification(Task):
     """
 
     watched = Watched("accuracy", "max")
+    targets = ("label",)
+    least_classes = 2
 
     def __init__(
         self,
@@ -72,6 +74,9 @@ class TokenClassification(Classification):
     Arguments as for `Classification`; the head gives logits `[tokens, n_classes]`.
     """
 
+    targets = ()
+    token_targets = ("label", "mask")
+
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)
         return self._compare(model, model(batch, name, losses=losses), labels, mask)
@@ -92,6 +97,7 @@ class MultiLabelClassification(Task):
     """
 
     watched = Watched("auroc", "max")
+    targets = ("labels",)
 
     def __init__(
         self, *, head: Head, n_classes: Count, rule: Rule | None = None, loss_weight: NotNegative = 1.0

@@ -62,6 +62,7 @@ class Contrastive(Task[ContrastiveHead]):
             raise ValueError(f"loss={loss!r} needs a head with {wanted}")
         self.loss = loss
         self.same_label = same_label
+        self.targets = ("label",) if same_label else ()
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         head = self.head_of(model, name)

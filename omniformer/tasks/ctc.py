@@ -42,6 +42,7 @@ class CTC(Task[CTCHead]):
     """
 
     watched = Watched("wer", "min")
+    needs_answer = True
 
     def __init__(
         self,

@@ -37,6 +37,8 @@ class Diffusion(Task[DenoisingHead]):
         ValueError: `drop_text` is not at least 0 and below 1.
     """
 
+    needs_answer = True
+
     def __init__(
         self,
         *,

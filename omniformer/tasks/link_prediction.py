@@ -29,6 +29,7 @@ class LinkPrediction(Task[LinkHead]):
     """
 
     watched = Watched("auroc", "max")
+    needs_answer = True
 
     def __init__(self, *, head: LinkHead, rule: Rule | None = None, loss_weight: NotNegative = 1.0) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)

@@ -31,6 +31,8 @@ class MaskedIds(Task):
         ValueError: the head does not read every token.
     """
 
+    token_targets = ("mask", "ids")
+
     def __init__(self, *, head: Head, rule: Rule | None = None, loss_weight: NotNegative = 1.0) -> None:
         _need_tokens(head)
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
@@ -70,6 +72,8 @@ class MaskedVectors(Task):
             makes patterns count and not brightness.
         loss_weight: factor of this task's loss in a mixture.
     """
+
+    token_targets = ("mask", "values")
 
     def __init__(
         self,

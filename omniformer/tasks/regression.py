@@ -29,6 +29,7 @@ class Regression(Task[RegressionHead]):
     """
 
     watched = Watched("rmse", "min")
+    targets = ("value",)
 
     def __init__(
         self,

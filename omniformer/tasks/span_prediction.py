@@ -29,6 +29,7 @@ class SpanPrediction(Task):
     """
 
     watched = Watched("token_f1", "max")
+    targets = ("span",)
 
     def __init__(self, *, head: SpanHead, rule: Rule | None = None, loss_weight: NotNegative = 1.0) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)

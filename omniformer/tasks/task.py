@@ -79,6 +79,18 @@ class Task(ABC, Generic[HeadT]):
     watched: Watched = Watched("loss", "min")
     """Its main metric: what the best checkpoint, early stopping, sweeps and the table of results follow by default."""
 
+    targets: tuple[str, ...] = ()
+    """The targets of samples that it learns from; without one of them there is nothing to learn."""
+
+    token_targets: ClassVar[tuple[str, ...]] = ()
+    """The same of tokens."""
+
+    needs_answer: ClassVar[bool] = False
+    """Whether samples must have an answer."""
+
+    least_classes: ClassVar[int] = 1
+    """With fewer classes there is nothing to learn."""
+
     gathers: ClassVar[bool] = False
     """Whether every rank computes the loss over the samples of all ranks, as one that compares them must."""
 

@@ -9,7 +9,8 @@ from omniformer_tokenizers import BPETokenizer, PatchTokenizer, SubwordTokenizer
 
 from omniformer.data.blocks import Blocks
 from omniformer.data.samples import SampleError
-from omniformer.data.source import Raw
+from omniformer.data.source import Raw, Source
+from omniformer.data.stream import Stream
 
 TOKENIZER = BPETokenizer(vocab_size=300).fit(["the cat and the dog, the cat and the bird"])
 documents = st.lists(st.text(max_size=30), min_size=1, max_size=6)
@@ -18,6 +19,14 @@ documents = st.lists(st.text(max_size=30), min_size=1, max_size=6)
 def blocks(texts, *, split="val", seed=0, tokenizers=None, **sizes):
     raws = [Raw(id=f"doc {i}", contents={"text": text}) for i, text in enumerate(texts)]
     return Blocks(**sizes)(raws, tokenizers or {"text": TOKENIZER}, name="x", seed=seed, split=split)
+
+
+class Texts(Source):
+    def __init__(self, texts):
+        self.texts = texts
+
+    def split(self, name):
+        return [Raw(id=f"doc {i}", contents={"text": text}) for i, text in enumerate(self.texts)]
 
 
 def predictions(samples, epoch=0):
@@ -106,6 +115,14 @@ def test_a_tokenizer_that_is_not_for_text_is_refused():
 def test_a_document_that_is_not_text_is_named():
     with pytest.raises(SampleError, match="document 'doc 1' of x"):
         blocks(["a", 7], seq_len=4)
+
+
+def test_of_documents_that_are_refused_the_rest_is_read_where_they_are_skipped():
+    arrange = Blocks(seq_len=4)
+    stream = Stream(source=Texts(["the cat", 7, "a dog"]), arrange=arrange, on_error="skip", max_bad_fraction=0.5)
+    with pytest.warns(UserWarning, match="x: 1 of 3 documents were skipped: doc 1: "):
+        samples = stream.samples("val", {"text": TOKENIZER}, name="x", seed=0)
+    assert predictions(samples) == expected(["the cat", "a dog"])
 
 
 def test_documents_in_a_published_vocabulary_stand_between_its_ends_of_text():

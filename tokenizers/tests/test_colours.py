@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -135,10 +137,42 @@ def test_a_transparent_number_of_deep_pixels_is_transparent():
     assert read_image(content, mode="RGBA")[3].flatten().tolist() == [0, 255, 255]
 
 
-def test_the_transparent_colour_of_16_bit_colours_is_transparent():
-    import struct
-    import zlib
+def png(pixels: np.ndarray) -> bytes:
+    """A PNG of 16 bits of grey, grey and alpha, colours, or colours and alpha, which Pillow cannot write."""
+    height, width, channels = pixels.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+    chunks = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in [*parts, (b"IEND", b"")]
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
+
+COLOURS = np.array([[[0, 100 * 257, 65535], [200 * 257, 0, 257]]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(COLOURS),
+        png(np.concatenate([COLOURS, np.full((1, 2, 1), 65535, np.uint16)], axis=2)),
+        b"P6 2 1 65535\n" + COLOURS.astype(">u2").tobytes(),
+        b"P6 2 1 4080\n" + (COLOURS // 257 * 16).astype(">u2").tobytes(),  # of another range
+    ],
+    ids=["PNG", "PNG with alpha", "PPM", "PPM of 12 bits"],
+)
+def test_colours_of_16_bits_are_scaled_by_the_range_of_the_file(content):
+    assert read_image(content)[:, 0].T.tolist() == [[0, 100, 255], [200, 0, 1]]
+
+
+def test_grey_and_alpha_of_16_bits_are_scaled_not_cut():
+    pixels = np.stack([RAMP, np.full_like(RAMP, 65535)], axis=2)
+    assert grey(png(pixels)) == [0, 100, 255]
+
+
+def test_the_transparent_colour_of_16_bit_colours_is_transparent():
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
