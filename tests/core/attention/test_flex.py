@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from omniformer.core.attention.flex import Flex, compiled, mask_mod
+from omniformer.core.attention.flex import Flex, _attention, _block_mask, compiled, mask_mod
 from omniformer.core.attention.reference import Reference
 from omniformer.core.layout import Layout
 from omniformer.core.rules import (
@@ -143,3 +143,15 @@ def test_another_rule_and_another_batch_after_one_was_compiled_get_their_own_ans
             expected = rule.mask(layout)
             made = torch.compile(mask, backend="eager")(mask_mod(rule, layout, layout), layout.n_tokens)
             assert torch.equal(made, expected)
+
+
+@pytest.mark.slow
+def test_rules_of_one_class_that_are_compiled_one_after_the_other_are_each_the_reference():
+    q, k, v = (torch.randn(LAYOUT.n_tokens, 2, 16) for _ in range(3))
+    for rule in (Modalities([[0], [0, 1]]), Modalities([[0, 1], [1]])):
+        mod, n = mask_mod(rule, LAYOUT, LAYOUT), LAYOUT.n_tokens
+        rule.mask(LAYOUT)
+        blocks = compiled(_block_mask, rule)(mod, None, None, n, n, device="cpu")
+        rows = [each.transpose(0, 1)[None] for each in (q, k, v)]
+        out = compiled(_attention, rule)(*rows, block_mask=blocks, scale=0.3)[0].transpose(0, 1)
+        torch.testing.assert_close(out, Reference(rule, LAYOUT, LAYOUT)(q, k, v, scale=0.3), rtol=1e-5, atol=1e-5)
