@@ -196,16 +196,16 @@ def test_features_that_were_not_announced_are_refused(rows, message):
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "3", '{"n_nodes": 2}', '{"n_nodes": 2, "edges": [[0, 5]]}', "[" * 9000]
 )
-def test_a_molecule_is_no_file_and_its_tokenizer_is_named():
-    with pytest.raises(MediaError, match="CC=O: no such file; .* for SMILES there is the MoleculeTokenizer"):
-        GraphTokenizer()("CC=O")
-
-
 def test_a_file_that_is_no_graph_is_named(tmp_path, content):
     path = tmp_path / "bad.json"
     path.write_text(content)
     with pytest.raises(MediaError, match=r"bad\.json"):
         GraphTokenizer()(path)
+
+
+def test_a_molecule_is_no_file_and_its_tokenizer_is_named():
+    with pytest.raises(MediaError, match="CC=O: no such file; .* for SMILES there is the MoleculeTokenizer"):
+        GraphTokenizer()("CC=O")
 
 
 def test_a_file_of_lies_costs_nothing(tmp_path):
