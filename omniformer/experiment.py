@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def evaluate(
     with reading_run(config, allow_targets):
         experiment = assemble(config, finetuning.measured(output, saved))
         for name, stream in experiment.data.streams.items():
-            if stream.source.split(split):
+            if stream.raws(split):
                 experiment.data.samples(name, split)  # found now, so that what this takes happens in here
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
     callbacks = {"metrics": metrics, "stop": Stop(dirpath=None)}
@@ -194,6 +195,7 @@ def _tasks(
         known = merged(facts[name], node["head"])
         known |= {"tokenizers": data.tokenizers[name], "labels": data.labels(name)}
         known |= {"counts_bytes": data.streams[name].counts_bytes}
+        known |= {"class_counts": partial(data.class_counts, name), "answer_counts": partial(data.answer_counts, name)}
         if name in allowed:
             known["allowed"] = allowed[name]
         tasks[name] = build(own, f"{name}.task", head=model.heads[name], rule=model.rule(name), **known)

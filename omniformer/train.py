@@ -12,9 +12,17 @@ def _newest_run(folders: list[Path], config: dict[str, Any]) -> Path | None:
     return newest_same_run(config, folders)
 
 
-@entry_point("train", newest_run=_newest_run)
+def _after_sweep(runs: list[tuple[Path, list[str]]]) -> None:
+    from omniformer.training.sweeps import print_spread
+
+    print_spread(runs)
+
+
+@entry_point("train", newest_run=_newest_run, after_sweep=_after_sweep)
 def main(config: dict[str, Any]) -> float | None:
     """Trains a model on one modality or several, tests it and saves it.
+
+    A sweep over folds or seeds ends with a table of their mean and spread.
 
     Returns:
         The best value of the watched metric, for sweeps.

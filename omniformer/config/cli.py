@@ -23,10 +23,15 @@ STAMP = "OMNIFORMER_RUN_STAMP"
 AUTO = "auto"  # as the value of resume
 Main = Callable[[dict[str, Any]], Any]
 NewestRun = Callable[[list[Path], dict[str, Any]], Path | None]
+AfterSweep = Callable[[list[tuple[Path, list[str]]]], None]
 
 
 def entry_point(
-    config_name: str, folder: Path | None = None, *, newest_run: NewestRun | None = None
+    config_name: str,
+    folder: Path | None = None,
+    *,
+    newest_run: NewestRun | None = None,
+    after_sweep: AfterSweep = lambda runs: None,
 ) -> Callable[[Main], Callable[..., Any]]:
     """Makes a command of a function that takes a checked configuration.
 
@@ -38,6 +43,8 @@ def entry_point(
         folder: the folder of the configuration; None for the one that comes with the package.
         newest_run: which of some run folders `resume=auto` goes on with under a configuration; None for a command that
             knows no such thing.
+        after_sweep: called once the runs of a sweep are through, with the folder of each that ran in this process, and
+            what was set for it.
     """
 
     def decorate(function: Main) -> Callable[..., Any]:
@@ -45,7 +52,11 @@ def entry_point(
         def command(arguments: Sequence[str] | None = None) -> Any:
             given = sys.argv[1:] if arguments is None else arguments
             with reported():
-                return _run(function, config_name, folder or conf_dir(), given, newest_run)
+                runs: list[tuple[Path, list[str]]] = []
+                result = _run(function, config_name, folder or conf_dir(), given, newest_run, runs)
+                if runs:
+                    after_sweep(runs)
+                return result
 
         return command
 
@@ -112,7 +123,14 @@ def _show(composed: Any) -> None:
     print(OmegaConf.to_yaml(composed), end="")
 
 
-def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str], newest_run: NewestRun | None) -> Any:
+def _run(
+    function: Main,
+    config_name: str,
+    folder: Path,
+    arguments: Sequence[str],
+    newest_run: NewestRun | None,
+    swept: list[tuple[Path, list[str]]],
+) -> Any:
     line = read(arguments)
     if line.version:
         print(versions())
@@ -131,7 +149,7 @@ def _run(function: Main, config_name: str, folder: Path, arguments: Sequence[str
         if line.whole:
             _show(composed)
             return None
-    return _with_hydra(function, config_name, folder, repaired, options, trusted, newest_run)
+    return _with_hydra(function, config_name, folder, repaired, options, trusted, newest_run, swept)
 
 
 def run_stamp(environment: Mapping[str, str]) -> str:
@@ -208,8 +226,9 @@ def _with_hydra(
     options: Mapping[str, Sequence[str]],
     trusted: object,
     newest_run: NewestRun | None,
+    swept: list[tuple[Path, list[str]]],
 ) -> Any:
-    """Lets Hydra compose and run the job, or the jobs of a sweep."""
+    """Lets Hydra compose and run the job, or the jobs of a sweep, and notes the folders of these."""
     import hydra
 
     results: list[Any] = [None]
@@ -220,11 +239,22 @@ def _with_hydra(
         sys.argv[1:] = [*verb(), *arguments]
         with reported():
             results.append(_job(function, composed, options, trusted, newest_run))
+        _note(swept)
         return results[-1]
 
     with _argv(arguments), composition_errors(options):
         hydra.main(config_path=str(folder), config_name=config_name, version_base="1.3")(job)()
     return results[-1]
+
+
+def _note(swept: list[tuple[Path, list[str]]]) -> None:
+    """Adds the run that is through, where it is one of a sweep: its folder, and what was set for it."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        swept.append((Path(hydra.runtime.output_dir), list(hydra.overrides.task)))
 
 
 def _job(

@@ -178,7 +178,8 @@ class Feed:
         self.empty = Empty(name, len(samples), stream.max_empty_fraction)
         self.epoch = 0
         self.batch = 0
-        self.plan = TrainPlan(len(samples), self.lengths, stream.limits, seed=seed, name=name)
+        classes = stream.classes(name) if stream.sampling == "balanced" else None
+        self.plan = TrainPlan(len(samples), self.lengths, stream.limits, seed=seed, name=name, classes=classes)
         self._iterator: Iterator[Drawn | SampleError] | None = None
 
     @property
@@ -224,6 +225,8 @@ class Feed:
             "batch_size": limits.batch_size,
             "tokens_per_batch": limits.tokens_per_batch,
             "seed": self.seed,
+            "sampling": None if self.stream.sampling == "all" else self.stream.sampling,
+            "fold": None if self.stream.fold is None else f"{self.stream.fold} of {self.stream.folds}",
         }
 
     def _draw(self) -> Drawn | SampleError:

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
+from omniformer.data.balance import answer_counts, class_counts
 from omniformer.data.kept import losses
 from omniformer.data.loader import Evaluation, Feed
 from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader, shares
@@ -137,6 +138,15 @@ class OmniDataModule(LightningDataModule):
         """The names of a data set's classes or yes-no questions; empty where it has none."""
         return self.streams[name].source.labels
 
+    def class_counts(self, name: str) -> list[int]:
+        """How many of the training samples of a data set, or of their tokens, are of each class."""
+        stream = self.streams[name]
+        return class_counts(stream.raws("train"), stream.source.facts["n_classes"])
+
+    def answer_counts(self, name: str) -> list[tuple[int, int]]:
+        """Of each yes-no question of a data set, how many training samples answer it with no and with yes."""
+        return answer_counts(self.streams[name].raws("train"))
+
     def given(self, name: str) -> tuple[str, ...]:
         """The modalities that a model is given before it writes an answer, in the order in which it reads them; empty
         for a data set without answers.
@@ -201,7 +211,7 @@ class OmniDataModule(LightningDataModule):
         evaluations = {
             name: Evaluation(samples, stream, name=name, seed=self.seed, rank=rank, world_size=world_size)
             for name, stream in self.streams.items()
-            if stream.source.split(split) and len(samples := self.samples(name, split))
+            if stream.raws(split) and len(samples := self.samples(name, split))
         }
         self._loaders[split] = loader = EvaluationLoader(evaluations)
         return loader

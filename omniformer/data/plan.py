@@ -37,9 +37,17 @@ class Limits:
 
 
 def train_batches(
-    length: int, lengths: Sequence[int] | None, limits: Limits, *, seed: int, epoch: int, name: str
+    length: int,
+    lengths: Sequence[int] | None,
+    limits: Limits,
+    *,
+    seed: int,
+    epoch: int,
+    name: str,
+    classes: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """The batches of one training epoch, as indices of samples: every sample once, in a shuffled order.
+    """The batches of one training epoch, as indices of samples in a shuffled order: every sample once, or as many with
+    each class equally often.
 
     Args:
         length: the number of samples.
@@ -48,17 +56,50 @@ def train_batches(
         seed: the seed of the run.
         epoch: which epoch, from 0.
         name: the name of the data set, so that two sets of one run are shuffled differently.
+        classes: of each sample, where each class is to be drawn equally often; None takes every sample once.
 
     Example:
         >>> batches = train_batches(5, None, Limits(batch_size=2), seed=0, epoch=0, name="digits")
         >>> [len(batch) for batch in batches], sorted(i for batch in batches for i in batch)
         ([2, 2, 1], [0, 1, 2, 3, 4])
     """
-    order = permutation(length, seed, epoch, name)
+    if classes is None:
+        order = permutation(length, seed, epoch, name)
+    else:
+        order = balanced(classes, generator(seed, epoch, name, "balanced classes"))
     if limits.tokens_per_batch is None or lengths is None:
         size = limits.batch_size or length
         return [order[i : i + size] for i in range(0, length, size)]
     return _budget_batches(order, lengths, limits, generator(seed, epoch, name, "batch order"))
+
+
+def balanced(classes: Sequence[int], chance: torch.Generator) -> list[int]:
+    """As many samples as there are, each class equally often (but for one where it does not come out even), shuffled.
+
+    Of a class that has too many, some are drawn, none twice; of one that has too few, each is taken equally often, but
+    for one where it does not come out even.
+
+    Args:
+        classes: of each sample.
+        chance: what is drawn by.
+
+    Example:
+        >>> order = balanced([0, 0, 0, 0, 0, 1], torch.Generator().manual_seed(0))
+        >>> order.count(5), len(set(order))
+        (3, 4)
+    """
+    members: dict[int, list[int]] = {}
+    for index, label in enumerate(classes):
+        members.setdefault(label, []).append(index)
+    labels = sorted(members)
+    share, rest = divmod(len(classes), len(labels))
+    more = set(torch.randperm(len(labels), generator=chance)[:rest].tolist())
+    drawn: list[int] = []
+    for place, label in enumerate(labels):
+        wanted, own = share + (place in more), members[label]
+        times, some = divmod(wanted, len(own))
+        drawn += own * times + [own[i] for i in torch.randperm(len(own), generator=chance)[:some].tolist()]
+    return [drawn[i] for i in torch.randperm(len(drawn), generator=chance).tolist()]
 
 
 class TrainPlan:
@@ -67,12 +108,22 @@ class TrainPlan:
     It refers to nothing else, so that the workers that walk along it end with the one who started them.
     """
 
-    def __init__(self, length: int, lengths: Sequence[int] | None, limits: Limits, *, seed: int, name: str) -> None:
+    def __init__(
+        self,
+        length: int,
+        lengths: Sequence[int] | None,
+        limits: Limits,
+        *,
+        seed: int,
+        name: str,
+        classes: Sequence[int] | None = None,
+    ) -> None:
         self.length = length
         self.lengths = lengths
         self.limits = limits
         self.seed = seed
         self.name = name
+        self.classes = classes
         self._epochs: dict[int, list[list[int]]] = {}
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -80,7 +131,13 @@ class TrainPlan:
         if epoch not in self._epochs:
             self._epochs = {e: kept for e, kept in self._epochs.items() if e in (0, epoch - 1, epoch + 1)}
             self._epochs[epoch] = train_batches(
-                self.length, self.lengths, self.limits, seed=self.seed, epoch=epoch, name=self.name
+                self.length,
+                self.lengths,
+                self.limits,
+                seed=self.seed,
+                epoch=epoch,
+                name=self.name,
+                classes=self.classes,
             )
         return self._epochs[epoch]
 

@@ -78,6 +78,10 @@ class Source(ABC):
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in a fixed order."""
 
+    def kin(self, name: Split) -> Sequence[Sequence[str]]:
+        """The keys of each sample of a split, in order: samples that share one stay together where a set is divided."""
+        return [[raw.id] for raw in self.split(name)]
+
     @property
     def name(self) -> str:
         """The name of the data set, for messages."""

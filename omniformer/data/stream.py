@@ -3,11 +3,14 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, overload
+from typing import Annotated, Literal, overload
 
+from annotated_types import Ge
+from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, SomeShare
+from omniformer.data.folds import Folds
 from omniformer.data.plan import Limits
 from omniformer.data.samples import Arrangement, Augment, EachRaw, Samples, check_bad
 from omniformer.data.source import SPLITS, Raw, Source, Split
@@ -33,6 +36,12 @@ class Stream:
         tokens_per_batch: the most tokens in a step, all ranks together; a batch ends at whichever limit comes first.
         max_tokens: the longest text: of a longer one the end is left out, but for special tokens that close it. None
             leaves texts whole, unless the run begins from a model that can read only so many.
+        fold: which of `folds` validates, from 0, while the others train: the training and validation samples of the
+            source together are divided by the hashes of their ids, each class alike; its test split stays. None takes
+            the splits as the source has them.
+        folds: how many folds there are.
+        sampling: `all` passes each training sample once an epoch; `balanced` draws as many, of each class equally often
+            (its target `label`): some of a frequent class, those of a rare one several times, others in each epoch.
         train_share: the share of the training samples that is learned from, the same whatever the seed, of each class
             alike: what a model makes of few labels. Validation and test stay whole.
         weight: the share of a mixture's steps in which this data set takes part, above 0 and at most 1.
@@ -69,6 +78,9 @@ class Stream:
         batch_size: Count | None = 64,
         tokens_per_batch: Count | None = None,
         max_tokens: Count | None = None,
+        fold: Natural | None = None,
+        folds: Annotated[int, Ge(2)] = 10,
+        sampling: Literal["all", "balanced"] = "all",
         train_share: SomeShare = 1.0,
         weight: SomeShare = 1.0,
         cache: bool = False,
@@ -86,6 +98,14 @@ class Stream:
             raise ValueError(f"max_tokens={max_tokens} must be at least 1, or null")
         if not 0 < train_share <= 1:
             raise ValueError(f"train_share={train_share} must be above 0 and at most 1")
+        if folds < 2 or not 0 <= (fold or 0) < folds:
+            raise ValueError(f"fold={fold} must be one of 0 to {folds - 1}, of at least two folds={folds}, or null")
+        if sampling not in ("all", "balanced"):
+            raise ValueError(f"sampling={sampling!r} is not known; choose 'all' or 'balanced'")
+        if sampling == "balanced" and arrange is not None:
+            raise ValueError(
+                "sampling=balanced draws samples by their class; with arrange, examples are made that have none"
+            )
         if num_workers < 0:
             raise ValueError(f"num_workers={num_workers} must be 0 or more")
         if worker_timeout <= 0:
@@ -120,6 +140,9 @@ class Stream:
         self.drop = drop
         self.limits = Limits(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
         self.max_tokens = max_tokens
+        self.fold = fold
+        self.folds = folds
+        self.sampling = sampling
         self.train_share = train_share
         self.weight = weight
         self.cache = cache
@@ -128,6 +151,7 @@ class Stream:
         self.on_error = on_error
         self.max_bad_fraction = max_bad_fraction
         self.max_empty_fraction = max_empty_fraction
+        self._folds: Folds | None = None
         self._chosen: list[int] | None = None
         self._told = False
 
@@ -138,7 +162,7 @@ class Stream:
 
     def raws(self, split: Split) -> Sequence[Raw]:
         """The raw samples of one split that take part; `train_share` looks at each once, for its id and label."""
-        raws = self.source.split(split)
+        raws = self._divided(split)
         self._tell_broken()
         if self.given_as:
             raws = _Renamed(raws, self.given_as, self.answer)
@@ -149,6 +173,39 @@ class Stream:
             strata = [None if label is None else int(label) for _, label in named]
             self._chosen = share_of([key for key, _ in named], self.train_share, strata=strata)
         return _Some(raws, self._chosen)
+
+    def classes(self, name: str) -> list[int]:
+        """The class of each training sample, by which it is drawn.
+
+        Args:
+            name: the name of the data set in this run, for messages.
+
+        Raises:
+            ValueError: a sample has no class.
+        """
+        found = []
+        for raw in self.raws("train"):
+            if "label" not in raw.targets:
+                raise ValueError(
+                    f"{name}: sampling=balanced draws samples by their target label, and sample {raw.id!r} has "
+                    f"{', '.join(raw.targets) or 'no targets'}; leave it out, or weigh the loss (task.pos_weight)"
+                )
+            found.append(int(raw.targets["label"]))
+        return found
+
+    def _divided(self, split: Split) -> Sequence[Raw]:
+        """The samples of a split as the source has them, or as its folds do."""
+        if self.fold is None or split == "test":
+            return self.source.split(split)
+        if self._folds is None:
+            self._folds = Folds(self.source, fold=self.fold, folds=self.folds)
+            sizes = {name: len(self.source.split(name)) for name in SPLITS}
+            rank_zero_info(
+                f"{self.source.name}: fold {self.fold} of {self.folds} validates with "
+                f"{len(self._folds.split('val'))} of {sizes['train']} training and {sizes['val']} validation samples, "
+                f"{len(self._folds.split('train'))} train; the {sizes['test']} of test stay"
+            )
+        return self._folds.split(split)
 
     def _tell_broken(self) -> None:
         """Warns once of lines that the source passed over, and refuses too many of them."""

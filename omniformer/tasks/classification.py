@@ -1,7 +1,11 @@
 """Telling classes apart: one of several, several at once, or one for each token."""
 
+import math
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
@@ -13,7 +17,9 @@ from omniformer.core.ranges import BelowOne, Count, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
+from omniformer.tasks import weighting
 from omniformer.tasks.task import Step, Task, Watched, mean, target
+from omniformer.tasks.weighting import balancing, positive
 
 MISSING = -1
 
@@ -28,6 +34,14 @@ class Classification(Task):
         label_smoothing: share of the target spread over all classes, in training only, so that reported losses compare
             ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)).
         loss_weight: factor of this task's loss in a mixture.
+        class_weights: how much a sample of each class counts in training, where the loss is the mean weighted so:
+            `balanced` for as much as its class is rare among the training samples, or one number a class, or numbers by
+            the names of classes. None counts all alike, as reported losses always do.
+        labels: the names of the classes.
+        class_counts: says how many training samples are of each class, for `balanced`.
+
+    Raises:
+        ValueError: weights do not fit the classes.
     """
 
     watched = Watched("accuracy", "max")
@@ -42,14 +56,24 @@ class Classification(Task):
         rule: Rule | None = None,
         label_smoothing: BelowOne = 0.0,
         loss_weight: NotNegative = 1.0,
+        class_weights: Literal["balanced"] | list[NotNegative] | dict[str, NotNegative] | None = None,
+        labels: Sequence[str] = (),
+        class_counts: Callable[[], Sequence[int]] | None = None,
     ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         self.n_classes = n_classes
         self.label_smoothing = label_smoothing
+        balanced = None if class_counts is None else lambda: balancing(class_counts())
+        self.class_weights = weighting.class_weights(
+            class_weights, labels=labels, n=n_classes, key="class_weights", balanced=balanced
+        )
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels = target(batch, "label")
         return self._compare(model, model(batch, name, losses=losses), labels)
+
+    def count(self, batch: Batch) -> float:
+        return self._weighed(target(batch, "label"))
 
     def metrics(self) -> MetricCollection:
         return MetricCollection(
@@ -64,7 +88,19 @@ class Classification(Task):
         chosen, wanted = (logits, labels) if mask is None else (logits[mask], labels[mask])
         smoothing = self.label_smoothing if model.training else 0.0
         nats = F.cross_entropy(chosen.float(), wanted, label_smoothing=smoothing, reduction="none")
-        return Step(loss=mean(nats, logits), count=len(wanted), outputs=chosen, targets=wanted)
+        if self.class_weights is None or not model.training:
+            return Step(loss=mean(nats, logits), count=len(wanted), outputs=chosen, targets=wanted)
+        count = self._weighed(wanted)
+        weighted = mean(nats * nats.new_tensor(self.class_weights)[wanted], logits)
+        loss = weighted * (len(wanted) / count if count else 0.0)
+        return Step(loss=loss, count=count, outputs=chosen, targets=wanted)
+
+    def _weighed(self, labels: Tensor) -> float:
+        """What samples of these classes count together: the same on every device, to the last bit."""
+        if self.class_weights is None:
+            return len(labels)
+        often = torch.bincount(labels.cpu(), minlength=self.n_classes).tolist()
+        return math.fsum(n * weight for n, weight in zip(often, self.class_weights, strict=True))
 
 
 class TokenClassification(Classification):
@@ -81,8 +117,8 @@ class TokenClassification(Classification):
         labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)
         return self._compare(model, model(batch, name, losses=losses), labels, mask)
 
-    def count(self, batch: Batch) -> int:
-        return int(target(batch, "mask", per_token=True).sum())
+    def count(self, batch: Batch) -> float:
+        return self._weighed(target(batch, "label", per_token=True)[target(batch, "mask", per_token=True)])
 
 
 class MultiLabelClassification(Task):
@@ -94,22 +130,47 @@ class MultiLabelClassification(Task):
         n_classes: number of questions.
         rule: who may attend to whom.
         loss_weight: factor of this task's loss in a mixture.
+        pos_weight: how much the loss of a yes to each question counts in training, where that of a no counts 1:
+            `balanced` for as many as there are answers no for each yes among the training samples, or one number a
+            question, or numbers by the names of questions. None counts both alike, as reported losses always do.
+        labels: the names of the questions.
+        answer_counts: says how many training samples answer each question with no and yes, for `balanced`.
+
+    Raises:
+        ValueError: weights do not fit the questions.
     """
 
     watched = Watched("auroc", "max")
     targets = ("labels",)
 
     def __init__(
-        self, *, head: Head, n_classes: Count, rule: Rule | None = None, loss_weight: NotNegative = 1.0
+        self,
+        *,
+        head: Head,
+        n_classes: Count,
+        rule: Rule | None = None,
+        loss_weight: NotNegative = 1.0,
+        pos_weight: Literal["balanced"] | list[NotNegative] | dict[str, NotNegative] | None = None,
+        labels: Sequence[str] = (),
+        answer_counts: Callable[[], Sequence[tuple[int, int]]] | None = None,
     ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
         self.n_classes = n_classes
+        balanced = None if answer_counts is None else lambda: positive(answer_counts())
+        self.pos_weight = weighting.class_weights(
+            pos_weight, labels=labels, n=n_classes, key="pos_weight", balanced=balanced
+        )
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels = target(batch, "labels")
         logits = model(batch, name, losses=losses)
         known = ~labels.isnan()
-        nats = F.binary_cross_entropy_with_logits(logits.float()[known], labels.float()[known], reduction="none")
+        weight = None
+        if self.pos_weight is not None and model.training:
+            weight = logits.new_tensor(self.pos_weight, dtype=torch.float32).expand_as(logits)[known]
+        nats = F.binary_cross_entropy_with_logits(
+            logits.float()[known], labels.float()[known], reduction="none", pos_weight=weight
+        )
         # The metrics know an answer that is missing by this number.
         targets = labels.masked_fill(~known, MISSING).long()
         return Step(loss=mean(nats, logits), count=len(nats), outputs=logits, targets=targets)

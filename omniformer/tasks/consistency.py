@@ -1,16 +1,14 @@
 """Classes of nodes learned from few labels: predictions must not depend on what dropout leaves out."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge
 from torch import Tensor
 
 from omniformer.batch import Batch
-from omniformer.core.ranges import BelowOne, Count, NotNegative
-from omniformer.core.rules import Rule
-from omniformer.heads.head import Head
+from omniformer.core.ranges import NotNegative
 from omniformer.model import OmniFormer
 from omniformer.tasks.classification import TokenClassification
 from omniformer.tasks.task import Step, mean, target
@@ -22,12 +20,13 @@ class ConsistentTokenClassification(TokenClassification):
 
     In training every batch passes through the model `n_views` times, each time with other dropout. The loss is the mean
     cross-entropy of the labelled tokens, plus `consistency` times the mean squared distance of each view's class
-    probabilities from their sharpened mean, over all tokens. Arguments beyond these as for `TokenClassification`.
+    probabilities from their sharpened mean, over all tokens.
 
     Args:
         n_views: passes a step; the paper uses 4 on Cora.
         consistency: weight of agreement against labels; 1 in the paper.
         temperature: sharpens the mean: each probability to the power of one over it, normalised.
+        options: all else, as for `TokenClassification`.
 
     Raises:
         ValueError: fewer than two views, or a temperature that is not above 0.
@@ -36,18 +35,12 @@ class ConsistentTokenClassification(TokenClassification):
     def __init__(
         self,
         *,
-        head: Head,
-        n_classes: Count,
-        rule: Rule | None = None,
-        label_smoothing: BelowOne = 0.0,
         n_views: Annotated[int, Ge(2)] = 2,
         consistency: NotNegative = 1.0,
         temperature: NotNegative = 0.5,
-        loss_weight: NotNegative = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            head=head, n_classes=n_classes, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight
-        )
+        super().__init__(**options)
         if n_views < 2 or temperature <= 0:
             raise ValueError(f"n_views={n_views} must be at least 2 and temperature={temperature} above 0")
         self.n_views = n_views

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import torch
 from omniformer_tokenizers import Tokenizer
@@ -9,9 +10,6 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from omniformer.batch import Batch
-from omniformer.core.ranges import BelowOne, Count, NotNegative
-from omniformer.core.rules import Rule
-from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
 from omniformer.tasks.classification import MISSING, Classification
 from omniformer.tasks.task import Mode, Stage, Step
@@ -25,27 +23,17 @@ class MissingModalities(Classification):
     that have all of its modalities. In training the data leaves modalities out (`data.drop`).
 
     Args:
-        head: gives logits `[samples, n_classes]`.
-        n_classes: number of classes.
         tokenizers: by modality; their names are the modalities.
-        rule: who may attend to whom.
-        label_smoothing: share of the target spread over all classes, in training only.
-        loss_weight: factor of this task's loss in a mixture.
+        options: all else, as for `Classification`.
     """
 
     def __init__(
         self,
         *,
-        head: Head,
-        n_classes: Count,
         tokenizers: Mapping[str, Tokenizer],
-        rule: Rule | None = None,
-        label_smoothing: BelowOne = 0.0,
-        loss_weight: NotNegative = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            head=head, n_classes=n_classes, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight
-        )
+        super().__init__(**options)
         names = sorted(tokenizers)
         self.subsets = [subset for size in range(1, len(names)) for subset in combinations(names, size)]
 

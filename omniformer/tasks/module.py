@@ -20,7 +20,7 @@ _KEY = "whole_step"
 class MeanLoss(Rate):
     """The mean loss of a thing over a whole split, whatever the batches it came in."""
 
-    def update(self, loss: Tensor, count: int) -> None:
+    def update(self, loss: Tensor, count: float) -> None:
         """Adds the mean loss of a batch over `count` things."""
         self.nats += loss.detach().double() * count
         self.things += count

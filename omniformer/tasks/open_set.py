@@ -1,14 +1,12 @@
 """Telling classes apart where a sample may be of none of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from omniformer.core.ranges import BelowOne, Count, NotNegative
-from omniformer.core.rules import Rule
-from omniformer.heads.head import Head
 from omniformer.tasks.classification import Classification
 
 
@@ -20,13 +18,9 @@ class OpenSetClassification(Classification):
     of those of none were found. A model that never says "none" can have the first two high and the last at 0.
 
     Args:
-        head: gives logits `[samples, n_classes]`.
-        n_classes: number of classes, that of none included.
-        labels: their names.
+        labels: the names of the classes, that of none included.
         out_of_scope: the name of the class that means none of the others.
-        rule: who may attend to whom.
-        label_smoothing: share of the target spread over all classes, in training only.
-        loss_weight: factor of this task's loss in a mixture.
+        options: all else, as for `Classification`.
 
     Raises:
         ValueError: no class has that name.
@@ -35,17 +29,11 @@ class OpenSetClassification(Classification):
     def __init__(
         self,
         *,
-        head: Head,
-        n_classes: Count,
         labels: Sequence[str],
         out_of_scope: str,
-        rule: Rule | None = None,
-        label_smoothing: BelowOne = 0.0,
-        loss_weight: NotNegative = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            head=head, n_classes=n_classes, rule=rule, label_smoothing=label_smoothing, loss_weight=loss_weight
-        )
+        super().__init__(labels=labels, **options)
         if out_of_scope not in labels:
             some = ", ".join(list(labels)[:8]) + (", ..." if len(labels) > 8 else "")
             raise ValueError(f"out_of_scope={out_of_scope!r} is none of the {len(labels)} classes: {some}")

@@ -23,8 +23,8 @@ class Step:
     Args:
         loss: mean loss over the `count` things that were predicted, with gradient; 0, with a gradient of zero, where
             there were none.
-        count: how many they were: means of batches, weighted with it, give the mean of the whole split, however it was
-            cut into batches.
+        count: how many they were, or what they weigh together: means of batches, weighted with it, give the mean of the
+            whole split, however it was cut into batches.
         outputs: raw outputs of the head for those things.
         targets: what they should have been.
         written: texts that the model wrote for the samples, where it was asked to.
@@ -32,7 +32,7 @@ class Step:
     """
 
     loss: Tensor
-    count: int
+    count: float
     outputs: Tensor
     targets: Tensor
     written: tuple[str, ...] = ()
@@ -133,8 +133,9 @@ class Task(ABC, Generic[HeadT]):
             ValueError: the batch lacks this task's targets; names them and a sample.
         """
 
-    def count(self, batch: Batch) -> int:
-        """How many things the loss of a batch is the mean of: `step(...).count`, known before any model has read it.
+    def count(self, batch: Batch) -> float:
+        """How many things the loss of a batch is the mean of in training, or what they weigh: `step(...).count`, known
+        before any model has read it.
 
         Training weighs batches by it, so that a step is the same however it is split into micro-batches and over ranks.
         Samples by default; a task that predicts other things counts those.

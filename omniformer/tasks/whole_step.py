@@ -26,7 +26,7 @@ class WholeStep:
         reads: how many micro-batches of all ranks hold something for each embedder, then for each head.
 
     Shapes:
-        counts int64 `[micro-batches, tasks]`, reads int64 `[embedders + heads]`; both on the host.
+        counts float64 `[micro-batches, tasks]`, reads int64 `[embedders + heads]`; both on the host.
     """
 
     def __init__(self, model: OmniFormer, tasks: Mapping[str, Task], counts: Tensor, reads: Tensor) -> None:
@@ -42,11 +42,11 @@ class WholeStep:
             tasks: by the name of their head.
             step: the micro-batches of this rank, on the host.
         """
-        own = torch.tensor([[_count(tasks[name], each.get(name)) for name in tasks] for each in step])
+        own = torch.tensor([[_count(tasks[name], each.get(name)) for name in tasks] for each in step]).double()
         parts = [part for each in step for part in read_by(each)]
         reads = torch.tensor([parts.count(part) for part in _parts(model)])
         summed = total(torch.cat([own.flatten(), reads]))
-        return cls(model, tasks, summed[: own.numel()].view(own.shape), summed[own.numel() :])
+        return cls(model, tasks, summed[: own.numel()].view(own.shape), summed[own.numel() :].long())
 
     def share(self, name: str, batch: Batch, place: int) -> float:
         """By how much the mean loss of a member's micro-batch is multiplied.
@@ -57,8 +57,8 @@ class WholeStep:
             place: of the micro-batch in the step.
         """
         column = list(self.tasks).index(name)
-        whole = int(self.counts[:, column].sum())
-        together = int(self.counts[place, column])
+        whole = float(self.counts[:, column].sum())
+        together = float(self.counts[place, column])
         own = together if self.tasks[name].gathers else n_ranks() * self.tasks[name].count(batch)
         return own / whole if whole else 0.0
 
@@ -100,5 +100,5 @@ def _parts(model: OmniFormer) -> dict[tuple[str, str], nn.Module]:
     return embedders | {("head", name): module for name, module in model.heads.items()}
 
 
-def _count(task: Task, batch: Batch | None) -> int:
+def _count(task: Task, batch: Batch | None) -> float:
     return 0 if batch is None else task.count(batch)

@@ -1,7 +1,7 @@
 """What a finished run says of itself: the table of its numbers, and the texts that its model wrote."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -20,9 +20,19 @@ def print_results(numbers: Mapping[str, float], *, title: str = "results", main:
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
-    for name in sorted(numbers, key=lambda name: (_rank(name), name.split("/")[-1] != main.split("/")[-1], name)):
+    for name in ordered(numbers, main=main):
         table.add_row(escape(name), format_number(name, numbers[name]))
     Console().print(table)
+
+
+def ordered(names: Iterable[str], *, main: str = "") -> list[str]:
+    """The names of numbers as a table shows them: test first, then the best and last validation, then training.
+
+    Args:
+        names: of the numbers.
+        main: the metric that comes first of each, such as `val/accuracy`.
+    """
+    return sorted(names, key=lambda name: (_rank(name), name.split("/")[-1] != main.split("/")[-1], name))
 
 
 def format_number(name: str, value: float) -> str:

@@ -173,6 +173,11 @@ denoiser = partial(
 )
 CASES = {
     "classification": Case(classes, partial(Classification, n_classes=3, label_smoothing=0.1), sounds({}, **LABELS)),
+    "weighted classes": Case(
+        classes,
+        partial(Classification, n_classes=3, label_smoothing=0.1, class_weights=[0.3, 2.5, 0.9]),
+        sounds({}, **LABELS),
+    ),
     "open set": Case(
         classes,
         partial(
@@ -186,12 +191,20 @@ CASES = {
         sounds({}, **LABELS),
     ),
     "tokens": Case(of_tokens, partial(TokenClassification, n_classes=3, label_smoothing=0.1), labelled_tokens()),
+    "weighted tokens": Case(
+        of_tokens, partial(TokenClassification, n_classes=3, class_weights=[0.3, 2.5, 0.9]), labelled_tokens()
+    ),
     "consistent tokens": Case(
         of_tokens, partial(ConsistentTokenClassification, n_classes=3, consistency=0.0), labelled_tokens()
     ),
     "multi-label": Case(
         partial(MultiLabelHead, d_model=16, n_classes=2),
         partial(MultiLabelClassification, n_classes=2),
+        sounds({"labels": [NAN, NAN]}, labels=[[1.0, NAN], [0.0, 1.0], [NAN, 0.0], [1.0, 1.0]]),
+    ),
+    "weighted questions": Case(
+        partial(MultiLabelHead, d_model=16, n_classes=2),
+        partial(MultiLabelClassification, n_classes=2, pos_weight=[0.3, 2.5]),
         sounds({"labels": [NAN, NAN]}, labels=[[1.0, NAN], [0.0, 1.0], [NAN, 0.0], [1.0, 1.0]]),
     ),
     "regression": Case(

@@ -98,13 +98,24 @@ def test_every_number_that_is_a_share_or_a_score_says_that_more_is_better():
     assert all(better[key] == "min" for key in ("loss", "rmse", "mae", "wer", "cer", "perplexity", "bits_per_dim"))
 
 
-@pytest.mark.parametrize("name", ["classification", "tokens", "writing"])
+@pytest.mark.parametrize("name", ["classification", "weighted classes", "tokens", "writing"])
 def test_reported_losses_contain_no_smoothing(name):
     case = CASES[name]
     model, task = case.build()
     batch = collate(case.samples[0])
     torch.testing.assert_close(
         task.step(model.eval(), batch, "it").loss, _plain(case).step(model, batch, "it").loss, rtol=0, atol=0
+    )
+    assert task.step(model.train(), batch, "it").loss != task.step(model.eval(), batch, "it").loss
+
+
+@pytest.mark.parametrize("name", ["classes", "tokens", "questions"])
+def test_reported_losses_know_no_weights(name):
+    model, task = CASES[f"weighted {name}"].build()
+    plain = CASES[{"classes": "classification", "tokens": "tokens", "questions": "multi-label"}[name]].build()[1]
+    batch = collate(CASES[f"weighted {name}"].samples[0])
+    torch.testing.assert_close(
+        task.step(model.eval(), batch, "it").loss, plain.step(model, batch, "it").loss, rtol=0, atol=0
     )
     assert task.step(model.train(), batch, "it").loss != task.step(model.eval(), batch, "it").loss
 

@@ -134,6 +134,10 @@ class Table(Source):
         """The raw samples of one split, in the order of the table."""
         return OnAccess(len(self._splits[name]), _Maker(self, self._splits[name]))
 
+    def kin(self, name: Split) -> Sequence[Sequence[str]]:
+        """What each row of a split holds, and its group."""
+        return [each.keys for each in self._splits[name]]
+
     def baselines(self) -> Mapping[str, float]:
         """What the most frequent class of training, or the mean of its numbers, scores on the test split."""
         trained, tested = self._splits["train"], self._splits["test"]
