@@ -254,7 +254,7 @@ def _note(swept: list[tuple[Path, list[str]]]) -> None:
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        swept.append((Path(hydra.runtime.output_dir), list(hydra.overrides.task)))
+        swept.append((Path(hydra.runtime.output_dir), [each.lstrip("+") for each in hydra.overrides.task]))
 
 
 def _job(

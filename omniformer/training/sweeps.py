@@ -14,7 +14,7 @@ from omniformer.training.results import format_number, ordered
 
 SUMMARY = "summary.json"
 # What only repeats a run: which part of the data validates or tests, and the seed.
-_REPEATS = re.compile(r"^\+*([\w.]+\.)?(fold|seed)=")
+_REPEATS = re.compile(r"([\w.]+\.)?(fold|seed)=")
 _SCORES = ("test/", "val/")
 
 
@@ -40,7 +40,7 @@ def grouped(runs: Sequence[tuple[Path, Sequence[str]]]) -> dict[str, list[Path]]
         >>> grouped([(Path("0"), ["lr=1", "data.fold=0"]), (Path("1"), ["lr=1", "data.fold=1"]), (Path("2"), ["lr=2"])])
         {'lr=1': [PosixPath('0'), PosixPath('1')], 'lr=2': [PosixPath('2')]}
     """
-    told = [[each.lstrip("+") for each in settings if not _REPEATS.match(each)] for _, settings in runs]
+    told = [[each for each in settings if not _REPEATS.match(each)] for _, settings in runs]
     groups: dict[str, list[Path]] = {}
     for (folder, _), settings in zip(runs, told, strict=True):
         own = [each for each in settings if not all(each in others for others in told)]

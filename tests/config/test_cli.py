@@ -14,10 +14,10 @@ from omniformer.config.cli import _newest_of_its_kind, run_stamp
 def run(conf, capsys):
     """Runs a command in this process; returns its status, what it printed and the configurations that it received."""
 
-    def run(*arguments, do=lambda config: config["seed"]):
+    def run(*arguments, do=lambda config: config["seed"], after_sweep=lambda runs: None):
         received = []
 
-        @entry_point("train", folder=conf)
+        @entry_point("train", folder=conf, after_sweep=after_sweep)
         def main(config):
             """Learns something."""
             received.append(config)
@@ -156,6 +156,16 @@ def test_a_sweep_gives_each_run_a_folder_and_returns_the_metric(run):
     assert [folder.name for folder in folders] == ["0", "1", "2", "3"]
     assert {folder.parent.parent for folder in folders} == {Path.cwd() / "outputs" / "sweeps"}
     assert outcome.value == 2
+
+
+def test_a_sweep_ends_with_its_folders_and_what_was_set_for_each(run):
+    told = []
+    outcome = run("-m", "seed=1,2", "modality=text", after_sweep=told.append)
+    (runs,) = told
+    assert [str(folder) for folder, _ in runs] == [config["paths"]["output_dir"] for config in outcome.received]
+    assert [settings for _, settings in runs] == [["seed=1", "modality=text"], ["seed=2", "modality=text"]]
+    run("seed=1", after_sweep=told.append)
+    assert len(told) == 1  # a single run is no sweep
 
 
 def test_two_runs_in_a_row_do_not_share_a_folder(run):

@@ -10,6 +10,7 @@ import torch
 from omniformer.batch import collate
 from omniformer.data.loader import Evaluation, Feed, emptied
 from omniformer.data.samples import SampleError
+from omniformer.data.source import Raw, Source
 from omniformer.data.stream import Stream
 
 
@@ -119,6 +120,59 @@ def test_a_state_can_be_read_twice_and_goes_backwards_too(feed):
 def test_a_state_of_other_data_or_batches_is_refused(feed, options, message):
     with pytest.raises(ValueError, match=message):
         feed(**options).load_state_dict(feed().state_dict())
+
+
+@pytest.fixture
+def rare(ints):
+    """A feed of 20 samples, of which every fifth is of a rare class."""
+
+    class Rare(Source):
+        def split(self, name):
+            raws = [(i, {"label": torch.tensor(int(i % 5 == 0))}) for i in range(20)]
+            return [Raw(id=f"{i % 5 == 0}/{i}", contents={"text": [7]}, targets=targets) for i, targets in raws]
+
+    def make(*, rank=0, world_size=1, sampling="balanced", fold=None):
+        stream = Stream(source=Rare(), batch_size=4, sampling=sampling, fold=fold)
+        samples = stream.samples("train", {"text": ints}, name="x", seed=0)
+        return Feed(samples, stream, name="x", seed=0, rank=rank, world_size=world_size)
+
+    return make
+
+
+def test_balanced_samples_are_the_same_on_any_number_of_ranks_and_after_a_break(rare):
+    alone = rare()
+    batches = draw(alone, 12)
+    assert sum(i.startswith("True") for batch in batches[:5] for i in batch.ids) == 10
+    ranks = [draw(rare(rank=rank, world_size=2), 12) for rank in range(2)]
+    assert [sorted(batch.ids) for batch in batches] == [
+        sorted([*one.ids, *other.ids]) for one, other in zip(*ranks, strict=True)
+    ]
+    begun, after = rare(), rare()
+    draw(begun, 7)
+    after.load_state_dict(begun.state_dict())
+    assert ids(draw(after, 5)) == ids(batches[7:])
+
+
+def test_a_place_among_other_samples_is_refused(rare):
+    with pytest.raises(ValueError, match="cannot resume, sampling was balanced when .* and is None now"):
+        rare(sampling="all").load_state_dict(rare().state_dict())
+    old = rare(sampling="all").state_dict()
+    old["plan"] = {key: value for key, value in old["plan"].items() if key not in ("sampling", "fold")}
+    rare(sampling="all").load_state_dict(old)  # as it was written before there were any
+    first, second = rare(fold=0), rare(fold=1)
+    with pytest.raises(ValueError, match="cannot resume, .* when the checkpoint was written"):
+        second.load_state_dict(first.state_dict())
+
+
+def test_balance_needs_classes(ints):
+    class Numbers(Source):
+        def split(self, name):
+            return [Raw(id="a", contents={"text": [7]}, targets={"value": torch.tensor(1.0)})]
+
+    stream = Stream(source=Numbers(), sampling="balanced")
+    samples = stream.samples("train", {"text": ints}, name="x", seed=0)
+    with pytest.raises(ValueError, match="x: sampling=balanced draws samples by their target label, and sample 'a'"):
+        Feed(samples, stream, name="x", seed=0)
 
 
 def test_a_sample_longer_than_the_budget_is_named(feed):

@@ -1,11 +1,12 @@
 import itertools
+from collections import Counter
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omniformer.data.plan import Limits, TrainPlan, eval_batches, share, train_batches
+from omniformer.data.plan import Limits, TrainPlan, balanced, eval_batches, share, train_batches
 
 lengths_of_samples = st.lists(st.integers(0, 50), min_size=1, max_size=200)
 
@@ -92,3 +93,38 @@ def test_an_epoch_that_is_gone_on_with_begins_at_its_next_batch():
     batches = TrainPlan(10, None, Limits(batch_size=4), seed=0, name="set")
     whole = list(itertools.islice(batches.keys(0, 0, rank=0, world_size=1), 6))
     assert list(itertools.islice(batches.keys(0, 2, rank=0, world_size=1), 4)) == whole[2:]
+
+
+CLASSES = st.lists(st.sampled_from([0, 0, 0, 0, 2, 5]), min_size=1, max_size=80)
+
+
+@given(CLASSES, st.integers(0, 3))
+def test_as_many_samples_are_drawn_each_class_equally_often_and_each_sample_of_it(classes, seed):
+    order = balanced(classes, torch.Generator().manual_seed(seed))
+    assert len(order) == len(classes)
+    often = Counter(classes[i] for i in order)
+    assert often.keys() == set(classes) or len(classes) < len(set(classes))
+    assert max(often.values()) - min(often.values()) <= 1
+    for label in often:
+        times = [order.count(i) for i, each in enumerate(classes) if each == label]
+        assert max(times) - min(times) <= 1
+
+
+def test_balanced_epochs_draw_others_of_a_frequent_class_and_the_same_epoch_the_same():
+    classes = [0] * 36 + [1] * 4
+
+    def epoch(number, seed=0):
+        return train_batches(40, None, Limits(batch_size=8), seed=seed, epoch=number, name="x", classes=classes)
+
+    assert epoch(1) == epoch(1)
+    assert {i for i in flat(epoch(1)) if i < 36} != {i for i in flat(epoch(2)) if i < 36}
+    assert epoch(1) != epoch(1, seed=1)
+    assert [len(batch) for batch in epoch(0)] == [8] * 5
+
+
+def test_balanced_batches_keep_a_budget_of_tokens():
+    lengths, classes = [1 + i % 5 for i in range(60)], [int(i % 10 == 0) for i in range(60)]
+    limits = Limits(tokens_per_batch=12)
+    batches = train_batches(60, lengths, limits, seed=0, epoch=0, name="x", classes=classes)
+    assert all(sum(lengths[i] for i in batch) <= 12 for batch in batches)
+    assert Counter(classes[i] for i in flat(batches)) == {0: 30, 1: 30}

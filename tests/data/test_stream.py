@@ -9,6 +9,7 @@ from omniformer.data.augment import ImageJitter
     [
         ({"weight": 0}, "weight=0 must be above 0"),
         ({"weight": 1.5}, r"weight=1\.5 must be above 0 and at most 1"),
+        ({"sampling": "even"}, "sampling='even' is not known; choose 'all' or 'balanced'"),
         ({"train_share": 0}, "train_share=0 must be above 0 and at most 1"),
         ({"num_workers": -1}, "num_workers=-1 must be 0 or more"),
         ({"worker_timeout": 0}, "worker_timeout=0 must be above 0 seconds"),

@@ -15,7 +15,7 @@ def runs(tmp_path):
         folder.mkdir()
         numbers = {"test/accuracy": lr / 10 + fold / 100, "best/val/accuracy": 0.5, "train/loss": 1.0, "seed": 0}
         (folder / "metrics.json").write_text(json.dumps(numbers | ({"val/auroc": 0.1} if fold else {})))
-        found.append((folder, [f"++optim.lr={lr}", f"data.fold={fold}", "modality=vision"]))
+        found.append((folder, [f"optim.lr={lr}", f"data.fold={fold}", "modality=vision"]))
     return found
 
 
@@ -30,7 +30,7 @@ def test_runs_are_grouped_by_what_differs_beside_fold_and_seed(runs):
 
 
 def test_mean_and_spread_are_those_of_a_sample_over_scores_that_all_runs_have(runs):
-    found = spread([folder for folder, settings in runs if settings[0] == "++optim.lr=1"])
+    found = spread([folder for folder, settings in runs if settings[0] == "optim.lr=1"])
     assert list(found) == ["test/accuracy", "best/val/accuracy"]
     values = [0.1, 0.11, 0.12]
     assert found["test/accuracy"] == pytest.approx(
@@ -47,5 +47,5 @@ def test_one_table_a_setting_is_printed_and_all_are_written(runs, tmp_path, caps
 
 
 def test_runs_of_which_none_repeats_another_are_left_alone(runs, tmp_path, capsys):
-    print_spread([runs[0], runs[1], (tmp_path / "without results", ["++optim.lr=1", "data.fold=9"])])
+    print_spread([runs[0], runs[1], (tmp_path / "without results", ["optim.lr=1", "data.fold=9"])])
     assert not capsys.readouterr().out and not (tmp_path / "summary.json").exists()
