@@ -155,7 +155,7 @@ def test_a_task_says_what_it_learns_from(name):
         "token_targets",
         {k: whole.token_targets[k] for k in task.token_targets},
     )
-    assert task.step(model.eval(), others, "it").count == task.count(whole)
+    assert task.step(model.train(), others, "it").count == task.count(whole)
 
 
 def _with(batch, field, value):
