@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import Trainer
 
 from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
@@ -25,8 +26,9 @@ from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import latest_checkpoint
 from omniformer.training.memory import advised, keep_memory
 from omniformer.training.metrics_file import MetricsFile
+from omniformer.training.predictions import Predictions, write_texts
 from omniformer.training.ranks import first_cause
-from omniformer.training.results import print_results, write_texts
+from omniformer.training.results import print_results
 from omniformer.training.resume import check_fits, check_same_run
 from omniformer.training.schedules import planned_steps
 from omniformer.training.stop import Stop
@@ -93,8 +95,8 @@ def assemble(config: Mapping[str, Any], beginning: Beginning | None = None) -> E
 def train(config: Mapping[str, Any]) -> float | None:
     """Trains, validates, tests and saves; prints the table of results.
 
-    Everything is written into `paths.output_dir`: `config.yaml`, `metrics.json`, `metrics.csv`, `checkpoints/` and
-    `model/`.
+    Everything is written into `paths.output_dir`: `config.yaml`, `metrics.json`, `metrics.csv`, `predictions.jsonl`,
+    `checkpoints/` and `model/`.
 
     Returns:
         The best value of the metric that `callbacks.best` watches, for sweeps; None without one.
@@ -133,11 +135,12 @@ def train(config: Mapping[str, Any]) -> float | None:
     with begun, first_cause(trainer, output), advised(trainer):
         trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
         best = best_checkpoint(trainer)
+        path = None if best is None else best.best_model_path
         if experiment.data.test_dataloader():
-            path = None if best is None else best.best_model_path
             trainer.test(module, datamodule=experiment.data, ckpt_path=path, weights_only=True, verbose=False)
+        _predict(trainer, module, experiment.data, path)
     if trainer.is_global_zero:
-        write_texts(output / "written.jsonl", module.written)
+        write_texts(output / "written.jsonl", output / "predictions.jsonl")
         experiment.save(output, config["allow_targets"])
         _report(callbacks, config, experiment, output, main=watched.metric)
     return None if best is None else float(best.best_model_score)  # pyright: ignore[reportArgumentType]
@@ -170,7 +173,8 @@ def evaluate(
             if stream.raws(split):
                 experiment.data.samples(name, split)  # found now, so that what this takes happens in here
     metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
-    callbacks = {"metrics": metrics, "stop": Stop(dirpath=None)}
+    predictions = Predictions(path=str(output / "predictions.jsonl"))
+    callbacks = {"metrics": metrics, "predictions": predictions, "stop": Stop(dirpath=None)}
     options = measuring(config["trainer"], device)
     trainer = build_trainer(options, callbacks=callbacks, loggers={}, output_dir=str(output))
     module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
@@ -178,6 +182,17 @@ def evaluate(
     (results,) = measure(module, datamodule=experiment.data, verbose=False)
     print_results(results, title=f"{config['name']}: {split} split", main=module.watched.metric)
     return dict(results)
+
+
+def _predict(trainer: Trainer, module: TrainingModule, data: OmniDataModule, path: str | None) -> None:
+    """Has the predictions of validation written, where something is said of single samples.
+
+    The weights that were tested read them once more, since no validation of the training need have had these.
+    """
+    (said,) = [each for each in trainer.callbacks if isinstance(each, Predictions)] or [None]  # pyright: ignore[reportAttributeAccessIssue]
+    if said is not None and data.val_dataloader() and (said.rows or not data.test_dataloader()):
+        trainer.limit_predict_batches = trainer.limit_val_batches
+        trainer.predict(module, datamodule=data, return_predictions=False, ckpt_path=path, weights_only=True)
 
 
 def _tasks(

@@ -47,6 +47,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(runs, name):
         "config.yaml",
         "metrics.json",
         "metrics.csv",
+        *(["predictions.jsonl"] if name != "text" else []),  # a language model says nothing of single samples
         "checkpoints",
         "model",
     }
@@ -75,6 +76,16 @@ def test_evaluating_a_run_again_gives_its_numbers_again(runs, name, capsys):
     after = numbers(runs[name])
     assert after[WATCHED[name]] == pytest.approx(before[WATCHED[name]], rel=1e-5)
     assert WATCHED[name] in capsys.readouterr().out
+
+
+def test_what_the_tested_weights_say_of_each_sample_lies_in_a_file(runs):
+    rows = [json.loads(line) for line in (runs["vision"] / "predictions.jsonl").read_text().splitlines()]
+    metrics = numbers(runs["vision"])
+    for split in ("val", "test"):
+        own = [row for row in rows if row["split"] == split]
+        right = sum(row["prediction"] == row["target"] for row in own) / len(own)
+        assert right == pytest.approx(metrics[{"val": "best/val/accuracy", "test": "test/accuracy"}[split]], abs=1e-6)
+        assert len({row["id"] for row in own}) == len(own)
 
 
 def test_predict_names_classes_of_files_in_json(runs, tmp_path, capsys):
@@ -214,6 +225,10 @@ def test_texts_written_in_the_test_lie_beside_those_expected(tmp_path):
     assert len(rows) == 6
     assert all(row["member"] == "long_copy" and len(row["expected"]) == 8 for row in rows)
     assert 0 <= numbers(output)["test/exact_match"] <= 1
+    said = [json.loads(line) for line in (output / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(row["id"], row["prediction"], row["target"]) for row in said if row["split"] == "test"] == [
+        (row["id"], row["written"], row["expected"]) for row in rows
+    ]
 
 
 @pytest.mark.parametrize(

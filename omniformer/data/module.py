@@ -190,6 +190,10 @@ class OmniDataModule(LightningDataModule):
         """The test steps of this rank; none where no data set has a test split."""
         return self._evaluation("test")
 
+    def predict_dataloader(self) -> EvaluationLoader:
+        """The samples whose predictions are kept beside those of the test: the validation steps."""
+        return self._evaluation("val")
+
     @property
     def bad_samples(self) -> dict[str, list[str]]:
         """By data set and split, the ids of samples that could not be read so far and were skipped."""

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -18,6 +18,7 @@ from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
 from omniformer.tasks import weighting
+from omniformer.tasks.rows import Row, of_classes, of_questions, of_tokens
 from omniformer.tasks.task import Step, Task, Watched, mean, target
 from omniformer.tasks.weighting import balancing, positive
 
@@ -83,6 +84,9 @@ class Classification(Task):
             }
         )
 
+    def rows(self, head: Head, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
+        return of_classes(batch, head.predict(step.outputs), step.targets, labels)
+
     def _compare(self, model: OmniFormer, logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Step:
         """The step of all rows of logits, or of those where the mask is True."""
         chosen, wanted = (logits, labels) if mask is None else (logits[mask], labels[mask])
@@ -119,6 +123,10 @@ class TokenClassification(Classification):
 
     def count(self, batch: Batch) -> float:
         return self._weighed(target(batch, "label", per_token=True)[target(batch, "mask", per_token=True)])
+
+    def rows(self, head: Head, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
+        mask = target(batch, "mask", per_token=True)
+        return of_tokens(batch, head.predict(step.outputs), step.targets, mask, labels)
 
 
 class MultiLabelClassification(Task):
@@ -188,6 +196,9 @@ class MultiLabelClassification(Task):
 
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         metrics.update(step.outputs.detach().float().sigmoid(), step.targets)
+
+    def rows(self, head: Head, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
+        return of_questions(batch, head.predict(step.outputs), step.targets, labels)
 
 
 class MeanAUROC(MultilabelAUROC):

@@ -1,5 +1,6 @@
 """Learning which samples of two modalities belong together."""
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Literal
@@ -15,7 +16,8 @@ from omniformer.core.rules import Rule
 from omniformer.heads.contrastive import ContrastiveHead
 from omniformer.model import OmniFormer
 from omniformer.tasks.gathering import gather
-from omniformer.tasks.retrieval import ROWS, Retrieval
+from omniformer.tasks.retrieval import ROWS, Retrieval, nearest
+from omniformer.tasks.rows import Row
 from omniformer.tasks.task import Step, Task, Watched, target
 
 
@@ -100,6 +102,14 @@ class Contrastive(Task[ContrastiveHead]):
             loss=partial(self._compare, head),
         )
         return MetricCollection({"retrieval": retrieval})
+
+    def rows(self, head: ContrastiveHead, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
+        """The vectors of each sample, to be compared when all are there."""
+        for sample, vectors, key in zip(batch.ids, step.outputs.tolist(), step.targets.tolist(), strict=True):
+            yield {"id": sample, "key": key, "vectors": vectors}
+
+    def together(self, rows: Iterable[Row]) -> Iterable[Row]:
+        return nearest(list(rows), self.head.modalities, same_label=self.same_label)
 
     def _embed(
         self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None

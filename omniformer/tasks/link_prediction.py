@@ -1,5 +1,7 @@
 """Finding edges of a graph that were taken out."""
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +13,7 @@ from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.link import LinkHead
 from omniformer.model import OmniFormer
+from omniformer.tasks.rows import Row, number
 from omniformer.tasks.task import Step, Task, Watched, mean
 
 LINKS = "links"
@@ -58,3 +61,16 @@ class LinkPrediction(Task[LinkHead]):
 
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         metrics.update(step.outputs.detach().sigmoid(), step.targets)
+
+    def rows(self, head: LinkHead, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
+        assert batch.answer is not None  # or there was no step
+        counts = batch.answer.counts[LINKS].tolist()
+        asked = (batch.answer.parts[LINKS].values, step.outputs.sigmoid())
+        for sample, pairs, scores in zip(batch.ids, *(each.cpu().split(counts) for each in asked), strict=True):
+            yield {
+                "id": sample,
+                "pairs": pairs[:, :2].tolist(),
+                "target": pairs[:, 2].bool().tolist(),
+                "prediction": (scores >= 0.5).tolist(),
+                "scores": [number(each) for each in scores.tolist()],
+            }

@@ -1,6 +1,7 @@
 """Telling classes apart whatever part of a sample is there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -10,8 +11,10 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from omniformer.batch import Batch
+from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
 from omniformer.tasks.classification import MISSING, Classification
+from omniformer.tasks.rows import Row
 from omniformer.tasks.task import Mode, Stage, Step
 
 
@@ -69,6 +72,11 @@ class MissingModalities(Classification):
             metrics[metric].update(outputs[0], targets[0])
         for subset, logits, labels in zip(self.subsets, outputs[1:], targets[1:], strict=False):
             metrics[_name(subset)].update(logits, labels)
+
+    def rows(self, head: Head, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
+        if step.outputs.ndim == 3:  # of all modalities first
+            step = replace(step, outputs=step.outputs[0], targets=step.targets[0])
+        return super().rows(head, step, batch, labels)
 
 
 def _name(subset: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from omniformer.batch import Batch, MicroBatch
 from omniformer.model import OmniFormer
 from omniformer.tasks.causal_lm import Rate
 from omniformer.tasks.gathering import n_ranks
-from omniformer.tasks.task import Mode, Stage, Task, Watched
+from omniformer.tasks.task import Mode, Stage, Step, Task, Watched
 from omniformer.tasks.whole_step import WholeStep, beside, read_by, touch
 
 _KEY = "whole_step"
@@ -71,8 +71,6 @@ class TrainingModule(LightningModule):
         self.member_losses: dict[str, Tensor] = {}
         self._step: WholeStep | None = None  # the step at hand, and whether some of its micro-batches are to come
         self._half_done = False
-        # What the model wrote in the last test, by task: rows of sample id, text, expected text.
-        self.written: dict[str, list[tuple[str, str, str]]] = {}
         # Of the last validation or test: the numbers that it did not define, such as a curve without positives, and
         # whether some metric was given nothing at all.
         self.undefined: set[str] = set()
@@ -173,17 +171,21 @@ class TrainingModule(LightningModule):
         self._half_done = place + 1 < len(self._step.counts)
         return self._step, place, batches.on_host
 
-    def validation_step(self, batches: dict[str, Batch], batch_idx: int) -> None:
+    def validation_step(self, batches: dict[str, Batch], batch_idx: int) -> dict[str, Step]:
         """Feeds the validation metrics."""
-        self._measure("val", batches)
+        return self._measure("val", batches)
 
-    def on_test_start(self) -> None:
-        """Forgets what an earlier test wrote."""
-        self.written = {}
-
-    def test_step(self, batches: dict[str, Batch], batch_idx: int) -> None:
+    def test_step(self, batches: dict[str, Batch], batch_idx: int) -> dict[str, Step]:
         """Feeds the test metrics."""
-        self._measure("test", batches)
+        return self._measure("test", batches)
+
+    def predict_step(self, batches: dict[str, Batch], batch_idx: int) -> dict[str, Step]:
+        """What a validation makes of the batches, without its metrics."""
+        return {
+            name: self.tasks[name].measure(self.model, batch, name, "val")
+            for name, batch in batches.items()
+            if len(batch)
+        }
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
@@ -200,19 +202,18 @@ class TrainingModule(LightningModule):
         schedule = self.optimizer.scheduler(optimizer, self.total_steps)  # pyright: ignore[reportFunctionMemberAccess]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _measure(self, stage: Stage, batches: dict[str, Batch]) -> None:
+    def _measure(self, stage: Stage, batches: dict[str, Batch]) -> dict[str, Step]:
+        steps = {}
         for name, batch in batches.items():
             if not len(batch):
                 continue
-            step = self.tasks[name].measure(self.model, batch, name, stage)
-            if stage == "test" and step.written:
-                rows = zip(batch.ids, step.written, step.expected, strict=True)
-                self.written.setdefault(name, []).extend(rows)
+            steps[name] = step = self.tasks[name].measure(self.model, batch, name, stage)
             metrics: Any = self._metrics[stage][name]  # pyright: ignore[reportIndexIssue]
             if step.count:
                 metrics["loss"].update(step.loss, step.count)
             if step.count or step.written:  # a text may be written where no loss is counted
                 self.tasks[name].update(metrics["of"], step, batch)
+        return steps
 
     def _report(self, stage: str) -> None:
         """Logs what the metrics found; every member of the mixture that was fed, and the means over all of them."""

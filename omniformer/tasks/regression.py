@@ -1,5 +1,6 @@
 """Predicting numbers."""
 
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.regression import RegressionHead
 from omniformer.model import OmniFormer
+from omniformer.tasks.rows import Row, of_values
 from omniformer.tasks.task import Step, Task, Watched, mean, target
 
 
@@ -54,10 +56,17 @@ class Regression(Task[RegressionHead]):
         known = ~values.isnan()
         errors = ((predicted - values) / self.head_of(model, name).target_std)[known]
         each = self.loss(errors, errors.new_zeros(()).expand_as(errors), reduction="none")
-        return Step(loss=mean(each, predicted), count=len(each), outputs=predicted[known], targets=values[known])
+        return Step(loss=mean(each, predicted), count=len(each), outputs=predicted, targets=values)
 
     def count(self, batch: Batch) -> int:
         return int((~target(batch, "value").isnan()).sum())
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)})
+
+    def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
+        known = ~step.targets.isnan()
+        metrics.update(step.outputs.detach().float()[known], step.targets[known])
+
+    def rows(self, head: RegressionHead, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
+        return of_values(batch, head.predict(step.outputs), step.targets)

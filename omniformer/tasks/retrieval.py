@@ -1,12 +1,15 @@
 """How often the sample that belongs to a query is among the nearest ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, permutations
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+from omniformer.tasks.rows import Row, number
 
 ROWS = 1024  # queries compared at a time, so that memory grows with the number of samples and not with its square
 
@@ -129,3 +132,34 @@ class Retrieval(Metric):
             miss = torch.where(open_, miss * wrong_left / (tied - drawn).clamp(min=1), miss)
             columns.append(1 - miss)
         return torch.stack([columns[k - 1] for k in self.ks], dim=1)
+
+
+def nearest(rows: Sequence[Row], modalities: Sequence[str], *, same_label: bool) -> Iterator[Row]:
+    """Of each sample the one that is nearest to it, in each direction, and at which place the right one stands.
+
+    A right one that is as near as others stands in the middle of them.
+
+    Args:
+        rows: of all samples: `id`, `key` and `vectors`, one for each modality, NaN where the sample has none.
+        modalities: their names, in the order of the vectors.
+        same_label: whether samples with the key of another belong to it too, and not it alone.
+    """
+    ids = [row["id"] for row in rows]
+    keys = torch.tensor([row["key"] if same_label else i for i, row in enumerate(rows)])
+    vectors = torch.tensor([row["vectors"] for row in rows]).reshape(len(rows), len(modalities), -1)
+    found: list[dict[str, dict[str, Any]]] = [{"prediction": {}, "rank": {}, "scores": {}} for _ in rows]
+    for query, candidate in permutations(range(len(modalities)), 2):
+        name = f"{modalities[query]}_to_{modalities[candidate]}"
+        there = (~vectors[:, [query, candidate]].isnan().flatten(1).any(1)).nonzero().flatten()
+        for block in there.split(ROWS):
+            cosines = vectors[block, query] @ vectors[there, candidate].T
+            right = keys[block, None] == keys[there]
+            best = cosines.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
+            ties = ((cosines == best) & ~right).sum(1)
+            ranks = 1 + (cosines > best).sum(1) + ties / 2
+            top = cosines.max(1)
+            for i, rank, score, other in zip(*(each.tolist() for each in (block, ranks, *top)), strict=True):
+                for key, value in (("prediction", ids[there[other]]), ("rank", rank), ("scores", number(score))):
+                    found[i][key][name] = value
+    for sample, each in zip(ids, found, strict=True):
+        yield {"id": sample, "target": sample, **each}

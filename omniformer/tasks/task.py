@@ -1,6 +1,7 @@
 """The contract every task keeps."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
@@ -12,6 +13,7 @@ from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Full, Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
+from omniformer.tasks.rows import Row, of_texts
 
 HeadT = TypeVar("HeadT", bound=Head)
 
@@ -167,6 +169,23 @@ class Task(ABC, Generic[HeadT]):
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         """Feeds one step to the metrics."""
         metrics.update(step.outputs.detach().float(), step.targets)
+
+    def rows(self, head: HeadT, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
+        """What a step of validation or test says of each sample, for `predictions.jsonl`: the texts that were written.
+
+        A task that says other things of single samples gives those; one that says none gives nothing.
+
+        Args:
+            head: of the model that made the step.
+            step: what `measure` made of the batch.
+            batch: the samples.
+            labels: the names of the classes; empty where they have none.
+        """
+        return of_texts(batch, step.written, step.expected)
+
+    def together(self, rows: Iterable[Row]) -> Iterable[Row]:
+        """The rows of a whole split, where what is said of a sample depends on the others; the same rows by default."""
+        return rows
 
 
 def mean(each: Tensor, *read: Tensor) -> Tensor:

@@ -186,12 +186,17 @@ def remove_leftovers(folder: str | Path) -> list[Path]:
     return leftovers
 
 
-def write_durably(path: Path, text: str) -> None:
-    """Replaces a small text file atomically: readers see the old content or the new, never a part."""
+def write_durably(path: Path, text: str | Iterable[str]) -> None:
+    """Replaces a text file atomically: readers see the old content or the new, never a part.
+
+    Args:
+        path: the file.
+        text: all of it, or piece by piece.
+    """
     temporary = path.with_name(f".{path.name}{_TEMPORARY}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

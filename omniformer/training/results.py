@@ -1,8 +1,6 @@
-"""What a finished run says of itself: the table of its numbers, and the texts that its model wrote."""
+"""What a finished run says of itself: the table of its numbers."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 
 def print_results(numbers: Mapping[str, float], *, title: str = "results", main: str = "") -> None:
@@ -49,23 +47,6 @@ def format_number(name: str, value: float) -> str:
     if name.endswith(("seconds", "per_second")):
         return f"{value:,.1f}"
     return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:,.4f}"
-
-
-def write_texts(path: Path, written: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
-    """Writes what the model wrote in the test beside what it should have written, one JSON object a line; no file where
-    it wrote nothing.
-
-    Args:
-        path: the file.
-        written: by member, rows of sample id, text and expected text.
-    """
-    rows = [
-        {"member": name, "id": sample, "written": text, "expected": expected}
-        for name, texts in written.items()
-        for sample, text, expected in texts
-    ]
-    if rows:
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _rank(name: str) -> int:

@@ -49,7 +49,7 @@ def test_the_loss_is_that_of_start_and_end_among_the_tokens_of_the_sample():
     log_p, log_q = first.log_softmax(0), last.log_softmax(0)
     torch.testing.assert_close(step.loss.detach(), -(log_p[1, 0] + log_p[2, 1] + log_q[0, 0] + log_q[4, 1]) / 4)
     assert step.count == 2
-    assert step.outputs.shape == step.targets.shape == (2, 2)
+    assert step.outputs.shape == step.targets.shape == (4, 2)  # those without an answer are said, and not counted
 
 
 def test_spans_are_compared_as_wholes_and_by_their_tokens():

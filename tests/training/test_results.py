@@ -1,8 +1,6 @@
-"""The table of a run, and the texts that it wrote."""
+"""The table of a run."""
 
-import json
-
-from omniformer.training.results import format_number, print_results, write_texts
+from omniformer.training.results import format_number, print_results
 
 
 def test_table_shows_every_number_test_first(capsys):
@@ -25,13 +23,3 @@ def test_small_and_large_numbers_stay_readable():
     assert format_number("val/loss", 0.00001234) == "1.234e-05"
     assert format_number("val/x", 1234567.8) == "1.235e+06"
     assert format_number("seed", 123456) == "123456"
-
-
-def test_texts_lie_beside_those_expected_and_no_file_where_nothing_was_written(tmp_path):
-    write_texts(tmp_path / "none.jsonl", {"lm": []})
-    assert not (tmp_path / "none.jsonl").exists()
-    write_texts(tmp_path / "written.jsonl", {"german": [("a", "Straße", "Strasse")], "french": [("b", "x", "y")]})
-    lines = (tmp_path / "written.jsonl").read_text(encoding="utf-8").splitlines()
-    assert "Straße" in lines[0]
-    assert [json.loads(line)["member"] for line in lines] == ["german", "french"]
-    assert json.loads(lines[0]) == {"member": "german", "id": "a", "written": "Straße", "expected": "Strasse"}
