@@ -7,8 +7,9 @@ from pathlib import Path
 
 from omniformer._called import program, under, versions
 
-# What a run does, what to do with a run, what to ask beforehand; `complete` is what the shells' scripts call.
+# What to do before a run, what a run does, what to do with it, what to ask; shells call `complete` by their scripts.
 VERBS = {
+    "prepare": "omniformer.prepare.__main__",
     "train": "omniformer.train",
     "evaluate": "omniformer.evaluate",
     "predict": "omniformer.predict",

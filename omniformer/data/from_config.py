@@ -26,7 +26,7 @@ def build_data(
         name: build(member["data"], f"{name}.data", data_root=config["data_root"]) for name, member in described.items()
     }
     made = tokenizers or {
-        name: _tokenizers(member["tokenizer"], name, streams[name].source) for name, member in described.items()
+        name: build_tokenizers(member["tokenizer"], name, streams[name].source) for name, member in described.items()
     }
     return OmniDataModule(
         streams=streams,
@@ -37,7 +37,14 @@ def build_data(
     )
 
 
-def _tokenizers(node: Node, name: str, source: Source) -> dict[str, Tokenizer]:
+def build_tokenizers(node: Node, name: str, source: Source) -> dict[str, Tokenizer]:
+    """The tokenizers of a member by modality, told what its data say of graphs.
+
+    Args:
+        node: the description of one tokenizer, or of one for each modality.
+        name: of the member, for messages.
+        source: of its data.
+    """
     single = "_target_" in node
     told = _informed(node, source) if single else {modality: _informed(part, source) for modality, part in node.items()}
     built = build(told, f"{name}.tokenizer")

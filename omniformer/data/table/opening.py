@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from omniformer.data.finding import matching_files
-from omniformer.data.source import Split
+from omniformer.data.source import Split, own
 from omniformer.data.splitting import names_apart
+from omniformer.data.table.class_folders import FolderRows
 from omniformer.data.table.columnar import MappedRows, ParquetRows
 from omniformer.data.table.delimited import DelimitedRows
 from omniformer.data.table.hub import PREFIX, hub_rows
@@ -56,7 +57,7 @@ class Opener:
         """All rows, and the split that each file gives.
 
         Args:
-            files: paths, patterns or `hf:` names, by split; None says nothing of it.
+            files: paths, patterns, folders of class folders or `hf:` names, by split; None says nothing of it.
 
         Raises:
             FileNotFoundError: a path or pattern matches no file.
@@ -87,6 +88,8 @@ class Opener:
         ]
 
     def _files(self, pattern: str, split: Split | None) -> list[tuple[Split | None, Rows]]:
+        if (folder := own(pattern, self.data_root)).is_dir():
+            return [(split, FolderRows(folder))]
         return [(split, self._rows(path)) for path in matching_files(pattern, self.data_root, SUFFIXES)]
 
     def _rows(self, path: Path) -> Rows:

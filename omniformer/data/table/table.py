@@ -41,8 +41,9 @@ class Table(Source):
         columns: what the columns are for, by name: `{photo: vision, caption: answer.text}`. Nested ones have a dot,
             `answers.text`. The order is that in which a model reads several modalities.
         files: paths or patterns of the table, `.csv`, `.tsv`, `.jsonl`, `.ndjson`, also with `.gz`, `.parquet`,
-            `.arrow`, `.feather`, or `.tar` in the manner of webdataset; `hf:<folder or name>` for `datasets`. Relative
-            ones are looked for where one stands, then under `data_root`.
+            `.arrow`, `.feather`, or `.tar` in the manner of webdataset; `hf:<folder or name>` for `datasets`; a folder
+            of class folders, with the columns `file` (or `text`, of texts), `class` and, where it has split folders,
+            `split`. Relative ones are looked for where one stands, then under `data_root`.
         train: the same, of training alone, in the place of `files`.
         val: of validation; None takes a share of training.
         test: of test; None takes a share of what `files` hold, and nothing where `train` is given with `val`.

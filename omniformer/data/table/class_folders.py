@@ -1,0 +1,76 @@
+"""Folders named after classes as a table: a file is a row."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from omniformer_tokenizers.files import files_below, read_text
+
+from omniformer.data.audio_folder import SUFFIXES as SOUNDS
+from omniformer.data.folders import labelled_files
+from omniformer.data.image_folder import SUFFIXES as PICTURES
+from omniformer.data.table.rows import BadRowError, Row, Rows
+
+TEXTS = (".txt", ".text", ".md")
+_KINDS = (PICTURES, SOUNDS, TEXTS)
+
+
+class FolderRows(Rows):
+    """Pictures, sounds or texts as `<class>/1.png`, or `train/<class>/1.png` where the split is given.
+
+    The columns are `file`, the path from the folder on, or `text`, what the file holds; `class`; and `split` where
+    there is one. Of several kinds of files the most frequent one counts; a warning names the others.
+
+    Args:
+        folder: which holds the folders of the classes.
+
+    Raises:
+        ValueError: it holds no such files, or some that lie in no class folder; names the first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.name = folder, str(folder)
+        seen = Counter(path.suffix.lower() for path in files_below(folder))
+        suffixes = max(_KINDS, key=lambda kind: sum(seen[suffix] for suffix in kind))
+        self.files = labelled_files(folder, suffixes)
+        self.content = "text" if suffixes is TEXTS else "file"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.content, "class", *(["split"] if self.files[0].split else []))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def row(self, index: int) -> Row:
+        return self._row(index, self.columns)
+
+    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
+        for index in range(len(self)):
+            try:
+                yield self._row(index, columns)
+            except BadRowError as error:
+                yield error
+
+    def place(self, index: int) -> str:
+        return self.files[index].path.relative_to(self.folder).as_posix()
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.file)
+
+    def _row(self, index: int, columns: Sequence[str]) -> Row:
+        file = self.files[index]
+        found = {"class": file.label, "split": file.split, "file": self.place(index)}
+        if "text" in columns:
+            found["text"] = self._text(file.path)
+        return {name: found[name] for name in columns}
+
+    def _text(self, path: Path) -> str:
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.folder)):
+            raise BadRowError(f"{path}: is a link that leads out of {self.folder}; put the file itself there")
+        try:
+            return read_text(path)
+        except (OSError, ValueError) as error:
+            raise BadRowError(f"{path}: {error}") from error

@@ -1,0 +1,47 @@
+"""Whether texts are molecules in SMILES."""
+
+import re
+from collections.abc import Callable, Sequence
+
+_SMILES = re.compile(r"^(Cl|Br|[BCNOPSFIbcnops]|\[[^\]\s]+\]|[-=#$:/\\.()%0-9@+])+$")
+_BONDS = re.compile(r"[=#()\[\]1-9]")
+
+
+def share_of_molecules(texts: Sequence[str], name: str) -> tuple[float, str]:
+    """Which share of the texts are molecules, and how that was found.
+
+    rdkit reads them where it is there, else their letters decide. Short formulas are words too: where the column is not
+    called after SMILES, half of the texts must have a ring, a branch or a double bond.
+
+    Args:
+        texts: some of a column.
+        name: of the column.
+    """
+    named = "smiles" in name.lower()
+    bonds = sum(bool(_BONDS.search(each)) for each in texts)
+    if not texts or any(" " in each.strip() for each in texts) or not (named or bonds > len(texts) / 2):
+        return 0.0, "are SMILES"
+    reads = _reader()
+    if reads is None:
+        return sum(bool(_SMILES.match(each.strip())) for each in texts) / len(texts), "are written as SMILES"
+    return sum(reads(each.strip()) is not None for each in texts) / len(texts), "are SMILES that rdkit reads"
+
+
+def canonical(smiles: str) -> str | None:
+    """The one name of a molecule, however it was written; None where it cannot be read, or rdkit is not there."""
+    reads = _reader()
+    return None if reads is None else reads(smiles)
+
+
+def _reader() -> Callable[[str], str | None] | None:
+    try:
+        from rdkit import Chem, RDLogger  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    RDLogger.DisableLog("rdApp.*")  # pyright: ignore[reportAttributeAccessIssue]
+
+    def read(smiles: str) -> str | None:
+        molecule = Chem.MolFromSmiles(smiles)  # pyright: ignore[reportAttributeAccessIssue]
+        return None if molecule is None else Chem.MolToSmiles(molecule)  # pyright: ignore[reportAttributeAccessIssue]
+
+    return read

@@ -1,0 +1,237 @@
+"""All looks at somebody's data, one after the other, and what follows from them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omniformer_tokenizers import Tokenizer
+
+from omniformer.data.from_config import build_tokenizers
+from omniformer.data.source import SPLITS, Raw, Split
+from omniformer.data.table.opening import Opener
+from omniformer.data.table.table import Table
+from omniformer.prepare import leaks as same
+from omniformer.prepare.balance import counted, in_words, trivial
+from omniformer.prepare.choice import Choice, choose
+from omniformer.prepare.columns import Column, columns_of
+from omniformer.prepare.contents import OPENED, Contents, opened, tokenized
+from omniformer.prepare.files import Files, files_of
+from omniformer.prepare.guesses import Guess, guess
+from omniformer.prepare.page import page
+from omniformer.prepare.proposal import Proposal, propose, tokenizers
+from omniformer.prepare.report import report
+from omniformer.prepare.sampling import some
+from omniformer.prepare.writing import experiment
+
+_FITTED = 5_000  # samples of training by which tokenizers are fitted here; a run takes them all
+_SHOWN = 12  # samples on the page
+_BAD = 0.05  # share of rows that may be passed over without anybody's word
+Raws = dict[Split, list[Raw]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What was found and written.
+
+    Args:
+        findings: all of it, as plain values.
+        name: of the experiment.
+        file: the experiment.
+        page: some samples.
+    """
+
+    findings: dict[str, Any]
+    name: str
+    file: Path
+    page: Path
+
+    def told(self) -> str:
+        """The report."""
+        return report(self.findings)
+
+
+def prepare(
+    path: str | Path,
+    *,
+    targets: Sequence[str] = (),
+    columns: Mapping[str, str | None] | None = None,
+    out: str | Path = "my_conf",
+    name: str | None = None,
+    overwrite: bool = False,
+) -> Prepared:
+    """Looks at data, proposes a run, and writes it as an experiment.
+
+    Args:
+        path: a table, a folder of tables, a saved set of `datasets`, or a folder of class folders.
+        targets: the columns that are to be predicted; empty finds out.
+        columns: roles by column, in the place of guesses; None leaves a column out.
+        out: the folder of one's own configurations.
+        name: of the experiment; None takes that of the file.
+        overwrite: whether an experiment of that name may be replaced.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or it is not clear what its columns are for; says what to type.
+        FileExistsError: there is an experiment of that name.
+    """
+    files = files_of(path)
+    seen, n_rows = _columns(files)
+    guesses = {each: guess(column) for each, column in seen.items()}
+    choice = choose(seen, guesses, targets=targets, given=columns)
+    table = Table(columns=choice.columns, join=choice.join, **files)  # pyright: ignore[reportArgumentType]
+    raws = _samples(table, _most(choice))
+    problems = _problems(table, n_rows)
+    rows = len(table.split("train"))
+    few = _some(raws, OPENED)
+    contents = opened(few)
+    nodes = tokenizers(choice, contents, rows)
+    label = name or _name_of(Path(path))
+    tokens = tokenized(contents, few, _fitted(build_tokenizers(nodes, label, table), raws["train"]))
+    proposal = propose(choice, nodes, contents, rows=rows, tokens=tokens)
+    file, shown = Path(out) / "experiment" / f"{label}.yaml", Path(out) / f"{label}.html"
+    found = {
+        "data": str(path),
+        "rows": n_rows,
+        "looked_at": max(column.rows for column in seen.values()),
+        "columns": {each: _told(seen[each], guesses[each], choice) for each in seen},
+        "problems": problems,
+        "opened": len(few),
+        "unreadable": list(dict.fromkeys(each for one in contents.values() for each in one.unreadable)),
+        "notes": _notes(nodes, contents, files),
+        "splits": {split: len(table.split(split)) for split in SPLITS},
+        "split_by": _split_by(choice, files),
+        **counted(table, raws),
+        "contents": {modality: one.told() for modality, one in contents.items()},
+        "same": same.leaks(raws) | {"compared": sum(map(len, raws.values()))},
+        "trivial": trivial(table, choice.roles, raws),
+        "proposal": _run(proposal, nodes),
+    }
+    source = {**files, "columns": choice.columns, **({"join": choice.join} if choice.join else {})}
+    keys = {**proposal.keys, "data": {"source": source, **proposal.keys["data"], **_passing(found, n_rows)}}
+    about = _about(found, Path(out), label)
+    experiment(file, about=about, groups=proposal.groups, keys={"name": label, **keys}, overwrite=overwrite)
+    page(shown, f"{label}: some samples", _some(raws, _SHOWN), table.labels)
+    return Prepared(findings=found, name=label, file=file, page=shown)
+
+
+def _columns(files: Files) -> tuple[dict[str, Column], int]:
+    opener = Opener(data_root=None, delimiter=None, quotes=None, names=None, config=None, download=False)
+    given: dict[Split | None, Any] = {None: files["files"]} if "files" in files else {**files}  # pyright: ignore[reportAssignmentType]
+    rows, _ = opener.open(given)
+    return columns_of(rows), len(rows)
+
+
+def _most(choice: Choice) -> int:
+    """How many rows of a split are compared: fewer where each of them is a file."""
+    return same.OPENED if choice.roles.given.keys() & {"vision", "audio", "video"} else same.COMPARED
+
+
+def _samples(table: Table, most: int) -> Raws:
+    """Some samples of each split.
+
+    Raises:
+        ValueError: no row can be read; names the first ones.
+    """
+    table.on_error = "skip"
+    try:
+        return {split: [table.split(split)[i] for i in some(len(table.split(split)), most)] for split in SPLITS}
+    except ValueError as error:
+        more = f": {'; '.join(table.broken[:5])}" if table.broken else ""
+        raise ValueError(f"{error}{more}") from error
+
+
+def _problems(table: Table, n_rows: int) -> list[str]:
+    """The rows that cannot be read.
+
+    Raises:
+        ValueError: they are too many to be passed over without a word.
+    """
+    if len(table.broken) > max(_BAD * n_rows, 1):
+        raise ValueError(
+            f"{len(table.broken)} problems in {n_rows} rows, more than {_BAD:.0%}: {'; '.join(table.broken[:10])}; "
+            "repair them, or say what the column is for with --columns '{column: role}', null to leave it out"
+        )
+    return list(table.broken)
+
+
+def _some(raws: Mapping[Split, Sequence[Raw]], most: int) -> list[Raw]:
+    every = [raw for split in SPLITS for raw in raws[split]]
+    return [every[i] for i in some(len(every), most)]
+
+
+def _fitted(made: dict[str, Tokenizer], trained: Sequence[Raw]) -> dict[str, Tokenizer]:
+    """The tokenizers, fitted on some samples of training."""
+    chosen = [trained[i] for i in some(len(trained), _FITTED)]
+    for modality, tokenizer in made.items():
+        if not tokenizer.fitted:
+            every = [part[modality] for raw in chosen for part in (raw.contents, raw.answer) if modality in part]
+            made[modality] = tokenizer.fit(every)
+    return made
+
+
+def _told(column: Column, guessed: Guess, choice: Choice) -> dict[str, Any]:
+    return {
+        "kind": guessed.kind,
+        "why": guessed.why,
+        "role": choice.columns.get(column.name),
+        "left_out": choice.left_out.get(column.name),
+        "rows": column.rows,
+        "missing": column.missing,
+        "distinct": column.distinct,
+        "constant": column.distinct == 1,
+    }
+
+
+def _notes(nodes: Mapping[str, Any], contents: Mapping[str, Contents], files: Files) -> list[str]:
+    """What the run needs, or loses, that a configuration does not show."""
+    told = []
+    if any(node["_target_"].endswith("MoleculeTokenizer") for node in nodes.values()):
+        told.append("molecules are read by rdkit, which the run needs")
+    if longest := max(contents["text"].measures.get("tokens") or [0]) if "text" in contents else 0:
+        told += [f"texts of more than 1,024 tokens are cut; the longest has {longest:g}"] if longest > 1024 else []
+    if "files" not in files and "test" not in files:
+        told.append("no file is for test: the run will report validation alone")
+    return told
+
+
+def _split_by(choice: Choice, files: Files) -> str:
+    if "files" not in files:
+        return "by files"
+    if "split" in choice.columns.values():
+        return "as its column says; what is not there is taken from training"
+    if str(files["files"]).startswith("hf:"):
+        return "as the set says; what is not there is taken from training"
+    by = "of their id" if "id" in choice.columns.values() else "of what rows hold"
+    return f"by the hash {by}" + (", each class alike" if "label" in choice.columns.values() else "")
+
+
+def _run(proposal: Proposal, nodes: Mapping[str, Any]) -> dict[str, Any]:
+    keys = proposal.keys
+    return {
+        "task": proposal.groups["task"],
+        "metric": proposal.metric,
+        "core": proposal.groups["core"],
+        "steps": keys["steps_per_epoch"] * keys["trainer"]["max_epochs"],
+        "batch_size": keys["data"]["batch_size"],
+        "lr": keys["optim"]["lr"],
+        "tokenizers": dict(nodes),
+        "embedders": keys["embedder"],
+    }
+
+
+def _passing(found: Mapping[str, Any], n_rows: int) -> dict[str, Any]:
+    """The keys by which rows are passed over that cannot be read; none where all can."""
+    share = max(len(found["problems"]) / n_rows, len(found["unreadable"]) / max(found["opened"], 1))
+    return {"on_error": "skip", "max_bad_fraction": round(min(2 * share + 0.01, 1.0), 3)} if share else {}
+
+
+def _about(found: Mapping[str, Any], out: Path, name: str) -> str:
+    lines = [f"omniformer train --config-dir {out} experiment={name}", f"{found['rows']:,} rows of {found['data']}."]
+    told = in_words(found["trivial"])
+    return "\n".join([*lines, *([f"A trivial answer scores {told}."] if told else [])])
+
+
+def _name_of(path: Path) -> str:
+    return re.sub(r"\W+", "_", path.name.partition(".")[0]).strip("_").lower() or "mine"

@@ -1,0 +1,187 @@
+"""Tokenizers, task, core and length of a run, as the keys of an experiment."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from omniformer import tasks
+from omniformer._confpath import conf_dir
+from omniformer.prepare.choice import Choice
+from omniformer.prepare.contents import Contents
+from omniformer.prepare.sizes import frames_per_token, patch_size, picture_size, sizes, vocabulary
+
+Node = dict[str, Any]
+_GROUPS = ("text", "vision", "audio", "graph")  # modalities with a group of their own, which brings lr and name
+_EMBEDDERS = {"text": "IdEmbedder", "graph": "NodeEmbedder"}
+_LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What a run should be.
+
+    Args:
+        groups: options by group, in the order of an experiment's `defaults`.
+        keys: what stands beside them.
+        metric: what validations are compared by, and which way it is better.
+    """
+
+    groups: dict[str, str | None]
+    keys: Node
+    metric: str
+
+
+def tokenizers(choice: Choice, contents: Mapping[str, Contents], rows: int) -> dict[str, Node]:
+    """The tokenizer of each modality that is given or written.
+
+    Args:
+        choice: what the columns are for.
+        contents: what samples hold.
+        rows: of training.
+    """
+    roles = choice.roles
+    exact = bool(roles.answers or roles.targets.keys() & {"span.text", "span", "token_labels"})
+    made: dict[str, Callable[[Contents], Node]] = {
+        "text": lambda seen: _of_text(exact, rows),
+        "vision": _of_pictures,
+        "audio": _of_sounds,
+        "graph": _of_graphs,
+        "series": lambda seen: _node("SeriesTokenizer", patch_length=_steps(seen)),
+        "video": lambda seen: _node("TubeletTokenizer", frames=2, patch_size=16),
+    }
+    return {name: made[name](contents.get(name, Contents())) for name in dict.fromkeys([*roles.given, *roles.answers])}
+
+
+def _of_text(exact: bool, rows: int) -> Node:
+    """Words, but where single characters must be found again: in answers, spans and classes of words."""
+    kind, size = vocabulary(rows)
+    if exact or kind == "BPETokenizer":
+        return _node("BPETokenizer", vocab_size=size if rows >= 5_000 else 1024)
+    return _node(kind, vocab_size=size, lowercase=True)
+
+
+def _of_pictures(seen: Contents) -> Node:
+    height, width = int(seen.middle("height", 128)), int(seen.middle("width", 128))
+    side = patch_size(height, width)
+    sizes_seen = {*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)}
+    fits = len(sizes_seen) == 1 and height % side == width % side == 0 and max(height, width) <= 128
+    whole = [height, width] if fits else [-(-picture_size(height, width) // side) * side] * 2
+    channels = 1 if set(seen.measures.get("colours", (3,))) == {1} else 3
+    return _node("PatchTokenizer", patch_size=side, channels=channels, image_size=whole)
+
+
+def _of_sounds(seen: Contents) -> Node:
+    low = seen.middle("rate", 16_000) < 16_000
+    shape = (
+        {"sample_rate": 8000, "n_mels": 40, "n_fft": 256, "hop_length": 80}
+        if low
+        else {"sample_rate": 16_000, "n_mels": 64, "n_fft": 400, "hop_length": 160}
+    )
+    return _node("SpectrogramTokenizer", **shape, frames_per_token=frames_per_token(seen.middle("seconds", 1.0)))
+
+
+def _of_graphs(seen: Contents) -> Node:
+    if "nodes" in seen.measures:  # objects; else SMILES
+        return _node("GraphTokenizer", random_walk=8)
+    return _node("MoleculeTokenizer", max_degree=11, random_walk=8)
+
+
+def _steps(seen: Contents) -> int:
+    """An eighth of a series, 16 steps at most, makes a token."""
+    return int(min(max(seen.middle("steps", 128) // 8, 1), 16))
+
+
+def _node(name: str, **arguments: Any) -> Node:
+    return {"_target_": f"omniformer_tokenizers.{name}", **arguments}
+
+
+def propose(
+    choice: Choice, nodes: Mapping[str, Node], contents: Mapping[str, Contents], *, rows: int, tokens: float
+) -> Proposal:
+    """The run.
+
+    Args:
+        choice: what the columns are for.
+        nodes: the tokenizers.
+        contents: what samples hold, lengths in tokens among it.
+        rows: of training.
+        tokens: of a sample, on average.
+    """
+    roles, size = choice.roles, sizes(rows, tokens)
+    given = list(roles.given)
+    writes = given == ["text"] and "text" in roles.answers
+    task = _task(choice)
+    core = "encoder_decoder_tiny" if writes else size["core"]
+    groups: dict[str, str | None] = {
+        "modality": next((each for each in given if each in _GROUPS), "vision"),
+        "tokenizer": None,
+        "embedder": None,
+        "data": "table",
+        "task": task,
+        "core": core,
+    }
+    if not writes and "vision" not in given and "video" not in given:
+        groups["core/rotary"] = "one_axis"
+    if given == ["graph"]:
+        groups["core/pair_bias"] = "edges"
+    dropout = {"dropout": size["dropout"]}
+    keys: Node = {
+        "tokenizer": dict(nodes),
+        "embedder": {name: _node_of_embedder(name, size["dropout"]) for name in nodes},
+        "core": {"encoder": dropout} if writes else dropout,
+        "task": _of_task(task, choice, contents),
+        "data": {"batch_size": size["batch_size"], "cache": "video" not in given and rows * tokens < 20_000_000},
+        "optim": {"lr": size["lr"], "weight_decay": 0.1, "warmup_steps": size["warmup"]},
+        "steps_per_epoch": size["steps_per_epoch"],
+        "trainer": {"max_epochs": size["epochs"]},
+    }
+    if max(contents.get("text", Contents()).measures.get("tokens") or [0]) > _LONGEST:
+        keys["data"]["max_tokens"] = _LONGEST
+    return Proposal(groups=groups, keys={key: value for key, value in keys.items() if value}, metric=_metric(task))
+
+
+def _node_of_embedder(modality: str, dropout: float) -> Node:
+    kind = _EMBEDDERS.get(modality, "VectorEmbedder")
+    return {"_target_": f"omniformer.embedders.{kind}", **({"dropout": dropout} if kind == "IdEmbedder" else {})}
+
+
+def _task(choice: Choice) -> str:
+    """The group of the task: what the target is, and how much of the sample it is about."""
+    targets, answers, given = choice.roles.targets, choice.roles.answers, list(choice.roles.given)
+    if "label" in targets:
+        return "classification"
+    if "labels" in targets:
+        return "graph_labels" if given == ["graph"] else "multi_label"
+    if "value" in targets:
+        return "regression"
+    if "token_labels" in targets:
+        return "token_classification" if "text" in given else "node_classification"
+    if "span" in targets or "span.text" in targets:
+        return "span_prediction"
+    if "text" in answers:
+        return "seq2seq" if given == ["text"] else "ctc" if given == ["audio"] else "captioning"
+    if len(given) > 1:
+        return "contrastive"
+    raise ValueError(
+        f"nothing is to be predicted of {', '.join(given)}: name a column with --target NAME; to learn a language from "
+        "texts alone there is omniformer train modality=text data=text_files"
+    )
+
+
+def _of_task(task: str, choice: Choice, contents: Mapping[str, Contents]) -> Node:
+    roles = choice.roles
+    if task == "regression" and len(roles.targets["value"]) > 1:
+        return {"head": {"n_outputs": len(roles.targets["value"])}}
+    if task == "contrastive":
+        return {"head": {"modalities": list(roles.given)}}
+    if task in ("seq2seq", "captioning"):
+        return {"max_new_tokens": int(max(contents["text"].measures.get("tokens") or [32])) + 8}
+    return {}
+
+
+def _metric(task: str) -> str:
+    node = yaml.safe_load((conf_dir() / "task" / f"{task}.yaml").read_text(encoding="utf-8"))
+    watched = getattr(tasks, node["_target_"].rpartition(".")[2]).watched
+    return f"{watched.metric} ({watched.mode})"

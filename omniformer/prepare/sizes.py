@@ -1,0 +1,84 @@
+"""How large, how long, how much at a time: simple rules by the number of rows and their lengths, with reasons."""
+
+from typing import Any
+
+# Passes of the training rows, by their number: with few rows a model needs to see each often, with many seldom. The
+# experiments that come along (docs/results.md) took 30 for 900 molecules, 8 for 8,500 sentences, 8 for 60,000 digits.
+_PASSES = ((1_000, 40), (3_000, 25), (10_000, 12), (100_000, 6))
+_LEAST, _MOST = 200, 20_000  # steps: fewer do not leave the warm-up behind, more are a decision of one's own
+_PARTS = 10  # validations in a run, each the end of an epoch of the configuration
+_LARGE = 200_000  # rows from which the core of 10 million weights earns its cost; below, 0.8 million overfit less
+_LONG = 512  # tokens: from here on a batch is halved, as attention and memory grow with the length
+_DROPOUT = ((5_000, 0.3), (50_000, 0.2))  # shares, by rows: few rows are learned by heart
+
+
+def sizes(rows: int, tokens: float) -> dict[str, Any]:
+    """What a run should cost.
+
+    Args:
+        rows: of training.
+        tokens: of a sample, on average.
+
+    Returns:
+        `core` (tiny or small), `batch_size`, `steps_per_epoch`, `epochs`, `warmup`, `dropout`, `lr`.
+
+    Example:
+        >>> sizes(1_000, 20)["steps_per_epoch"], sizes(1_000_000, 20)["core"]
+        (78, 'small')
+    """
+    batch = 16 if tokens >= _LONG else 32
+    passes = next((times for most, times in _PASSES if rows < most), 3)
+    steps = min(max(passes * rows // batch, _LEAST), _MOST)
+    return {
+        "core": "small" if rows >= _LARGE else "tiny",
+        "batch_size": batch,
+        "steps_per_epoch": steps // _PARTS,
+        "epochs": _PARTS,
+        "warmup": min(100, steps // 10),
+        "dropout": next((share for most, share in _DROPOUT if rows < most), 0.1),
+        "lr": 0.001,
+    }
+
+
+def patch_size(height: int, width: int) -> int:
+    """The side of a patch: an eighth of the shorter side, as a power of two from 2 to 16: about 64 make a picture.
+
+    Example:
+        >>> patch_size(8, 8), patch_size(32, 32), patch_size(64, 64), patch_size(480, 640)
+        (2, 4, 8, 16)
+    """
+    side = 2
+    while side < 16 and side * 8 < min(height, width):
+        side *= 2
+    return side
+
+
+def frames_per_token(seconds: float) -> int:
+    """How many frames of 10 ms make a token, so that a sound of usual length has about a hundred.
+
+    Example:
+        >>> frames_per_token(0.5), frames_per_token(5.0)
+        (1, 5)
+    """
+    return min(max(round(seconds), 1), 10)
+
+
+def picture_size(height: int, width: int) -> int:
+    """The side to which pictures are brought: their longer one, 128 at most, which 64 patches of 16 make.
+
+    Example:
+        >>> picture_size(64, 64), picture_size(480, 640)
+        (64, 128)
+    """
+    return min(max(height, width), 128)
+
+
+def vocabulary(rows: int) -> tuple[str, int]:
+    """The tokenizer of texts and the most entries of its vocabulary: words where there are few texts, which then repeat
+    themselves, and byte pairs where there are many.
+
+    Example:
+        >>> vocabulary(1_000), vocabulary(100_000)
+        (('WordTokenizer', 8192), ('BPETokenizer', 8192))
+    """
+    return ("WordTokenizer", 8192) if rows < 50_000 else ("BPETokenizer", 8192)

@@ -1,0 +1,53 @@
+"""What is to be predicted by split, and what an answer that looks at nothing scores."""
+
+import json
+
+import pytest
+
+from omniformer.data.source import SPLITS
+from omniformer.data.table import Table
+from omniformer.prepare.balance import counted, in_words, trivial
+
+
+def of(tmp_path, columns, *rows):
+    """A table whose rows say their split, and its samples."""
+    lines = [{"x": f"row {i}", "split": split, **row} for i, (split, row) in enumerate(rows)]
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    table = Table(files=str(path), columns={"x": "text", "split": "split", **columns})
+    return table, {split: list(table.split(split)) for split in SPLITS}
+
+
+def test_the_most_frequent_class_of_training_answers_the_test(tmp_path):
+    made = [("train", "a"), ("train", "a"), ("train", "b"), ("val", "b"), ("test", "b"), ("test", "a"), ("test", "b")]
+    table, raws = of(tmp_path, {"y": "label"}, *((split, {"y": y}) for split, y in made))
+    assert trivial(table, table.roles, raws) == {"on": "test", "accuracy": 0.3333, "answer": "a"}
+    assert trivial(table, table.roles, raws | {"test": []}) == {"on": "val", "accuracy": 0.0, "answer": "a"}
+    assert counted(table, raws)["classes"]["test"] == {"b": 2, "a": 1}
+
+
+def test_the_mean_of_the_known_numbers_of_training_answers_the_test(tmp_path):
+    made = [("train", 1.0), ("train", 3.0), ("train", None), ("val", 2.0), ("test", 2.0), ("test", 6.0)]
+    table, raws = of(tmp_path, {"y": "value"}, *((split, {"y": y}) for split, y in made))
+    found = trivial(table, table.roles, raws)
+    assert (found["mae"], found["rmse"]) == (2.0, pytest.approx(8**0.5, rel=1e-3))
+    assert counted(table, raws)["values"]["train"] == [{"mean": 2.0, "deviation": 1.0, "least": 1.0, "most": 3.0}]
+
+
+def test_each_question_has_its_own_most_frequent_answer(tmp_path):
+    made = [("train", 1, 0), ("train", 1, None), ("val", 1, 1), ("test", 0, 0), ("test", 1, None)]
+    table, raws = of(tmp_path, {"p": "labels", "q": "labels"}, *((s, {"p": p, "q": q}) for s, p, q in made))
+    found = trivial(table, table.roles, raws)
+    assert found["by_question"] == {"p": 0.5, "q": 1.0}
+    assert (found["auroc"], found["accuracy"]) == (0.5, 0.6667)
+    assert counted(table, raws)["share_of_yes"]["train"] == {"p": 1.0, "q": 0.0}
+
+
+def test_classes_of_words_and_texts_to_be_written_have_trivial_answers(tmp_path):
+    made = [("train", ["O", "O"]), ("val", ["O", "P"]), ("test", ["P", "O"])]
+    table, raws = of(tmp_path, {"t": "token_labels"}, ("train", {"t": ["P", "O"]}), *((s, {"t": t}) for s, t in made))
+    assert trivial(table, table.roles, raws)["accuracy"] == 0.5
+    made = [("train", "yes"), ("train", "yes"), ("train", "no"), ("val", "no"), ("test", "yes")]
+    table, raws = of(tmp_path, {"w": "answer.text"}, *((split, {"w": w}) for split, w in made))
+    assert trivial(table, table.roles, raws) == {"on": "test", "exact_match": 1.0, "answer": "yes"}
+    assert in_words({}) == ""

@@ -1,0 +1,52 @@
+"""What a path is, by what lies there."""
+
+import pytest
+
+from omniformer.prepare.files import files_of
+
+
+def made(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a\n1\n")
+    return folder
+
+
+def names(found):
+    return {
+        key: [each.rpartition("/")[2] for each in ([value] if isinstance(value, str) else value)]
+        for key, value in found.items()
+    }
+
+
+def test_a_table_and_a_folder_of_tables(tmp_path):
+    assert names(files_of(made(tmp_path, "x.csv") / "x.csv")) == {"files": ["x.csv"]}
+    assert names(files_of(made(tmp_path / "parts", "b.jsonl", "a.jsonl"))) == {"files": ["a.jsonl", "b.jsonl"]}
+
+
+def test_files_named_after_splits_are_these_splits(tmp_path):
+    found = files_of(made(tmp_path, "train-00001.csv", "train-00000.csv", "validation.csv", "test.csv"))
+    assert names(found) == {
+        "train": ["train-00000.csv", "train-00001.csv"],
+        "val": ["validation.csv"],
+        "test": ["test.csv"],
+    }
+
+
+def test_a_saved_set_of_datasets_and_a_folder_of_classes(tmp_path):
+    assert str(files_of(made(tmp_path / "saved", "dataset_dict.json"))["files"]).startswith("hf:")
+    assert names(files_of(made(tmp_path / "pets", "cat/1.png"))) == {"files": ["pets"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "path", "message"),
+    [
+        ([], "missing", "there is no file or folder"),
+        (["x.zip"], "x.zip", "is none of .csv"),
+        (["train.csv", "extra.csv"], "", "extra.csv beside files that are named after splits"),
+        (["a.csv", "b.jsonl"], "", "tables of several kinds, csv, jsonl"),
+    ],
+)
+def test_what_is_not_understood_is_told(tmp_path, names, path, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        files_of(made(tmp_path, *names) / path)

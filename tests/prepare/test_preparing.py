@@ -1,0 +1,154 @@
+"""From files to an experiment that composes, is valid and learns, for a table of each kind."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+import yaml
+from PIL import Image
+
+from omniformer.prepare.__main__ import main
+from omniformer.prepare.preparing import prepare
+from omniformer.train import main as train
+
+N = 40
+TEXTS = [f"film {i} is {'fine and good' if i % 2 else 'dull and bad'}" for i in range(N)]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def lines(path: Path, **columns) -> Path:
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def pictures(folder: Path, names=None) -> list[str]:
+    names = names or [f"{i}.png" for i in range(N)]
+    for i, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 16), (6 * i, 0, 255 - 6 * i)).save(folder / name)
+    return names
+
+
+def sounds(folder: Path) -> list[str]:
+    for i in range(N):
+        soundfile.write(folder / f"{i}.wav", (torch.rand(1600) - 0.5).numpy(), 8000)
+    return [f"{i}.wav" for i in range(N)]
+
+
+LABELS = ["good" if i % 2 else "bad" for i in range(N)]
+NUMBERS = [i * 1.5 for i in range(N)]
+GRAPHS = [{"n_nodes": 3, "edges": [[0, 1], [1, 2]], "node_features": [[i % 4], [0], [1]]} for i in range(N)]
+YES = [i % 2 for i in range(N)]
+MADE = {
+    "texts": (lambda d: lines(d / "t.jsonl", review=TEXTS, mood=LABELS), [], "classification"),
+    "pictures": (lambda d: lines(d / "p.jsonl", photo=pictures(d), price=NUMBERS), [], "regression"),
+    "class folders": (lambda d: pictures(d, [f"{LABELS[i]}/{i}.png" for i in range(N)]) and d, [], "classification"),
+    "sounds": (lambda d: lines(d / "s.jsonl", sound=sounds(d), kind=LABELS), [], "classification"),
+    "transcripts": (lambda d: lines(d / "s.jsonl", sound=sounds(d), said=TEXTS), ["said"], "ctc"),
+    "graphs": (lambda d: lines(d / "g.jsonl", graph=GRAPHS, a=YES, b=YES[::-1]), [], "graph_labels"),
+    "series": (
+        lambda d: lines(d / "x.jsonl", x=[[i, 1.0, 2.0 * i] for i in range(N)], kind=LABELS),
+        [],
+        "classification",
+    ),
+    "captions": (lambda d: lines(d / "c.jsonl", photo=pictures(d), caption=TEXTS), ["caption"], "captioning"),
+    "pairs": (lambda d: lines(d / "c.jsonl", photo=pictures(d), caption=TEXTS), [], "contrastive"),
+    "several": (lambda d: lines(d / "m.jsonl", photo=pictures(d), note=TEXTS, kind=LABELS), [], "classification"),
+    "translation": (lambda d: lines(d / "l.jsonl", en=TEXTS, de=TEXTS[::-1]), ["de"], "seq2seq"),
+    "words": (
+        lambda d: lines(
+            d / "w.jsonl", words=[["Ada", f"w{i}"] for i in range(N)], tags=[["P", "O"], ["O", "P"]] * (N // 2)
+        ),
+        [],
+        "token_classification",
+    ),
+    "spans": (
+        lambda d: lines(
+            d / "q.jsonl",
+            question=[f"what is film {i}?" for i in range(N)],
+            context=TEXTS,
+            answer=[each.split()[-1] for each in TEXTS],
+        ),
+        ["answer"],
+        "span_prediction",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_data_of_each_kind_become_an_experiment_that_is_valid(kind, tmp_path, capsys):
+    make, targets, task = MADE[kind]
+    (tmp_path / "data").mkdir()
+    found = prepare(make(tmp_path / "data"), targets=targets, out=tmp_path / "conf", name="mine")
+    assert found.findings["proposal"]["task"] == task
+    assert found.findings["splits"]["train"] >= 0.6 * N
+    assert not found.findings["problems"] and not found.findings["unreadable"]
+    assert json.loads(json.dumps(found.findings, allow_nan=False)) and found.told()
+    train(["--config-dir", str(tmp_path / "conf"), "experiment=mine", "--cfg", "job"])
+    composed = yaml.safe_load(capsys.readouterr().out)
+    assert composed["name"] == "mine"
+    assert composed["data"]["source"]["columns"] == {
+        name: each["role"] for name, each in found.findings["columns"].items() if each["role"]
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MADE)
+def test_what_was_prepared_learns(kind, tmp_path):
+    make, targets, _ = MADE[kind]
+    (tmp_path / "data").mkdir()
+    prepare(make(tmp_path / "data"), targets=targets, out=tmp_path / "conf", name="mine")
+    options = ["debug=fast", f"paths.output_root={tmp_path / 'runs'}"]
+    train(["--config-dir", str(tmp_path / "conf"), "experiment=mine", *options])
+    (metrics,) = (tmp_path / "runs").glob("*/*/metrics.json")
+    assert any(name.startswith("test/") for name in json.loads(metrics.read_text()))
+
+
+def test_the_command_prepares_tells_and_trains(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines(tmp_path / "reviews.jsonl", review=TEXTS, mood=LABELS)
+    trained = []
+    monkeypatch.setattr("omniformer.train.main", trained.append)
+    main(["reviews.jsonl", "--json", "found.json", "--train"])
+    told = capsys.readouterr().out
+    for said in ("review  text", "a trivial answer scores accuracy 0.5 on test", "core tiny", "my_conf/reviews.html"):
+        assert said in told
+    assert "omniformer train --config-dir my_conf experiment=reviews" in told
+    assert trained == [["--config-dir", "my_conf", "experiment=reviews"]]
+    assert json.loads(Path("found.json").read_text())["columns"]["mood"]["role"] == "label"
+    shown = Path("my_conf/reviews.html").read_text()
+    assert shown.count("<tr>") == 12 and "fine and good</pre><td>good" in shown and "dull and bad</pre><td>bad" in shown
+    with pytest.raises(SystemExit):
+        main(["reviews.jsonl"])
+    assert "my_conf/experiment/reviews.yaml is there; choose another --name" in capsys.readouterr().err
+    main(["reviews.jsonl", "--overwrite", "--columns", "{mood: answer.text}"])
+    assert "task seq2seq" in capsys.readouterr().out
+
+
+def test_rows_that_cannot_be_read_are_named_and_passed_over(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    names = pictures(tmp_path / "data")
+    (tmp_path / "data" / "3.png").write_bytes(b"no picture")
+    path = lines(tmp_path / "data" / "p.jsonl", photo=[*names[:-1], "missing.png"], kind=LABELS)
+    found = prepare(path, out=tmp_path / "conf", name="mine")
+    (problem,) = found.findings["problems"]
+    assert "line 40, column 'photo': there is no file 'missing.png'" in problem
+    (unreadable,) = found.findings["unreadable"]
+    assert "3.png" in unreadable
+    data = yaml.safe_load(found.file.read_text())["data"]
+    assert data["on_error"] == "skip" and data["max_bad_fraction"] >= 1 / 40
+
+
+def test_too_many_bad_rows_are_an_error_that_says_what_to_do(tmp_path):
+    names = pictures(tmp_path)[:30] + [f"missing{i}.png" for i in range(10)]
+    with pytest.raises(ValueError, match=r"10 problems in 40 rows, more than 5%: .*line 31, column 'photo'.*--columns"):
+        prepare(lines(tmp_path / "p.jsonl", photo=names, kind=LABELS), out=tmp_path / "conf")
+    assert not (tmp_path / "conf").exists()
+
+
+def test_a_table_of_which_nothing_is_to_be_predicted_is_told_what_to_type(tmp_path):
+    with pytest.raises(ValueError, match="nothing is to be predicted of text: name a column with --target NAME"):
+        prepare(lines(tmp_path / "t.jsonl", text=TEXTS), out=tmp_path / "conf")
