@@ -8,6 +8,7 @@ from typing import Any
 
 from omniformer_tokenizers import Tokenizer
 
+from omniformer._confpath import conf_dir
 from omniformer.data.from_config import build_tokenizers
 from omniformer.data.source import SPLITS, Raw, Split
 from omniformer.data.table.opening import Opener
@@ -73,10 +74,11 @@ def prepare(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or it is not clear what its columns are for; says what to type.
+        ValueError: it cannot be read, or it is not clear what its columns are for; says what to type. Or an experiment
+            of that name comes along, which would be taken in its place.
         FileExistsError: there is an experiment of that name.
     """
-    files = files_of(path)
+    files, label = files_of(path), _name(path, name)
     seen, n_rows = _columns(files)
     guesses = {each: guess(column) for each, column in seen.items()}
     choice = choose(seen, guesses, targets=targets, given=columns)
@@ -87,7 +89,6 @@ def prepare(
     few = _some(raws, OPENED)
     contents = opened(few)
     nodes = tokenizers(choice, contents, rows)
-    label = name or _name_of(Path(path))
     tokens = tokenized(contents, few, _fitted(build_tokenizers(nodes, label, table), raws["train"]))
     proposal = propose(choice, nodes, contents, rows=rows, tokens=tokens)
     file, shown = Path(out) / "experiment" / f"{label}.yaml", Path(out) / f"{label}.html"
@@ -233,5 +234,10 @@ def _about(found: Mapping[str, Any], out: Path, name: str) -> str:
     return "\n".join([*lines, *([f"A trivial answer scores {told}."] if told else [])])
 
 
-def _name_of(path: Path) -> str:
-    return re.sub(r"\W+", "_", path.name.partition(".")[0]).strip("_").lower() or "mine"
+def _name(path: str | Path, given: str | None) -> str:
+    """The name of the experiment; not one of those that come along, which Hydra would take in its place."""
+    shipped = {each.stem for each in (conf_dir() / "experiment").glob("*.yaml")}
+    if given in shipped:
+        raise ValueError(f"--name {given} is an experiment that comes along; choose another one, such as my_{given}")
+    found = given or re.sub(r"\W+", "_", Path(path).resolve().name.partition(".")[0]).strip("_").lower() or "mine"
+    return f"my_{found}" if found in shipped else found

@@ -10,7 +10,7 @@ from omniformer import tasks
 from omniformer._confpath import conf_dir
 from omniformer.prepare.choice import Choice
 from omniformer.prepare.contents import Contents
-from omniformer.prepare.sizes import frames_per_token, patch_size, picture_size, sizes, vocabulary
+from omniformer.prepare.sizes import frames_per_token, patches, picture_size, sizes, vocabulary
 
 Node = dict[str, Any]
 _GROUPS = ("text", "vision", "audio", "graph")  # modalities with a group of their own, which brings lr and name
@@ -63,13 +63,15 @@ def _of_text(exact: bool, rows: int) -> Node:
 
 
 def _of_pictures(seen: Contents) -> Node:
+    """Pictures of one size as they are, where patches fill it; others in a square."""
     height, width = int(seen.middle("height", 128)), int(seen.middle("width", 128))
-    side = patch_size(height, width)
-    sizes_seen = {*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)}
-    fits = len(sizes_seen) == 1 and height % side == width % side == 0 and max(height, width) <= 128
-    whole = [height, width] if fits else [-(-picture_size(height, width) // side) * side] * 2
+    side, stride = patches(height, width)
+    every = {*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)}
+    fills = all(each >= side and each % stride == 0 for each in (height, width))
+    square = max(-(-picture_size(height, width) // stride) * stride, side)
+    size = [height, width] if len(every) == 1 and fills and max(height, width) <= 128 else [square, square]
     channels = 1 if set(seen.measures.get("colours", (3,))) == {1} else 3
-    return _node("PatchTokenizer", patch_size=side, channels=channels, image_size=whole)
+    return _node("PatchTokenizer", patch_size=side, stride=stride, channels=channels, image_size=size)
 
 
 def _of_sounds(seen: Contents) -> Node:

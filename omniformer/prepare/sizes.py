@@ -9,7 +9,7 @@ _LEAST, _MOST = 200, 20_000  # steps: fewer do not leave the warm-up behind, mor
 _PARTS = 10  # validations in a run, each the end of an epoch of the configuration
 _LARGE = 200_000  # rows from which the core of 10 million weights earns its cost; below, 0.8 million overfit less
 _LONG = 512  # tokens: from here on a batch is halved, as attention and memory grow with the length
-_DROPOUT = ((5_000, 0.3), (50_000, 0.2))  # shares, by rows: few rows are learned by heart
+_FEW = 50_000  # rows up to which a model would learn by heart, and drops out more
 
 
 def sizes(rows: int, tokens: float) -> dict[str, Any]:
@@ -35,22 +35,24 @@ def sizes(rows: int, tokens: float) -> dict[str, Any]:
         "steps_per_epoch": steps // _PARTS,
         "epochs": _PARTS,
         "warmup": min(100, steps // 10),
-        "dropout": next((share for most, share in _DROPOUT if rows < most), 0.1),
+        "dropout": 0.2 if rows < _FEW else 0.1,
         "lr": 0.001,
     }
 
 
-def patch_size(height: int, width: int) -> int:
-    """The side of a patch: an eighth of the shorter side, as a power of two from 2 to 16: about 64 make a picture.
+def patches(height: int, width: int) -> tuple[int, int]:
+    """The side of a patch and the pixels from one to the next, so that about 64 make a picture.
+
+    Small ones overlap by half, which on digits was better than half the side (conf/tokenizer/patches_8x8.yaml).
 
     Example:
-        >>> patch_size(8, 8), patch_size(32, 32), patch_size(64, 64), patch_size(480, 640)
-        (2, 4, 8, 16)
+        >>> patches(8, 8), patches(32, 32), patches(64, 64), patches(480, 640)
+        ((4, 2), (8, 4), (16, 8), (16, 16))
     """
-    side = 2
-    while side < 16 and side * 8 < min(height, width):
-        side *= 2
-    return side
+    stride = 2
+    while stride < 16 and stride * 8 < min(height, width):
+        stride *= 2
+    return min(2 * stride, 16), stride
 
 
 def frames_per_token(seconds: float) -> int:

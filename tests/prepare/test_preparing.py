@@ -128,6 +128,13 @@ def test_the_command_prepares_tells_and_trains(tmp_path, capsys, monkeypatch):
     assert "task seq2seq" in capsys.readouterr().out
 
 
+def test_a_name_that_an_experiment_has_that_comes_along_is_not_taken(tmp_path):
+    made = lines(tmp_path / "esol.jsonl", review=TEXTS, mood=LABELS)
+    assert prepare(made, out=tmp_path / "conf").name == "my_esol"
+    with pytest.raises(ValueError, match="--name vqa is an experiment that comes along; choose another one"):
+        prepare(made, out=tmp_path / "conf", name="vqa")
+
+
 def test_rows_that_cannot_be_read_are_named_and_passed_over(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     names = pictures(tmp_path / "data")
