@@ -40,7 +40,8 @@ def test_a_misspelt_verb_gets_the_nearest_and_status_two(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["predcit", "run"])
     assert stop.value.code == 2
-    assert "'predcit' is no verb of omniformer; did you mean predict? accepted: prepare, train, " in capsys.readouterr().err
+    told = "'predcit' is no verb of omniformer; did you mean predict? accepted: prepare, train, "
+    assert told in capsys.readouterr().err
 
 
 def test_without_a_verb_the_help_is_shown_and_nothing_succeeds(capsys):

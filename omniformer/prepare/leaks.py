@@ -34,11 +34,13 @@ def leaks(raws: Mapping[Split, Sequence[Raw]]) -> dict[str, Any]:
 
     Returns:
         `repeated`: rows of training that repeat another; `contradicting`: those among them with another target;
-        `val` and `test`: rows whose content training holds too, with ids; `how` contents are compared.
+        `val` and `test`: rows whose content training holds too, with ids; `how` contents are compared; `unreadable`:
+        rows whose content cannot be read, each with the cause.
     """
     seen: dict[str, list[Raw]] = defaultdict(list)
+    unread: list[str] = []
     for raw in raws.get("train", ()):
-        seen[_key(raw)].append(raw)
+        seen[_key(raw, unread)].append(raw)
     repeated = [(each, rows[0]) for rows in seen.values() for each in rows[1:]]
     against = [pair for pair in repeated if not _same_targets(*pair)]
     found: dict[str, Any] = {
@@ -47,9 +49,9 @@ def leaks(raws: Mapping[Split, Sequence[Raw]]) -> dict[str, Any]:
         "contradicting": {"rows": len(against), "such_as": [[one.id, other.id] for one, other in against[:_NAMED]]},
     }
     for split in ("val", "test"):
-        pairs = [(raw.id, seen[key][0].id) for raw in raws.get(split, ()) if (key := _key(raw)) in seen]
+        pairs = [(raw.id, seen[key][0].id) for raw in raws.get(split, ()) if (key := _key(raw, unread)) in seen]
         found[split] = {"rows": len(pairs), "such_as": [list(pair) for pair in pairs[:_NAMED]]}
-    return found
+    return found | {"unreadable": unread}
 
 
 def _modalities(raws: Mapping[Split, Sequence[Raw]]) -> list[str]:
@@ -60,12 +62,13 @@ def _same_targets(one: Raw, other: Raw) -> bool:
     return all(torch.equal(value.nan_to_num(), other.targets[name].nan_to_num()) for name, value in one.targets.items())
 
 
-def _key(raw: Raw) -> str:
+def _key(raw: Raw, unread: list[str]) -> str:
     parts = {}
     for name, content in raw.contents.items():
         try:
             parts[name] = _KEYS.get(name, _plain)(content)
-        except (ValueError, OSError, EOFError):  # told where contents are opened
+        except (ValueError, OSError, EOFError) as error:
+            unread.append(f"{raw.id}: {' '.join(str(error).split())}")
             parts[name] = f"unreadable {raw.id}"
     return digest_of(parts)
 
@@ -76,7 +79,7 @@ def _text(content: Any) -> Any:
 
 
 def _graph(content: Any) -> Any:
-    return (canonical(content) or content) if isinstance(content, str) else _plain(content)
+    return canonical(content) if isinstance(content, str) else _plain(content)
 
 
 def _picture(content: Any) -> Any:

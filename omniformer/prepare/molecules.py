@@ -27,10 +27,18 @@ def share_of_molecules(texts: Sequence[str], name: str) -> tuple[float, str]:
     return sum(reads(each.strip()) is not None for each in texts) / len(texts), "are SMILES that rdkit reads"
 
 
-def canonical(smiles: str) -> str | None:
-    """The one name of a molecule, however it was written; None where it cannot be read, or rdkit is not there."""
+def canonical(smiles: str) -> str:
+    """The one name of a molecule, however it was written; what is written where rdkit is not there.
+
+    Raises:
+        ValueError: rdkit cannot read it.
+    """
     reads = _reader()
-    return None if reads is None else reads(smiles)
+    if reads is None:
+        return smiles
+    if (found := reads(smiles)) is None:
+        raise ValueError(f"{smiles[:60]!r} is no molecule that rdkit reads")
+    return found
 
 
 def _reader() -> Callable[[str], str | None] | None:

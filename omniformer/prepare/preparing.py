@@ -92,20 +92,22 @@ def prepare(
     tokens = tokenized(contents, few, _fitted(build_tokenizers(nodes, label, table), raws["train"]))
     proposal = propose(choice, nodes, contents, rows=rows, tokens=tokens)
     file, shown = Path(out) / "experiment" / f"{label}.yaml", Path(out) / f"{label}.html"
+    equal, compared = same.leaks(raws), sum(map(len, raws.values()))
+    unread = _by_sample([*equal.pop("unreadable"), *(each for one in contents.values() for each in one.unreadable)])
     found = {
         "data": str(path),
         "rows": n_rows,
         "looked_at": max(column.rows for column in seen.values()),
         "columns": {each: _told(seen[each], guesses[each], choice) for each in seen},
         "problems": problems,
-        "opened": len(few),
-        "unreadable": list(dict.fromkeys(each for one in contents.values() for each in one.unreadable)),
+        "opened": compared,
+        "unreadable": unread,
         "notes": _notes(nodes, contents, files),
         "splits": {split: len(table.split(split)) for split in SPLITS},
         "split_by": _split_by(choice, files),
         **counted(table, raws),
         "contents": {modality: one.told() for modality, one in contents.items()},
-        "same": same.leaks(raws) | {"compared": sum(map(len, raws.values()))},
+        "same": equal | {"compared": compared},
         "trivial": trivial(table, choice.roles, raws),
         "proposal": _run(proposal, nodes),
     }
@@ -155,6 +157,11 @@ def _problems(table: Table, n_rows: int) -> list[str]:
             "repair them, or say what the column is for with --columns '{column: role}', null to leave it out"
         )
     return list(table.broken)
+
+
+def _by_sample(told: Sequence[str]) -> list[str]:
+    """What is told of each sample first."""
+    return list({each.partition(": ")[0]: each for each in reversed(told)}.values())[::-1]
 
 
 def _some(raws: Mapping[Split, Sequence[Raw]], most: int) -> list[Raw]:

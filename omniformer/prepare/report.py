@@ -39,7 +39,7 @@ def _problems(found: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {each}" for each in bad[:_SHOWN])
         yield from [f"  and {len(bad) - _SHOWN} more, all in the JSON"] if len(bad) > _SHOWN else []
     if unread:
-        yield f"\n{len(unread)} of {found['opened']:,} samples that were opened cannot be:"
+        yield f"\n{len(unread)} of {found['opened']:,} samples that were opened cannot be read:"
         yield from (f"  {each}" for each in unread[:_SHOWN])
     for each in found["notes"]:
         yield f"\nnote: {each}"

@@ -57,3 +57,4 @@ def test_files_that_cannot_be_read_are_no_copies_of_each_other(tmp_path):
         }
     )
     assert found["repeated"] == 0
+    assert [each.partition(": ")[0] for each in found["unreadable"]] == ["a.png", "b.png"]
