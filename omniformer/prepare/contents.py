@@ -108,7 +108,10 @@ def _series(content: Any) -> dict[str, float]:
 def _graph(content: Any) -> dict[str, float]:
     if isinstance(content, str):
         return {"characters": len(content)}
-    return {"nodes": content.get("n_nodes", 0) if isinstance(content, Mapping) else 0}
+    if not isinstance(content, Mapping):
+        return {"nodes": 0}  # the file of one
+    described = {"edge_features": 1} if content.get("edge_features") else {}
+    return {"nodes": content.get("n_nodes", 0), **described}
 
 
 def _nothing(content: Any) -> dict[str, float]:

@@ -15,6 +15,7 @@ from omniformer.prepare.sizes import frames_per_token, patches, picture_size, si
 Node = dict[str, Any]
 _GROUPS = ("text", "vision", "audio", "graph")  # modalities with a group of their own, which brings lr and name
 _EMBEDDERS = {"text": "IdEmbedder", "graph": "NodeEmbedder"}
+_AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all others
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
 
 
@@ -90,6 +91,11 @@ def _of_graphs(seen: Contents) -> Node:
     return _node("MoleculeTokenizer", max_degree=11, random_walk=8)
 
 
+def _has_bonds(seen: Contents) -> bool:
+    """Whether edges are of kinds that a bias could tell apart: those of molecules, and of objects that say so."""
+    return "nodes" not in seen.measures or "edge_features" in seen.measures
+
+
 def _steps(seen: Contents) -> int:
     """An eighth of a series, 16 steps at most, makes a token."""
     return int(min(max(seen.middle("steps", 128) // 8, 1), 16))
@@ -124,9 +130,9 @@ def propose(
         "task": task,
         "core": core,
     }
-    if not writes and "vision" not in given and "video" not in given:
-        groups["core/rotary"] = "one_axis"
-    if given == ["graph"]:
+    if not writes and (axes := max(_AXES.get(name, 1) for name in given)) != 2:  # 2 is what the cores come with
+        groups["core/rotary"] = {1: "one_axis", 3: "three_axes"}[axes]
+    if given == ["graph"] and _has_bonds(contents.get("graph", Contents())):
         groups["core/pair_bias"] = "edges"
     dropout = {"dropout": size["dropout"]}
     keys: Node = {
