@@ -256,13 +256,18 @@ class Evaluation:
         self.name = name
         self.seed = seed
         lengths = known_lengths(samples, stream, name)
-        batches = eval_batches(len(samples), lengths, stream.limits)
-        self.keys = [[(0, i) for i in share(batch, rank, world_size)] for batch in batches]
+        self.batches = eval_batches(len(samples), lengths, stream.limits)
+        self.rank, self.world_size = rank, world_size
         self.bad = Bad(name, len(samples), stream.max_bad_fraction)
         self.empty = Empty(name, len(samples), stream.max_empty_fraction)
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.batches)
+
+    def _keys(self) -> Iterator[list[Key]]:
+        """For this rank, the keys of the samples of each batch."""
+        for batch in self.batches:
+            yield [(0, i) for i in share(batch, self.rank, self.world_size)]
 
     def __iter__(self) -> Iterator[Batch]:
         batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=False)
@@ -271,10 +276,10 @@ class Evaluation:
         def draw() -> Drawn | SampleError:
             nonlocal iterator
             if iterator is None:
-                iterator = engine(batches, iter(self.keys), self.stream)
+                iterator = engine(batches, self._keys(), self.stream)
             return next(iterator)
 
-        for keys in self.keys:
+        for keys in self._keys():
 
             def ids(keys: list[Key] = keys) -> list[str]:
                 return [self.samples.id(index) for _, index in keys]

@@ -1,9 +1,11 @@
 """Which samples make which batch: a pure function of seed, epoch and lengths, the same on every rank and worker."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
+from torch import Tensor
 
 from omniformer.data.random import generator, permutation
 
@@ -36,6 +38,38 @@ class Limits:
                 raise ValueError(f"{name}={value} must be at least 1")
 
 
+class Cut(Sequence[list[int]]):
+    """An order of samples cut into batches, each made when it is asked for: eight bytes a sample are all that is kept.
+
+    Args:
+        order: the samples; None for 0, 1, 2, ..., of which nothing is kept.
+        edges: batch number i begins at `edges(i)` and ends before `edges(i + 1)`.
+        n_batches: how many there are.
+
+    Example:
+        >>> list(Cut(torch.tensor([2, 0, 1]), lambda i: min(2 * i, 3), 2))
+        [[2, 0], [1]]
+    """
+
+    def __init__(self, order: Tensor | None, edges: Callable[[int], int], n_batches: int) -> None:
+        self.order, self.edges, self.n_batches = order, edges, n_batches
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        numbers = range(self.n_batches)[index]  # counts from the end, and refuses what is out of range
+        return self._batch(numbers) if isinstance(numbers, int) else [self._batch(number) for number in numbers]
+
+    def _batch(self, number: int) -> list[int]:
+        begin, end = self.edges(number), self.edges(number + 1)
+        return list(range(begin, end)) if self.order is None else self.order[begin:end].tolist()
+
+
 def train_batches(
     length: int,
     lengths: Sequence[int] | None,
@@ -45,7 +79,7 @@ def train_batches(
     epoch: int,
     name: str,
     classes: Sequence[int] | None = None,
-) -> list[list[int]]:
+) -> Sequence[list[int]]:
     """The batches of one training epoch, as indices of samples in a shuffled order: every sample once, or as many with
     each class equally often.
 
@@ -66,11 +100,11 @@ def train_batches(
     if classes is None:
         order = permutation(length, seed, epoch, name)
     else:
-        order = balanced(classes, generator(seed, epoch, name, "balanced classes"))
+        order = torch.tensor(balanced(classes, generator(seed, epoch, name, "balanced classes")))
     if limits.tokens_per_batch is None or lengths is None:
         size = limits.batch_size or length
-        return [order[i : i + size] for i in range(0, length, size)]
-    return _budget_batches(order, lengths, limits, generator(seed, epoch, name, "batch order"))
+        return Cut(order, lambda i: min(i * size, length), -(-length // max(size, 1)))
+    return _budget_batches(order.tolist(), lengths, limits, generator(seed, epoch, name, "batch order"))
 
 
 def balanced(classes: Sequence[int], chance: torch.Generator) -> list[int]:
@@ -124,9 +158,9 @@ class TrainPlan:
         self.seed = seed
         self.name = name
         self.classes = classes
-        self._epochs: dict[int, list[list[int]]] = {}
+        self._epochs: dict[int, Sequence[list[int]]] = {}
 
-    def batches(self, epoch: int) -> list[list[int]]:
+    def batches(self, epoch: int) -> Sequence[list[int]]:
         """The batches of one epoch; the first and the last few epochs asked for are kept."""
         if epoch not in self._epochs:
             self._epochs = {e: kept for e, kept in self._epochs.items() if e in (0, epoch - 1, epoch + 1)}
@@ -144,27 +178,27 @@ class TrainPlan:
     def keys(self, epoch: int, batch: int, *, rank: int, world_size: int) -> Iterator[list[Key]]:
         """For one rank, the (epoch, index) of the samples of each batch from the given place on, without end."""
         while True:
-            for whole in self.batches(epoch)[batch:]:
-                yield [(epoch, index) for index in share(whole, rank, world_size)]
+            batches = self.batches(epoch)
+            for number in range(batch, len(batches)):
+                yield [(epoch, index) for index in share(batches[number], rank, world_size)]
             epoch, batch = epoch + 1, 0
 
 
-def eval_batches(length: int, lengths: Sequence[int] | None, limits: Limits) -> list[list[int]]:
+def eval_batches(length: int, lengths: Sequence[int] | None, limits: Limits) -> Sequence[list[int]]:
     """The batches of one evaluation: every sample once, in the order of the data set.
 
     Batches of a fixed size are made even (their sizes differ by at most one), so that the last one has enough samples
     for every rank.
 
     Example:
-        >>> eval_batches(5, None, Limits(batch_size=4))
+        >>> list(eval_batches(5, None, Limits(batch_size=4)))
         [[0, 1], [2, 3, 4]]
     """
-    order = list(range(length))
     if limits.tokens_per_batch is not None and lengths is not None:
-        batches, rest = _fill(order, lengths, limits)
+        batches, rest = _fill(range(length), lengths, limits)
         return batches + ([rest] if rest else [])
     n = -(-length // (limits.batch_size or max(length, 1)))
-    return [order[i * length // n : (i + 1) * length // n] for i in range(n)]
+    return Cut(None, lambda i: i * length // n, n)
 
 
 def share(batch: Sequence[int], rank: int, world_size: int) -> list[int]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import torch
+from torch import Tensor
 
 
 def generator(seed: int, epoch: int, sample_id: str, purpose: str) -> torch.Generator:
@@ -28,14 +29,14 @@ def generator(seed: int, epoch: int, sample_id: str, purpose: str) -> torch.Gene
     return torch.Generator().manual_seed(number >> 1)  # torch takes seeds below 2**63
 
 
-def permutation(length: int, seed: int, epoch: int, name: str) -> list[int]:
-    """The order in which epoch `epoch` visits the `length` samples of the data set `name`.
+def permutation(length: int, seed: int, epoch: int, name: str) -> Tensor:
+    """The order in which epoch `epoch` visits the `length` samples of the data set `name`: int64 `[length]`.
 
     Example:
-        >>> sorted(permutation(4, seed=0, epoch=3, name="digits"))
+        >>> sorted(permutation(4, seed=0, epoch=3, name="digits").tolist())
         [0, 1, 2, 3]
     """
-    return torch.randperm(length, generator=generator(seed, epoch, name, "shuffle")).tolist()
+    return torch.randperm(length, generator=generator(seed, epoch, name, "shuffle"))
 
 
 def fraction(key: str, purpose: str) -> float:

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -16,7 +17,7 @@ def flat(batches):
 
 
 def plan(lengths, limits, *, epoch=0, seed=0):
-    return train_batches(len(lengths), lengths, limits, seed=seed, epoch=epoch, name="x")
+    return list(train_batches(len(lengths), lengths, limits, seed=seed, epoch=epoch, name="x"))
 
 
 @given(lengths_of_samples, st.integers(50, 200), st.none() | st.integers(1, 20), st.integers(0, 3))
@@ -79,6 +80,22 @@ def test_a_rank_may_be_left_with_nothing_rather_than_with_what_another_has():
     assert [share([7, 8], rank, 3) for rank in range(3)] == [[7], [8], []]
 
 
+def test_the_order_of_very_many_samples_takes_eight_bytes_each():
+    tracemalloc.start()
+    batches = train_batches(1_000_000, None, Limits(batch_size=8), seed=0, epoch=0, name="x")
+    assert len(batches) == 125_000
+    assert len(batches[-1]) == len(batches[-2:][0]) == 8
+    assert len(eval_batches(10**12, None, Limits(batch_size=8))) == 125_000_000_000
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 100_000  # of Python; the order itself is one tensor
+
+
+def test_a_batch_behind_the_last_one_is_refused():
+    with pytest.raises(IndexError):
+        eval_batches(5, None, Limits(batch_size=4))[2]
+
+
 def test_a_batch_without_any_limit_is_refused():
     with pytest.raises(ValueError, match="both null"):
         Limits()
@@ -114,7 +131,8 @@ def test_balanced_epochs_draw_others_of_a_frequent_class_and_the_same_epoch_the_
     classes = [0] * 36 + [1] * 4
 
     def epoch(number, seed=0):
-        return train_batches(40, None, Limits(batch_size=8), seed=seed, epoch=number, name="x", classes=classes)
+        limits = Limits(batch_size=8)
+        return list(train_batches(40, None, limits, seed=seed, epoch=number, name="x", classes=classes))
 
     assert epoch(1) == epoch(1)
     assert {i for i in flat(epoch(1)) if i < 36} != {i for i in flat(epoch(2)) if i < 36}

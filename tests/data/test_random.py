@@ -29,7 +29,7 @@ def test_the_global_generator_is_neither_read_nor_moved():
 
 
 def test_epochs_visit_every_sample_in_different_orders():
-    orders = [permutation(50, seed=0, epoch=epoch, name="a") for epoch in range(3)]
+    orders = [permutation(50, seed=0, epoch=epoch, name="a").tolist() for epoch in range(3)]
     assert all(sorted(order) == list(range(50)) for order in orders)
     assert orders[0] != orders[1] != orders[2]
 
