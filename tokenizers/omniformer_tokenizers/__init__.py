@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.text import encode_corpus as encode_corpus
     from omniformer_tokenizers.text import from_gpt2 as from_gpt2
     from omniformer_tokenizers.text import from_tiktoken as from_tiktoken
+    from omniformer_tokenizers.text import write_corpus as write_corpus
     from omniformer_tokenizers.tokenizer import Tokenizer as Tokenizer
     from omniformer_tokenizers.tokenizer import load as load
     from omniformer_tokenizers.tokens import Movable as Movable
@@ -50,7 +51,7 @@ _NAMES = {
     "tokens": "Tokens Packed Movable framed pack unpack",
     "tokenizer": "Tokenizer load",
     "text": "BPETokenizer CodeTokenizer from_gpt2 from_tiktoken SubwordTokenizer SentencePieceTokenizer "
-    "ByteTokenizer CharacterTokenizer WordTokenizer Corpus encode_corpus",
+    "ByteTokenizer CharacterTokenizer WordTokenizer Corpus encode_corpus write_corpus",
     "vision": "PatchTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
     "audio": "SpectrogramTokenizer WhisperTokenizer KaldiTokenizer MultiScaleTokenizer "
     "WaveformTokenizer MuLawTokenizer",

@@ -1,10 +1,12 @@
 """The contract every tokenizer keeps, and the door through which a saved one comes back."""
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
 from omniformer_tokenizers.files import read_text
@@ -93,6 +95,21 @@ class Tokenizer(ABC):
             TypeError: this tokenizer loses information that no inverse can restore.
         """
         raise TypeError(f"{type(self).__name__} has no inverse: its tokens do not determine the raw sample")
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of all that `save_pretrained` writes: equal digests mean equal tokens.
+
+        Example:
+            >>> from omniformer_tokenizers import ByteTokenizer
+            >>> ByteTokenizer().digest == ByteTokenizer().digest
+            True
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+            parts = [f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes the tokenizer as JSON and safetensors into `folder`, which is made when missing."""

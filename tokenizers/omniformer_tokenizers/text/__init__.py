@@ -6,7 +6,7 @@ share. Plain symbols: `symbols`. All stand on `base`, and `tokenizer_json` is th
 """
 
 from omniformer_tokenizers.text.byte_pairs import BPETokenizer
-from omniformer_tokenizers.text.corpus import Corpus, encode_corpus
+from omniformer_tokenizers.text.corpus import Corpus, encode_corpus, write_corpus
 from omniformer_tokenizers.text.sentencepiece import SentencePieceTokenizer
 from omniformer_tokenizers.text.source_code import CodeTokenizer
 from omniformer_tokenizers.text.subword import SubwordTokenizer
@@ -25,4 +25,5 @@ __all__ = [
     "encode_corpus",
     "from_gpt2",
     "from_tiktoken",
+    "write_corpus",
 ]

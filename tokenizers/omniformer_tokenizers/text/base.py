@@ -67,6 +67,11 @@ class TextTokenizer(Tokenizer):
         """The number of ids."""
 
     @property
+    @abstractmethod
+    def end_of_text(self) -> int:
+        """The id that ends a document; no text produces it."""
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """`vocab_size` and the number of position `axes`."""
         return {"vocab_size": self.vocab_size, "axes": 1}

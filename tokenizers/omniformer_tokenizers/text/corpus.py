@@ -5,15 +5,20 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from omniformer_tokenizers.media import MediaError
-from omniformer_tokenizers.text.byte_pairs import BPETokenizer
+from omniformer_tokenizers.text.base import TextTokenizer
+
+Documents = Callable[[], Iterable[str]]
+"""What gives the documents of one part of a corpus, each time it is called; pickles, for other processes."""
 
 MANIFEST_FILE = "manifest.json"
 TOKENS_FILE = "tokens.bin"
@@ -24,8 +29,10 @@ _BATCH_CHARACTERS = 4_000_000
 class Corpus:
     """Documents of ids in one file that is mapped, not loaded: opening costs nothing, whatever the size.
 
+    It pickles as the name of its folder.
+
     Args:
-        folder: where `encode_corpus` wrote it.
+        folder: where `encode_corpus` or `write_corpus` wrote it.
 
     Raises:
         FileNotFoundError: there is no finished corpus.
@@ -36,12 +43,15 @@ class Corpus:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         if not (folder / MANIFEST_FILE).is_file():
             raise FileNotFoundError(f"{folder} holds no finished corpus: {MANIFEST_FILE} is missing")
         self.manifest: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         self.tokens = _mapped(folder / TOKENS_FILE, self.manifest["dtype"], self.manifest["n_tokens"])
         self._ends = _mapped(folder / ENDS_FILE, "int64", self.manifest["n_documents"])
+
+    def __reduce__(self) -> tuple[type["Corpus"], tuple[Path]]:
+        return Corpus, (self.folder,)
 
     def __len__(self) -> int:
         """The number of documents."""
@@ -82,87 +92,149 @@ def encode_corpus(
     sources: Sequence[str | Path],
     folder: str | Path,
     *,
-    tokenizer: BPETokenizer,
+    tokenizer: TextTokenizer,
     processes: int = 1,
     text_key: str = "text",
     end_documents: bool = True,
 ) -> Corpus:
-    """Encodes files of text into `folder`, and opens the result.
-
-    Each source becomes a part, written under another name and renamed when complete. A run that was interrupted
-    continues with the parts that are missing, if sources (path, size, time of change) and tokenizer are the same. The
-    result does not depend on `processes`. With several, the calling script needs the usual
-    `if __name__ == "__main__":`.
+    """Encodes files of text into `folder`, and opens the result; each file is a part, see `write_corpus`.
 
     Args:
         sources: text files, and `.jsonl` files with a document on each line; their order is the order of the corpus.
         folder: made when missing.
-        tokenizer: fitted. Ids are stored in 16 bits where its vocabulary allows it, else in 32.
+        tokenizer: fitted.
         processes: how many work at the same time.
         text_key: the key of the text in a line of JSON.
         end_documents: put the end-of-text id after each document.
 
     Raises:
-        ValueError: no sources, or the folder holds a corpus or parts of other sources or another tokenizer.
+        ValueError: no sources, or the folder holds a corpus or parts of other sources (path, size, time of change) or
+            another tokenizer.
         MediaError: a source cannot be read.
     """
     if not sources:
         raise ValueError("encode_corpus() received no sources; pass at least one file")
+    parts = [partial(read_documents, str(source), text_key=text_key) for source in sources]
+    about = {"sources": [described(source) for source in sources], "text_key": text_key}
+    return write_corpus(
+        parts, folder, tokenizer=tokenizer, about=about, processes=processes, end_documents=end_documents
+    )
+
+
+def write_corpus(
+    parts: Sequence[Documents],
+    folder: str | Path,
+    *,
+    tokenizer: TextTokenizer,
+    about: Mapping[str, Any],
+    processes: int = 1,
+    end_documents: bool = True,
+    progress: Callable[[int], None] = lambda characters: None,
+) -> Corpus:
+    """Encodes documents, however they are read, into `folder`, and opens the result.
+
+    Each part is written under another name and renamed when complete. A run that was interrupted continues with the
+    parts that are missing, if what is told of them and the tokenizer are the same. The result does not depend on
+    `processes`. With several, the calling script needs the usual `if __name__ == "__main__":`.
+
+    Args:
+        parts: what gives the documents; they are read as they are encoded, and never held together.
+        folder: made when missing.
+        tokenizer: fitted. Ids are stored in 16 bits where its vocabulary allows it, else in 32, with the special tokens
+            that it puts around a text.
+        about: plain values that say which documents these are; others are not mixed with them.
+        processes: how many work at the same time, on one part each.
+        end_documents: put the end-of-text id after each document.
+        progress: told how many characters more are done; with several processes only of whole parts, as 0.
+
+    Raises:
+        ValueError: the folder holds a corpus or parts of other documents or another tokenizer.
+
+    Example:
+        >>> import tempfile
+        >>> from omniformer_tokenizers import ByteTokenizer
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     corpus = write_corpus([lambda: ["a", "cat"]], folder, tokenizer=ByteTokenizer(), about={"by": "hand"})
+        ...     len(corpus), corpus.lengths.tolist()
+        (2, [2, 4])
+    """
     folder = Path(folder)
-    parts = folder / "parts"
-    job = _job(sources, tokenizer, text_key, end_documents)
+    places = folder / "parts"
+    dtype = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
+    job = {**about, "dtype": dtype, "tokenizer": tokenizer.digest, "end_documents": end_documents}
     if (folder / MANIFEST_FILE).is_file():
         _same_job(json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["job"], job, folder)
         return Corpus(folder)
-    parts.mkdir(parents=True, exist_ok=True)
-    if (parts / "job.json").is_file():
-        _same_job(json.loads((parts / "job.json").read_text(encoding="utf-8")), job, folder)
-    tokenizer.save_pretrained(parts / "tokenizer")
-    _write_whole(parts / "job.json", json.dumps(job).encode())
-    missing = [i for i in range(len(sources)) if not (parts / f"{i:06d}.ends").is_file()]
-    calls = [(str(sources[i]), str(parts), i, text_key, end_documents) for i in missing]
+    places.mkdir(parents=True, exist_ok=True)
+    if (places / "job.json").is_file():
+        _same_job(json.loads((places / "job.json").read_text(encoding="utf-8")), job, folder)
+    tokenizer.save_pretrained(places / "tokenizer")
+    _write_whole(places / "job.json", json.dumps(job).encode())
+    missing = [i for i in range(len(parts)) if not (places / f"{i:06d}.ends").is_file()]
+    calls = [(parts[i], str(places), i, dtype, end_documents) for i in missing]
     if processes > 1 and len(calls) > 1:
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            list(pool.map(_encode_part, *zip(*calls, strict=True)))
+            for _ in pool.map(_encode_part, *zip(*calls, strict=True)):
+                progress(0)
     else:
         for call in calls:
-            _encode_part(*call, tokenizer=tokenizer)
-    _finish(folder, parts, job)
+            _encode_part(*call, tokenizer=tokenizer, progress=progress)
+    _finish(folder, places, len(parts), job)
     return Corpus(folder)
 
 
+def described(source: str | Path) -> list[str | int]:
+    """What tells one state of a file from another: its path, size, and time of change.
+
+    Raises:
+        MediaError: there is no such file.
+    """
+    try:
+        stat = Path(source).stat()
+    except OSError as error:
+        raise MediaError(f"{source}: cannot be read as text: {error}") from error
+    return [str(source), stat.st_size, stat.st_mtime_ns]
+
+
 def _encode_part(
-    source: str, parts: str, number: int, text_key: str, end_documents: bool, tokenizer: BPETokenizer | None = None
+    documents: Documents,
+    places: str,
+    number: int,
+    dtype: str,
+    end_documents: bool,
+    tokenizer: TextTokenizer | None = None,
+    progress: Callable[[int], None] = lambda characters: None,
 ) -> None:
-    tokenizer = tokenizer or _tokenizer_of(parts)
-    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    tokenizer = tokenizer or _tokenizer_of(places)
     end = np.array([tokenizer.end_of_text] if end_documents else [], dtype)
-    ends, n = [], 0
-    path = Path(parts) / f"{number:06d}.tokens"
+    ends, n = array("q"), 0
+    path = Path(places) / f"{number:06d}.tokens"
     with path.open("wb") as file:
-        for batch in _batches(read_documents(source, text_key=text_key)):
-            for ids in tokenizer.encode_ids(batch, dtype):
+        for batch in _batches(documents()):
+            for tokens in tokenizer.encode_batch(batch):
+                ids = tokens.values.numpy().astype(dtype)
                 file.write(ids.tobytes() + end.tobytes())
                 n += len(ids) + len(end)
                 ends.append(n)
+            progress(sum(map(len, batch)))
         file.flush()
         os.fsync(file.fileno())
     # The list of ends comes last and appears at once: where it is, the part is complete.
-    _write_whole(path.with_suffix(".ends"), np.array(ends, np.int64).tobytes())
+    _write_whole(path.with_suffix(".ends"), ends.tobytes())
 
 
-_LOADED: dict[str, BPETokenizer] = {}
+_LOADED: dict[str, TextTokenizer] = {}
 
 
-def _tokenizer_of(parts: str) -> BPETokenizer:
+def _tokenizer_of(places: str) -> TextTokenizer:
     """The tokenizer of a job, loaded once in each process."""
     from omniformer_tokenizers.tokenizer import load
 
-    if parts not in _LOADED:
-        tokenizer = load(Path(parts) / "tokenizer")
-        assert isinstance(tokenizer, BPETokenizer)
-        _LOADED[parts] = tokenizer
-    return _LOADED[parts]
+    if places not in _LOADED:
+        tokenizer = load(Path(places) / "tokenizer")
+        assert isinstance(tokenizer, TextTokenizer)
+        _LOADED[places] = tokenizer
+    return _LOADED[places]
 
 
 def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
@@ -178,17 +250,17 @@ def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _finish(folder: Path, parts: Path, job: dict[str, Any]) -> None:
+def _finish(folder: Path, places: Path, n_parts: int, job: dict[str, Any]) -> None:
     """Joins the parts to one file, writes the manifest last, and removes the parts."""
     ends, digest, n = [], hashlib.sha256(), 0
     itemsize = np.dtype(job["dtype"]).itemsize
     with (folder / TOKENS_FILE).open("wb") as out:
-        for i in range(len(job["sources"])):
-            with (parts / f"{i:06d}.tokens").open("rb") as part:
+        for i in range(n_parts):
+            with (places / f"{i:06d}.tokens").open("rb") as part:
                 while block := part.read(1 << 24):
                     digest.update(block)
                     out.write(block)
-            ends.append(np.fromfile(parts / f"{i:06d}.ends", np.int64) + n)
+            ends.append(np.fromfile(places / f"{i:06d}.ends", np.int64) + n)
             n = out.tell() // itemsize
         out.flush()
         os.fsync(out.fileno())
@@ -203,25 +275,7 @@ def _finish(folder: Path, parts: Path, job: dict[str, Any]) -> None:
         "job": job,
     }
     _write_whole(folder / MANIFEST_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
-    shutil.rmtree(parts)
-
-
-def _job(sources: Sequence[str | Path], tokenizer: BPETokenizer, text_key: str, end_documents: bool) -> dict[str, Any]:
-    """All that decides what the corpus holds."""
-    described = []
-    for source in sources:
-        try:
-            stat = Path(source).stat()
-        except OSError as error:
-            raise MediaError(f"{source}: cannot be read as text: {error}") from error
-        described.append([str(source), stat.st_size, stat.st_mtime_ns])
-    return {
-        "sources": described,
-        "dtype": "uint16" if tokenizer.vocab_size <= 2**16 else "uint32",
-        "tokenizer": tokenizer.digest,
-        "text_key": text_key,
-        "end_documents": end_documents,
-    }
+    shutil.rmtree(places)
 
 
 def _same_job(found: dict[str, Any], job: dict[str, Any], folder: Path) -> None:

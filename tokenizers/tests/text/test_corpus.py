@@ -1,10 +1,21 @@
 import json
 import os
+import pickle
 
 import numpy as np
 import pytest
-from omniformer_tokenizers import BPETokenizer, Corpus, MediaError, encode_corpus
+from omniformer_tokenizers import (
+    BPETokenizer,
+    ByteTokenizer,
+    Corpus,
+    MediaError,
+    SubwordTokenizer,
+    encode_corpus,
+    write_corpus,
+)
 from omniformer_tokenizers.text import corpus as corpus_module
+
+from tokenizers import BertWordPieceTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +62,11 @@ def test_several_processes_write_the_same_corpus(sources, tokenizer, tmp_path):
 def test_an_interrupted_run_continues_with_the_missing_parts(sources, tokenizer, tmp_path, monkeypatch):
     encode, done = corpus_module._encode_part, []
 
-    def interrupted(source, *arguments, **more):
+    def interrupted(documents, *arguments, **more):
         if len(done) == 2:
             raise KeyboardInterrupt
-        done.append(source)
-        encode(source, *arguments, **more)
+        done.append(documents)
+        encode(documents, *arguments, **more)
 
     monkeypatch.setattr(corpus_module, "_encode_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -65,10 +76,12 @@ def test_an_interrupted_run_continues_with_the_missing_parts(sources, tokenizer,
 
     continued = []
     monkeypatch.setattr(
-        corpus_module, "_encode_part", lambda source, *a, **k: (continued.append(source), encode(source, *a, **k))
+        corpus_module,
+        "_encode_part",
+        lambda documents, *a, **k: (continued.append(documents), encode(documents, *a, **k)),
     )
     corpus = encode_corpus(sources, tmp_path / "out", tokenizer=tokenizer)
-    assert continued == [str(path) for path in sources[2:]]
+    assert [documents.args for documents in continued] == [(str(path),) for path in sources[2:]]
     whole = encode_corpus(sources, tmp_path / "whole", tokenizer=tokenizer)
     np.testing.assert_array_equal(corpus.tokens, whole.tokens)
 
@@ -149,3 +162,31 @@ def test_the_manifest_tells_what_was_encoded(sources, tokenizer, tmp_path):
     assert manifest["n_tokens"] == len(corpus.tokens)
     assert manifest["job"]["tokenizer"] == tokenizer.digest
     assert [path for path, _, _ in manifest["job"]["sources"]] == [str(path) for path in sources]
+
+
+def test_documents_may_come_from_anywhere_and_every_vocabulary_of_texts_will_do(tmp_path):
+    told = []
+    parts = [lambda: iter(["ab", "c"]), lambda: iter([]), lambda: iter(["é"])]
+    corpus = write_corpus(
+        parts, tmp_path / "out", tokenizer=ByteTokenizer(), about={"by": "hand"}, progress=told.append
+    )
+    end = ByteTokenizer().end_of_text
+    assert [corpus[i].tolist() for i in range(len(corpus))] == [[97, 98, end], [99, end], [195, 169, end]]
+    assert corpus.manifest["documents_of_source"] == [2, 0, 1]
+    assert sum(told) == 4
+    with pytest.raises(ValueError, match="a corpus with other by"):
+        write_corpus(parts, tmp_path / "out", tokenizer=ByteTokenizer(), about={"by": "machine"})
+
+
+def test_a_template_of_special_tokens_is_kept(tmp_path):
+    words = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "the": 3, "cat": 4}
+    tokenizer = SubwordTokenizer.from_model(BertWordPieceTokenizer(words)._tokenizer, start="[CLS]", stop="[SEP]")
+    corpus = write_corpus([lambda: ["the cat"]], tmp_path / "out", tokenizer=tokenizer, about={})
+    assert corpus[0].tolist() == [1, 3, 4, 2, 2] == [*tokenizer("the cat").values.tolist(), tokenizer.end_of_text]
+
+
+def test_a_corpus_travels_to_other_processes_as_the_name_of_its_folder(sources, tokenizer, tmp_path):
+    corpus = encode_corpus(sources, tmp_path / "out", tokenizer=tokenizer)
+    sent = pickle.dumps(corpus)
+    assert len(sent) < 500
+    np.testing.assert_array_equal(pickle.loads(sent).tokens, corpus.tokens)
