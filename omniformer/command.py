@@ -16,6 +16,7 @@ VERBS = {
     "generate": "omniformer.generate",
     "export": "omniformer.export.__main__",
     "inspect": "omniformer.inspect",
+    "tokenize": "omniformer.tokenize",
     "launch": "omniformer.launch",
     "help": "omniformer.help",
     "completion": "omniformer.completion",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from omniformer.data.augment import ImageJitter as ImageJitter
     from omniformer.data.blocks import Blocks as Blocks
     from omniformer.data.compression import conditional_bz2_bits_per_byte as conditional_bz2_bits_per_byte
+    from omniformer.data.corpus import TokenizedCorpus as TokenizedCorpus
     from omniformer.data.held_out_edges import HeldOutEdges as HeldOutEdges
     from omniformer.data.image_folder import ImageFolder as ImageFolder
     from omniformer.data.masking import Masked as Masked
@@ -99,6 +100,7 @@ _WHERE = {
     "Table": "table",
     "ImageFolder": "image_folder",
     "TextFiles": "text_files",
+    "TokenizedCorpus": "corpus",
     "AudioFolder": "audio_folder",
     "PyGDataset": "pyg_dataset",
     "conditional_bz2_bits_per_byte": "compression",

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from omniformer.batch import Sample
 from omniformer.core.ranges import Count
+from omniformer.data.corpus import EncodedTexts
 from omniformer.data.documents import encoded
 from omniformer.data.random import generator
+from omniformer.data.ring import Ring
 from omniformer.data.samples import Arrangement, Samples
 from omniformer.data.source import Raw, Split
 
@@ -68,7 +70,7 @@ class Blocks(Arrangement):
         if not raws:
             raise ValueError(f"{name} has no documents in this split; a language model needs at least one")
         tokenizer = _text_tokenizer(tokenizers, name)
-        ring = _ring(raws, tokenizer, name, self)
+        ring = raws.ring(tokenizers["text"]) if isinstance(raws, EncodedTexts) else _ring(raws, tokenizer, name, self)
         token_bytes = torch.tensor(_sizes(tokenizer))
         return TextBlocks(
             ring,
@@ -89,7 +91,7 @@ class TextBlocks(Samples):
     """
 
     def __init__(
-        self, ring: Tensor, token_bytes: Tensor, *, seq_len: int, stride: int, name: str, seed: int, train: bool
+        self, ring: Ring, token_bytes: Tensor, *, seq_len: int, stride: int, name: str, seed: int, train: bool
     ) -> None:
         self.ring = ring
         self.token_bytes = token_bytes
@@ -112,10 +114,9 @@ class TextBlocks(Samples):
 
     def __call__(self, epoch: int, index: int) -> Sample:
         """One example as epoch `epoch` sees it."""
-        n = len(self.ring)
         predicted, context = self._predicted(index), self._context(index)
         first = 1 + index * self.stride + self._phase(epoch)
-        values = self.ring[torch.arange(first - context, first + predicted) % n].long()
+        values = self.ring.cut(first - context, context + predicted)
         mask = torch.arange(len(values)) >= context
         piece = Tokens(
             values=values, positions=torch.arange(len(values), dtype=torch.float32).unsqueeze(1), modality="text"
@@ -184,10 +185,9 @@ def _sizes(tokenizer: TextTokenizer) -> Sequence[int]:
     return [len(piece) for piece in tokenizer.token_bytes] if sizes is None else sizes
 
 
-def _ring(raws: Sequence[Raw], tokenizer: TextTokenizer, name: str, how: Arrangement) -> Tensor:
+def _ring(raws: Sequence[Raw], tokenizer: TextTokenizer, name: str, how: Arrangement) -> Ring:
     """All documents as token ids, each behind an end-of-text token."""
-    end = torch.tensor([tokenizer.end_of_text], dtype=torch.int32)
-    pieces = [each for _, ids in encoded(raws, tokenizer, name, how) for each in (end, ids.int())]
-    if not pieces:
+    documents = [ids for _, ids in encoded(raws, tokenizer, name, how)]
+    if not documents:
         raise ValueError(f"{name} has no document in this split that can be read; a language model needs at least one")
-    return torch.cat(pieces)
+    return Ring.of(documents, tokenizer.end_of_text)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.config import build
@@ -26,7 +27,8 @@ def build_data(
         name: build(member["data"], f"{name}.data", data_root=config["data_root"]) for name, member in described.items()
     }
     made = tokenizers or {
-        name: build_tokenizers(member["tokenizer"], name, streams[name].source) for name, member in described.items()
+        name: _brought(name, streams[name].source) or build_tokenizers(member["tokenizer"], name, streams[name].source)
+        for name, member in described.items()
     }
     return OmniDataModule(
         streams=streams,
@@ -35,6 +37,16 @@ def build_data(
         steps_per_epoch=config.get("steps_per_epoch"),
         mixture_temperature=config.get("mixture_temperature"),
     )
+
+
+def _brought(name: str, source: Source) -> dict[str, Tokenizer]:
+    """The tokenizers that belong to the data, in the place of those of the configuration."""
+    for modality, tokenizer in source.tokenizers.items():
+        rank_zero_info(
+            f"{name}: {modality} is read with the {type(tokenizer).__name__} that {source.name} brings, in the place "
+            "of what tokenizer= says"
+        )
+    return dict(source.tokenizers)
 
 
 def build_tokenizers(node: Node, name: str, source: Source) -> dict[str, Tokenizer]:

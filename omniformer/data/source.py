@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from omniformer_tokenizers import Tokenizer
 from torch import Tensor
 
 Split = Literal["train", "val", "test"]
@@ -99,6 +100,11 @@ class Source(ABC):
         Of graphs with features also what their tokenizer must know, such as `node_vocab_sizes`: see `GRAPH_FACTS`.
         """
         return {"n_classes": len(self.labels)} if self.labels else {}
+
+    @property
+    def tokenizers(self) -> Mapping[str, Tokenizer]:
+        """By modality, the tokenizers with which a run has to read, where what it holds was made with them."""
+        return {}
 
     def baselines(self) -> Mapping[str, float]:
         """Scores of simple methods on the test split, for scale beside a model's; none unless a source knows one."""

@@ -42,8 +42,23 @@ def hashed_split(
         raise ValueError(f"two items are called {double!r}; names must differ for a stable split")
     split: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
     for i, place in enumerate(hashed_places(keys, weights=weights, strata=strata)):
-        split["test" if place < test else "val" if place < test + val else "train"].append(i)
+        split[split_at(place, val=val, test=test)].append(i)
     return split
+
+
+def split_at(place: float, *, val: float, test: float) -> Split:
+    """The split of a place in 0..1: first test, then validation, then training.
+
+    Args:
+        place: where it is.
+        val: the share of validation.
+        test: the share of test.
+
+    Example:
+        >>> [split_at(place, val=0.1, test=0.1) for place in (0.05, 0.15, 0.95)]
+        ['test', 'val', 'train']
+    """
+    return "test" if place < test else "val" if place < test + val else "train"
 
 
 def hashed_places(

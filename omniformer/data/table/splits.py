@@ -8,7 +8,7 @@ from typing import Any
 
 from omniformer.data.random import fraction
 from omniformer.data.source import SPLITS, Split
-from omniformer.data.splitting import hashed_places
+from omniformer.data.splitting import hashed_places, split_at
 
 SYNONYMS: dict[str, Split] = {
     "train": "train",
@@ -118,13 +118,13 @@ def by_hash(
 
 
 def _at(place: float, shares: Sequence[float], fold: tuple[int, int] | None) -> Split:
-    """The split of a place in 0..1: first test, then val, then train."""
+    """The split of a place in 0..1, in shares or as a fold."""
     if fold is not None:
         number, n = fold
         parts: dict[int, Split] = {number: "test", (number + 1) % n: "val"}
         return parts.get(min(int(place * n), n - 1), "train")
     _, val, test = shares
-    return "test" if place < test else "val" if place < test + val else "train"
+    return split_at(place, val=val, test=test)
 
 
 def check_shares(shares: Sequence[float], folds: int | None, fold: int) -> None:
