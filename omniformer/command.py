@@ -10,13 +10,13 @@ from omniformer._called import program, under, versions
 # What to do before a run, what a run does, what to do with it, what to ask; shells call `complete` by their scripts.
 VERBS = {
     "prepare": "omniformer.prepare.__main__",
+    "tokenize": "omniformer.tokenize",
     "train": "omniformer.train",
     "evaluate": "omniformer.evaluate",
     "predict": "omniformer.predict",
     "generate": "omniformer.generate",
     "export": "omniformer.export.__main__",
     "inspect": "omniformer.inspect",
-    "tokenize": "omniformer.tokenize",
     "launch": "omniformer.launch",
     "help": "omniformer.help",
     "completion": "omniformer.completion",

@@ -362,8 +362,8 @@ def test_a_plan_for_another_layout_is_refused_even_where_it_has_as_many_tokens()
 def test_the_kernel_asked_for_runs_in_cross_attention_too(monkeypatch):
     from omniformer.core.attention.reference import Reference
 
-    calls, run = [], Reference.__call__
-    monkeypatch.setattr(Reference, "__call__", lambda self, *a, **o: calls.append(self) or run(self, *a, **o))
+    calls, run = [], Reference.attend
+    monkeypatch.setattr(Reference, "attend", lambda self, *a, **o: calls.append(self) or run(self, *a, **o))
     core = build(block=CrossBlock, kernel="reference")
     memory = Memory(x=torch.randn(4, 16), layout=Layout.from_lengths(4))
     core(torch.randn(3, 16), Layout.from_lengths(3), memory=memory)

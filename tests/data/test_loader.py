@@ -271,9 +271,10 @@ def test_a_slow_batch_is_waited_for_while_workers_live(feed, ints, monkeypatch):
 
 
 def test_workers_end_with_the_feed(feed):
+    others = set(multiprocessing.active_children())  # of feeds of other tests, which garbage may still hold
     ours = feed(num_workers=2)
     next(ours)
-    workers = multiprocessing.active_children()
+    workers = set(multiprocessing.active_children()) - others
     assert len(workers) == 2
     del ours
     assert not any(worker.is_alive() for worker in workers)

@@ -21,7 +21,7 @@ COMMANDS = [
     for line in re.findall(
         r"^    (?:python -m omniformer\.|omniformer )train (.*)$", PAGES[REPOSITORY / "docs" / name], re.MULTILINE
     )
-    if "<" not in line
+    if "<" not in line and "--config-dir" not in line  # which holds experiments of one's own
 ]
 
 
