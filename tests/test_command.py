@@ -40,7 +40,7 @@ def test_a_misspelt_verb_gets_the_nearest_and_status_two(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["predcit", "run"])
     assert stop.value.code == 2
-    told = "'predcit' is no verb of omniformer; did you mean predict? accepted: prepare, train, "
+    told = "'predcit' is no verb of omniformer; did you mean predict? accepted: prepare, tokenize, train, "
     assert told in capsys.readouterr().err
 
 
