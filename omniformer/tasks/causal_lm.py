@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core import checks
 from omniformer.core.ranges import BelowOne, NotNegative
 from omniformer.core.rules import Causal, Rule
 from omniformer.heads.next_token import NextTokenHead
@@ -31,6 +32,9 @@ class CausalLM(Task[NextTokenHead]):
             ([Szegedy et al. 2015](https://arxiv.org/abs/1512.00567)).
         loss_weight: factor of this task's loss in a mixture.
         counts_bytes: whether samples carry that target; the bits for each byte are the main metric then, else the loss.
+
+    Raises:
+        ValueError: `label_smoothing` is no share below 1.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class CausalLM(Task[NextTokenHead]):
         super().__init__(head=head, rule=Causal() if rule is None else rule, loss_weight=loss_weight)
         if counts_bytes:
             self.watched = Watched("bits_per_byte", "min")
+        checks.below_one(label_smoothing=label_smoothing)
         self.modality = head.modality
         self.label_smoothing = label_smoothing
 

@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 from torchmetrics.utilities import dim_zero_cat
 
 from omniformer.batch import Batch
+from omniformer.core import checks
 from omniformer.core.ranges import BelowOne, Count, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
@@ -42,7 +43,7 @@ class Classification(Task):
         class_counts: says how many training samples are of each class, for `balanced`.
 
     Raises:
-        ValueError: weights do not fit the classes.
+        ValueError: `label_smoothing` is no share below 1, or weights do not fit the classes.
     """
 
     watched = Watched("accuracy", "max")
@@ -62,6 +63,7 @@ class Classification(Task):
         class_counts: Callable[[], Sequence[int]] | None = None,
     ) -> None:
         super().__init__(head=head, rule=rule, loss_weight=loss_weight)
+        checks.below_one(label_smoothing=label_smoothing)
         self.n_classes = n_classes
         self.label_smoothing = label_smoothing
         balanced = None if class_counts is None else lambda: balancing(class_counts())

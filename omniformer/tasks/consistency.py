@@ -8,6 +8,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from omniformer.batch import Batch
+from omniformer.core import checks
 from omniformer.core.ranges import NotNegative
 from omniformer.model import OmniFormer
 from omniformer.tasks.classification import TokenClassification
@@ -29,7 +30,7 @@ class ConsistentTokenClassification(TokenClassification):
         options: all else, as for `TokenClassification`.
 
     Raises:
-        ValueError: fewer than two views, or a temperature that is not above 0.
+        ValueError: fewer than two views, a negative weight, or a temperature that is not above 0.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ConsistentTokenClassification(TokenClassification):
         super().__init__(**options)
         if n_views < 2 or temperature <= 0:
             raise ValueError(f"n_views={n_views} must be at least 2 and temperature={temperature} above 0")
+        checks.not_negative(consistency=consistency)
         self.n_views = n_views
         self.consistency = consistency
         self.temperature = temperature

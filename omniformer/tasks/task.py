@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from omniformer.batch import Batch
+from omniformer.core import checks
 from omniformer.core.ranges import NotNegative
 from omniformer.core.rules import Full, Rule
 from omniformer.heads.head import Head
@@ -75,7 +76,7 @@ class Task(ABC, Generic[HeadT]):
         loss_weight: factor of this task's loss in a mixture.
 
     Raises:
-        ValueError: the head is of another class than the task learns with.
+        ValueError: the head is of another class than the task learns with, or `loss_weight` is negative.
     """
 
     watched: Watched = Watched("loss", "min")
@@ -110,6 +111,7 @@ class Task(ABC, Generic[HeadT]):
                 f"{type(self).__name__} learns with a {self.head_type.__name__}, received a {type(head).__name__}; "
                 "choose another head, or the task that goes with it"
             )
+        checks.not_negative(loss_weight=loss_weight)
         self.head = head
         self.rule = Full() if rule is None else rule
         self.loss_weight = loss_weight

@@ -186,6 +186,7 @@ MISTAKES = [
     (["core.n_heads=5"], "core.n_heads=5 does not divide core.d_model=64; choose one of 1, 2, 4, 8, 16, 32, 64"),
     (["data_root=${nowhere}"], "data_root: Interpolation key 'nowhere' not found"),
     (["name=???"], "name: must be set"),
+    (["core.d_model=???"], "core.d_model: must be set"),
     (["text"], "text: Error parsing override 'text'; accepted: key=value"),
     (["core.d_model=[1,"], "core.d_model=[1,: "),
     (["extra/group=x"], "extra/group"),

@@ -13,7 +13,14 @@ from omniformer import tasks
 from omniformer.batch import Batch, Sample, collate
 from omniformer.data.loader import emptied
 from omniformer.heads import CTCHead, Head, NextTokenHead
-from omniformer.tasks import CTC, CausalLM, Classification, ConditionalGeneration, TrainingModule
+from omniformer.tasks import (
+    CTC,
+    CausalLM,
+    Classification,
+    ConditionalGeneration,
+    ConsistentTokenClassification,
+    TrainingModule,
+)
 from omniformer.tasks.task import Task
 
 
@@ -30,6 +37,23 @@ def test_a_head_of_another_class_is_told_at_once():
     with pytest.raises(ValueError, match="ConditionalGeneration learns with a NextTokenHead, received a CTCHead"):
         ConditionalGeneration(head=ctc(), tokenizers=TOKENIZERS)
     assert Classification(head=ctc(), n_classes=4).head_type is Head  # which asks for outputs alone
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            partial(Classification, n_classes=4, label_smoothing=1.0),
+            "label_smoothing=1.0 must be at least 0 and below 1",
+        ),
+        (partial(CausalLM, label_smoothing=2.0), "label_smoothing=2.0 must be at least 0 and below 1"),
+        (partial(Classification, n_classes=4, loss_weight=-1.0), "loss_weight=-1.0 must be at least 0"),
+        (partial(ConsistentTokenClassification, n_classes=4, consistency=-1.0), "consistency=-1.0 must be at least 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_the_classes_too(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(head=next_id())
 
 
 def nothing_in(case: Case) -> list[Batch]:
