@@ -122,7 +122,15 @@ def _no_rows(value: Any, name: str = "") -> Any:
 
 
 class Bad:
-    """Counts samples that could not be read, and stops the run when they are too many."""
+    """Counts samples of a split that could not be read, and stops the run when they are too many for the data set.
+
+    A small split would end a run for two of its samples, and a validation only after an epoch of training.
+
+    Args:
+        name: the name of the data set, for messages.
+        n_samples: of all its splits together.
+        max_fraction: the share of them.
+    """
 
     def __init__(self, name: str, n_samples: int, max_fraction: float) -> None:
         self.name = name
@@ -174,7 +182,7 @@ class Feed:
             raise ValueError(f"{name} has no training samples")
         check_ranks(stream, name, world_size)
         self.lengths = known_lengths(samples, stream, name)
-        self.bad = Bad(name, len(samples), stream.max_bad_fraction)
+        self.bad = Bad(name, max(len(samples), stream.n_samples), stream.max_bad_fraction)
         self.empty = Empty(name, len(samples), stream.max_empty_fraction)
         self.epoch = 0
         self.batch = 0
@@ -258,7 +266,7 @@ class Evaluation:
         lengths = known_lengths(samples, stream, name)
         self.batches = eval_batches(len(samples), lengths, stream.limits)
         self.rank, self.world_size = rank, world_size
-        self.bad = Bad(name, len(samples), stream.max_bad_fraction)
+        self.bad = Bad(name, max(len(samples), stream.n_samples), stream.max_bad_fraction)
         self.empty = Empty(name, len(samples), stream.max_empty_fraction)
 
     def __len__(self) -> int:

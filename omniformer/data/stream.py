@@ -51,8 +51,8 @@ class Stream:
         on_error: what to do with a sample that cannot be read: `raise` stops and names it; `skip` counts it and puts
             another sample in its place in training; with `tokens_per_batch`, and in evaluation, it is left out. Broken
             lines of the source's tables are left out too, with a warning that names them.
-        max_bad_fraction: with `skip`, the share of bad samples of a split above which the run stops all the same; one
-            alone never stops it, unless this is 0.
+        max_bad_fraction: with `skip`, the share of the samples of all splits together above which bad ones of a split
+            stop the run all the same; one alone never stops it, unless this is 0.
         max_empty_fraction: the share of samples without a token above which the run stops; fewer are warned of by
             name. 1 lets all but a whole data set pass.
 
@@ -207,13 +207,18 @@ class Stream:
             )
         return self._folds.split(split)
 
+    @property
+    def n_samples(self) -> int:
+        """Samples of all splits together, as the source has them."""
+        return sum(len(self.source.split(name)) for name in SPLITS)
+
     def _tell_broken(self) -> None:
         """Warns once of lines that the source passed over, and refuses too many of them."""
         broken = self.source.broken
         if self._told or not broken:
             return
         self._told = True
-        n_samples = len(broken) + sum(len(self.source.split(name)) for name in SPLITS)
+        n_samples = len(broken) + self.n_samples
         check_bad(broken, n_samples, self.max_bad_fraction, self.source.name)
         shown = "; ".join(broken[:8]) + ("; ..." if len(broken) > 8 else "")
         warnings.warn(f"{self.source.name}: {len(broken)} of {n_samples} lines were skipped: {shown}", stacklevel=3)

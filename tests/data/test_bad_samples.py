@@ -187,9 +187,19 @@ def test_a_bad_sample_is_skipped_and_counted_once_however_often_it_is_met(damage
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_more_bad_samples_than_allowed_stop_the_run_all_the_same(damage):
-    feed = feed_of(damage, n_bad=2, on_error="skip", max_bad_fraction=1 / N)
-    with pytest.raises(SampleError, match="2 of 20 samples of mine cannot be read, more than max_bad_fraction="):
+    feed = feed_of(damage, n_bad=2, on_error="skip", max_bad_fraction=1 / (3 * N))
+    with pytest.raises(SampleError, match="2 of 60 samples of mine cannot be read, more than max_bad_fraction="):
         draw(feed, N)
+
+
+def test_a_few_bad_samples_of_a_small_split_are_measured_by_the_whole_data_set():
+    damage = "label too large"
+    stream = stream_of(damage, n_bad=2, on_error="skip", max_bad_fraction=0.05)  # 2 of 20, but of 60 in all
+    evaluation = Evaluation(
+        stream.samples("val", tokenizers_of(damage), name="mine", seed=0), stream, name="mine", seed=0
+    )
+    assert sum(len(batch) for batch in evaluation) == N - 2
+    assert len(evaluation.bad.ids) == 2
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -31,7 +31,7 @@ def test_recall_over_all_batches_equals_sorting_by_hand():
         metric.update(torch.stack([a[rows], b[rows]], dim=1), torch.zeros(len(rows), dtype=torch.long))
     found = metric.compute()
     keys = list(range(23))
-    for k in (1, 5):
+    for k in (1, 5, 10):
         assert found[f"x_to_y/recall@{k}"].item() == pytest.approx(recalls_by_hand(a, b, keys, k))
         assert found[f"y_to_x/recall@{k}"].item() == pytest.approx(recalls_by_hand(b, a, keys, k))
     assert found["recall@1"] == (found["x_to_y/recall@1"] + found["y_to_x/recall@1"]) / 2
