@@ -53,7 +53,7 @@ class ClassTokenEmbedder(nn.Module):
         *,
         d_model: Count,
         embedder: nn.Module,
-        n_class_tokens: int = 1,
+        n_class_tokens: Count = 1,
         norm: Callable[..., nn.Module] | None = None,
         dropout: BelowOne = 0.0,
         init_std: Positive = 0.02,

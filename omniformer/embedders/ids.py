@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.positions import Learned
-from omniformer.core.ranges import BelowOne, Count, NotNegative, Positive
+from omniformer.core.ranges import BelowOne, Count, Natural, NotNegative, Positive
 from omniformer.embedders.reads import Reads
 
 
@@ -45,9 +45,9 @@ class IdEmbedder(nn.Module):
         *,
         d_model: Count,
         vocab_size: Count,
-        axes: int = 1,
+        axes: Natural = 1,
         position: Callable[..., nn.Module] | None = None,
-        segments: int = 0,
+        segments: Natural = 0,
         norm: Callable[..., nn.Module] | None = None,
         scale: NotNegative = 1.0,
         dropout: BelowOne = 0.0,
@@ -55,7 +55,7 @@ class IdEmbedder(nn.Module):
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, vocab_size=vocab_size)
-        checks.not_negative(segments=segments)
+        checks.not_negative(segments=segments, axes=axes)
         checks.positive(init_std=init_std)
         self.table = nn.Embedding(vocab_size, d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core import checks
-from omniformer.core.ranges import BelowOne, Count
+from omniformer.core.ranges import BelowOne, Count, Natural
 from omniformer.embedders.reads import Reads
 
 VALID = "valid"
@@ -49,12 +49,13 @@ class ConvStem(nn.Module):
         *,
         d_model: Count,
         features: Count,
-        axes: int = 1,
+        axes: Natural = 1,
         position: Callable[..., nn.Module] | None = None,
         dropout: BelowOne = 0.0,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, features=features)
+        checks.not_negative(axes=axes)
         if features % 2:
             raise ValueError(f"features={features} must be even: a token is two frames; use frames_per_token=2")
         self.first = nn.Conv1d(features // 2, d_model, kernel_size=3, padding=1)

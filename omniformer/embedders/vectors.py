@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.init import linear_
-from omniformer.core.ranges import BelowOne, Count
+from omniformer.core.ranges import BelowOne, Count, Natural
 from omniformer.embedders.reads import Reads
 
 
@@ -41,7 +41,7 @@ class VectorEmbedder(nn.Module):
         *,
         d_model: Count,
         features: Count,
-        axes: int = 1,
+        axes: Natural = 1,
         position: Callable[..., nn.Module] | None = None,
         bias: bool = True,
         norm: Callable[..., nn.Module] | None = None,
@@ -49,6 +49,7 @@ class VectorEmbedder(nn.Module):
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, features=features)
+        checks.not_negative(axes=axes)
         self.map = nn.Linear(features, d_model, bias=bias)
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)

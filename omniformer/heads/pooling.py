@@ -88,7 +88,7 @@ class FirstTokens(nn.Module):
         [[2.0], [0.0]]
     """
 
-    def __init__(self, *, d_model: Count, n: int = 2) -> None:
+    def __init__(self, *, d_model: Count, n: Count = 2) -> None:
         super().__init__()
         if n < 1:
             raise ValueError(f"n={n} must be at least 1")

@@ -33,5 +33,5 @@ class Settings:
     target_len: Count | None = None
     batch_size: Count
     dtype: Literal["float32", "bfloat16", "float16"]
-    published: int | None = None
+    published: Count | None = None
     allow_targets: list[str] = field(default_factory=list)

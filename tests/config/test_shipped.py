@@ -136,7 +136,7 @@ def in_free_mapping(config, path) -> bool:
     owner = config
     for name in path[:-1]:
         owner = owner[name]
-    return len(path) > 1 and not is_node(owner) and path[0] != "paths"
+    return len(path) > 1 and not is_node(owner) and path[0] not in ("paths", "model")
 
 
 def test_every_misspelt_key_is_told_with_the_right_one(compositions):
