@@ -176,7 +176,7 @@ class StoredSinusoidal(SinusoidalHalves):
     no_weight_decay = ("table",)
 
     def __init__(
-        self, *, d_model: Count, size: int, n_axes: Natural = 1, base: Positive = 10_000.0, to_base: bool = False
+        self, *, d_model: Count, size: Count, n_axes: Natural = 1, base: Positive = 10_000.0, to_base: bool = False
     ) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes, base=base, to_base=to_base)
         if size < 1 or n_axes != 1:
@@ -336,7 +336,7 @@ class Learned(Position):
         self,
         *,
         d_model: Count,
-        sizes: Sequence[int],
+        sizes: Sequence[Count],
         n_axes: Natural | None = None,
         coordinates: Literal["index", "unit"] = "index",
         first: Natural = 0,

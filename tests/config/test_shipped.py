@@ -230,7 +230,7 @@ def mutations(config, path, value) -> Iterator[tuple[str, dict, list[str]]]:
         yield "type", {"value": 3.5}, [f"{key}: "]
         yield "range", {"value": "os.system"}, [f"{key}: "]
         return
-    if not in_free_mapping(config, path):
+    if not in_free_mapping(config, path) and path != ("published",):  # which the command line tells
         typo = f"{path[-1][:-1]}x{path[-1][-1]}"
         yield "name", {"value": value, "rename": typo}, [f"{spelled((*path[:-1], typo))}: ", f"did you mean {key}?"]
     wrong = [{"a": "b"}] if path[-1] in TEXT_TOO else wrong_types(value)
@@ -240,7 +240,7 @@ def mutations(config, path, value) -> Iterator[tuple[str, dict, list[str]]]:
     if are_numbers and path[-1] not in UNBOUNDED:
         ends = [type(numbers[0])(end) for end in (-1e18, 1e18)]
         far = [[end] * len(value) if isinstance(value, list) else end for end in ends]
-        yield "range", {"value": far}, [f"{key}: received"]
+        yield "range", {"value": far}, [f"{spelled(path[:-1]) if in_free_mapping(config, path) else key}: received"]
 
 
 @pytest.mark.slow
