@@ -15,7 +15,10 @@ from omniformer.data.stream import Stream
 
 
 @pytest.fixture
-def feed(lists, ints):
+def feed(lists, ints, monkeypatch):
+    # torch waits so long for each worker of an iterator that it throws away, dead and stuck ones of other tests too.
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.5)
+
     def make(train=20, *, rank=0, world_size=1, seed=0, augment=None, **options):
         options.setdefault("batch_size", 4)
         stream = Stream(source=lists(train), augment=augment, **options)
@@ -226,8 +229,7 @@ def test_nothing_but_corrupt_samples_ends_with_an_error(feed):
         draw(feed(["corrupt"] * 5, on_error="skip", max_bad_fraction=1), 1)
 
 
-def test_a_stuck_worker_ends_the_run_and_the_samples_it_had_are_named(feed, monkeypatch):
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.5)  # torch waits so long for its end
+def test_a_stuck_worker_ends_the_run_and_the_samples_it_had_are_named(feed):
     message = r"data of x: no worker had a batch ready within worker_timeout=1 seconds; .*waited for: train-0"
     with pytest.raises(RuntimeError, match=message):
         draw(feed(["stuck"], num_workers=1, worker_timeout=1.0), 1)

@@ -15,11 +15,11 @@ import resource, torch
 from omniformer.training.memory import keep_memory
 
 def faults():
-    for _ in range(30):  # the heap's reserve is walked through once
-        torch.ones(16_000_000)
+    for _ in range(12):  # the heap's reserve is walked through once
+        torch.ones(9_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        torch.ones(16_000_000)
+    for _ in range(8):
+        torch.ones(9_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 print(faults(), keep_memory(), faults())
