@@ -88,7 +88,7 @@ def advised(trainer: Trainer) -> Iterator[None]:
         last = next((str(each) for each in callbacks if isinstance(each, LastBatch)), "")
         raise NoMemoryError(
             f"out of memory at step {trainer.global_step}, {last or 'callbacks.last_batch is off'}; at most "
-            f"{_peak(trainer) / 2**30:.1f} GiB were held. Lower data.batch_size or data.tokens_per_batch and raise "
+            f"{peak_memory(trainer) / 2**30:.1f} GiB were held. Lower data.batch_size or data.tokens_per_batch and raise "
             "trainer.accumulate_grad_batches by as much, cut long samples (data.arrange.seq_len, a coarser tokenizer), "
             "or choose trainer.precision=bf16-mixed"
         ) from error
@@ -100,7 +100,7 @@ def _ran_out(error: BaseException) -> bool:
     return any(sign in str(error) for sign in ("can't allocate memory", "not enough memory", "out of memory"))
 
 
-def _peak(trainer: Trainer) -> int:
+def peak_memory(trainer: Trainer) -> int:
     """Bytes held at most so far: by tensors on a GPU, by the process on a CPU; 0 where the system does not say."""
     if trainer.strategy.root_device.type == "cuda":
         return torch.cuda.max_memory_allocated(trainer.strategy.root_device)

@@ -1,15 +1,19 @@
 """Progress for people: a live bar on a terminal, plain lines in a file."""
 
+import math
 import sys
 import time
+from datetime import timedelta
 from typing import Any, TextIO
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from omniformer.core.ranges import NotNegative
+from omniformer.training.memory import peak_memory
 from omniformer.training.savepoint import is_last_step
 from omniformer.training.throughput import count
 
@@ -17,10 +21,12 @@ _REFRESHES_PER_SECOND = 4
 
 
 class TrainingProgress(ProgressBar):
-    """Shows epoch, batch, loss, learning rate, tokens per second, and the last validation.
+    """Shows epoch, batch, loss, learning rate, tokens per second, the time that the run still takes, its memory, and
+    the last validation.
 
-    On a terminal this is one live bar. Elsewhere (a file, a pipe, a batch job) it is a plain line every `every_seconds`
-    and after each validation, so that logs stay readable.
+    On a terminal this is one live bar over all steps of the run. Elsewhere (a file, a notebook, a batch job) it is a
+    plain line every `every_seconds` and after each validation, so that logs stay readable. The time left is that of the
+    steps so far, their validations included, times the steps to come.
 
     Args:
         every_seconds: seconds between plain lines.
@@ -40,6 +46,7 @@ class TrainingProgress(ProgressBar):
         self._since = 0.0
         self._rate = 0.0
         self._lr = float("nan")
+        self._began = (0, 0.0)  # the step and the time of the start
 
     def disable(self) -> None:
         """Shows nothing: Lightning calls it on all ranks but the first."""
@@ -54,6 +61,7 @@ class TrainingProgress(ProgressBar):
         if self._enabled:
             self._view = _Bar() if sys.stderr.isatty() else _Lines(sys.stderr)
         self._tokens, self._since = 0, time.perf_counter()
+        self._began = trainer.global_step, self._since
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Notes the rate of this step: at its end the schedule has moved on."""
@@ -73,8 +81,8 @@ class TrainingProgress(ProgressBar):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says that this is a validation."""
-        if isinstance(self._view, _Bar) and not trainer.sanity_checking:
-            self._view.rename("validating")
+        if self._view is not None and not trainer.sanity_checking:
+            self._view.validating()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the validation's numbers."""
@@ -108,9 +116,20 @@ class TrainingProgress(ProgressBar):
         done, total = trainer.fit_loop.batch_idx + 1, trainer.num_training_batches
         # Lightning divides the loss of each accumulated batch.
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches if outputs else float("nan")
-        numbers = f"loss {loss:.4f} lr {self._lr:.2e} {self._rate:,.0f} tokens/s"
+        numbers = f"loss {loss:.4f} lr {self._lr:.2e} {self._rate:,.0f} tokens/s {self._left(trainer)}"
         last = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else "?"
-        self._view.show(f"epoch {trainer.current_epoch + 1}/{last}", done, total, numbers)
+        where = f"epoch {trainer.current_epoch + 1}/{last} batch {done}/{total if total != math.inf else '?'}"
+        self._view.show(where, trainer.global_step, trainer.estimated_stepping_batches, numbers)
+
+    def _left(self, trainer: Trainer) -> str:
+        """How long the run still takes, as far as its steps so far tell, and the most memory that it has had."""
+        step, began = self._began
+        done, total = trainer.global_step - step, trainer.estimated_stepping_batches
+        memory = f"{peak_memory(trainer) / 2**30:.1f} GiB"
+        if done < 1 or total == math.inf:
+            return memory
+        seconds = (time.perf_counter() - began) / done * max(total - trainer.global_step, 0)
+        return f"{timedelta(seconds=round(seconds))} left {memory}"
 
 
 class _Bar:
@@ -119,24 +138,26 @@ class _Bar:
     def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=16),
+            TextColumn("{task.percentage:.0f}%"),
+            TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=False)),  # a narrow terminal: two lines
             console=Console(stderr=True),
             refresh_per_second=_REFRESHES_PER_SECOND,
         )
         self._task: TaskID = self._progress.add_task("starting", total=None, numbers="")
+        self._where = "starting"
         self._progress.start()
 
-    def show(self, where: str, done: int, total: float, numbers: str) -> None:
-        known = total if total != float("inf") else None
-        self._progress.update(self._task, description=where, completed=done, total=known, numbers=numbers)
+    def show(self, where: str, step: int, steps: float, numbers: str) -> None:
+        self._where = where
+        known = steps if steps != math.inf else None
+        self._progress.update(self._task, description=where, completed=step, total=known, numbers=numbers)
 
-    def rename(self, where: str) -> None:
-        self._progress.update(self._task, description=where)
+    def validating(self) -> None:
+        self._progress.update(self._task, description=f"{self._where}, validating")
 
     def validated(self, line: str) -> None:
+        self._progress.update(self._task, description=self._where)
         self._progress.console.print(line, highlight=False)
 
     def close(self) -> None:
@@ -149,8 +170,11 @@ class _Lines:
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
-    def show(self, where: str, done: int, total: float, numbers: str) -> None:
-        self.validated(f"{where} batch {done}/{total if total != float('inf') else '?'} {numbers}")
+    def show(self, where: str, step: int, steps: float, numbers: str) -> None:
+        self.validated(f"{where} {numbers}")
+
+    def validating(self) -> None:
+        """Nothing: a line is for what is known."""
 
     def validated(self, line: str) -> None:
         self._file.write(line + "\n")

@@ -1,7 +1,9 @@
 """A live bar on a terminal, whole plain lines elsewhere."""
 
 import io
+import re
 import sys
+import time
 
 import pytest
 
@@ -51,9 +53,33 @@ def test_loss_is_that_of_the_batch_also_when_gradients_are_accumulated(
     assert losses == pytest.approx([float.fromhex(loss) for _, loss, _ in module.seen], abs=1e-3)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_time_left_is_that_of_the_run(regressor, make_loader, make_trainer, monkeypatch, accumulate):
+    """A clock that moves on by one second at every look: whatever it shows, it falls to nothing at the end."""
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    progress = TrainingProgress(every_seconds=1e-9)
+    make_trainer(progress, accumulate_grad_batches=accumulate).fit(regressor(), make_loader(), make_loader())
+    lines = [line for line in stream.getvalue().splitlines() if "tokens/s" in line]
+    found = [re.search(r"(\d+):(\d\d):(\d\d) left \d+\.\d GiB$", line) for line in lines]
+    left = [int(each[1]) * 3600 + int(each[2]) * 60 + int(each[3]) for each in found if each]
+    assert len(left) == len(lines) - (accumulate - 1)  # not before the first step
+    assert left[-1] == 0
+    assert left[0] > left[3] > left[-2] > 0
+
+
+def test_the_bar_runs_over_all_steps_and_does_not_end_in_a_validation(
+    regressor, make_loader, make_trainer, monkeypatch
+):
+    text = shown(regressor, make_loader, make_trainer, monkeypatch, Terminal(), TrainingProgress())
+    assert "100%" in text[text.rfind("epoch 3/3 batch 3/3") :]
+    assert text.count("100%") < 3  # and not at the end of each epoch
+    assert "validating" not in text[text.rfind("epoch 3/3 batch 3/3") :]
+
+
 def test_terminal_gets_a_bar_and_is_left_clean(regressor, make_loader, make_trainer, monkeypatch):
     text = shown(regressor, make_loader, make_trainer, monkeypatch, Terminal(), TrainingProgress())
-    assert "3/3" in text
     assert text.count("val/loss") == 3
     # The cursor is hidden while the bar lives.
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")
