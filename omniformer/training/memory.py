@@ -88,9 +88,9 @@ def advised(trainer: Trainer) -> Iterator[None]:
         last = next((str(each) for each in callbacks if isinstance(each, LastBatch)), "")
         raise NoMemoryError(
             f"out of memory at step {trainer.global_step}, {last or 'callbacks.last_batch is off'}; at most "
-            f"{peak_memory(trainer) / 2**30:.1f} GiB were held. Lower data.batch_size or data.tokens_per_batch and raise "
-            "trainer.accumulate_grad_batches by as much, cut long samples (data.arrange.seq_len, a coarser tokenizer), "
-            "or choose trainer.precision=bf16-mixed"
+            f"{peak_memory(trainer) / 2**30:.1f} GiB were held. Lower data.batch_size or data.tokens_per_batch and "
+            "raise trainer.accumulate_grad_batches by as much, cut long samples (data.arrange.seq_len, a coarser "
+            "tokenizer), or choose trainer.precision=bf16-mixed"
         ) from error
 
 
