@@ -1,8 +1,10 @@
 """The folder of a run: the configuration that it was begun with, read again with care, for it may be a stranger's."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -19,8 +21,9 @@ _MOST_VALUES = 100_000
 
 @contextmanager
 def begun_run(config: Mapping[str, Any], output: Path, steps: Callable[[], int]) -> Iterator[None]:
-    """Writes the configuration into the run folder, whole or not at all, by the first process alone; a run that fails
-    before its first step leaves nothing of it, unless there is more in the folder.
+    """Writes the configuration into the run folder, whole or not at all, by the first process alone, and lets `latest`
+    beside the folder lead to it; a run that fails before its first step leaves nothing of it, unless there is more in
+    the folder.
 
     Args:
         config: the checked configuration.
@@ -32,15 +35,39 @@ def begun_run(config: Mapping[str, Any], output: Path, steps: Callable[[], int])
     if rank_zero_only.rank == 0:
         output.mkdir(parents=True, exist_ok=True)
         write_durably(path, yaml.safe_dump(dict(config), sort_keys=False))
+    latest = _latest(config, output)
+    before = os.readlink(latest) if latest is not None and latest.is_symlink() else None
+    _point(latest, output.name)
     try:
         yield
     except Exception:
         if rank_zero_only.rank == 0 and not steps() and list(output.iterdir()) == [path]:
+            _point(latest, before)
             path.unlink()
             with suppress(OSError):  # another run has begun beside it
                 for folder in made:
                     folder.rmdir()
         raise
+
+
+def _latest(config: Mapping[str, Any], output: Path) -> Path | None:
+    """The link to the newest run of a name; None where the folder of the run was chosen by hand, or on other ranks."""
+    among = Path(config.get("paths", {}).get("output_root", "")) / str(config.get("name"))
+    ours = rank_zero_only.rank == 0 and output.parent.resolve() == among.resolve()
+    link = output.parent / "latest"
+    return link if ours and (link.is_symlink() or not link.exists()) else None
+
+
+def _point(link: Path | None, target: str | None) -> None:
+    """Lets a link lead to a folder beside it, in one step, or removes it; a system without links does without."""
+    if link is None:
+        return
+    if target is None:
+        link.unlink(missing_ok=True)
+        return
+    with suppress(OSError), TemporaryDirectory(dir=link.parent, prefix=".") as folder:
+        (Path(folder) / link.name).symlink_to(target, target_is_directory=True)
+        (Path(folder) / link.name).replace(link)
 
 
 @contextmanager

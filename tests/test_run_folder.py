@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import yaml
 
@@ -32,3 +34,32 @@ def test_a_run_that_fails_later_or_goes_on_keeps_its_folder(tmp_path):
     with pytest.raises(ValueError, match="no picture"):
         fail_in(tmp_path / "resumed", 0)
     assert (tmp_path / "later" / "config.yaml").is_file() and (tmp_path / "resumed" / "config.yaml").is_file()
+
+
+def begin(root, name: str, steps: int = 1, fails: bool = False) -> None:
+    config = {"name": "mine", "paths": {"output_root": str(root)}}
+    with contextlib.suppress(ValueError), begun_run(config, root / "mine" / name, lambda: steps):
+        if fails:
+            raise ValueError("no picture")
+
+
+def test_latest_leads_to_the_newest_run_that_has_begun(tmp_path):
+    latest = tmp_path / "mine" / "latest"
+    begin(tmp_path, "monday", steps=0, fails=True)
+    assert not list(tmp_path.iterdir())
+    begin(tmp_path, "monday")
+    assert latest.readlink().name == "monday" and (latest / "config.yaml").is_file()
+    begin(tmp_path, "tuesday", steps=0, fails=True)
+    assert latest.readlink().name == "monday"
+    begin(tmp_path, "wednesday", steps=3, fails=True)
+    assert latest.readlink().name == "wednesday"
+    assert sorted(each.name for each in (tmp_path / "mine").iterdir()) == ["latest", "monday", "wednesday"]
+
+
+def test_no_link_is_made_beside_a_folder_that_was_chosen_by_hand_or_over_something_else(tmp_path):
+    config = {"name": "mine", "paths": {"output_root": str(tmp_path / "outputs")}}
+    with begun_run(config, tmp_path / "here", lambda: 1):
+        pass
+    (tmp_path / "mine" / "latest").mkdir(parents=True)
+    begin(tmp_path, "monday")
+    assert not (tmp_path / "mine" / "latest").is_symlink() and not (tmp_path / "latest").exists()

@@ -301,7 +301,8 @@ def _newest_of_its_kind(composed: Any, run_folder: str, newest_run: NewestRun) -
     The folder that was asked for counts too, so that a job that is put back into the queue finds its own.
     """
     others = Path(composed.paths.output_root) / str(composed.name)
-    folders = sorted({Path(run_folder), *(others.resolve().glob("*") if others.is_dir() else ())})
+    beside = (each for each in others.resolve().glob("*") if not each.is_symlink()) if others.is_dir() else ()
+    folders = sorted({Path(run_folder), *beside})
     found = newest_run(folders, plain(composed))
     said = f"goes on with {found}" if found else f"begins anew: {others} has no checkpoint of this run to go on from"
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:

@@ -44,9 +44,9 @@ def test_a_job_asks_to_be_requeued_and_then_goes_on_by_itself(tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert "another run: seed is 0 here and 1 there" in ended.stderr
     assert "resume=auto: goes on with" in ended.stderr
-    (finished,) = (path.parent.parent for path in tmp_path.glob("outputs/*/*/model/model.safetensors"))
+    (finished,) = (path.parent.parent for path in tmp_path.glob("outputs/*/20*/model/model.safetensors"))
     (tmp_path / "full").mkdir()
     assert run(tmp_path / "full", "seed=0").returncode == 0
-    (full,) = (path.parent.parent for path in tmp_path.glob("full/outputs/*/*/model/model.safetensors"))
+    (full,) = (path.parent.parent for path in tmp_path.glob("full/outputs/*/20*/model/model.safetensors"))
     mine, theirs = (load_file(each / "model" / "model.safetensors") for each in (finished, full))
     assert all(mine[name].equal(theirs[name]) for name in mine | theirs)

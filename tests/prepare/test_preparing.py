@@ -103,7 +103,7 @@ def test_what_was_prepared_learns(kind, tmp_path):
     prepare(make(tmp_path / "data"), targets=targets, out=tmp_path / "conf", name="mine")
     options = ["debug=fast", f"paths.output_root={tmp_path / 'runs'}"]
     train(["--config-dir", str(tmp_path / "conf"), "experiment=mine", *options])
-    (metrics,) = (tmp_path / "runs").glob("*/*/metrics.json")
+    (metrics,) = (tmp_path / "runs").glob("*/latest/metrics.json")
     assert any(name.startswith("test/") for name in json.loads(metrics.read_text()))
 
 

@@ -17,7 +17,7 @@ DIGITS = ["data=digit_words", "data.answer=text", "tokenizer.vision.patch_size=2
 def run(folder: Path, *arguments: str) -> Path:
     """The folder of a finished run."""
     train([*FAST, *arguments, f"paths.output_root={folder}"])
-    (output,) = (path for path in folder.glob("*/*") if path.is_dir())
+    (output,) = (path for path in folder.glob("*/*") if path.is_dir() and not path.is_symlink())
     return output
 
 
