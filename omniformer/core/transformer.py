@@ -1,6 +1,6 @@
 """The shared core: a stack of blocks over packed tokens, which knows no modality."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from omniformer.core import checks
-from omniformer.core.attention.multihead import Context, SelfAttention
+from omniformer.core.attention.multihead import Context, Report, SelfAttention
 from omniformer.core.attention.plan import Plan, check_kernel, lower
 from omniformer.core.biases import Remembered
 from omniformer.core.block import Block, Factory, Parts
@@ -16,11 +16,12 @@ from omniformer.core.cache import Cache
 from omniformer.core.connection import PreNorm
 from omniformer.core.feedforward import FeedForward
 from omniformer.core.init import depth_scaled, reset
+from omniformer.core.layer_kinds import LayerKind, repeated
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.norm import LayerNorm
 from omniformer.core.ranges import BelowOne, Count, Positive
-from omniformer.core.rotary import Rotary
+from omniformer.core.rotary import Rotary, Rotation
 from omniformer.core.rules import Full, Rule
 
 _OUTPUT_INITS = ("depth_scaled", "zero", "same")
@@ -44,6 +45,9 @@ class Transformer(nn.Module):
         block: makes a block of these parts, called with `Parts`: `Block`, `ParallelBlock`, `CrossBlock`,
             `GatedCrossBlock`.
         rotary: makes rotary positions, called with `head_dim`; None leaves positions to the embedders.
+        pattern: the kind of each layer by name, repeated until there are `n_layers`, such as
+            `["window", "window", "full"]`; with one kind or none it may be left out.
+        kinds: what the layers of each kind have of their own; by default all layers are alike.
         pair_bias: makes additive scores that all layers share, called with `n_heads`; none by default. Scores of each
             layer's own are an argument of `SelfAttention`.
         final_norm: whether to normalise the output, as `PreNorm` needs.
@@ -63,7 +67,7 @@ class Transformer(nn.Module):
     Raises:
         ValueError: a number is out of its range, `output_init` or `kernel` is unknown, `n_heads` does not divide
             `d_model`, or `n_kv_heads` does not divide `n_heads`; with `rotary`, the attention does not turn its heads
-            or the layers differ in their width.
+            or the layers that share it differ in their width; `pattern` and `kinds` do not go together.
 
     Example:
         >>> import torch
@@ -88,6 +92,8 @@ class Transformer(nn.Module):
         connection: Factory = PreNorm,
         block: Factory = Block,
         rotary: Callable[..., Rotary] | None = None,
+        pattern: Sequence[str] | None = None,
+        kinds: Mapping[str, LayerKind] | None = None,
         pair_bias: Factory | None = None,
         final_norm: bool = True,
         dropout: BelowOne = 0.0,
@@ -119,12 +125,26 @@ class Transformer(nn.Module):
             stochastic_depth=0.0,
         )
         depths = [stochastic_depth * layer / max(n_layers - 1, 1) for layer in range(n_layers)]
+        if pattern is not None and not kinds:
+            raise ValueError(f"pattern={list(pattern)} needs kinds=, which says what the layers of each kind have")
+        self.layer_kinds = dict(kinds or {"layer": LayerKind()})
+        self.kind_of_layer = repeated(pattern, self.layer_kinds, n_layers)
+        parts_of = {name: kind.parts(parts) for name, kind in self.layer_kinds.items()}
         self.blocks = nn.ModuleList(
-            block(replace(parts, layer=layer, stochastic_depth=depth)) for layer, depth in enumerate(depths)
+            block(replace(parts_of[self.kind_of_layer[layer]], layer=layer, stochastic_depth=depth))
+            for layer, depth in enumerate(depths)
         )
         self.norm = norm(d_model) if final_norm else nn.Identity()
         self.pair_bias = None if pair_bias is None else pair_bias(n_heads=n_heads)
-        self.rotary = None if rotary is None else rotary(head_dim=self._rotated_width())
+        sharing = {name for name, kind in self.layer_kinds.items() if kind.rotary == "stack"}
+        if rotary is not None and not sharing:
+            raise ValueError("no kind of layer uses rotary= of the stack, as each has its own; leave it out")
+        self.rotary = None if rotary is None else rotary(head_dim=self._rotated_width(sharing))
+        # A part for each kind that turns its heads in its own way; None for the others.
+        self.own_rotary = nn.ModuleList(
+            kind.rotary(head_dim=self._rotated_width({name})) if callable(kind.rotary) else None  # pyright: ignore[reportArgumentType]
+            for name, kind in self.layer_kinds.items()
+        )
         self.reset_parameters()
 
     def forward(
@@ -163,13 +183,13 @@ class Transformer(nn.Module):
                 number of layers, or does not hold what the rule may ask for.
         """
         self._check(x, layout, condition)
-        context = self._context(layout, rule, plan, cache, memory, condition)
-        caches = [None] * self.n_layers if cache is None else cache.layers
-        x = self.through(x, [replace(context, layer=i, cache=caches[i]) for i in range(self.n_layers)], stages)
+        contexts = self._contexts(layout, rule, plan, cache, memory, condition)
+        x = self.through(x, contexts, stages)
+        report = contexts[0].report
         if stages is not None:
-            stages.update(context.report.stages)
+            stages.update(report.stages)
         if losses is not None:
-            losses.update(context.report.mean_losses())
+            losses.update(report.mean_losses())
         return self.norm(x)
 
     def through(self, x: Tensor, contexts: list[Context], stages: dict[str, Tensor] | None) -> Tensor:
@@ -201,7 +221,7 @@ class Transformer(nn.Module):
         for part in self.children():
             reset(part, self.init_std, scales[self.output_init])
 
-    def _context(
+    def _contexts(
         self,
         layout: Layout,
         rule: Rule | None,
@@ -209,25 +229,47 @@ class Transformer(nn.Module):
         cache: Cache | None,
         memory: Memory | None,
         condition: Tensor | None,
-    ) -> Context:
-        """What all blocks read, made once."""
+    ) -> list[Context]:
+        """What each block reads; all of it is made once, for all layers or for all of a kind."""
         if cache is not None:
             cache.check(layout, self.n_layers)
             memory = cache.remember(memory)
         if plan is not None:
             plan.check(layout, layout if cache is None else cache.seen)
-        if plan is None and cache is not None:
-            plan = cache.plan(rule or Full(), kernel=self.kernel)
-        elif plan is None:
-            plan = lower(rule or Full(), layout, kernel=self.kernel)
-        return Context(
-            plan=plan,
-            rotation=None if self.rotary is None else self.rotary(layout),
-            bias=self.pair_bias,  # pyright: ignore[reportArgumentType]
-            memory=memory,
-            memory_plan=None if memory is None else memory.plan(layout, kernel=self.kernel),
-            condition=condition,
-        )
+        shared: dict[str, Any] = {
+            "bias": self.pair_bias,
+            "memory": memory,
+            "memory_plan": None if memory is None else memory.plan(layout, kernel=self.kernel),
+            "condition": condition,
+            "report": Report(),
+        }
+        plans, rotations = self._plans(layout, rule, plan, cache), self._rotations(layout)
+        caches = [None] * self.n_layers if cache is None else cache.layers
+        return [
+            Context(plan=plans[kind], rotation=rotations[kind], layer=layer, cache=caches[layer], **shared)
+            for layer, kind in enumerate(self.kind_of_layer)
+        ]
+
+    def _plans(self, layout: Layout, rule: Rule | None, plan: Plan | None, cache: Cache | None) -> dict[str, Plan]:
+        """The plan of each kind of layer; kinds that narrow the rule of the call in the same way share one."""
+        rule = plan.rule if plan is not None else rule or Full()
+        found: dict[Rule | None, Plan] = {} if plan is None else {None: plan}
+        for kind in self.layer_kinds.values():
+            if kind.rule not in found:
+                own = rule if kind.rule is None else rule & kind.rule
+                lowered = (
+                    lower(own, layout, kernel=self.kernel) if cache is None else cache.plan(own, kernel=self.kernel)
+                )
+                found[kind.rule] = lowered
+        return {name: found[kind.rule] for name, kind in self.layer_kinds.items()}
+
+    def _rotations(self, layout: Layout) -> dict[str, Rotation | None]:
+        """The rotary positions of each kind of layer."""
+        shared = None if self.rotary is None else self.rotary(layout)
+        return {
+            name: own(layout) if own is not None else shared if kind.rotary == "stack" else None
+            for (name, kind), own in zip(self.layer_kinds.items(), self.own_rotary, strict=True)
+        }
 
     def _check(self, x: Tensor, layout: Layout, condition: Tensor | None) -> None:
         layout.admit(self)
@@ -241,9 +283,10 @@ class Transformer(nn.Module):
                 f"condition has {len(condition)} rows for {layout.n_samples} samples; it needs one for each"
             )
 
-    def _rotated_width(self) -> int:
-        """Features of a head that rotary positions may turn, as the parts of all blocks say."""
-        said = (getattr(part, "rotated_width", None) for part in self.blocks.modules())
+    def _rotated_width(self, kinds: set[str]) -> int:
+        """Features of a head that rotary positions may turn, as the parts of all blocks of these kinds say."""
+        blocks = [block for block, kind in zip(self.blocks, self.kind_of_layer, strict=True) if kind in kinds]
+        said = (getattr(part, "rotated_width", None) for block in blocks for part in block.modules())
         widths = {width for width in said if width is not None}
         if len(widths) == 1:
             return widths.pop()

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from omniformer.batch import Batch
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import Context, SelfAttention
-from omniformer.core.attention.plan import Plan
-from omniformer.inspection.maps import Maps, Recorder
+from omniformer.inspection.maps import Maps, recorded
 from omniformer.model import OmniFormer
 
 
@@ -129,7 +128,7 @@ def _to_memory(maps: Maps) -> _Hook:
     def before(module: nn.Module, inputs: tuple[Tensor, Context]) -> tuple[Tensor, Context]:
         x, context = inputs
         plan = context.memory_plan
-        return x, context if plan is None else replace(context, memory_plan=_recorded(plan, maps))
+        return x, context if plan is None else replace(context, memory_plan=recorded(plan, maps))
 
     return before
 
@@ -139,13 +138,9 @@ def _to_sequence(maps: Maps) -> _Hook:
 
     def before(module: nn.Module, inputs: tuple[Tensor, Context]) -> tuple[Tensor, Context]:
         x, context = inputs
-        return x, replace(context, plan=_recorded(context.plan, maps))
+        return x, replace(context, plan=recorded(context.plan, maps))
 
     return before
-
-
-def _recorded(plan: Plan, maps: Maps) -> Plan:
-    return replace(plan, kernel=Recorder(plan, maps))
 
 
 def _item(found: Any, number: int, key: str, what: str) -> Any:

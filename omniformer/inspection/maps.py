@@ -1,14 +1,15 @@
 """What a model looks at: attention maps of every layer and head, and what can be read from them."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from omniformer.core.attention.kernel import Kernel, Weighing
-from omniformer.core.attention.plan import Plan, lower
+from omniformer.core.attention.plan import Plan
 from omniformer.core.layout import Layout
-from omniformer.core.rules import Full, Rule
+from omniformer.core.rules import Rule
 
 Maps = list[list[Tensor]]
 """For each layer and sample, weights `[heads, queries, keys]`; a row adds up to one, or to zero without keys."""
@@ -37,12 +38,27 @@ def attention_maps(core: nn.Module, x: Tensor, layout: Layout, rule: Rule | None
         >>> len(maps), maps[0][1].shape
         (2, torch.Size([4, 3, 3]))
     """
-    plan = lower(rule or Full(), layout)
-    recorder = Recorder(plan)
-    core(x, layout, plan=replace(plan, kernel=recorder))
-    if not recorder.maps:
+    maps: Maps = []
+
+    def listen(block: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        *streams, context = given
+        return *streams, replace(context, plan=recorded(context.plan, maps))
+
+    # The plan is exchanged block by block: layers of different kinds have plans of their own.
+    hooks = [block.register_forward_pre_hook(listen) for block in getattr(core, "blocks", ())]
+    try:
+        core(x, layout, rule)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not maps:
         raise ValueError(f"{type(core).__name__} computed no attention weights; its layers do not go through a plan")
-    return recorder.maps
+    return maps
+
+
+def recorded(plan: Plan, maps: Maps) -> Plan:
+    """The same plan, which also adds its weights to `maps`."""
+    return replace(plan, kernel=Recorder(plan, maps))
 
 
 class Recorder(Kernel):
@@ -50,15 +66,15 @@ class Recorder(Kernel):
 
     Args:
         plan: the plan whose kernel it takes the place of.
-        maps: where the weights of each layer are added; a new list by default.
+        maps: where the weights of each layer are added.
     """
 
     name = "recorder"
 
-    def __init__(self, plan: Plan, maps: Maps | None = None) -> None:
+    def __init__(self, plan: Plan, maps: Maps) -> None:
         self.plan = plan
         self.takes_rows = plan.kernel.takes_rows
-        self.maps: Maps = [] if maps is None else maps
+        self.maps = maps
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
         self.maps.append(self.plan.weights(q, k, scale=how.scale, bias=how.bias, score=how.score))

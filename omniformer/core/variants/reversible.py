@@ -150,7 +150,8 @@ class _Stack:
     def prepare(cls, layers: list[nn.Module], contexts: list[Context]) -> Self:
         """Collects the branches and cuts outer tensors from their graph."""
         context = contexts[0]
-        _refuse_hidden_gradients(context)
+        for each in contexts:
+            _refuse_hidden_gradients(each)
         memory, condition = context.memory, context.condition
         given = [] if memory is None else [memory.x]
         given = [x for x in [*given, *([] if condition is None else [condition])] if x.requires_grad]
