@@ -170,7 +170,6 @@ def test_the_texts_are_worth_comparing(pair):
     assert len({tuple(answer.ids for answers in each for answer in answers) for each in found.values()}) > 1
 
 
-@pytest.mark.parametrize("kind", ["LLaMA 2", "GPT-2", "Qwen2"])
 def named(tokenizer, **config):
     """The ids that a tokenizer gives its special tokens, as a configuration says them."""
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
@@ -183,10 +182,35 @@ def gpt2_and_its_texts():
     return transformers.GPT2LMHeadModel(transformers.GPT2Config(**named(tokenizer, **sizes))), tokenizer
 
 
+def a_llama(tokenizer):
+    """A LLaMA with the ids of any vocabulary."""
+    sizes = {name: size for name, size in LLAMA.items() if not name.endswith("_id") and name != "vocab_size"}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**named(tokenizer, **sizes)))
+
+
 def llama_and_its_texts():
     tokenizer = vocabularies.llama()
-    sizes = {name: size for name, size in LLAMA.items() if not name.endswith("_id") and name != "vocab_size"}
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**named(tokenizer, **sizes))), tokenizer
+    return a_llama(tokenizer), tokenizer
+
+
+@pytest.mark.parametrize("kind", ["LLaMA 2", "GPT-2", "Qwen2"])
+def test_prompts_are_what_the_references_tokenizer_makes_of_them(kind, tmp_path):
+    """Behind `<s>` in LLaMA, as they are in GPT-2 and Qwen2, where no text begins with the end of another."""
+    made = vocabularies.KINDS[kind]()
+    theirs = shaken(a_llama(made))
+    start = made.bos_token_id if made.bos_token_id is not None else made.eos_token_id
+    theirs.generation_config.bos_token_id = start
+    made.save_pretrained(saved(theirs, tmp_path))
+    loaded, tokenizer = pretrained.load(tmp_path), type(made).from_pretrained(tmp_path)
+    texts = ["the cat", "a dog on", ""]
+    prompts = [tokenizer(text).input_ids or [start] for text in texts]
+    found = loaded.generate(texts, strategy=Greedy(), max_new_tokens=NEW)
+    each = theirs_one_by_one(theirs, stop=(made.eos_token_id,), prompts=prompts)
+    for answers, prompt, (_, rows) in zip(found, prompts, each, strict=True):
+        expected = without_padding(rows[0], (made.eos_token_id,))
+        before, whole = (tokenizer.decode(ids, skip_special_tokens=True) for ids in (prompt, [*prompt, *expected]))
+        assert answers[0].ids == expected
+        assert answers[0].content == whole[len(before) :]
 
 
 @pytest.mark.parametrize("make", [gpt2_and_its_texts, llama_and_its_texts])
