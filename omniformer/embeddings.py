@@ -1,17 +1,23 @@
 """One vector for each sample, from what a core makes of its tokens."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
+from omniformer_tokenizers import Tokens
+from omniformer_tokenizers.text.shortening import closing_specials, shortened
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.batch import Batch, Sample
 from omniformer.core.layout import Layout
 from omniformer.heads.pooling import FirstToken, MeanPool
-from omniformer.inputs import batch_of, by_kind
+from omniformer.inputs import Named, batch_of, by_kind, text_of, tokens_of
+from omniformer.member import Member
 from omniformer.model import OmniFormer
+
+log = logging.getLogger(__name__)
 
 Pooling = Callable[[Tensor, Layout], Tensor]
 POOLS: dict[str, type[nn.Module]] = {"mean": MeanPool, "first": FirstToken}
@@ -79,6 +85,58 @@ def in_space(model: OmniFormer, samples: Sequence[Sample], head: str, *, batch_s
         x, layout = model.encode(batch_of([samples[i] for i in chunk], model), head)
         rows[chunk] = reader.embed(x, layout, modality).cpu()
     return rows
+
+
+def of_texts(
+    model: OmniFormer, named: Named, head: str, member: Member, *, prompt: str | None = None, batch_size: int = 64
+) -> Tensor:
+    """Vectors of texts, as a head that embeds makes them. Texts that are too long are cut, and counted in the log.
+
+    Args:
+        model: in evaluation mode.
+        named: texts, or files of them, with their names.
+        head: its name.
+        member: what belongs to it: its tokenizer, and the longest text.
+        prompt: the name of what is put before each text; that of the head by default.
+        batch_size: texts in one pass.
+
+    Shapes:
+        float32 `[texts, d_embedding]`, on the host.
+
+    Raises:
+        ValueError: an input is no text, or there is no prompt of that name.
+    """
+    reader: Any = model.head(head)
+    ((modality, tokenizer),) = member.tokenizers.items()
+    before = reader.text_before(prompt)
+    texts = [(name, reader.prompted(text_of(name, raw), prompt)) for name, raw in named]
+    whole = [tokens_of(name, modality, text, tokenizer) for name, text in texts]
+    pieces = [shortened(tokens, tokenizer, member.max_seq_len) for tokens in whole]
+    if n := sum(len(short) < len(long) for short, long in zip(pieces, whole, strict=True)):
+        log.warning("%d of %d texts are longer than %s tokens, and cut there", n, len(whole), member.max_seq_len)
+    skipped = (
+        0
+        if reader.pools_prompt or not before
+        else _opening(tokens_of("prompt", modality, before, tokenizer), tokenizer)
+    )
+    rows = torch.zeros(len(named), reader.d_embedding)
+    for _, chunk in by_kind([modality] * len(named), batch_size):
+        batch = batch_of([Sample(id=named[i][0], pieces=[pieces[i]]) for i in chunk], model)
+        rows[chunk] = reader(*_behind(*model.encode(batch, head), skipped)).float().cpu()
+    return rows
+
+
+def _opening(tokens: Tokens, tokenizer: Any) -> int:
+    """How many tokens a prompt has in front of a text: without the special one that closes it by itself."""
+    return len(tokens) - min(1, closing_specials(tokens.values.tolist(), tokenizer))
+
+
+def _behind(x: Tensor, layout: Layout, n: int) -> tuple[Tensor, Layout]:
+    """The tokens of each sample without its first ones."""
+    if n == 0:
+        return x, layout
+    lengths = (layout.lengths - n).clamp(min=0).tolist()
+    return x[layout.index >= n], Layout.from_lengths(*lengths, device=x.device)
 
 
 def only_modality(sample: Sample) -> str:

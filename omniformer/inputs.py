@@ -76,6 +76,20 @@ def tokens_of(name: str, modality: str, content: Any, tokenizer: Tokenizer) -> T
         raise ValueError(told if name in told else f"{name}: {told}") from error
 
 
+def text_of(name: str, raw: Any) -> str:
+    """A text, or that of a file.
+
+    Raises:
+        FileNotFoundError: it is the path of no file.
+        ValueError: it is no text; names the input.
+    """
+    if isinstance(raw, Path):
+        return read_text(_found(raw))
+    if not isinstance(raw, str):
+        raise ValueError(f"{name} is a {type(raw).__name__}; this model reads texts: give a string or a file")
+    return raw
+
+
 def of_array(array: np.ndarray) -> Any:
     """A numpy array as tokenizers take it: a picture `[height, width, channels]` of bytes as a Pillow image, which is
     read as its file would be; anything else as a tensor.

@@ -10,7 +10,7 @@ from omniformer_tokenizers import Tokenizer
 from torch import Tensor
 
 from omniformer.batch import Sample
-from omniformer.embeddings import Pooling, embeddings, in_space
+from omniformer.embeddings import Pooling, embeddings, in_space, of_texts
 from omniformer.generation.answer import Answer
 from omniformer.generation.filler import writes_nothing
 from omniformer.generation.makers import Maker, maker_of
@@ -126,27 +126,32 @@ class Predictor:
         *,
         member: str | None = None,
         pool: Literal["mean", "first"] | Pooling | None = None,
+        prompt: str | None = None,
         batch_size: int = 64,
     ) -> Tensor:
         """Unit vectors of raw inputs: dot products are similarities.
 
-        A contrastive task has learned a space for them. Of any other model, the vector is the mean of what the core
-        makes of the tokens ([Reimers and Gurevych 2019](https://arxiv.org/abs/1908.10084)).
+        A contrastive task has learned a space for them. A folder of the library sentence-transformers says itself how
+        its vectors are made, of length one or not. Of any other model, the vector is the mean of what the core makes of
+        the tokens ([Reimers and Gurevych 2019](https://arxiv.org/abs/1908.10084)).
 
         Args:
             inputs: as for `predict`; for a contrastive task each of one modality.
             member: which task reads them; by default the contrastive one where there is one, else the one that fits
                 each input's modality.
             pool: "mean", "first" (a class token), or a part called with the core's output and its layout, such as the
-                pooling of a trained head. None is the space of a contrastive task, and the mean elsewhere.
+                pooling of a trained head. None is the space of a contrastive task, what a folder of
+                sentence-transformers says, and the mean elsewhere.
+            prompt: the name of what is put before each text, where such a folder has prompts; by default the one that
+                it names.
             batch_size: inputs in one pass; results do not depend on it.
 
         Shapes:
             float32 `[inputs, d_model]`, on the host; `[inputs, d_embedding]` in the space of a contrastive task.
 
         Raises:
-            ValueError: no task of this model takes an input, or several do; or its core makes no vectors of what is
-                given.
+            ValueError: no task of this model takes an input, or several do; its core makes no vectors of what is given;
+                or it has no such prompt.
 
         Example:
             >>> load("outputs/bert_pretrain/latest").embed(["a fine film", "a good movie"])  # doctest: +SKIP
@@ -157,6 +162,10 @@ class Predictor:
             space = only(able, self.members, member, "compares nothing", "a contrastive task")
             samples = [sample_of(name, raw, self.members[space].tokenizers) for name, raw in named]
             return in_space(self.model, samples, space, batch_size=batch_size)
+        if pool is None and (task := self._embedder(member)) is not None:
+            return of_texts(self.model, named, task, self.members[task], prompt=prompt, batch_size=batch_size)
+        if prompt is not None:
+            raise ValueError(f"prompt={prompt!r}: this model has no prompts; put the words before the texts yourself")
         tasks = [self._reads(raw, name, member) for name, raw in named]
         rows: dict[int, Tensor] = {}
         for task, chunk in by_kind(tasks, batch_size):
@@ -168,12 +177,13 @@ class Predictor:
         return torch.stack([rows[i] for i in range(len(named))])
 
     def similarity(self, one: Any, other: Any, **options: Any) -> Tensor:
-        """The cosine of each input of one list with each of another.
+        """The cosine of each input of one list with each of another; in a folder of the library sentence-transformers
+        what it says instead.
 
         Args:
             one: as for `embed`.
             other: the same.
-            **options: of `embed`: `member`, `pool`, `batch_size`.
+            **options: of `embed`: `member`, `pool`, `prompt`, `batch_size`.
 
         Shapes:
             float32 `[inputs of one, inputs of the other]`.
@@ -186,7 +196,12 @@ class Predictor:
             >>> model = load("outputs/emoji_clip/latest")  # doctest: +SKIP
             >>> model.similarity(Path("cat.png"), ["a cat", "a train"])  # doctest: +SKIP
         """
-        return self.embed(one, **options) @ self.embed(other, **options).T
+        vectors = self.embed(one, **options), self.embed(other, **options)
+        task = self._embedder(options.get("member")) if options.get("pool") is None else None
+        if task is not None:
+            head: Any = self.model.head(task)
+            return head.compare(*vectors)
+        return vectors[0] @ vectors[1].T
 
     def route(self, raw: Any, name: str = "input") -> str:
         """The task that a raw input is for, by its modality; one that predicts before one that writes.
@@ -195,6 +210,13 @@ class Predictor:
             ValueError: no task fits, or several do.
         """
         return route(self.model, self.members, raw, name)
+
+    def _embedder(self, member: str | None) -> str | None:
+        """The task that makes vectors of texts: the named one, or the only one; None where that is no such task."""
+        able = [name for name in self.members if self.model.head(name).embeds]
+        if member is not None:
+            return member if member in able else None
+        return only(able, self.members, None, "makes no vectors", "one that does") if able else None
 
     def _reads(self, raw: Any, name: str, member: str | None) -> str | None:
         """The task that reads an input; None for a model without tasks."""

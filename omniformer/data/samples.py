@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from omniformer_tokenizers import Tokenizer, Tokens
+from omniformer_tokenizers.text.shortening import shortened
 from torch import Tensor
 
 from omniformer.batch import Sample
@@ -236,31 +237,15 @@ class EachRaw(Samples):
             answer[self.answer] = contents.pop(self.answer)
         given = {modality: self._tokens(modality, content, raw, epoch) for modality, content in contents.items()}
         if not raw.token_targets and not raw.marks:  # which belong to tokens that would be left out
-            given = {modality: self._cut(tokens) for modality, tokens in given.items()}
+            given = {name: shortened(tokens, self.tokenizers[name], self.max_tokens) for name, tokens in given.items()}
         written = {}
         for modality, content in answer.items():
             tokens = self._tokens(modality, content, raw, epoch)
             if not len(tokens):
                 raise ValueError(f"the answer {content!r} has no tokens; there is nothing to learn from it")
-            written[modality] = self._cut(self.tokenizers[modality].answer(tokens))
+            tokenizer = self.tokenizers[modality]
+            written[modality] = shortened(tokenizer.answer(tokens), tokenizer, self.max_tokens)
         return given, written
-
-    def _cut(self, tokens: Tokens) -> Tokens:
-        """A text that is not too long; anything else as it is."""
-        most = self.max_tokens
-        if most is None or len(tokens) <= most or tokens.values.ndim != 1 or tokens.edges is not None or tokens.pairs:
-            return tokens
-        tokenizer: Any = self.tokenizers[tokens.modality]
-        special = {tokenizer.special_id(name) for name in getattr(tokenizer, "special_tokens", ())} | set(
-            tokenizer.stops
-        )
-        ids = tokens.values.tolist()
-        closing = next((n for n, i in enumerate(reversed(ids)) if i not in special), 0)
-        closing = min(closing, most - 1)
-        kept = torch.cat([torch.arange(most - closing), torch.arange(len(ids) - closing, len(ids))])
-        features = {name: feature[kept] for name, feature in tokens.features.items()}
-        # Positions count on: what closes a cut text stands right behind what is left of it.
-        return replace(tokens, values=tokens.values[kept], positions=tokens.positions[:most], features=features)
 
     def _tokens(self, modality: str, content: Any, raw: Raw, epoch: int) -> Tokens:
         if modality not in self.tokenizers:

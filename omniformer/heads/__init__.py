@@ -17,11 +17,15 @@ from omniformer.heads.pooling import (
     FirstToken,
     FirstTokens,
     LastToken,
+    MaxPool,
     MeanPool,
+    RampPool,
+    RootPool,
     SumPool,
 )
 from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.heads.regression import RegressionHead
+from omniformer.heads.sentence import SentenceHead
 from omniformer.heads.span import SpanHead
 from omniformer.heads.transform import Transform
 from omniformer.heads.vector import VectorHead
@@ -43,11 +47,15 @@ __all__ = [
     "LastToken",
     "Linear",
     "LinkHead",
+    "MaxPool",
     "MeanPool",
     "MultiLabelHead",
     "NextTokenHead",
+    "RampPool",
     "ReconstructionHead",
     "RegressionHead",
+    "RootPool",
+    "SentenceHead",
     "SpanHead",
     "SumPool",
     "TokenClassificationHead",

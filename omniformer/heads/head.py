@@ -35,6 +35,9 @@ class Head(nn.Module, ABC):
     compares: ClassVar[bool] = False
     """Whether samples of its `modalities` meet in a space of `d_embedding` axes, by `embed(x, layout, modality)`; a
     loss multiplies their cosines by `scale()` and adds `bias`, which exported programs note."""
+    embeds: ClassVar[bool] = False
+    """Whether its outputs are vectors of whole texts, which `compare` compares, and which read texts as `prompted` puts
+    them: see `SentenceHead`."""
     output: ClassVar[str] = "logits"
     """What raw outputs are called in exported programs."""
     tells_classes: ClassVar[bool] = False

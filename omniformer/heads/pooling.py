@@ -53,6 +53,67 @@ class SumPool(nn.Module):
         return x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, x)
 
 
+class RootPool(SumPool):
+    """The sum of a sample's tokens over the root of their number, which the library sentence-transformers calls
+    `mean_sqrt_len`; zero for a sample without tokens.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+
+    Example:
+        >>> RootPool(d_model=1)(torch.tensor([[1.0], [3.0], [4.0], [0.0], [5.0]]), Layout.from_lengths(4, 1)).tolist()
+        [[4.0], [5.0]]
+    """
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Adds up each sample, and divides."""
+        return super().forward(x, layout) / layout.lengths.to(x.device).clamp(min=1).sqrt()[:, None].to(x.dtype)
+
+
+class RampPool(nn.Module):
+    """A mean in which token i of a sample counts i times, from 1 on: under a causal rule later tokens have seen more
+    ([Muennighoff 2022](https://arxiv.org/abs/2202.08904), 3.1, position-weighted mean); zero for a sample without
+    tokens.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+
+    Example:
+        >>> RampPool(d_model=1)(torch.tensor([[3.0], [6.0], [5.0]]), Layout.from_lengths(2, 1)).tolist()
+        [[5.0], [5.0]]
+    """
+
+    def __init__(self, *, d_model: Count) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Averages each sample with growing weights."""
+        weighted = x * (layout.index + 1)[:, None].to(x.dtype)
+        total = x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, weighted)
+        n = layout.lengths.to(x.device)
+        return total / (n * (n + 1) / 2).clamp(min=1)[:, None].to(x.dtype)
+
+
+class MaxPool(nn.Module):
+    """The largest value of each feature among a sample's tokens; zero for a sample without tokens.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_model]`.
+
+    Example:
+        >>> MaxPool(d_model=1)(torch.tensor([[-1.0], [-3.0], [5.0]]), Layout.from_lengths(2, 0, 1)).tolist()
+        [[-1.0], [0.0], [5.0]]
+    """
+
+    def __init__(self, *, d_model: Count) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Picks the largest values of each sample."""
+        sample = layout.sample[:, None].expand_as(x)
+        return x.new_zeros(layout.n_samples, x.shape[-1]).scatter_reduce(0, sample, x, "amax", include_self=False)
+
+
 class FirstToken(nn.Module):
     """A sample's first token, where data puts a class token ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805));
     zero for a sample without tokens.

@@ -19,6 +19,9 @@ from omniformer.pretrained.saving import save_pretrained
 from omniformer.recipe import Node, build_model
 from omniformer.untrusted import refuse_links_out
 
+MODULES_FILE = "modules.json"
+"""Of a folder of the library sentence-transformers: see `omniformer.pretrained.sentences`."""
+
 
 class Pretrained(Predictor):
     """A published model as an ordinary one: to predict with, to fine-tune, to take parts from, and to write back.
@@ -80,6 +83,8 @@ def load(
             size.
         revision: of a model on the hub: a branch, a tag or the hash of a commit.
 
+    A folder of the library sentence-transformers (`modules.json`) becomes a model whose `embed` makes its vectors.
+
     Raises:
         FileNotFoundError: a file is not there, or a model cannot be fetched.
         ValueError: the family is not known, a file is damaged, configuration and tensors disagree, or the model reads
@@ -106,10 +111,20 @@ def load(
     tokenizers, files = family.tokenizers(folder), read_companions(folder)
     if image_size is not None:
         files.pop("preprocessor_config.json", None)  # prepares pictures of the other size
-    rest = {"family": family, "report": report, "files": files}
+    loaded = _loaded(model, family, tokenizers, folder, report=report, files=files)
+    if not (folder / MODULES_FILE).is_file():
+        return loaded
+    from omniformer.pretrained.sentences import with_sentences  # built upon this module
+
+    return with_sentences(loaded, folder)
+
+
+def _loaded(
+    model: OmniFormer, family: Family, tokenizers: dict[str, Tokenizer], folder: Path, **rest: Any
+) -> Pretrained:
     if family.head is None:
-        return Pretrained(model, {}, tokenizers=tokenizers, **rest)
-    return Pretrained(model, {family.head: _member(family, tokenizers, folder)}, **rest)
+        return Pretrained(model, {}, tokenizers=tokenizers, family=family, **rest)
+    return Pretrained(model, {family.head: _member(family, tokenizers, folder)}, family=family, **rest)
 
 
 def _local(folder: str | Path, revision: str | None) -> Path:

@@ -161,7 +161,9 @@ def test_what_our_heads_say_of_themselves_fits(name):
     head = getattr(heads, name)
     assert head.makes in (None, "ids", "pictures", "transcripts")
     assert head.answers == "rows" or head.per_token
-    assert bool(head.instead) == (head.makes in ("ids", "pictures") or head.compares or head.output == "vectors")
+    assert bool(head.instead) == (
+        head.makes in ("ids", "pictures") or head.compares or head.embeds or head.output == "vectors"
+    )
     assert not (head.tells_classes and (head.makes or head.compares))
 
 

@@ -13,10 +13,13 @@ from omniformer.heads import (
     FirstToken,
     FirstTokens,
     LastToken,
+    MaxPool,
     MeanPool,
     MultiLabelHead,
     NextTokenHead,
+    RampPool,
     RegressionHead,
+    RootPool,
     SumPool,
     TokenClassificationHead,
 )
@@ -37,6 +40,17 @@ def test_mean_pool_averages_each_sample_and_nothing_for_none(x):
 def test_sum_pool_adds_up_each_sample_so_that_twice_the_tokens_count_twice(x):
     expected = torch.stack([x[:2].sum(0), torch.zeros(4), x[2:].sum(0)])
     torch.testing.assert_close(SumPool(d_model=4)(x, LAYOUT), expected)
+
+
+def test_root_ramp_and_max_pool_sample_by_sample(x):
+    none, (a, b, c) = torch.zeros(4), x[2:]
+    by_hand = {
+        RootPool: [x[:2].sum(0) / 2**0.5, none, (a + b + c) / 3**0.5],
+        RampPool: [(x[0] + 2 * x[1]) / 3, none, (a + 2 * b + 3 * c) / 6],
+        MaxPool: [x[:2].max(0).values, none, x[2:].max(0).values],
+    }
+    for pool, rows in by_hand.items():
+        torch.testing.assert_close(pool(d_model=4)(x, LAYOUT), torch.stack(rows))
 
 
 def test_first_token_picks_the_first_of_each_sample(x):
@@ -83,7 +97,19 @@ def test_the_first_token_mapped_and_squashed():
 
 
 @pytest.mark.parametrize(
-    "pool", [MeanPool, SumPool, FirstToken, FirstTokens, LastToken, DenseFirstToken, AttentionPool]
+    "pool",
+    [
+        MeanPool,
+        SumPool,
+        RootPool,
+        RampPool,
+        MaxPool,
+        FirstToken,
+        FirstTokens,
+        LastToken,
+        DenseFirstToken,
+        AttentionPool,
+    ],
 )
 def test_pools_never_mix_samples(pool, x):
     layer = pool(d_model=4)
@@ -175,7 +201,17 @@ SOFTENED = {"d_model": 4, "n_classes": 3}
 WITHOUT = {
     **{
         each.__name__: lambda each=each: ClassificationHead(**SOFTENED, pool=each)
-        for each in (MeanPool, SumPool, FirstToken, LastToken, DenseFirstToken, AttentionPool)
+        for each in (
+            MeanPool,
+            SumPool,
+            RootPool,
+            RampPool,
+            MaxPool,
+            FirstToken,
+            LastToken,
+            DenseFirstToken,
+            AttentionPool,
+        )
     },
     "norm": lambda: ClassificationHead(**SOFTENED, norm=LayerNorm),
     "MultiLabelHead": lambda: MultiLabelHead(**SOFTENED),

@@ -23,8 +23,8 @@ PICKLED_FILE, PICKLED_INDEX_FILE = "pytorch_model.bin", "pytorch_model.bin.index
 _PIECE = 16 << 20
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A file that holds one JSON object.
+def read_json(path: Path, *, kind: type = dict) -> Any:
+    """A file that holds one JSON object; a list where `kind` says so.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -34,8 +34,9 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected a JSON object")
+    if not isinstance(content, kind):
+        expected = "a JSON object" if kind is dict else "a list"
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected {expected}")
     return content
 
 
