@@ -54,3 +54,31 @@ class RMSNorm(nn.Module):
     def reset_parameters(self) -> None:
         """Sets the gain to one."""
         nn.init.ones_(self.weight)
+
+
+class ZeroCenteredRMSNorm(RMSNorm):
+    """`RMSNorm` whose gain is `1 + weight`, with weights that begin at zero: weight decay then pulls gains to one
+    ([Gemma Team 2024](https://arxiv.org/abs/2403.08295)).
+
+    It is computed in float32 whatever the tokens' dtype: in bfloat16 no gain between 1 and 1.0078 exists.
+
+    Args:
+        d_model: number of features of a token.
+        eps: added to the mean square; 1e-6 as in Gemma.
+
+    Example:
+        >>> norm = ZeroCenteredRMSNorm(2)
+        >>> norm(torch.tensor([[3.0, 3.0]])).round().tolist(), norm.weight.tolist()
+        ([[1.0, 1.0]], [0.0, 0.0])
+    """
+
+    def __init__(self, d_model: Count, *, eps: Positive = 1e-6) -> None:
+        super().__init__(d_model, eps=eps)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, 1.0 + self.weight.float(), self.eps).to(x.dtype)
+
+    def reset_parameters(self) -> None:
+        """Sets the gain to one, which is a weight of zero."""
+        nn.init.zeros_(self.weight)

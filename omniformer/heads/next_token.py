@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from omniformer.core import checks
+from omniformer.core.attention.kernel import Score
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import Count, NotNegative
@@ -28,6 +29,7 @@ class NextTokenHead(Head):
         kept_bias: whether each id has an offset that is kept with the weights but neither trained nor counted as one of
             them, as in the published files of BART and Marian (`final_logits_bias`).
         scale: factor of the core's output; `d_model^-0.5` in the first T5, whose tables are tied.
+        score: a function of each logit, such as `SoftCap` in Gemma 2; none by default.
 
     Shapes:
         x `[tokens, d_model]` → `[tokens, vocab_size]`.
@@ -48,6 +50,7 @@ class NextTokenHead(Head):
         bias: bool = False,
         kept_bias: bool = False,
         scale: NotNegative = 1.0,
+        score: Score | None = None,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, vocab_size=vocab_size)
@@ -56,7 +59,7 @@ class NextTokenHead(Head):
         self.ids = nn.Linear(d_model, vocab_size, bias=bias)
         self.kept_bias: Tensor | None
         self.register_buffer("kept_bias", torch.zeros(vocab_size) if kept_bias else None)
-        self.scale = scale
+        self.scale, self.score = scale, score
         self.reset_parameters()
 
     @property
@@ -106,6 +109,7 @@ class NextTokenHead(Head):
         """
         x = self.transform(x)
         scores = self.ids(x if self.scale == 1 else x * self.scale)
+        scores = scores if self.score is None else self.score(scores)
         return scores if self.kept_bias is None else scores + self.kept_bias
 
     def predict(self, outputs: Tensor) -> Tensor:

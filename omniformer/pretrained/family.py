@@ -27,6 +27,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "clip_vision_model": ("clip", "CLIPVision"),
     "deit": ("deit", "DeiT"),
     "distilbert": ("distilbert", "DistilBERT"),
+    "gemma2": ("gemma2", "Gemma2"),
+    "gemma3_text": ("gemma3", "Gemma3"),
     "gpt2": ("gpt2", "GPT2"),
     "llama": ("llama", "Llama"),
     "marian": ("marian", "Marian"),

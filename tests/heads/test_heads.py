@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from omniformer import heads
 from omniformer.core.layout import Layout
 from omniformer.core.norm import LayerNorm
+from omniformer.core.scores import SoftCap
 from omniformer.heads import (
     AttentionPool,
     ClassificationHead,
@@ -146,6 +147,18 @@ def test_a_regression_without_units_has_none_to_save():
 def test_regression_refuses_a_spread_that_is_not_positive():
     with pytest.raises(ValueError, match="target_std above 0"):
         RegressionHead(d_model=4, target_std=[0.0], target_mean=[1.0])
+
+
+def test_a_soft_cap_bounds_the_logits_that_are_read_and_learned_from():
+    torch.manual_seed(0)
+    plain = NextTokenHead(d_model=4, vocab_size=6, tied=False)
+    capped = NextTokenHead(d_model=4, vocab_size=6, tied=False, score=SoftCap(cap=0.5))
+    capped.load_state_dict(plain.state_dict())
+    x, layout, targets = torch.randn(3, 4) * 100, Layout.from_lengths(3), torch.tensor([5, 0, 2])
+    expected = 0.5 * torch.tanh(plain(x, layout) / 0.5)
+    torch.testing.assert_close(capped(x, layout), expected)
+    losses = torch.nn.functional.cross_entropy(expected, targets, reduction="none")
+    torch.testing.assert_close(capped.losses(x, targets, chunk=2), losses)
 
 
 @pytest.mark.parametrize("chunk", [2, 5, 100])

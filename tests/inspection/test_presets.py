@@ -36,6 +36,8 @@ EXACT = {
     "mixtral_8x7b": 46_702_792_704,
     "qwen2_0_5b": 494_032_768,
     "qwen3_0_6b": 596_049_920,
+    "gemma2_2b": 2_614_341_888,
+    "gemma3_1b": 999_885_952,
 }
 ROUNDED = {"transformer_base": 65e6, "transformer_big": 213e6, "gpt3_175b": 175e9}
 

@@ -160,6 +160,21 @@ PUBLISHED = {
         },
         596_049_920,
     ),
+    "gemma2_2b": ({"model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"]}, 2_614_341_888),
+    "gemma3_1b": (
+        {
+            "model_type": "gemma3_text",
+            "architectures": ["Gemma3ForCausalLM"],
+            "hidden_size": 1152,
+            "intermediate_size": 6912,
+            "num_attention_heads": 4,
+            "num_hidden_layers": 26,
+            "num_key_value_heads": 1,
+            "sliding_window": 512,
+            "vocab_size": 262144,
+        },
+        999_885_952,
+    ),
     "t5_small": (
         {
             "model_type": "t5",

@@ -1,5 +1,11 @@
 """What the twins of LLaMA and its relatives share: sizes in which query heads, key heads and widths all differ."""
 
+import torch
+from omniformer_tokenizers import Tokens
+
+from omniformer.batch import Sample, collate
+from omniformer.generation import Greedy, write
+
 SIZES = {
     "hidden_size": 24,
     "intermediate_size": 40,
@@ -9,3 +15,21 @@ SIZES = {
     "vocab_size": 29,
     "max_position_embeddings": 64,
 }
+
+
+def writes_alike(theirs, loaded, prompts=((1, 5, 9, 4, 11, 3, 7), (1,), (1, 8, 12)), new=9):
+    """What both write over a cache is the same, id for id, and takes more than one id."""
+
+    def tokens(ids):
+        positions = torch.arange(len(ids), dtype=torch.float32)[:, None]
+        return Tokens(values=torch.tensor(ids), positions=positions, modality="text")
+
+    samples = [Sample(id=str(i), pieces=[], answer=[tokens(ids)]) for i, ids in enumerate(prompts)]
+    found = write(loaded.model, "causal_lm", collate(samples), max_new_tokens=new, strategy=Greedy())
+    options = {"do_sample": False, "max_new_tokens": new, "eos_token_id": None, "pad_token_id": 0}
+    expected = [
+        tuple(theirs.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **options)[0].tolist())
+        for ids in prompts
+    ]
+    assert [(*ids, *answers[0].ids) for ids, answers in zip(prompts, found, strict=True)] == expected
+    assert len({each for ids, whole in zip(prompts, expected, strict=True) for each in whole[len(ids) :]}) > 1

@@ -28,8 +28,8 @@ class Llama(Family):
     """LLaMA of all sizes and ages, as `LlamaForCausalLM` writes them, without a head, or with a classifier or a
     scorer that reads the last token.
 
-    A relative says with `attention`, `feedforward` and `rule` what it does in another way, and with `attention_names`
-    and `feedforward_names` what its tensors are called.
+    A relative says with `attention`, `feedforward`, `norm`, `stack`, `scores` and `rule` what it does in another way,
+    and with `attention_names`, `feedforward_names` and `norm_names` what its tensors are called.
 
     Args:
         config: the content of `config.json`.
@@ -73,8 +73,8 @@ class Llama(Family):
             n_kv_heads=self.n_kv_heads,
             attention=self.attention,
             feedforward=self.feedforward,
-            norm=factory("omniformer.core.norm.RMSNorm", eps=config["rms_norm_eps"]),
-            rotary=rotary_of(config, base=self.theta),
+            norm=self.norm,
+            **self.stack,
         )
         embedder = part(
             "omniformer.embedders.IdEmbedder", d_model=config["hidden_size"], vocab_size=config["vocab_size"]
@@ -103,6 +103,21 @@ class Llama(Family):
         )
 
     @property
+    def norm(self) -> Node:
+        """The norms of the stream."""
+        return factory("omniformer.core.norm.RMSNorm", eps=self.config["rms_norm_eps"])
+
+    @property
+    def stack(self) -> Node:
+        """What else the core is told: of positions, of layers that differ, of how branches join the stream."""
+        return {"rotary": rotary_of(self.config, base=self.theta)}
+
+    @property
+    def scores(self) -> Node:
+        """What else the head of a language model is told."""
+        return {}
+
+    @property
     def rule(self) -> Node:
         """Who may attend to whom."""
         return part("omniformer.core.rules.Causal")
@@ -111,9 +126,8 @@ class Llama(Family):
         """The table of names."""
         yield from same("embedders.text.table.weight", "model.embed_tokens.weight")
         for ours, theirs in layers(self.config["num_hidden_layers"], "core.blocks", "model.layers"):
-            yield from linear(f"{ours}.attention.norm", f"{theirs}.input_layernorm", bias=False)
+            yield from self.norm_names(ours, theirs)
             yield from self.attention_names(f"{ours}.attention.branch", f"{theirs}.self_attn")
-            yield from linear(f"{ours}.feedforward.norm", f"{theirs}.post_attention_layernorm", bias=False)
             yield from self.feedforward_names(f"{ours}.feedforward.branch", theirs)
         yield from linear("core.norm", "model.norm", bias=False)
         if self.head == "classification":
@@ -121,6 +135,11 @@ class Llama(Family):
             yield from same(f"heads.classification.{scores}.weight", "score.weight")
         if self.head == "causal_lm" and not self.config["tie_word_embeddings"]:
             yield from same("heads.causal_lm.ids.weight", "lm_head.weight")
+
+    def norm_names(self, ours: str, theirs: str) -> Iterator[Name]:
+        """The norms of a block."""
+        yield from linear(f"{ours}.attention.norm", f"{theirs}.input_layernorm", bias=False)
+        yield from linear(f"{ours}.feedforward.norm", f"{theirs}.post_attention_layernorm", bias=False)
 
     def attention_names(self, ours: str, theirs: str) -> Iterator[Name]:
         """The tensors of an attention layer."""
@@ -188,7 +207,7 @@ class Llama(Family):
         if self.architecture.endswith("ForCausalLM"):
             tied = self.config["tie_word_embeddings"]
             sizes = {"d_model": d_model, "vocab_size": self.config["vocab_size"]}
-            return "causal_lm", part("omniformer.heads.NextTokenHead", **sizes, tied=tied)
+            return "causal_lm", part("omniformer.heads.NextTokenHead", **sizes, tied=tied, **self.scores)
         if self.architecture.endswith("ForSequenceClassification"):
             sizes = {"n_outputs" if self.problem == "regression" else "n_classes": self.n_classes}
             pool = factory("omniformer.heads.LastToken")

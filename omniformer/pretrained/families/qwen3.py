@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from omniformer.pretrained.families.llama import Llama
-from omniformer.pretrained.families.qwen2 import Qwen2, rule_of_layers
+from omniformer.pretrained.families.qwen2 import Qwen2, rule_of, windows_of
 from omniformer.pretrained.family import factory
 from omniformer.pretrained.names import Name, linear
 from omniformer.recipe import Node
@@ -17,8 +17,7 @@ class Qwen3(Llama):
         config: the content of `config.json`.
 
     Raises:
-        ValueError: an option that changes the computation in a way the core does not have, such as a window in some
-            layers only.
+        ValueError: an option that changes the computation in a way the core does not have.
     """
 
     architectures = ("Qwen3ForCausalLM", "Qwen3Model", "Qwen3ForSequenceClassification")
@@ -33,7 +32,12 @@ class Qwen3(Llama):
     @property
     def rule(self) -> Node:
         """Causal, or with one window for all layers."""
-        return rule_of_layers(self.config)
+        return rule_of(self.config)
+
+    @property
+    def stack(self) -> Node:
+        """As LLaMA's; with windows in some layers, which layers these are."""
+        return super().stack | windows_of(self.config)
 
     def attention_names(self, ours: str, theirs: str) -> Iterator[Name]:
         """The tensors of an attention layer."""

@@ -1,7 +1,7 @@
 """What `config.json` says of rotary positions, in the words of old files and of new ones."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omniformer.pretrained.family import factory, part
@@ -46,6 +46,38 @@ def rotary_of(config: Mapping[str, Any], *, base: float = 10_000.0) -> Node:
     if kind not in _NODES:
         raise ValueError(f"config.json asks for rotary scaling {kind!r}; accepted: default, {', '.join(_NODES)}")
     return factory("omniformer.core.rotary.Rotary", base=base, scaling=_NODES[kind](given, config))
+
+
+def rotary_of_layers(
+    config: Mapping[str, Any], bases: Mapping[str, tuple[str, float]], *, scaled: Sequence[str] = ("full_attention",)
+) -> dict[str, Node]:
+    """The rotary positions of each kind of layer, where a configuration gives each its own.
+
+    New files have a table for each kind in `rope_parameters`; old ones a key for each base, and one `rope_scaling`.
+
+    Args:
+        config: the content of `config.json`.
+        bases: by kind of layer, the key that old files have for its base, and what the reference takes without it.
+        scaled: the kinds that `rope_scaling` of old files means.
+
+    Raises:
+        ValueError: as for `rotary_of`, or `rope_parameters` is one table for all layers.
+
+    Example:
+        >>> bases = {"full_attention": ("rope_theta", 1e6), "sliding_attention": ("rope_local_base_freq", 1e4)}
+        >>> {kind: node["base"] for kind, node in rotary_of_layers({"rope_theta": 5e5}, bases).items()}
+        {'full_attention': 500000.0, 'sliding_attention': 10000.0}
+    """
+    tables = config.get("rope_parameters") or {}
+    if any(table is not None and not isinstance(table, Mapping) for table in tables.values()):
+        raise ValueError(f"config.json has rope_parameters={tables}; accepted: a table for each of {', '.join(bases)}")
+    found = {}
+    for kind, (key, base) in bases.items():
+        scaling = config.get("rope_scaling") if kind in scaled else None
+        given = {**(scaling or {}), **(tables.get(kind) or {})}
+        own = {"rope_theta": config.get(key), "rope_scaling": None, "rope_parameters": given}
+        found[kind] = rotary_of({**config, **own}, base=base)
+    return found
 
 
 def _given(config: Mapping[str, Any]) -> dict[str, Any]:

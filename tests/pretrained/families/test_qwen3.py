@@ -17,8 +17,9 @@ def model(kind=transformers.Qwen3ForCausalLM, **others):
         {},
         {"num_hidden_layers": 1, "attention_bias": True, "tie_word_embeddings": True},
         {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 0, "rms_norm_eps": 1e-3},
+        {"use_sliding_window": True, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]},
     ],
-    ids=["plain", "offsets and ties", "windows"],
+    ids=["plain", "offsets and ties", "windows", "windows in some layers"],
 )
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_logits_gradients_and_the_way_back(others, side, tmp_path):
