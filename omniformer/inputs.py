@@ -183,7 +183,7 @@ def expand(given: Any, i: int) -> Iterator[tuple[str, Any]]:
     if not isinstance(given, Path):
         yield f"input {i}", given
     elif given.is_dir():
-        files = [path for path in files_below(given) if modality_of(path) is not None]
+        files = [path for name in files_below(given) if modality_of(path := given / name) is not None]
         if not files:
             known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
             raise ValueError(f"{given} holds no file that a model could read; known suffixes: {known}")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -83,7 +84,7 @@ class AudioFolder(Source):
                 self.pass_over(error)
 
     @cached_property
-    def _splits(self) -> dict[Split, list[Raw]]:
+    def _splits(self) -> dict[Split, Sequence[Raw]]:
         return raws_by_split(self._files, self.labels, root=self.root, modality="audio", val=self.val, test=self.test)
 
 
@@ -136,9 +137,9 @@ def _labelled(row: dict[str, Any], where: str, root: Path) -> Labelled:
     split = row.get("split") or None
     if split is not None and split not in SPLITS:
         raise ValueError(f"{where}: split {split!r} is not known; use one of {', '.join(SPLITS)}")
-    path = root / str(row["path"])
-    if not path.is_file():
+    path = os.path.join(root, Path(str(row["path"])))
+    if not os.path.isfile(path):
         raise ValueError(f"{where}: there is no file {path}")
-    if path.suffix.lower() not in SUFFIXES:
+    if not path.lower().endswith(SUFFIXES):
         raise ValueError(f"{where}: {path} is not one of {', '.join(SUFFIXES)}")
     return Labelled(path=path, label=str(row["label"]), split=split)

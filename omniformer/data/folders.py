@@ -1,22 +1,27 @@
 """Media files in folders named after their classes: what pictures and sounds have in common."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from omniformer_tokenizers.files import files_below
 
+from omniformer.data.sets.on_access import OnAccess
 from omniformer.data.source import SPLITS, Raw, Split
 from omniformer.data.splitting import hashed_split, names_apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """One file of a data set: where it is, its class, and its split where the data set says so."""
+    """One file of a data set: where it is (a text, since there may be very many), its class, and its split where the
+    data set says so.
+    """
 
-    path: Path
+    path: str
     label: str
     split: Split | None = None
 
@@ -40,14 +45,14 @@ def labelled_files(folder: Path, suffixes: Sequence[str]) -> list[Labelled]:
     files: list[Labelled] = []
     others: list[str] = []
     for split, root in roots.items():
-        for path in files_below(root):
-            parts = path.relative_to(root).parts
-            if path.suffix.lower() not in suffixes:
-                others.append(path.relative_to(folder).as_posix())
-            elif len(parts) < 2:
-                raise ValueError(f"{path} lies in no class folder; expected {root}/<class>/{path.name}")
+        for name in files_below(root):
+            label, below, _ = name.partition("/")
+            if not name.lower().endswith(tuple(suffixes)):
+                others.append(f"{split}/{name}" if split else name)
+            elif not below:
+                raise ValueError(f"{root / name} lies in no class folder; expected {root}/<class>/{name}")
             else:
-                files.append(Labelled(path=path, label=parts[0], split=split))
+                files.append(Labelled(path=os.path.join(root, name), label=label, split=split))
     if named and (
         extra := [p.name for p in folder.iterdir() if p.is_dir() and p.name not in SPLITS and p.name[0] != "."]
     ):
@@ -85,7 +90,7 @@ def class_names(files: Sequence[Labelled]) -> tuple[str, ...]:
 
 def raws_by_split(
     files: Sequence[Labelled], labels: Sequence[str], *, root: Path, modality: str, val: float, test: float
-) -> dict[Split, list[Raw]]:
+) -> dict[Split, Sequence[Raw]]:
     """The files as raw samples, which hold their paths; split by hash within each class where no split is given.
 
     Where there is a training split but another one is missing, the missing one stays empty.
@@ -99,16 +104,19 @@ def raws_by_split(
             name: [i for i, file in enumerate(files) if file.split == name] for name in SPLITS
         }
     return {
-        name: [
-            Raw(id=ids[i], contents={modality: files[i].path}, targets={"label": torch.tensor(number[files[i].label])})
-            for i in items
-        ]
+        name: OnAccess(len(items), partial(_raw, [(ids[i], files[i]) for i in items], number, modality))
         for name, items in split.items()
     }
 
 
-def _ids(paths: Sequence[Path], root: Path) -> list[str]:
+def _raw(named: Sequence[tuple[str, Labelled]], number: dict[str, int], modality: str, index: int) -> Raw:
+    name, file = named[index]
+    return Raw(id=name, contents={modality: Path(file.path)}, targets={"label": torch.tensor(number[file.label])})
+
+
+def _ids(paths: Sequence[str], root: Path) -> list[str]:
     """Names of files that do not depend on where the data lie: from the root, or by as little as tells them apart."""
-    if all(path.is_relative_to(root) for path in paths):
-        return [path.relative_to(root).as_posix() for path in paths]
-    return names_apart(paths)
+    before = os.path.join(root, "")
+    if all(path.startswith(before) for path in paths):
+        return [path.removeprefix(before).replace(os.sep, "/") for path in paths]
+    return names_apart([Path(path) for path in paths])

@@ -49,5 +49,5 @@ class ImageFolder(Source):
         return labelled_files(self.root, SUFFIXES)
 
     @cached_property
-    def _splits(self) -> dict[Split, list[Raw]]:
+    def _splits(self) -> dict[Split, Sequence[Raw]]:
         return raws_by_split(self._files, self.labels, root=self.root, modality="vision", val=self.val, test=self.test)

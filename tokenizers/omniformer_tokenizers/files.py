@@ -50,22 +50,25 @@ def lines_of(text: str) -> list[str]:
     return lines[:-1] if not lines[-1] else lines
 
 
-def files_below(folder: str | Path) -> list[Path]:
-    """All files below a folder in the order of their names, but hidden ones and those in hidden folders.
+def files_below(folder: str | Path) -> list[str]:
+    """All files below a folder by their paths from it on, with slashes, in the order of the names on them; but hidden
+    ones and those in hidden folders.
 
-    Links are followed, but for one that leads back to a folder it lies in.
+    Links are followed, but for one that leads back to a folder it lies in. Paths are texts, of which folders of a
+    hundred thousand files are listed in a second.
     """
-    return sorted(_files(Path(folder), frozenset()))
+    return sorted(_files(str(folder), "", frozenset()), key=lambda name: name.split("/"))
 
 
-def _files(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+def _files(folder: str, before: str, above: frozenset[str]) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:
         return
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _files(folder / entry.name, above | {real})
-        else:
-            yield folder / entry.name
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _files(entry.path, f"{before}{entry.name}/", above | {real})
+            else:
+                yield before + entry.name

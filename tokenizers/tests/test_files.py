@@ -29,5 +29,11 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "root" / "b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "root" / "a" / "up").symlink_to(tmp_path / "root")
-    found = [path.relative_to(tmp_path / "root").as_posix() for path in files_below(tmp_path / "root")]
-    assert found == ["a/1.png", "b/2.png"]
+    assert files_below(tmp_path / "root") == ["a/1.png", "b/2.png"]
+
+
+def test_files_stand_in_the_order_of_the_names_on_their_paths(tmp_path):
+    for name in ("a-b/1.png", "a/2.png", "a.png", "a/1/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert files_below(tmp_path) == ["a/1/3.png", "a/2.png", "a-b/1.png", "a.png"]

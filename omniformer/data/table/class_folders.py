@@ -10,6 +10,7 @@ from omniformer_tokenizers.files import files_below, read_text
 from omniformer.data.audio_folder import SUFFIXES as SOUNDS
 from omniformer.data.folders import labelled_files
 from omniformer.data.image_folder import SUFFIXES as PICTURES
+from omniformer.data.table.places import leads_within
 from omniformer.data.table.rows import BadRowError, Row, Rows
 
 TEXTS = (".txt", ".text", ".md")
@@ -31,7 +32,7 @@ class FolderRows(Rows):
 
     def __init__(self, folder: Path) -> None:
         self.file, self.name = folder, str(folder)
-        seen = Counter(path.suffix.lower() for path in files_below(folder))
+        seen = Counter(os.path.splitext(name)[1].lower() for name in files_below(folder))
         suffixes = max(_KINDS, key=lambda kind: sum(seen[suffix] for suffix in kind))
         self.files = labelled_files(folder, suffixes)
         self.content = "text" if suffixes is TEXTS else "file"
@@ -54,7 +55,7 @@ class FolderRows(Rows):
                 yield error
 
     def place(self, index: int) -> str:
-        return self.files[index].path.relative_to(self.folder).as_posix()
+        return self.files[index].path[len(os.path.join(self.folder, "")) :].replace(os.sep, "/")
 
     @property
     def folder(self) -> Path:
@@ -67,8 +68,8 @@ class FolderRows(Rows):
             found["text"] = self._text(file.path)
         return {name: found[name] for name in columns}
 
-    def _text(self, path: Path) -> str:
-        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.folder)):
+    def _text(self, path: str) -> str:
+        if not leads_within(path, self.folder):
             raise BadRowError(f"{path}: is a link that leads out of {self.folder}; put the file itself there")
         try:
             return read_text(path)

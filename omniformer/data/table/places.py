@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
 from omniformer.data.remote import Remote
@@ -19,7 +20,7 @@ class Places:
     """
 
     def __init__(self, folders: Sequence[Path], *, outside: bool = False, download: bool = False) -> None:
-        self.folders = [Path(os.path.realpath(folder)) for folder in dict.fromkeys(folders)]
+        self.folders = [_real(folder) for folder in dict.fromkeys(folders)]
         self.outside, self.download = outside, download
 
     def find(self, name: str, beside: Path | None) -> Path | Remote:
@@ -36,12 +37,12 @@ class Places:
         if (scheme := name.partition("://")[0]) != name:
             return self._address(name, scheme)
         away = os.path.isabs(name) or bool(PureWindowsPath(name).drive)
-        folders = [*([] if beside is None else [Path(os.path.realpath(beside))]), *self.folders]
+        folders = [*([] if beside is None else [_real(beside)]), *self.folders]
         for folder in folders:
             path = folder / os.path.expanduser(name) if self.outside else folder / name
             if not path.is_file():
                 continue
-            if self.outside or (not away and Path(os.path.realpath(path)).is_relative_to(folder)):
+            if self.outside or (not away and leads_within(path, folder)):
                 return path
             raise ValueError(f"{name!r} leads out of {folder}; set outside=true where the table is your own")
         if away and not self.outside:
@@ -54,3 +55,24 @@ class Places:
         if not self.download:
             raise ValueError(f"{name!r} is not fetched unasked; set download=true, or fetch it and give its path")
         return Remote(name)
+
+
+def leads_within(path: str | Path, folder: str | Path) -> bool:
+    """Whether a file lies in a folder, links followed; of each folder these are followed once.
+
+    Example:
+        >>> leads_within(__file__, Path(__file__).parent)
+        True
+    """
+    above, name = os.path.split(path)
+    real = os.path.realpath(path) if os.path.islink(path) or name == ".." else os.path.join(_real(above), name)
+    return real.startswith(os.path.join(_real(folder), ""))
+
+
+def _real(folder: str | Path) -> Path:
+    return _followed(os.path.abspath(folder))
+
+
+@lru_cache(maxsize=4096)
+def _followed(folder: str) -> Path:
+    return Path(os.path.realpath(folder))
