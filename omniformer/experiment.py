@@ -12,14 +12,16 @@ from lightning import Trainer
 from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
 from omniformer.config import build
+from omniformer.data.deal import Work
 from omniformer.data.module import OmniDataModule
 from omniformer.data.source import Split
 from omniformer.finetuning import Beginning
 from omniformer.generation import Allowed
+from omniformer.inspection.work import token_and_pair
 from omniformer.matching import need_classes, need_embedders, need_targets
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
-from omniformer.recipe import Node, members, merged
+from omniformer.recipe import Node, build_model, members, merged
 from omniformer.run_folder import begun_run, read_run, reading_run
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
@@ -88,6 +90,7 @@ def assemble(config: Mapping[str, Any], beginning: Beginning | None = None) -> E
     torch.manual_seed(config["seed"])
     recipe = beginning.recipe(config, facts)
     model = beginning.model(recipe, config, data)
+    data.work = partial(_work, recipe)
     tasks = _tasks(config, model, data, facts, beginning.allowed(recipe))
     return Experiment(data=data, model=model, tasks=tasks, recipe=recipe, beginning=beginning)
 
@@ -193,6 +196,14 @@ def _predict(trainer: Trainer, module: TrainingModule, data: OmniDataModule, pat
     if said is not None and data.val_dataloader() and (said.rows or not data.test_dataloader()):
         trainer.limit_predict_batches = trainer.limit_val_batches
         trainer.predict(module, datamodule=data, return_predictions=False, ckpt_path=path, weights_only=True)
+
+
+def _work(recipe: Node, name: str) -> Work:
+    """What the model that a recipe describes computes for a sample of a member, by its length."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        model = build_model(recipe).to("meta")
+    (token, pair), reach = token_and_pair(model, name), model.rule(name).reach()
+    return Work(token=token, pair=pair, left=reach.left, right=reach.right)
 
 
 def _tasks(

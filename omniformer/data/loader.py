@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.data.deal import Share, Work
 from omniformer.data.empty import Empty
-from omniformer.data.plan import Key, TrainPlan, eval_batches, share
+from omniformer.data.plan import Key, TrainPlan, eval_batches
 from omniformer.data.random import generator
 from omniformer.data.samples import SampleError, Samples, check_bad
 from omniformer.data.stream import Stream
@@ -163,6 +164,8 @@ class Feed:
         rank: this process, from 0.
         world_size: the number of processes; each gets its share of every batch. At the end of an epoch, where fewer
             samples than ranks may be left, a rank left with nothing gets a batch of no samples.
+        work: what a sample of some length costs, by which the ranks get equal work where batches count tokens; its
+            tokens alone by default.
 
     Raises:
         ValueError: there are no samples, `batch_size` does not divide between the ranks, or a sample has more tokens
@@ -170,18 +173,25 @@ class Feed:
     """
 
     def __init__(
-        self, samples: Samples, stream: Stream, *, name: str, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        samples: Samples,
+        stream: Stream,
+        *,
+        name: str,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        work: Work | None = None,
     ) -> None:
         self.samples = samples
         self.stream = stream
         self.name = name
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
         if not len(samples):
             raise ValueError(f"{name} has no training samples")
         check_ranks(stream, name, world_size)
         self.lengths = known_lengths(samples, stream, name)
+        self.share = Share(rank=rank, world_size=world_size, lengths=self.lengths, work=work or Work())
         self.bad = Bad(name, max(len(samples), stream.n_samples), stream.max_bad_fraction)
         self.empty = Empty(name, len(samples), stream.max_empty_fraction)
         self.epoch = 0
@@ -232,6 +242,7 @@ class Feed:
             "tokens": sum(self.lengths) if self.lengths is not None else None,
             "batch_size": limits.batch_size,
             "tokens_per_batch": limits.tokens_per_batch,
+            "lengths in a batch": None if self.lengths is None else "as shuffled",
             "seed": self.seed,
             "sampling": None if self.stream.sampling == "all" else self.stream.sampling,
             "fold": None if self.stream.fold is None else f"{self.stream.fold} of {self.stream.folds}",
@@ -240,13 +251,12 @@ class Feed:
     def _draw(self) -> Drawn | SampleError:
         if self._iterator is None:
             batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=True)
-            keys = self.plan.keys(self.epoch, self.batch, rank=self.rank, world_size=self.world_size)
+            keys = self.plan.keys(self.epoch, self.batch, self.share)
             self._iterator = engine(batches, keys, self.stream)
         return next(self._iterator)
 
     def _ids(self) -> list[str]:
-        mine = share(self.plan.batches(self.epoch)[self.batch], self.rank, self.world_size)
-        return [self.samples.id(i) for i in mine]
+        return [self.samples.id(i) for i in self.share.of(self.plan.batches(self.epoch)[self.batch])]
 
 
 class Evaluation:
@@ -257,7 +267,15 @@ class Evaluation:
     """
 
     def __init__(
-        self, samples: Samples, stream: Stream, *, name: str, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        samples: Samples,
+        stream: Stream,
+        *,
+        name: str,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        work: Work | None = None,
     ) -> None:
         self.samples = samples
         self.stream = stream
@@ -265,7 +283,7 @@ class Evaluation:
         self.seed = seed
         lengths = known_lengths(samples, stream, name)
         self.batches = eval_batches(len(samples), lengths, stream.limits)
-        self.rank, self.world_size = rank, world_size
+        self.share = Share(rank=rank, world_size=world_size, lengths=lengths, work=work or Work())
         self.bad = Bad(name, max(len(samples), stream.n_samples), stream.max_bad_fraction)
         self.empty = Empty(name, len(samples), stream.max_empty_fraction)
 
@@ -275,7 +293,7 @@ class Evaluation:
     def _keys(self) -> Iterator[list[Key]]:
         """For this rank, the keys of the samples of each batch."""
         for batch in self.batches:
-            yield [(0, i) for i in share(batch, self.rank, self.world_size)]
+            yield [(0, i) for i in self.share.of(batch)]
 
     def __iter__(self) -> Iterator[Batch]:
         batches = BatchSet(self.samples, self.stream, name=self.name, seed=self.seed, train=False)

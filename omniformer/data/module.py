@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.data.balance import answer_counts, class_counts
+from omniformer.data.deal import Work
 from omniformer.data.kept import losses
 from omniformer.data.loader import Evaluation, Feed
 from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader, shares
@@ -35,6 +36,8 @@ class OmniDataModule(LightningDataModule):
         seed: the seed of the run.
         steps_per_epoch: training steps in an epoch; None passes every data set once.
         mixture_temperature: how far the sizes of data sets decide how often each takes part; see `mixture.shares`.
+        work: by the name of the data set, what a model computes for a sample of some length: asked for where ranks are
+            to get equal work, which is where batches count tokens. Its tokens alone by default.
 
     Raises:
         ValueError: streams and tokenizers do not name the same data sets.
@@ -61,6 +64,7 @@ class OmniDataModule(LightningDataModule):
         seed: int,
         steps_per_epoch: int | None = None,
         mixture_temperature: float | None = None,
+        work: Callable[[str], Work] = lambda name: Work(),
     ) -> None:
         super().__init__()
         if streams.keys() != tokenizers.keys():
@@ -74,6 +78,7 @@ class OmniDataModule(LightningDataModule):
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
         self.mixture_temperature = mixture_temperature
+        self.work = work
         self._told = False
         self._units: dict[str, dict[str, Any]] = {}
         self._samples: dict[tuple[str, Split], Samples] = {}
@@ -167,9 +172,8 @@ class OmniDataModule(LightningDataModule):
 
     def train_dataloader(self) -> StepLoader:
         """The training steps of this rank, micro-batch by micro-batch."""
-        rank, world_size = self._rank()
         feeds = {
-            name: Feed(self.samples(name, "train"), stream, name=name, seed=self.seed, rank=rank, world_size=world_size)
+            name: Feed(self.samples(name, "train"), stream, name=name, seed=self.seed, **self._dealt(name))
             for name, stream in self.streams.items()
         }
         sizes = {name: feed.n_batches for name, feed in feeds.items()}
@@ -211,9 +215,8 @@ class OmniDataModule(LightningDataModule):
             )
 
     def _evaluation(self, split: Split) -> EvaluationLoader:
-        rank, world_size = self._rank()
         evaluations = {
-            name: Evaluation(samples, stream, name=name, seed=self.seed, rank=rank, world_size=world_size)
+            name: Evaluation(samples, stream, name=name, seed=self.seed, **self._dealt(name))
             for name, stream in self.streams.items()
             if stream.raws(split) and len(samples := self.samples(name, split))
         }
@@ -229,10 +232,13 @@ class OmniDataModule(LightningDataModule):
             return float("inf")
         return self.trainer.num_training_batches - self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
 
-    def _rank(self) -> tuple[int, int]:
+    def _dealt(self, name: str) -> dict[str, Any]:
+        """How the steps of a data set are shared: which rank this is of how many, and what samples cost."""
+        rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if self.trainer is not None:
-            return self.trainer.global_rank, self.trainer.world_size
-        return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        counts = world_size > 1 and self.streams[name].limits.tokens_per_batch is not None
+        return {"rank": rank, "world_size": world_size, "work": self.work(name) if counts else None}
 
 
 def need_tokenizers(name: str, stream: Stream, tokenizers: Mapping[str, Tokenizer]) -> None:

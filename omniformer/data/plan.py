@@ -7,13 +7,10 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from omniformer.data.deal import Share
 from omniformer.data.random import generator, permutation
 
 Key = tuple[int, int]  # epoch and index of a sample: all that decides what it looks like
-
-# Sorting by length within a pool of this many batches makes batches of similar length, while samples still meet
-# others than those next to them in the data set.
-POOL_BATCHES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +101,7 @@ def train_batches(
     if limits.tokens_per_batch is None or lengths is None:
         size = limits.batch_size or length
         return Cut(order, lambda i: min(i * size, length), -(-length // max(size, 1)))
-    return _budget_batches(order.tolist(), lengths, limits, generator(seed, epoch, name, "batch order"))
+    return _filled(order, lengths, limits)
 
 
 def balanced(classes: Sequence[int], chance: torch.Generator) -> list[int]:
@@ -175,12 +172,12 @@ class TrainPlan:
             )
         return self._epochs[epoch]
 
-    def keys(self, epoch: int, batch: int, *, rank: int, world_size: int) -> Iterator[list[Key]]:
+    def keys(self, epoch: int, batch: int, share: Share) -> Iterator[list[Key]]:
         """For one rank, the (epoch, index) of the samples of each batch from the given place on, without end."""
         while True:
             batches = self.batches(epoch)
             for number in range(batch, len(batches)):
-                yield [(epoch, index) for index in share(batches[number], rank, world_size)]
+                yield [(epoch, index) for index in share.of(batches[number])]
             epoch, batch = epoch + 1, 0
 
 
@@ -195,60 +192,19 @@ def eval_batches(length: int, lengths: Sequence[int] | None, limits: Limits) -> 
         [[0, 1], [2, 3, 4]]
     """
     if limits.tokens_per_batch is not None and lengths is not None:
-        batches, rest = _fill(range(length), lengths, limits)
-        return batches + ([rest] if rest else [])
+        return _filled(None, lengths, limits)
     n = -(-length // (limits.batch_size or max(length, 1)))
     return Cut(None, lambda i: i * length // n, n)
 
 
-def share(batch: Sequence[int], rank: int, world_size: int) -> list[int]:
-    """The samples of a batch that one rank takes: every `world_size`-th, beginning with its own number.
-
-    A rank may be left with nothing: its batch then has no sample, and no sample is taken twice.
-
-    Args:
-        batch: the samples of the step, all ranks together.
-        rank: this process, from 0.
-        world_size: the number of processes.
-
-    Example:
-        >>> share([5, 6, 7, 8], rank=1, world_size=2), share([5], rank=1, world_size=2)
-        ([6, 8], [])
-    """
-    return list(batch[rank::world_size])
-
-
-def _budget_batches(
-    order: Sequence[int], lengths: Sequence[int], limits: Limits, chance: torch.Generator
-) -> list[list[int]]:
-    """Fills batches from the shuffled order, sorted by length in pools; what a pool leaves over goes into the next."""
-    assert limits.tokens_per_batch is not None
-    batches: list[list[int]] = []
-    pool: list[int] = []
-    tokens = 0
-    for index in order:
-        pool.append(index)
+def _filled(order: Tensor | None, lengths: Sequence[int], limits: Limits) -> Cut:
+    """Batches as full as they get in the given order: long and short samples meet, as it shuffled them."""
+    budget, size = limits.tokens_per_batch or 0, limits.batch_size or len(lengths)
+    indices = range(len(lengths)) if order is None else order.tolist()
+    edges, tokens = [0], 0
+    for place, index in enumerate(indices):
+        if place > edges[-1] and (tokens + lengths[index] > budget or place - edges[-1] == size):
+            edges.append(place)
+            tokens = 0
         tokens += lengths[index]
-        if tokens >= POOL_BATCHES * limits.tokens_per_batch:
-            full, pool = _fill(sorted(pool, key=lengths.__getitem__), lengths, limits)
-            batches += full
-            tokens = sum(lengths[i] for i in pool)
-    full, rest = _fill(sorted(pool, key=lengths.__getitem__), lengths, limits)
-    batches += full + ([rest] if rest else [])
-    return [batches[i] for i in torch.randperm(len(batches), generator=chance).tolist()]
-
-
-def _fill(order: Sequence[int], lengths: Sequence[int], limits: Limits) -> tuple[list[list[int]], list[int]]:
-    """Full batches in the given order, and the samples that did not fill one."""
-    budget = limits.tokens_per_batch or 0
-    size = limits.batch_size or len(order) + 1
-    batches: list[list[int]] = []
-    batch: list[int] = []
-    tokens = 0
-    for index in order:
-        if batch and (tokens + lengths[index] > budget or len(batch) == size):
-            batches.append(batch)
-            batch, tokens = [], 0
-        batch.append(index)
-        tokens += lengths[index]
-    return batches, batch
+    return Cut(order, [*edges, len(indices)].__getitem__, len(edges) if indices else 0)

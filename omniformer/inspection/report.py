@@ -38,10 +38,10 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
     layout = written = Layout(lengths=torch.full((samples,), seq_len))
     if several := len(kinds(core)) > 1:
         written = Layout(lengths=torch.full((samples,), config.get("target_len") or seq_len))
-    memory = _memory(core, samples, dtype)
+    memory = memory_for(core, samples, dtype)
     cost = forward_cost(core, layout, rule, target=written if several else None, memory=memory)
     beside = layout if writer(core) is core else written
-    outside = sum(_outside_flops(part, beside) for name, part in whole.items() if name != "core")
+    outside = sum(outside_flops(part, beside) for name, part in whole.items() if name != "core")
     found = {f"parameters/{name}": own for name, own in _own_parameters(whole).items()} | {
         "parameters": parameters(whole),
         "active_parameters": active_parameters(whole),
@@ -64,7 +64,7 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
-def _memory(core: nn.Module, samples: int, dtype: torch.dtype) -> Memory | None:
+def memory_for(core: nn.Module, samples: int, dtype: torch.dtype) -> Memory | None:
     """Tokens for a core with cross-attention and no encoder of its own to read, without values; else None."""
     if reader(core) is not core:
         return None
@@ -86,7 +86,7 @@ def _own_parameters(whole: nn.ModuleDict) -> dict[str, int]:
     return own
 
 
-def _outside_flops(part: nn.Module, layout: Layout) -> int:
+def outside_flops(part: nn.Module, layout: Layout) -> int:
     """The linear maps of an embedder or a head: for each token, or for each sample where the head pools first.
 
     A second transformer among the parts reads other tokens than the batch's, and is left out.

@@ -11,6 +11,7 @@ import torch
 from omniformer_tokenizers import BPETokenizer, PatchTokenizer, WordTokenizer
 
 from omniformer.data import Blocks, Digits, OmniDataModule, Stream
+from omniformer.data.deal import Work
 from omniformer.data.source import Raw, Source
 
 pytestmark = [
@@ -195,6 +196,26 @@ def test_rank_and_world_size_come_from_the_trainer_or_the_environment(module, mo
     assert [step["a"].ids for step in ours.train_dataloader()] == by_environment
     whole = [step["a"].ids for step in module().train_dataloader()]
     assert by_environment == [batch[1::2] for batch in whole]
+
+
+def test_ranks_get_equal_work_by_what_the_model_computes_where_batches_count_tokens(lists, ints, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    stream = Stream(source=lists([[1] * n for n in (1, 2, 3, 4, 5, 6)]), batch_size=None, tokens_per_batch=21)
+    whole = {}
+    for pair in (0.0, 10.0):
+        for rank in ("0", "1"):
+            monkeypatch.setenv("RANK", rank)
+            ours = OmniDataModule(
+                streams={"a": stream},
+                tokenizers={"a": {"text": ints}},
+                seed=0,
+                work=lambda name, pair=pair: Work(token=1.0, pair=pair),
+            )
+            (step,) = ours.train_dataloader()
+            whole[pair, rank] = sorted(step["a"].lengths.tolist())
+    assert {sum(whole[0.0, rank]) for rank in "01"} == {10, 11}
+    squares = [sum(n * n for n in whole[10.0, rank]) for rank in "01"]
+    assert sorted(squares) == [45, 46]
 
 
 def test_skipped_samples_are_reported_at_the_end(lists, ints):
