@@ -14,6 +14,7 @@ from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.files import hub
 from omniformer.pretrained.files.checkpoint import CONFIG_FILE, Checkpoint, read_json
 from omniformer.pretrained.files.companions import read_companions, write_companions
+from omniformer.pretrained.files.processors import at_size
 from omniformer.pretrained.filling import Report, fill
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.recipe import Node, build_model
@@ -110,7 +111,8 @@ def load(
         family = family.at_size(model, image_size)
     tokenizers, files = family.tokenizers(folder), read_companions(folder)
     if image_size is not None:
-        files.pop("preprocessor_config.json", None)  # prepares pictures of the other size
+        pictures: Any = tokenizers.get("vision")
+        files = files if pictures is None else at_size(files, pictures.tokenizer.resize)
     loaded = _loaded(model, family, tokenizers, folder, report=report, files=files)
     if not (folder / MODULES_FILE).is_file():
         return loaded

@@ -13,7 +13,7 @@ from torch import Tensor
 from omniformer.adapters.rights import usual_rights
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, family_of
-from omniformer.pretrained.files.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, usual_dtype
 from omniformer.pretrained.names import assemble, brief, lines_of, parameters_of
 from omniformer.recipe import build_model
 
@@ -42,8 +42,18 @@ def save_pretrained(
     # A key that is null where nobody says otherwise needs no word; some classes of the reference stumble over it.
     unsaid = {key for key, value in family.defaults.items() if value is None and family.config[key] is None}
     written = {key: value for key, value in family.config.items() if key not in unsaid}
+    written = _typed(written, usual_dtype((each.dtype, each.numel()) for each in parameters.values()))
     written["architectures"] = [family.architecture]
     (folder / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+
+
+def _typed(config: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """A configuration that says the type of these weights wherever it says one: the reference reads into that type."""
+    said = str(dtype).removeprefix("torch.")
+    return {
+        key: _typed(value, dtype) if isinstance(value, Mapping) else said if key in ("dtype", "torch_dtype") else value
+        for key, value in config.items()
+    }
 
 
 def _same_shapes(parameters: Mapping[str, Tensor], family: Family) -> None:

@@ -151,6 +151,22 @@ def test_the_type_of_the_file_or_another(theirs, folder, tmp_path):
     assert {each.dtype for each in narrow.model.parameters()} == {torch.float16}
 
 
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_what_is_written_back_says_the_type_that_its_weights_have_by_now(key, theirs, folder, tmp_path):
+    saved(theirs.bfloat16(), folder)
+    config = {name: each for name, each in json.loads((folder / CONFIG).read_text()).items() if "dtype" not in name}
+    (folder / CONFIG).write_text(json.dumps(config | {key: "bfloat16", "part": {key: "bfloat16"}}))
+    loaded = pretrained.load(folder, dtype=torch.float32)  # as for training
+    torch.nn.init.normal_(loaded.model.core.blocks[0].attention.branch.out.weight)
+    loaded.save_pretrained(tmp_path / "ours")
+    written = json.loads((tmp_path / "ours" / CONFIG).read_text())
+    assert written[key] == written["part"][key] == "float32"
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    assert again.dtype == torch.float32
+    ids = torch.tensor([[1, 2, 3]])
+    torch.testing.assert_close(again(ids).logits, pretrained.as_reference(loaded)(input_ids=ids).logits)
+
+
 def test_in_shards_and_back(theirs, folder, tmp_path):
     loaded = pretrained.load(folder)
     ours = tmp_path / "ours"

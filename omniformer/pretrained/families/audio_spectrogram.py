@@ -10,13 +10,12 @@ from torch import nn
 from omniformer.model import OmniFormer
 from omniformer.pretrained.families.vit import classifier, encoder, encoder_names, patch_embedder, patch_names
 from omniformer.pretrained.family import Family, factory, recipe_of
-from omniformer.pretrained.files.checkpoint import read_json
+from omniformer.pretrained.files.processors import settings_of
 from omniformer.pretrained.names import Name, linear
 from omniformer.pretrained.reference.patches import SpectrogramReference, square
 from omniformer.recipe import Node
 
-PROCESSOR_FILE = "preprocessor_config.json"
-# What the reference takes a key of that file for where it is left out.
+# What the reference takes a key of the processor's settings for where it is left out.
 PROCESSOR: dict[str, Any] = {
     "feature_extractor_type": "ASTFeatureExtractor",
     "sampling_rate": 16000,
@@ -119,10 +118,10 @@ class AudioSpectrogram(Family):
         Raises:
             ValueError: the file is of another kind, or makes spectrograms of another size than the model reads.
         """
-        path = folder / PROCESSOR_FILE
-        if not path.is_file():
+        described = settings_of(folder, "feature_extractor")
+        if described is None:
             return {}
-        settings = PROCESSOR | read_json(path)
+        path, settings = described[0], PROCESSOR | described[1]
         if (kind := settings["feature_extractor_type"]) != "ASTFeatureExtractor":
             raise ValueError(f"{path}: feature_extractor_type={kind!r}; accepted: ASTFeatureExtractor")
         made = settings["max_length"], settings["num_mel_bins"]

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
 from omniformer.pretrained.files.checkpoint import read_json
+from omniformer.pretrained.files.processors import settings_of
 from omniformer.pretrained.files.writing import GENERATION_FILE
 from omniformer.pretrained.names import Name, linear, same
 from omniformer.pretrained.reference.sequences import Outputs, batch_of, ids, padded, takes_part
 from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
-PROCESSOR_FILE = "preprocessor_config.json"
-# What the reference takes a key of that file for where it is left out; only these values are read.
+# What the reference takes a key of the processor's settings for where it is left out; only these values are read.
 PROCESSOR: dict[str, Any] = {
     "feature_extractor_type": "WhisperFeatureExtractor",
     "sampling_rate": 16000,
@@ -146,10 +146,8 @@ class Whisper(Family):
             ValueError: a file is damaged, makes frames of another kind than the model reads, or has the vocabulary of
                 another model; names the file.
         """
-        path = folder / PROCESSOR_FILE
-        found: dict[str, Tokenizer] = {}
-        if path.is_file():
-            found["audio"] = self._frames(path)
+        described = settings_of(folder, "feature_extractor")
+        found: dict[str, Tokenizer] = {} if described is None else {"audio": self._frames(*described)}
         texts = text_tokenizer(folder, self.config, start=self.beginning(folder))
         return found | texts
 
@@ -178,8 +176,8 @@ class Whisper(Family):
         """`input_features` and `decoder_input_ids` in, `logits` out."""
         return SpeechReference(model, "seq2seq")
 
-    def _frames(self, path: Path) -> WhisperTokenizer:
-        settings = PROCESSOR | read_json(path)
+    def _frames(self, path: Path, described: dict[str, Any]) -> WhisperTokenizer:
+        settings = PROCESSOR | described
         for key, accepted in PROCESSOR.items():
             if settings[key] != accepted:
                 raise ValueError(f"{path}: {key}={settings[key]!r}; accepted: {accepted!r}")

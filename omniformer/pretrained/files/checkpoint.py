@@ -70,11 +70,7 @@ class Checkpoint:
     @property
     def dtype(self) -> torch.dtype:
         """The type of most of the numbers."""
-        counts: dict[torch.dtype, int] = {}
-        for name, shape in self.shapes.items():
-            if self.dtypes[name].is_floating_point:
-                counts[self.dtypes[name]] = counts.get(self.dtypes[name], 0) + torch.Size(shape).numel()
-        return max(counts, key=lambda dtype: counts[dtype], default=torch.float32)
+        return usual_dtype((self.dtypes[name], torch.Size(shape).numel()) for name, shape in self.shapes.items())
 
     def by_file(self) -> dict[Path, list[str]]:
         """The names of tensors, by the file that holds them."""
@@ -125,6 +121,20 @@ class Checkpoint:
             raise ValueError(f"{path} lacks {missing[0]}{more}, which the index of {self.folder} says it holds")
         self.shapes |= {name: described[name][0] for name in names}
         self.dtypes |= {name: described[name][1] for name in names}
+
+
+def usual_dtype(tensors: Iterable[tuple[torch.dtype, int]]) -> torch.dtype:
+    """The type of most of the numbers of tensors, given as type and count; whole numbers do not count.
+
+    Example:
+        >>> usual_dtype([(torch.bfloat16, 6), (torch.float32, 2), (torch.int64, 9)])
+        torch.bfloat16
+    """
+    counts: dict[torch.dtype, int] = {}
+    for dtype, n in tensors:
+        if dtype.is_floating_point:
+            counts[dtype] = counts.get(dtype, 0) + n
+    return max(counts, key=lambda dtype: counts[dtype], default=torch.float32)
 
 
 _DTYPES = {

@@ -10,26 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FILES = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "model-*-of-*.safetensors",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "source.spm",
-    "target.spm",
-)
+from omniformer.pretrained.files.companions import PATTERNS
+
+FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors", *PATTERNS)
 """What is fetched of a model, and nothing else."""
 
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

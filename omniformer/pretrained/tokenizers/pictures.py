@@ -6,11 +6,7 @@ from typing import Any
 
 from omniformer_tokenizers import ClassTokens, PatchTokenizer, Resampling, Tokenizer
 
-from omniformer.pretrained.files.checkpoint import read_json
-
-PROCESSOR_FILES = {"preprocessor_config.json": None, "processor_config.json": "image_processor"}
-"""Where the settings of an image processor stand, and under which key: older folders have the first file, newer ones
-may have only the second."""
+from omniformer.pretrained.files.processors import settings_of
 
 _HALF = [0.5, 0.5, 0.5]
 _CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
@@ -70,7 +66,7 @@ def picture_tokenizer(
         ValueError: the file is damaged, of another kind of processor, asks for something that is not known here, or
             makes pictures of another size than the model reads; names the file and the key.
     """
-    found = _settings(folder)
+    found = settings_of(folder, "image_processor")
     if found is None:
         return {}
     path, settings = found
@@ -94,18 +90,6 @@ def picture_tokenizer(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return {"vision": ClassTokens(tokenizer=tokenizer, n=n_class_tokens)}
-
-
-def _settings(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The settings of the image processor, and the file in which they stand."""
-    for name, key in PROCESSOR_FILES.items():
-        if not (folder / name).is_file():
-            continue
-        content = read_json(folder / name)
-        settings = content if key is None else content.get(key)
-        if isinstance(settings, dict):
-            return folder / name, settings
-    return None
 
 
 def _described(settings: Mapping[str, Any], processor: str) -> tuple[Resampling, tuple[float, ...], tuple[float, ...]]:

@@ -70,6 +70,16 @@ def test_a_front_end_of_another_model_is_refused(settings, message, tmp_path):
         pretrained.load(saved(model(), tmp_path))
 
 
+def test_the_file_of_all_processors_will_do(tmp_path):
+    transformers.ASTFeatureExtractor(max_length=29, num_mel_bins=20, mean=1.5).save_pretrained(tmp_path)
+    expected = pretrained.load(saved(model(), tmp_path)).members["classification"].tokenizers["audio"]
+    old = tmp_path / "preprocessor_config.json"
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": json.loads(old.read_text())}))
+    old.unlink()
+    found = pretrained.load(tmp_path).members["classification"].tokenizers["audio"]
+    assert found.config() == expected.config() and found.tokenizer.mean == 1.5
+
+
 def test_a_model_of_sounds_reads_no_pictures(tmp_path):
     with pytest.raises(ValueError, match=r"image_size=\(8, 8\): ASTForAudioClassification reads no pictures"):
         pretrained.load(saved(model(), tmp_path), image_size=(8, 8))

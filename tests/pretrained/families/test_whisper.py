@@ -142,6 +142,12 @@ def test_frames_of_another_kind_are_refused_by_name(settings, message, tmp_path)
         pretrained.family_of(PUBLISHED).tokenizers(tmp_path)
 
 
+def test_the_file_of_all_processors_will_do(tmp_path):
+    extractor = transformers.WhisperFeatureExtractor(feature_size=80, chunk_length=7)
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": extractor.to_dict()}))
+    assert pretrained.family_of(PUBLISHED).tokenizers(tmp_path)["audio"].seconds == 7.0
+
+
 # ---- from a sound to a text
 
 

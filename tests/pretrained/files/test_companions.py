@@ -1,5 +1,7 @@
 """What lies beside published weights goes with them."""
 
+import json
+
 import pytest
 import torch
 import vocabularies
@@ -7,6 +9,8 @@ from twins import saved, transformers
 
 from omniformer import pretrained
 from omniformer.pretrained.files.companions import read_companions, write_companions
+
+VIT = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 
 def test_only_small_files_of_known_names_are_taken(tmp_path):
@@ -38,9 +42,8 @@ def test_the_reference_finds_the_vocabulary_of_a_model_that_was_written_back(kin
     assert tokenizer.digest == model.members["causal_lm"].tokenizers["text"].digest
 
 
-def test_what_prepares_pictures_goes_along_unless_their_size_has_changed(tmp_path):
-    sizes = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    theirs = transformers.ViTForImageClassification(transformers.ViTConfig(**sizes, image_size=8, patch_size=4))
+def test_what_prepares_pictures_goes_along(tmp_path):
+    theirs = transformers.ViTForImageClassification(transformers.ViTConfig(**VIT, image_size=8, patch_size=4))
     transformers.ViTImageProcessor(size={"height": 8, "width": 8}).save_pretrained(saved(theirs, tmp_path / "theirs"))
     pretrained.load(tmp_path / "theirs").save_pretrained(tmp_path / "ours")
     picture = torch.randint(0, 256, (3, 9, 7), dtype=torch.uint8)
@@ -49,5 +52,23 @@ def test_what_prepares_pictures_goes_along_unless_their_size_has_changed(tmp_pat
         for name in ("theirs", "ours")
     ]
     assert torch.equal(*values)
-    pretrained.load(tmp_path / "theirs", image_size=(12, 12)).save_pretrained(tmp_path / "larger")
-    assert not (tmp_path / "larger" / "preprocessor_config.json").exists()
+
+
+@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize("crop", [{}, {"do_center_crop": True, "crop_size": {"height": 8, "width": 8}}])
+def test_pictures_of_another_size_are_prepared_at_that_size(newer, crop, tmp_path):
+    theirs = transformers.ViTForImageClassification(transformers.ViTConfig(**VIT, image_size=8, patch_size=4))
+    folder = saved(theirs, tmp_path / "theirs")
+    transformers.DeiTImageProcessor(
+        **{"size": {"height": 8, "width": 8}, "do_center_crop": False} | crop
+    ).save_pretrained(folder)
+    if newer:  # as the reference's newest releases write it
+        old = folder / "preprocessor_config.json"
+        (folder / "processor_config.json").write_text(json.dumps({"image_processor": json.loads(old.read_text())}))
+        old.unlink()
+    loaded = pretrained.load(folder, image_size=(12, 16))
+    loaded.save_pretrained(tmp_path / "larger")
+    again = pretrained.load(tmp_path / "larger")
+    picture = torch.randint(0, 256, (3, 9, 7), dtype=torch.uint8)
+    expected, found = (each.members["classification"].tokenizers["vision"](picture) for each in (loaded, again))
+    assert torch.equal(found.values, expected.values) and len(found) == 1 + 3 * 4

@@ -53,6 +53,7 @@ def test_no_pickle_and_no_code_is_ever_fetched(asked, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pretrained.load("somebody/gpt2-tiny")
     wanted = ["config.json", "model.safetensors", "model-00001-of-00002.safetensors", "tokenizer.json", "merges.txt"]
+    wanted += ["processor_config.json", "chat_template.jinja", "target_vocab.json", "sentencepiece.bpe.model"]
     others = ["pytorch_model.bin", "modeling.py", "onnx/config.json", "tf_model.h5", "model.safetensors.py", "x.pkl"]
     ((_, options),) = asked
     assert list(filter_repo_objects(wanted + others, allow_patterns=options["allow_patterns"])) == wanted
