@@ -106,7 +106,9 @@ def _answer(
         return None
     if line.sweep:
         raise ConfigError(["--multirun: this command looks at one configuration; leave it out"])
-    composed = compose(line, config_name, folder, repair(arguments, options, defaults), options)
+    if unknown := [each for each in line.rest if each.startswith("-")]:
+        raise ConfigError([f"{unknown[0]}: no such option; accepted: --cfg job, --config-dir, --config-name, --help"])
+    composed = compose(line, config_name, folder, repair(line.rest, options, defaults), options)
     with composition_errors(options):
         config = plain(composed)
     with _trusting(config, own_packages(arguments, folder / f"{config_name}.yaml")):
@@ -145,7 +147,8 @@ def _run(
     repaired = repair(arguments, options, defaults)
     trusted = own_packages(arguments, folder / f"{config_name}.yaml")
     if line.cfg == "job" and not line.sweep:
-        composed = _check_composed(line, config_name, folder, repaired, options, trusted)
+        rest = repair(line.rest, options, defaults)
+        composed = _check_composed(line, config_name, folder, rest, options, trusted)
         if line.whole:
             _show(composed)
             return None

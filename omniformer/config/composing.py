@@ -18,7 +18,7 @@ def compose(
         line: the options among the arguments.
         config_name: the primary config file, without its ending, where the line names none.
         folder: the folder of the configuration.
-        arguments: as Hydra wants them.
+        arguments: as Hydra wants them, without options and their values.
         options: the options of each config group, for messages.
 
     Raises:
@@ -68,7 +68,7 @@ def _folder(config_path: str | None, folder: Path, line: CommandLine) -> Path | 
 
 def _overrides(line: CommandLine, arguments: Sequence[str]) -> list[str]:
     own = [f"hydra.searchpath=[file://{line.config_dir.absolute()}]"] if line.config_dir else []
-    return [*own, *(argument for argument in arguments if "=" in argument and not argument.startswith("-"))]
+    return [*own, *(argument for argument in arguments if not argument.startswith("-"))]
 
 
 def plain(composed: Any) -> dict[str, Any]:

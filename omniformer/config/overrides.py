@@ -25,6 +25,7 @@ class CommandLine:
     sweep: bool
     config_dir: Path | None
     config_name: str | None
+    rest: tuple[str, ...]  # all other arguments, options and values of these left out
 
 
 def read(arguments: Sequence[str]) -> CommandLine:
@@ -43,9 +44,10 @@ def read(arguments: Sequence[str]) -> CommandLine:
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--config-dir", "-cd", type=Path)
     parser.add_argument("--config-name", "-cn")
-    known, _ = parser.parse_known_args(arguments)
+    known, rest = parser.parse_known_args(arguments)
     whole = known.package is None and not known.resolve
-    return CommandLine(known.help, known.version, known.cfg, whole, known.multirun, known.config_dir, known.config_name)
+    places = known.config_dir, known.config_name
+    return CommandLine(known.help, known.version, known.cfg, whole, known.multirun, *places, tuple(rest))
 
 
 def group_options(folders: Iterable[Path]) -> dict[str, list[str]]:

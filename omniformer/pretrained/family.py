@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 from omniformer_tokenizers import Tokenizer
 from torch import nn
 
-from omniformer.config.errors import nearest
 from omniformer.generation.allowed import Allowed
 from omniformer.model import OmniFormer
 from omniformer.pretrained.files.writing import allowed_ids
@@ -237,9 +236,8 @@ def family_of(config: Mapping[str, Any], source: str = "config.json") -> Family:
     """
     kind = config.get("model_type")
     if kind not in FAMILIES:
-        near = nearest(str(kind), FAMILIES)
-        hint = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"{source} has model_type={kind!r}; known families: {', '.join(sorted(FAMILIES))}{hint}")
+        # Programs write this key, so that a name that is like another means another architecture, no slip of a finger.
+        raise ValueError(f"{source} has model_type={kind!r}, which is not read; known: {', '.join(sorted(FAMILIES))}")
     module, name = FAMILIES[kind]
     try:
         return getattr(import_module(f"omniformer.pretrained.families.{module}"), name)(config)

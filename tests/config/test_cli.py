@@ -196,6 +196,7 @@ MISTAKES = [
     (["-m", "seed=1,2", "optim.lr=abc"], "optim.lr: received 'abc'"),
     (["-m", "seed=1,2", "paths.output_dir=x"], "paths.output_dir: each run of a sweep has a folder of its own"),
     (["--cfg", "job", "optim.lr=abc"], "optim.lr: received 'abc'"),
+    (["--cfg", "job", "nonsense"], "nonsense: "),
 ]
 
 

@@ -114,3 +114,18 @@ def test_help_and_cfg_stay_light():
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stderr
         assert "gpt2_small" in run.stdout or "d_model: 768" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "nonsense: .*accepted: key=value"),
+        (["core=tiny", "nonsense"], "nonsense: .*accepted: key=value"),
+        (["--nonsense"], "--nonsense: no such option; accepted: --cfg job"),
+        (["--cfg", "job", "nonsense"], "nonsense: .*accepted: key=value"),
+    ],
+)
+def test_nothing_that_was_typed_is_ignored(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert re.search(message, capsys.readouterr().err)

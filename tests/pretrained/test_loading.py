@@ -85,8 +85,8 @@ def test_a_configuration_that_disagrees_with_the_tensors(others, message, folder
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"model_type": "lama"}, r"config.json has model_type='lama'; known families: .*did you mean 'llama'\?"),
-        ({"model_type": None}, "config.json has model_type=None; known families: audio"),
+        ({"model_type": "llava"}, r"config.json has model_type='llava', which is not read; known: .* xlm-roberta$"),
+        ({"model_type": None}, "config.json has model_type=None, which is not read; known: audio"),
         ({"architectures": ["GPT2ForTokenClassification"]}, "config.json: architectures=.*this reads GPT2LMHeadModel"),
         ({"quantization_config": {"quant_method": "gptq"}}, r"config.json: its weights are quantized .*gptq"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True; accepted: False"),
