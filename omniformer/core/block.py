@@ -102,6 +102,28 @@ class ParallelBlock(nn.Module):
         return self.both(x, context)
 
 
+class ParallelNormsBlock(Block):
+    """Attention and feed-forward side by side, each behind a norm of its own
+    ([Black et al. 2022](https://arxiv.org/abs/2204.06745), GPT-NeoX; [Almazrouei et al.
+    2023](https://arxiv.org/abs/2311.16867), Falcon 40B).
+
+        x ──┬── attention ────(+)── x
+            ├── feedforward ───┤
+            └──────────────────┘
+
+    Args:
+        parts: what it is made from.
+
+    Example:
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=2, n_heads=2, block=ParallelNormsBlock)
+    """
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Passes tokens `[tokens, d_model]` through both connections at once."""
+        return self.attention(x, context) + self.feedforward.update(x, context)  # pyright: ignore[reportCallIssue]
+
+
 class _Sum(nn.Module):
     """Two branches that read the same tokens."""
 

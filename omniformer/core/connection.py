@@ -49,7 +49,11 @@ class PreNorm(nn.Module):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Adds the branch to the tokens `[tokens, d_model]`."""
-        return x + self.dropped(self.branch(self.norm(x), context), context)
+        return x + self.update(x, context)
+
+    def update(self, x: Tensor, context: Context) -> Tensor:
+        """What is added to the tokens."""
+        return self.dropped(self.branch(self.norm(x), context), context)
 
     def dropped(self, update: Tensor, context: Context) -> Tensor:
         """The update after dropout and stochastic depth; whole samples skip it together."""
@@ -71,6 +75,39 @@ class PostNorm(PreNorm):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         return self.norm(x + self.dropped(self.branch(x, context), context))
 
+    def update(self, x: Tensor, context: Context) -> Tensor:
+        """What the tokens differ by afterwards."""
+        return self.forward(x, context) - x
+
+
+class BranchNorm(PreNorm):
+    """`x + norm(branch(x))`: what is added is normalised, what is read is not
+    ([Liu et al. 2021](https://arxiv.org/abs/2111.09883), Swin V2, 3.2; [OLMo et al.
+    2024](https://arxiv.org/abs/2501.00656), 3.1).
+
+    Arguments as for `PreNorm`.
+    """
+
+    def update(self, x: Tensor, context: Context) -> Tensor:
+        return self.dropped(self.norm(self.branch(x, context)), context)
+
+
+class ScaledBranch(PreNorm):
+    """`x + scale * branch(norm(x))` with a fixed scale, as in Granite, where it is tuned on small models
+    ([Yang et al. 2022](https://arxiv.org/abs/2203.03466)).
+
+    Args:
+        scale: of what is added.
+        branch: as for `PreNorm`, like the other arguments.
+    """
+
+    def __init__(self, branch: nn.Module, *, scale: float = 1.0, **options: Any) -> None:
+        super().__init__(branch, **options)
+        self.scale = scale
+
+    def update(self, x: Tensor, context: Context) -> Tensor:
+        return self.scale * self.dropped(self.branch(self.norm(x), context), context)
+
 
 class SandwichNorm(PreNorm):
     """`x + norm_out(branch(norm(x)))` ([Ding et al. 2021](https://arxiv.org/abs/2105.13290), 2.4).
@@ -82,8 +119,8 @@ class SandwichNorm(PreNorm):
         super().__init__(branch, d_model=d_model, norm=norm, **options)
         self.norm_out = norm(d_model)
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        return x + self.dropped(self.norm_out(self.branch(self.norm(x), context)), context)
+    def update(self, x: Tensor, context: Context) -> Tensor:
+        return self.dropped(self.norm_out(self.branch(self.norm(x), context)), context)
 
 
 class LayerScale(PreNorm):
@@ -100,8 +137,8 @@ class LayerScale(PreNorm):
         self.initial_gain = initial_gain
         self.gain = nn.Parameter(torch.full((d_model,), initial_gain))
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        return x + self.dropped(self.gain.to(x.dtype) * self.branch(self.norm(x), context), context)
+    def update(self, x: Tensor, context: Context) -> Tensor:
+        return self.dropped(self.gain.to(x.dtype) * self.branch(self.norm(x), context), context)
 
     def reset_parameters(self) -> None:
         """Sets the gain to where it began."""
@@ -120,8 +157,8 @@ class TanhGate(PreNorm):
         super().__init__(branch, **options)
         self.gate = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        return x + self.dropped(self.gate.tanh().to(x.dtype) * self.branch(self.norm(x), context), context)
+    def update(self, x: Tensor, context: Context) -> Tensor:
+        return self.dropped(self.gate.tanh().to(x.dtype) * self.branch(self.norm(x), context), context)
 
     def reset_parameters(self) -> None:
         """Shuts the gate."""
@@ -158,10 +195,10 @@ class AdaptiveNorm(PreNorm):
         self.modulation = nn.Linear(d_condition, 3 * d_model)
         self.reset_parameters()
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        """Adds the branch to the tokens `[tokens, d_model]`, steered by the condition of their sample."""
+    def update(self, x: Tensor, context: Context) -> Tensor:
+        """What is added to the tokens, steered by the condition of their sample."""
         shift, scale, gate = self._modulate(context)
-        return x + self.dropped(gate * self.branch(self.norm(x) * (1 + scale) + shift, context), context)
+        return self.dropped(gate * self.branch(self.norm(x) * (1 + scale) + shift, context), context)
 
     def _modulate(self, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         condition, wanted = context.condition, self.modulation.in_features

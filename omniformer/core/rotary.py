@@ -53,7 +53,8 @@ class Rotary(nn.Module):
         base: the longest wavelength is about `2 pi base` positions; 10,000 as in the paper.
         rotated: features of a head that are rotated, the first ones; all of them by default. GPT-NeoX rotates a
             quarter.
-        scaling: how to read longer contexts than in training: `LinearScaling`, `NTKScaling`, `YaRN`, `Llama3Scaling`.
+        scaling: how to read longer contexts than in training: `LinearScaling`, `NTKScaling`, `DynamicNTK`,
+            `YaRN`, `LongRoPE`, `Llama3Scaling`.
 
     Raises:
         ValueError: `rotated` is odd, has fewer than two features for each axis, or is more than `head_dim`; at first
@@ -89,7 +90,7 @@ class Rotary(nn.Module):
         if scaling is not None:
             frequency = scaling(frequency, base=base)
         self.frequency = Frequencies(frequency)
-        self.n_axes = n_axes
+        self.n_axes, self.scaling = n_axes, scaling
         self.amplitude = 1.0 if scaling is None else scaling.amplitude
 
     def forward(self, layout: Layout) -> Rotation:
@@ -102,9 +103,20 @@ class Rotary(nn.Module):
                 f"configuration is core.rotary.n_axes={given}"
             )
         # Angles in float32 whatever the model's dtype: in bfloat16 neighbours 300 and 301 would get the same one.
-        angles = positions.float()[:, :, None] * self.frequency()
+        angles = positions.float()[:, :, None] * self._frequencies(positions, layout)
         # A missing axis turns nothing, but keeps its share of the features.
         angles = nn.functional.pad(angles, (0, 0, 0, self.n_axes - given))
         angles = rearrange(angles, "tokens axes frequencies -> tokens 1 (axes frequencies)")
         angles = torch.cat([angles, angles], dim=-1)
         return Rotation(angles.cos() * self.amplitude, angles.sin() * self.amplitude)
+
+    def _frequencies(self, positions: Tensor, layout: Layout) -> Tensor:
+        """Angles that one position turns, `[frequencies]`, or `[tokens, 1, frequencies]` where they depend on how long
+        each text is.
+        """
+        usual, scaling = self.frequency(), self.scaling
+        if scaling is None or scaling.longest is None:
+            return usual
+        length = positions.new_zeros(layout.n_samples).scatter_reduce(0, layout.sample, positions[:, 0], "amax") + 1
+        longer = scaling.of_length(usual, length[:, None])
+        return torch.where(length[:, None] > scaling.longest, longer, usual)[layout.sample][:, None]

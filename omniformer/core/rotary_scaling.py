@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,10 +13,13 @@ from omniformer.core.ranges import Count, Positive
 class Scaling(ABC):
     """Changes the frequencies of rotary positions.
 
-    A subclass implements `__call__`; `amplitude` multiplies the rotated queries and keys.
+    A subclass implements `__call__`; `amplitude` multiplies the rotated queries and keys. One whose frequencies depend
+    on how long a text is says for which texts its `of_length` is asked.
     """
 
     amplitude: float = 1.0
+    longest: int | None = None
+    """The longest text that has the frequencies of `__call__`; None where all have."""
 
     @abstractmethod
     def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
@@ -28,6 +32,18 @@ class Scaling(ABC):
         Shapes:
             float64 `[frequencies]` → the same.
         """
+
+    def of_length(self, frequency: Tensor, length: Tensor) -> Tensor:
+        """The frequencies of texts that are longer than `longest`.
+
+        Args:
+            frequency: those of shorter ones.
+            length: of each text, in tokens.
+
+        Shapes:
+            float `[frequencies]` and int64 `[texts, 1]` → `[texts, frequencies]`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has one set of frequencies")
 
 
 class LinearScaling(Scaling):
@@ -78,6 +94,81 @@ class NTKScaling(Scaling):
         return frequency * self.factor ** -(torch.arange(n, dtype=frequency.dtype) / (n - 1))
 
 
+class DynamicNTK(Scaling):
+    """`NTKScaling` of texts longer than those of the training, the more the longer they are
+    ([emozilla 2023](https://www.reddit.com/r/LocalLLaMA/comments/14mrgpr/), "dynamic NTK"). Each text has the
+    frequencies of its own length, whatever its neighbours.
+
+    Written token by token with a cache, a text that grows beyond `original_seq_len` keeps its first keys as they were.
+
+    Args:
+        factor: how fast the base grows with the length.
+        original_seq_len: context length of the training.
+
+    Raises:
+        ValueError: `factor` or `original_seq_len` is below 1.
+
+    Example:
+        >>> scaling = DynamicNTK(factor=1.0, original_seq_len=4)
+        >>> scaling.of_length(torch.tensor([1.0, 0.5]), torch.tensor([[8]])).tolist()
+        [[1.0, 0.25]]
+    """
+
+    def __init__(self, *, factor: Positive, original_seq_len: Count) -> None:
+        self.factor = _checked(factor)
+        self.original_seq_len = self.longest = _checked_length(original_seq_len)
+
+    def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
+        return frequency
+
+    def of_length(self, frequency: Tensor, length: Tensor) -> Tensor:
+        growth = self.factor * length.double() / self.original_seq_len - (self.factor - 1)
+        n = len(frequency)
+        steps = torch.arange(n, dtype=torch.float64, device=frequency.device) / max(n - 1, 1)
+        return (frequency * growth.clamp(min=1) ** -steps).to(frequency.dtype)
+
+
+class LongRoPE(Scaling):
+    """Every frequency is divided by a factor of its own, one for texts as long as in the training and another for
+    longer ones ([Ding et al. 2024](https://arxiv.org/abs/2402.13753)). Each text has the frequencies of its own length,
+    whatever its neighbours.
+
+    Written token by token with a cache, a text that grows beyond `original_seq_len` keeps its first keys as they were.
+
+    Args:
+        short: the factors of texts of up to `original_seq_len` tokens.
+        long: those of longer ones.
+        original_seq_len: context length of the training.
+        amplitude: factor of the rotated queries and keys.
+
+    Raises:
+        ValueError: `original_seq_len` is below 1; at first use, there are more or fewer factors than frequencies.
+
+    Example:
+        >>> scaling = LongRoPE(short=[1.0, 1.0], long=[1.0, 4.0], original_seq_len=4)
+        >>> scaling.of_length(torch.tensor([1.0, 0.5]), torch.tensor([[8]])).tolist()
+        [[1.0, 0.125]]
+    """
+
+    def __init__(
+        self, *, short: Sequence[Positive], long: Sequence[Positive], original_seq_len: Count, amplitude: float = 1.0
+    ) -> None:
+        self.short, self.long, self.longest = list(short), list(long), _checked_length(original_seq_len)
+        self.amplitude = amplitude
+
+    def __call__(self, frequency: Tensor, *, base: float) -> Tensor:
+        if not len(self.short) == len(self.long) == len(frequency):
+            raise ValueError(
+                f"short has {len(self.short)} and long {len(self.long)} factors for {len(frequency)} frequencies; give "
+                "one for each"
+            )
+        return frequency / torch.tensor(self.short, dtype=frequency.dtype)
+
+    def of_length(self, frequency: Tensor, length: Tensor) -> Tensor:
+        ratio = torch.tensor(self.short, dtype=torch.float64) / torch.tensor(self.long, dtype=torch.float64)
+        return (frequency * ratio.to(frequency.device)).to(frequency.dtype).expand(len(length), -1)
+
+
 class YaRN(Scaling):
     """Fast frequencies stay, slow ones are divided by a factor, those between are mixed, and scores grow a little
     ([Peng et al. 2023](https://arxiv.org/abs/2309.00071)).
@@ -111,9 +202,7 @@ class YaRN(Scaling):
         whole: bool = True,
     ) -> None:
         self.factor = _checked(factor)
-        if original_seq_len < 1:
-            raise ValueError(f"original_seq_len={original_seq_len} must be at least 1")
-        self.original_seq_len, self.beta_fast, self.beta_slow = original_seq_len, beta_fast, beta_slow
+        self.original_seq_len, self.beta_fast, self.beta_slow = _checked_length(original_seq_len), beta_fast, beta_slow
         self.amplitude = 0.1 * math.log(factor) + 1.0 if amplitude is None else amplitude
         if self.amplitude <= 0:
             raise ValueError(f"amplitude={amplitude} must be above 0")
@@ -172,3 +261,9 @@ def _checked(factor: float) -> float:
     if factor < 1:
         raise ValueError(f"factor={factor} must be at least 1: it says how many times longer the context may be")
     return factor
+
+
+def _checked_length(original_seq_len: int) -> int:
+    if original_seq_len < 1:
+        raise ValueError(f"original_seq_len={original_seq_len} must be at least 1")
+    return original_seq_len

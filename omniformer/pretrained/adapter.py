@@ -154,9 +154,14 @@ def _lines(lines: Mapping[str, list[Name]], linear: str, family: Family) -> list
     if not mine:
         raise ValueError(f"{linear} is no part of {family.architecture}; save it with omniformer.adapters.save_adapter")
     for line in mine:
-        if line.index is not None or line.their_rows is not None or line.shape is not None:
+        if not _is_a_map(line):
             raise ValueError(f"{linear}: {family.architecture} keeps it in another form than PEFT can adapt")
     return mine
+
+
+def _is_a_map(line: Name) -> bool:
+    """Whether theirs is a linear map of its own whose rows are ours."""
+    return line.index is None and line.their_rows is None and line.shape is None and line.order is None
 
 
 def _theirs(line: Name, family: Family) -> str:
@@ -269,7 +274,7 @@ def _place(line: Name, by_rows: Mapping[tuple[str, int, int], Place], folder: Pa
     whole = max((place.last for place in mine), default=0)
     first, last = line.rows or (0, whole)
     key = (linear, first, last)
-    if key not in by_rows or line.index is not None or line.their_rows is not None or line.shape is not None:
+    if key not in by_rows or not _is_a_map(line):
         raise ValueError(f"{folder} adapts {line.theirs}, which is no linear map of its own with us")
     return by_rows[key]
 

@@ -26,6 +26,8 @@ class Name:
         rows: which rows of ours, from the first to before the second; all by default. Queries, keys and values are rows
             of one matrix with us.
         index: which one of ours along the first axis, where ours stacks what theirs names one by one (experts).
+        order: for each row of theirs the one of ours that holds the same numbers, where theirs stand in another order:
+            head by head.
         their_rows: which rows of theirs; all by default.
         shape: the shape of theirs where it is not that of ours: a convolution's kernel, which we keep flat.
         transposed: whether theirs is `[in, out]` where ours is `[out, in]`.
@@ -41,6 +43,7 @@ class Name:
     theirs: str
     rows: tuple[int, int] | None = None
     index: int | None = None
+    order: tuple[int, ...] | None = None
     their_rows: tuple[int, int] | None = None
     shape: Shape | None = None
     transposed: bool = False
@@ -90,6 +93,9 @@ class Name:
             mine = self.part(parameter)
             mine.copy_(tensor.flatten(0, -2)[slice(*self.their_rows)].reshape(mine.shape))
             return
+        if self.order is not None:
+            self.part(parameter)[list(self.order[first : first + len(tensor)])] = tensor.to(parameter.dtype)
+            return
         self._rows(parameter, first, len(tensor) if tensor.ndim else 1).copy_(tensor)
 
     def agrees(self, tensor: Tensor, first: int, parameter: Tensor) -> bool:
@@ -106,6 +112,7 @@ class Name:
         """Ours as theirs; those rows of it where `their_rows` says so."""
         mine = self.part(parameter.detach())
         mine = mine.T if self.transposed else mine
+        mine = mine if self.order is None else mine[list(self.order)]
         if self.their_rows is not None:
             return mine.reshape(-1, mine.shape[-1])
         return mine.reshape(self.shape or mine.shape).contiguous()
@@ -146,6 +153,45 @@ def stacked(ours: str, theirs: Mapping[str, int], *, bias: bool = True) -> Itera
         for kind in ("weight", "bias") if bias else ("weight",):
             yield Name(ours=f"{ours}.{kind}", theirs=f"{module}.{kind}", rows=(first, first + n))
         first += n
+
+
+def ordered(ours: str, theirs: str, order: Sequence[int], *, bias: bool = True) -> Iterator[Name]:
+    """A linear map whose rows stand in another order in the file.
+
+    Args:
+        ours: the module.
+        theirs: the module in the file.
+        order: for each row of theirs, which of ours it is.
+        bias: whether it has offsets.
+
+    Example:
+        >>> [name.theirs for name in ordered("qkv", "query_key_value", by_group(2, 1, 1, head_dim=1))]
+        ['query_key_value.weight', 'query_key_value.bias']
+    """
+    for kind in ("weight", "bias") if bias else ("weight",):
+        yield Name(ours=f"{ours}.{kind}", theirs=f"{theirs}.{kind}", order=tuple(order))
+
+
+def by_group(n_groups: int, *heads: int, head_dim: int) -> list[int]:
+    """The rows of queries, keys and values where files put them group by group: of each group its queries, its keys,
+    its values; with us all queries come first.
+
+    Args:
+        n_groups: groups of heads that share keys.
+        *heads: of one group, how many heads there are of each kind.
+        head_dim: rows of a head.
+
+    Example:
+        >>> by_group(2, 1, 1, 1, head_dim=1)
+        [0, 2, 4, 1, 3, 5]
+    """
+    firsts = [n_groups * sum(heads[:kind]) for kind in range(len(heads))]
+    order: list[int] = []
+    for group in range(n_groups):
+        for first, n in zip(firsts, heads, strict=True):
+            start = (first + group * n) * head_dim
+            order += range(start, start + n * head_dim)
+    return order
 
 
 def assemble(names: Sequence[Name], parameter: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:

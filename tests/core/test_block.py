@@ -3,7 +3,7 @@ import torch
 
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
-from omniformer.core.block import Block, CrossBlock, GatedCrossBlock, ParallelBlock, Parts
+from omniformer.core.block import Block, CrossBlock, GatedCrossBlock, ParallelBlock, ParallelNormsBlock, Parts
 from omniformer.core.connection import PreNorm
 from omniformer.core.feedforward import FeedForward
 from omniformer.core.layout import Layout
@@ -45,6 +45,14 @@ def test_a_parallel_block_adds_both_branches_of_the_same_tokens():
     both = block.both.branch
     expected = x + both.attention(normed, CONTEXT) + both.feedforward(normed, CONTEXT)
     torch.testing.assert_close(block(x, CONTEXT), expected)
+
+
+def test_a_parallel_block_of_two_norms_adds_what_each_connection_adds():
+    block, x = ParallelNormsBlock(PARTS), torch.randn(5, 8)
+    with torch.no_grad():
+        block.feedforward.norm.weight.mul_(2)
+    parts = [each.branch(each.norm(x), CONTEXT) for each in (block.attention, block.feedforward)]
+    torch.testing.assert_close(block(x, CONTEXT), x + sum(parts))
 
 
 def test_a_cross_block_reads_the_memory_between_the_two():

@@ -6,7 +6,16 @@ from torch import nn
 
 from omniformer.core.attention.multihead import Context
 from omniformer.core.attention.plan import lower
-from omniformer.core.connection import AdaptiveNorm, LayerScale, PostNorm, PreNorm, SandwichNorm, TanhGate
+from omniformer.core.connection import (
+    AdaptiveNorm,
+    BranchNorm,
+    LayerScale,
+    PostNorm,
+    PreNorm,
+    SandwichNorm,
+    ScaledBranch,
+    TanhGate,
+)
 from omniformer.core.layout import Layout
 from omniformer.core.norm import LayerNorm
 from omniformer.core.rules import Full
@@ -47,6 +56,8 @@ def normalised(x, norm):
 FORMULAS = {
     PreNorm: lambda c, x: x + c.branch.map(normalised(x, c.norm)).tanh(),
     PostNorm: lambda c, x: normalised(x + c.branch.map(x).tanh(), c.norm),
+    BranchNorm: lambda c, x: x + normalised(c.branch.map(x).tanh(), c.norm),
+    ScaledBranch: lambda c, x: x + c.scale * c.branch.map(normalised(x, c.norm)).tanh(),
     SandwichNorm: lambda c, x: x + normalised(c.branch.map(normalised(x, c.norm)).tanh(), c.norm_out),
     LayerScale: lambda c, x: x + c.gain * c.branch.map(normalised(x, c.norm)).tanh(),
     TanhGate: lambda c, x: x + torch.tanh(c.gate) * c.branch.map(normalised(x, c.norm)).tanh(),
@@ -55,8 +66,10 @@ FORMULAS = {
 
 @pytest.mark.parametrize("kind", FORMULAS, ids=lambda kind: kind.__name__)
 def test_each_connection_computes_its_formula(kind):
-    connection, x = build(kind), torch.randn(5, WIDTH)
-    torch.testing.assert_close(connection(x, context()), FORMULAS[kind](connection, x))
+    connection, x = build(kind, **({"scale": 0.3} if kind is ScaledBranch else {})), torch.randn(5, WIDTH)
+    expected = FORMULAS[kind](connection, x)
+    torch.testing.assert_close(connection(x, context()), expected)
+    torch.testing.assert_close(x + connection.update(x, context()), expected)
 
 
 def test_adaptive_norm_shifts_scales_and_gates_by_the_condition_of_each_sample():

@@ -7,9 +7,18 @@ from torch import nn
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.key_offsets import CrossAttentionWithoutKeyOffset, SelfAttentionWithoutKeyOffset
 from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.attention.whole_norm import WholeNormAttention
 from omniformer.core.biases import RelativeTable, T5Buckets
-from omniformer.core.block import Block, CrossBlock, GatedCrossBlock, ParallelBlock
-from omniformer.core.connection import AdaptiveNorm, LayerScale, PostNorm, SandwichNorm, TanhGate
+from omniformer.core.block import Block, CrossBlock, GatedCrossBlock, ParallelBlock, ParallelNormsBlock
+from omniformer.core.connection import (
+    AdaptiveNorm,
+    BranchNorm,
+    LayerScale,
+    PostNorm,
+    SandwichNorm,
+    ScaledBranch,
+    TanhGate,
+)
 from omniformer.core.encoder_decoder import EncoderDecoder
 from omniformer.core.feedforward import GatedFeedForward
 from omniformer.core.graph_biases import EdgeBias, ShortestPath
@@ -87,6 +96,7 @@ ATTENTIONS = [
     partial(TopKAttention, top_k=2),
     ValueResidualAttention,
     partial(SelfAttention, qk_norm=RMSNorm, pair_bias=T5Buckets),
+    partial(WholeNormAttention, whole_norm=RMSNorm),
 ]
 CORES = {
     **{getattr(each, "func", each).__name__: lambda each=each: core(attention=each) for each in ATTENTIONS},
@@ -95,6 +105,9 @@ CORES = {
     "ShortestPath": lambda: core(pair_bias=ShortestPath),
     "EdgeBias": lambda: core(pair_bias=partial(EdgeBias, edge_vocab_sizes=[3], edge_features=1)),
     "ParallelBlock": lambda: core(block=ParallelBlock),
+    "ParallelNormsBlock": lambda: core(block=ParallelNormsBlock),
+    "BranchNorm": lambda: core(connection=BranchNorm),
+    "ScaledBranch": lambda: core(connection=ScaledBranch),
     "CrossBlock": lambda: core(block=CrossBlock),
     "CrossAttentionWithoutKeyOffset": lambda: core(block=partial(CrossBlock, cross=CrossAttentionWithoutKeyOffset)),
     "GatedCrossBlock": lambda: core(block=partial(GatedCrossBlock, cross=CrossAttention)),

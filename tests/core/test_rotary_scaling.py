@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from omniformer.core.layout import Layout
 from omniformer.core.rotary import Rotary
-from omniformer.core.rotary_scaling import LinearScaling, Llama3Scaling, NTKScaling, YaRN
+from omniformer.core.rotary_scaling import DynamicNTK, LinearScaling, Llama3Scaling, LongRoPE, NTKScaling, YaRN
 
 N, BASE = 16, 10_000.0
 PLAIN = torch.tensor([BASE ** (-i / N) for i in range(N)], dtype=torch.float64)
@@ -68,8 +69,49 @@ def test_llama3_scaling_keeps_short_waves_and_stretches_long_ones():
     assert torch.allclose(kept[wave > 512], torch.tensor(1 / 8).double())
 
 
+def turns(scaling, *lengths):
+    """Angles of samples of these lengths, in one batch."""
+    rotation = Rotary(head_dim=2 * N, base=BASE, scaling=scaling)(Layout.from_lengths(*lengths))
+    return torch.atan2(rotation.sin, rotation.cos)[:, 0, :N].double()
+
+
+def wrapped(angles):
+    return torch.atan2(angles.sin(), angles.cos())
+
+
+def test_dynamic_ntk_is_a_base_that_grows_with_each_text_and_not_with_its_neighbours():
+    d, factor, longest = 2 * N, 2.0, 8
+    found = turns(DynamicNTK(factor=factor, original_seq_len=longest), 5, 20, 8)
+    for first, n in ((0, 5), (5, 20), (25, 8)):
+        growth = max(1.0, factor * n / longest - (factor - 1))
+        base = BASE * growth ** (d / (d - 2))
+        frequency = torch.tensor([base ** (-2 * i / d) for i in range(N)], dtype=torch.float64)
+        expected = wrapped(torch.arange(n, dtype=torch.float64)[:, None] * frequency)
+        torch.testing.assert_close(found[first : first + n], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_longrope_has_one_set_of_factors_for_short_texts_and_one_for_long_ones():
+    short, long = [1 + i / N for i in range(N)], [1.0 + i for i in range(N)]
+    scaling = LongRoPE(short=short, long=long, original_seq_len=8, amplitude=1.5)
+    found = turns(scaling, 8, 9)
+    for first, n, factors in ((0, 8, short), (8, 9, long)):
+        frequency = PLAIN / torch.tensor(factors, dtype=torch.float64)
+        expected = wrapped(torch.arange(n, dtype=torch.float64)[:, None] * frequency)
+        torch.testing.assert_close(found[first : first + n], expected, rtol=1e-5, atol=1e-6)
+    rotation = Rotary(head_dim=2 * N, base=BASE, scaling=scaling)(Layout.from_lengths(3))
+    torch.testing.assert_close((rotation.cos.square() + rotation.sin.square()).sqrt(), torch.full((3, 1, 2 * N), 1.5))
+    with pytest.raises(ValueError, match=f"short has 2 and long {N} factors for {N} frequencies"):
+        frequencies(LongRoPE(short=[1.0, 2.0], long=long, original_seq_len=8))
+
+
 @pytest.mark.parametrize(
-    "scaling", [LinearScaling, NTKScaling, lambda factor: YaRN(factor=factor, original_seq_len=64)]
+    "scaling",
+    [
+        LinearScaling,
+        NTKScaling,
+        lambda factor: YaRN(factor=factor, original_seq_len=64),
+        lambda factor: DynamicNTK(factor=factor, original_seq_len=64),
+    ],
 )
 def test_factor_one_changes_nothing_and_less_is_told(scaling):
     torch.testing.assert_close(frequencies(scaling(factor=1.0)), PLAIN, rtol=1e-6, atol=0)
@@ -80,5 +122,7 @@ def test_factor_one_changes_nothing_and_less_is_told(scaling):
 def test_impossible_arguments_are_told():
     with pytest.raises(ValueError, match="original_seq_len=0"):
         YaRN(factor=2.0, original_seq_len=0)
+    with pytest.raises(ValueError, match="original_seq_len=0"):
+        LongRoPE(short=[1.0], long=[1.0], original_seq_len=0)
     with pytest.raises(ValueError, match=r"high=1\.0 above low=1\.0"):
         Llama3Scaling(low=1.0, high=1.0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from omniformer.pretrained.names import Name, assemble
+from omniformer.pretrained.names import Name, assemble, by_group
 
 
 def round_trip(line, theirs, ours):
@@ -33,3 +33,19 @@ def test_a_view_that_does_not_fit_is_told():
     line = Name(ours="ours", theirs="theirs", view=(5, 7))
     with pytest.raises(IndexError, match=r"ours is \[5, 6\], the table of names means \[5, 7\]"):
         line.expected(torch.empty(5, 6))
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_rows_may_stand_in_another_order_and_arrive_in_pieces(pieces):
+    order = by_group(3, 2, 1, 1, head_dim=2)  # of 3 groups two queries, a key, a value
+    theirs, ours = torch.randn(24, 5), torch.empty(24, 5)
+    line = Name(ours="ours", theirs="theirs", order=tuple(order))
+    n = len(theirs) // pieces
+    for first in range(0, len(theirs), n):
+        line.read(theirs[first : first + n], first, ours)
+    groups = theirs.view(3, 4, 2, 5)
+    assert torch.equal(ours[:12].view(3, 2, 2, 5), groups[:, :2])
+    assert torch.equal(ours[12:18].view(3, 1, 2, 5), groups[:, 2:3])
+    assert torch.equal(ours[18:].view(3, 1, 2, 5), groups[:, 3:])
+    ((_, again),) = assemble([line], {"ours": ours}.__getitem__)
+    assert torch.equal(again, theirs)

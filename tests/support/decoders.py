@@ -1,7 +1,10 @@
-"""What the twins of LLaMA and its relatives share: sizes in which query heads, key heads and widths all differ."""
+"""What the twins of LLaMA and of other language models share: sizes in which query heads, key heads and widths all
+differ, and what they write.
+"""
 
 import torch
 from omniformer_tokenizers import Tokens
+from twins import ragged_ids, twin
 
 from omniformer.batch import Sample, collate
 from omniformer.generation import Greedy, write
@@ -33,3 +36,16 @@ def writes_alike(theirs, loaded, prompts=((1, 5, 9, 4, 11, 3, 7), (1,), (1, 8, 1
     ]
     assert [(*ids, *answers[0].ids) for ids, answers in zip(prompts, found, strict=True)] == expected
     assert len({each for ids, whole in zip(prompts, expected, strict=True) for each in whole[len(ids) :]}) > 1
+
+
+def language_model_twin(theirs, folder, side="right", lengths=(7, 2, 12), vocab_size=29, as_filed=None):
+    """The whole proof of one configuration, and the same ids from greedy search with a cache; the loaded model."""
+    ids, mask = ragged_ids(vocab_size, lengths=lengths, side=side)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if side == "left":
+        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(0)
+    has_head = not type(theirs).__name__.endswith("Model") or "LMHead" in type(theirs).__name__
+    loaded = twin(theirs, folder, lambda out: out.logits if has_head else out.last_hidden_state, inputs, mask, as_filed)
+    if has_head:
+        writes_alike(theirs, loaded)
+    return loaded

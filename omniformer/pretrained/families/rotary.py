@@ -10,7 +10,7 @@ from omniformer.recipe import Node
 _SCALINGS = "omniformer.core.rotary_scaling"
 
 
-def rotary_of(config: Mapping[str, Any], *, base: float = 10_000.0) -> Node:
+def rotary_of(config: Mapping[str, Any], *, base: float = 10_000.0, head_dim: int | None = None) -> Node:
     """The rotary positions that a configuration describes.
 
     New files say everything in `rope_parameters`; old ones have `rope_theta` beside `rope_scaling`, whose kind is
@@ -19,6 +19,7 @@ def rotary_of(config: Mapping[str, Any], *, base: float = 10_000.0) -> Node:
     Args:
         config: the content of `config.json`.
         base: what the reference takes for `rope_theta` where the file leaves it out.
+        head_dim: features of a head, of a family that may turn a part of them; the others turn all.
 
     Raises:
         ValueError: a kind of scaling that the core does not compute as the reference does; names the key.
@@ -30,22 +31,19 @@ def rotary_of(config: Mapping[str, Any], *, base: float = 10_000.0) -> Node:
     given = _given(config)
     base = given.get("rope_theta") or config.get("rope_theta") or base
     share = given.get("partial_rotary_factor", config.get("partial_rotary_factor"))
+    part_of = {}
     if share not in (None, 1):
-        raise ValueError(
-            f"config.json has partial_rotary_factor={share}; accepted: 1, as this family turns whole heads"
-        )
+        if head_dim is None:
+            raise ValueError(
+                f"config.json has partial_rotary_factor={share}; accepted: 1, as this family turns whole heads"
+            )
+        part_of = {"rotated": int(head_dim * share)}
     kind = given.get("rope_type") or given.get("type") or "default"
     if kind == "default":
-        return factory("omniformer.core.rotary.Rotary", base=base)
-    if kind == "dynamic":
-        raise ValueError(
-            "config.json asks for rotary scaling 'dynamic', whose frequencies depend on the longest text of a batch; "
-            "here no text's output depends on its neighbours. Up to max_position_embeddings tokens it is 'default': "
-            "remove rope_scaling if your texts are no longer"
-        )
+        return factory("omniformer.core.rotary.Rotary", base=base, **part_of)
     if kind not in _NODES:
         raise ValueError(f"config.json asks for rotary scaling {kind!r}; accepted: default, {', '.join(_NODES)}")
-    return factory("omniformer.core.rotary.Rotary", base=base, scaling=_NODES[kind](given, config))
+    return factory("omniformer.core.rotary.Rotary", base=base, scaling=_NODES[kind](given, config), **part_of)
 
 
 def rotary_of_layers(
@@ -116,7 +114,36 @@ def _yarn(given: dict[str, Any], config: Mapping[str, Any]) -> Node:
     )
 
 
-_NODES = {"linear": _linear, "llama3": _llama3, "yarn": _yarn}
+def _dynamic(given: dict[str, Any], config: Mapping[str, Any]) -> Node:
+    # The reference counts from max_position_embeddings on, whatever original_max_position_embeddings says.
+    longest = config["max_position_embeddings"]
+    return part(f"{_SCALINGS}.DynamicNTK", factor=_need(given, "factor"), original_seq_len=longest)
+
+
+def _longrope(given: dict[str, Any], config: Mapping[str, Any]) -> Node:
+    original = _original(given, config)
+    factor = given.get("factor") or config["max_position_embeddings"] / original
+    amplitude = given.get("attention_factor")
+    if amplitude is None:
+        amplitude = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    return part(
+        f"{_SCALINGS}.LongRoPE",
+        short=_need(given, "short_factor"),
+        long=_need(given, "long_factor"),
+        original_seq_len=original,
+        amplitude=amplitude,
+    )
+
+
+# Early files of Phi-3 call the last one "su".
+_NODES = {
+    "linear": _linear,
+    "dynamic": _dynamic,
+    "llama3": _llama3,
+    "yarn": _yarn,
+    "longrope": _longrope,
+    "su": _longrope,
+}
 
 
 def _amplitude(given: dict[str, Any], factor: float) -> float | None:

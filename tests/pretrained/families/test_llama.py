@@ -52,6 +52,14 @@ def test_logits_gradients_and_the_way_back(others, tmp_path):
     twin(model(**others), tmp_path, logits, {"input_ids": ids, "attention_mask": mask}, mask)
 
 
+@pytest.mark.parametrize("n", [7, 23])
+def test_dynamic_frequencies_are_those_of_the_length_of_the_text(n, tmp_path):
+    scaling = {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.0}
+    ids, mask = ragged_ids(29, lengths=(n,))
+    theirs = model(rope_parameters=scaling, max_position_embeddings=10)
+    twin(theirs, tmp_path, logits, {"input_ids": ids, "attention_mask": mask}, mask)
+
+
 def test_padding_on_the_left(tmp_path):
     ids, mask = ragged_ids(29, side="left")
     positions = (mask.cumsum(1) - 1).clamp(0)

@@ -26,8 +26,11 @@ def test_yarn_without_a_factor_takes_the_growth_of_the_context():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"type": "dynamic", "factor": 2.0}, "'dynamic', whose frequencies depend on the longest text"),
-        ({"rope_type": "longrope", "factor": 2.0}, "'longrope'; accepted: default, linear, llama3, yarn"),
+        (
+            {"rope_type": "spiral", "factor": 2.0},
+            "'spiral'; accepted: default, linear, dynamic, llama3, yarn, longrope",
+        ),
+        ({"rope_type": "longrope", "factor": 2.0}, "'longrope' and lacks its short_factor"),
         ({"type": "linear"}, "'linear' and lacks its factor"),
         ({"rope_type": "llama3", "factor": 2.0}, "'llama3' and lacks its low_freq_factor"),
         ({"full_attention": {"rope_type": "default"}}, "accepted: one table of numbers for all layers"),
