@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from omniformer.core.attention.kernel import Kernel, Weighing
+from omniformer.core.attention.merging import left_by
 from omniformer.core.attention.plan import Plan
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
 
 Maps = list[list[Tensor]]
-"""For each layer and sample, weights `[heads, queries, keys]`; a row adds up to one, or to zero without keys."""
+"""For each layer and sample, weights `[heads, queries, keys]`. A row adds up to one, to less where there is a sink,
+or to zero without keys."""
 
 
 @torch.no_grad()
@@ -77,8 +79,15 @@ class Recorder(Kernel):
         self.maps = maps
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
-        self.maps.append(self.plan.weights(q, k, scale=how.scale, bias=how.bias, score=how.score))
+        weights = self.plan.weights(q, k, scale=how.scale, bias=how.bias, score=how.score)
+        if how.sink is not None:
+            left = left_by(how.sink, self.lse(q, k, how)).split(self.plan.layout.lengths.tolist())
+            weights = [each * share.T[..., None] for each, share in zip(weights, left, strict=True)]
+        self.maps.append(weights)
         return self.plan.kernel.attend(q, k, v, how)
+
+    def lse(self, q: Tensor, k: Tensor, how: Weighing) -> Tensor:
+        return self.plan.kernel.lse(q, k, how)
 
 
 def entropy(maps: Maps) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer.core.attention.kernel import Kernel, Weighing
-from omniformer.core.attention.reference import dense_attention, no_tokens
+from omniformer.core.attention.reference import dense_attention, dense_lse, no_tokens
 from omniformer.core.attention.rows import Gather
 from omniformer.core.layout import Layout, View
 from omniformer.core.rules import Rule
@@ -74,23 +74,46 @@ class Blocks(Kernel):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
         outs = []
         for bucket, q_rows, k_rows, v_rows in zip(self.buckets, *self._rows(q, k, v), strict=True):
-            added = None
-            if how.bias is not None:
-                query, key = View(self.layout, bucket.query[:, :, None]), View(self.key_layout, bucket.key[:, None, :])
-                added = rearrange(how.bias(query, key), "heads rows queries keys -> rows heads queries keys")
-            out = within(q_rows, k_rows, v_rows, bucket, added, how)
+            out = within(q_rows, k_rows, v_rows, bucket, self._added(bucket, how), how)
             outs.append(rearrange(out, "rows heads queries head_dim -> (rows queries) heads head_dim"))
         if self.in_order:
             return outs[0]
         nothing = no_tokens(q, k, v, how.bias, self.layout, self.key_layout)
         return self._outputs(torch.cat([nothing, *outs]))
 
-    def _rows(self, q: Tensor, k: Tensor, v: Tensor) -> list[list[Tensor]]:
-        """Queries, keys and values of each bucket, `[rows, heads, seq, head_dim]`."""
+    def lse(self, q: Tensor, k: Tensor, how: Weighing) -> Tensor:
+        found = []
+        for bucket, q_rows, k_rows in zip(self.buckets, *self._rows(q, k), strict=True):
+            mask = _lower(q_rows, k_rows) if bucket.causal else bucket.mask
+            lse = dense_lse(
+                q_rows, k_rows, scale=how.scale, mask=mask, bias=self._added(bucket, how, q.shape[1]), score=how.score
+            )
+            lse = lse if bucket.dead is None else lse.masked_fill(bucket.dead[..., 0], -torch.inf)
+            found.append(rearrange(lse, "rows heads queries -> (rows queries) heads"))
+        if self.in_order:
+            return found[0]
+        nothing = q[:0, :, 0].to(torch.promote_types(q.dtype, torch.float32))
+        lse, unowned = self._outputs(torch.cat([nothing, *found])), self._outputs.missing
+        return lse if unowned is None else lse.masked_fill(unowned[:, None], -torch.inf)
+
+    def _added(self, bucket: Bucket, how: Weighing, heads: int = -1) -> Tensor | None:
+        """The additive scores of a bucket, `[rows or 1, heads or 1, queries, keys]`.
+
+        Args:
+            heads: how many there shall be, where one that counts for all is not enough.
+        """
+        if how.bias is None:
+            return None
+        query, key = View(self.layout, bucket.query[:, :, None]), View(self.key_layout, bucket.key[:, None, :])
+        added = rearrange(how.bias(query, key), "heads rows queries keys -> rows heads queries keys")
+        return added.expand(-1, heads, -1, -1)
+
+    def _rows(self, q: Tensor, *read: Tensor) -> list[list[Tensor]]:
+        """Queries and what is read, keys and values, of each bucket, `[rows, heads, seq, head_dim]`."""
         queries, keys = [b.query.shape for b in self.buckets], [b.key.shape for b in self.buckets]
         if self.in_order:
-            return [[_split(x, shape)] for x, shape in ((q, queries[0]), (k, keys[0]), (v, keys[0]))]
-        gathered = ((self._queries(q), queries), (self._keys(k), keys), (self._keys(v), keys))
+            return [[_split(x, shape)] for x, shape in ((q, queries[0]), *((x, keys[0]) for x in read))]
+        gathered = ((self._queries(q), queries), *((self._keys(x), keys) for x in read))
         return [
             [
                 _split(part, shape)
@@ -110,7 +133,7 @@ def within(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, bias: Tensor | None,
     written_out = how.score is not None or prefers_explicit(q, k)
     mask = bucket.mask
     if bucket.causal and (written_out or bias is not None):
-        mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()[None, None]
+        mask = _lower(q, k)
     if written_out:
         if bias is not None:
             bias = bias.expand(-1, q.shape[1], -1, -1)
@@ -130,6 +153,11 @@ def within(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, bias: Tensor | None,
             enable_gqa=q.shape[1] != k.shape[1],
         )
     return out if bucket.dead is None else out.masked_fill(bucket.dead, 0.0)
+
+
+def _lower(q: Tensor, k: Tensor) -> Tensor:
+    """The mask of a bucket that is causal."""
+    return torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()[None, None]
 
 
 def prefers_explicit(q: Tensor, k: Tensor) -> bool:

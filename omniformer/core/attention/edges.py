@@ -80,14 +80,24 @@ class Edges(Kernel):
         self, q: Tensor, k: Tensor, v: Tensor, score: Score, added: Tensor | None, how: Weighing
     ) -> Tensor:
         """The same in differentiable operations, for a score function that only autograd knows how to derive."""
-        group = q.shape[1] // k.shape[1]
-        k, v = (x.repeat_interleave(group, dim=1) if group > 1 else x for x in (k, v))
-        scores = score((q.index_select(0, self.query) * k.index_select(0, self.key)).sum(-1) * how.scale)
-        if added is not None:
-            scores = scores + added.transpose(0, 1)
+        v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
+        scores = self._scores(q, k, score, added, how.scale)
         weights = functional.dropout(_segment_softmax(scores, self.query, len(q)), how.dropout)
         out = v.new_zeros(*q.shape[:2], v.shape[-1])
         return out.index_add(0, self.query, weights[..., None] * v.index_select(0, self.key))
+
+    def lse(self, q: Tensor, k: Tensor, how: Weighing) -> Tensor:
+        added = None if how.bias is None else how.bias(View(self.layout, self.query), View(self.layout, self.key))
+        scores = self._scores(q, k, how.score, added, how.scale)
+        top, _, total = _segment_exp(scores.to(torch.promote_types(q.dtype, torch.float32)), self.query, len(q))
+        return torch.where(top.isneginf(), -torch.inf, top + total.where(~top.isneginf(), 1.0).log())
+
+    def _scores(self, q: Tensor, k: Tensor, score: Score | None, added: Tensor | None, scale: float) -> Tensor:
+        """The scores `[pairs, heads]`."""
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        scores = (q.index_select(0, self.query) * k.index_select(0, self.key)).sum(-1) * scale
+        scores = scores if score is None else score(scores)
+        return scores if added is None else scores + added.transpose(0, 1)
 
     def _order(self, n_heads: int, n_kv_heads: int) -> _Order:
         if (n_heads, n_kv_heads) not in self._orders:
@@ -239,8 +249,17 @@ def _segment_softmax(scores: Tensor, segment: Tensor, n_segments: int) -> Tensor
     Shapes:
         scores `[pairs, heads]`, segment int64 `[pairs]` → `[pairs, heads]`.
     """
+    _, exp, total = _segment_exp(scores, segment, n_segments)
+    return exp / total.index_select(0, segment)
+
+
+def _segment_exp(scores: Tensor, segment: Tensor, n_segments: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest score of each segment, what each score's exponential is of that of the highest, and their sums.
+
+    Shapes:
+        scores `[pairs, heads]`, segment int64 `[pairs]` → `[segments, heads]`, `[pairs, heads]`, `[segments, heads]`.
+    """
     index = segment[:, None].expand_as(scores)
     top = scores.new_full((n_segments, scores.shape[1]), -torch.inf).scatter_reduce(0, index, scores.detach(), "amax")
     exp = (scores - top.index_select(0, segment)).exp()
-    total = torch.zeros_like(top).index_add(0, segment, exp)
-    return exp / total.index_select(0, segment)
+    return top, exp, torch.zeros_like(top).index_add(0, segment, exp)

@@ -62,6 +62,9 @@ class Flex(Kernel):
         )
         return rearrange(out, "1 heads tokens head_dim -> tokens heads head_dim")
 
+    def lse(self, q: Tensor, k: Tensor, how: Weighing) -> Tensor:
+        return self._plain.lse(q, k, how)
+
     @cached_property
     def _block_mask(self) -> BlockMask:
         # Once outside the compiler: rules check the layout at first use, and may compute what they remember of it.

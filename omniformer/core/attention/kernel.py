@@ -12,19 +12,24 @@ Score = Callable[[Tensor], Tensor]
 
 
 class Weighing(NamedTuple):
-    """How keys are weighed: `softmax(score(q k^T scale) + bias)`, of which a share is dropped.
+    """How keys are weighed: `softmax(score(q k^T scale) + bias)`, of which a share is dropped, and one left to a sink.
 
     Args:
         scale: factor of the scores.
         bias: scores added for each head and pair.
         score: a function of each scaled score.
         dropout: share of attention weights set to zero.
+        sink: a score for each head that competes with the keys for weight and gives nothing.
+
+    Shapes:
+        sink `[heads]`.
     """
 
     scale: float
     bias: Bias | None
     score: Score | None
     dropout: float
+    sink: Tensor | None = None
 
 
 class Kernel(ABC):
@@ -54,4 +59,17 @@ class Kernel(ABC):
 
     @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
-        """What a kernel computes; see `Plan.attend` for shapes. A query that may attend to nothing yields zero."""
+        """What a kernel computes; see `Plan.attend` for shapes. A query that may attend to nothing yields zero.
+
+        Sinks are not its business: `Plan.attend` takes their share away afterwards.
+        """
+
+    def lse(self, q: Tensor, k: Tensor, how: Weighing) -> Tensor:
+        """The log of the sum of the exponentials of each query's scores; see `Plan.lse`.
+
+        Raises:
+            ValueError: the kernel does not say it, as those of this project do.
+        """
+        raise ValueError(
+            f"kernel {self.name!r} gives no log-sum-exp, which sinks and merging need; choose another, such as 'dense'"
+        )

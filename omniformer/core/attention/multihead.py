@@ -131,6 +131,7 @@ class MultiHead(nn.Module):
         self.k_norm = qk_norm(self.head_dim) if qk_norm else nn.Identity()
         self.pair_bias = None if pair_bias is None else pair_bias(n_heads=n_heads)
         self.score, self.dropout = score, dropout
+        self.sink: Tensor | None = None  # a learned score for each head, in `SinkAttention`
         self.scale = self.default_scale if scale is None else scale
         self.d_model, self._with_offsets = d_model, bias
 
@@ -150,7 +151,7 @@ class MultiHead(nn.Module):
             bias: additive scores that come with the batch; the layer's own are added to them.
 
         Shapes:
-            q `[tokens, heads, head_dim]`, k and v `[key tokens, kv_heads, head_dim]` → as q.
+            q `[tokens, heads, head_dim]`, k and v `[key tokens, kv_heads, head_dim]` → as q, as wide as v.
         """
         return plan.attend(
             q,
@@ -160,6 +161,7 @@ class MultiHead(nn.Module):
             bias=self.biases(bias),
             score=self.score,
             dropout=self.dropout if self.training else 0.0,
+            sink=self.sink,
         )
 
     @property

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer.core.attention.kernel import Kernel, Weighing
-from omniformer.core.attention.reference import dense_attention
+from omniformer.core.attention.reference import dense_attention, dense_lse
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout, View
 from omniformer.core.padded import PaddedLayout
@@ -48,6 +48,11 @@ class PaddedRows(Kernel):
         else:
             out = self._fused(q, k, v, scale=how.scale, bias=added, dropout=how.dropout)
         return rearrange(out, "samples heads queries head_dim -> (samples queries) heads head_dim")
+
+    def lse(self, q: Tensor, k: Tensor, how: Weighing) -> Tensor:
+        q, k = _split(q, self.queries), _split(k, self.keys)
+        lse = dense_lse(q, k, scale=how.scale, mask=self.mask, bias=self._bias(how.bias), score=how.score)
+        return rearrange(lse, "samples heads queries -> (samples queries) heads")
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, bias: Tensor | None, dropout: float) -> Tensor:
         group = q.shape[1] // k.shape[1]

@@ -14,6 +14,7 @@ from omniformer.core.attention.dispatch import choose
 from omniformer.core.attention.edges import Edges
 from omniformer.core.attention.flex import Flex
 from omniformer.core.attention.kernel import Kernel, Score, Weighing
+from omniformer.core.attention.merging import left_by
 from omniformer.core.attention.meta import Meta
 from omniformer.core.attention.padded_rows import PaddedRows
 from omniformer.core.attention.reference import Reference
@@ -47,6 +48,7 @@ class Plan:
         bias: Bias | None = None,
         score: Score | None = None,
         dropout: float = 0.0,
+        sink: Tensor | None = None,
     ) -> Tensor:
         """`softmax(score(q k^T scale) + bias) v` over the keys the rule allows, sample by sample
         ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), equation 1).
@@ -58,11 +60,14 @@ class Plan:
             bias: scores added for each head and pair.
             score: a function of each scaled score, for example a soft cap.
             dropout: share of attention weights set to zero.
+            sink: a score for each head that competes with those of the keys for weight and gives nothing, so that a
+                query need not attend to anything.
 
         Shapes:
-            q `[tokens, heads, head_dim]`, k and v `[key tokens, kv_heads, head_dim]`, where kv_heads divides heads →
-            `[tokens, heads, head_dim]`. Keys of equally long samples may come as `[samples, keys, kv_heads, head_dim]`,
-            a view of a cache that need not be copied.
+            q `[tokens, heads, head_dim]`, k `[key tokens, kv_heads, head_dim]`, where kv_heads divides heads, v
+            `[key tokens, kv_heads, value_dim]`, sink `[heads]` → `[tokens, heads, value_dim]`. Keys and values of
+            equally long samples may come as `[samples, keys, kv_heads, head_dim]`, a view of a cache that need not be
+            copied.
 
         Raises:
             ValueError: q, k and v do not fit the layouts or each other.
@@ -70,7 +75,22 @@ class Plan:
         if k.ndim == 4 and not self.kernel.takes_rows:
             k, v = k.flatten(0, 1), v.flatten(0, 1)
         self._check(q, k, v)
-        return self.kernel.attend(q, k, v, Weighing(_scale(scale, q), bias, score, dropout))
+        how = Weighing(_scale(scale, q), bias, score, dropout, sink)
+        out = self.kernel.attend(q, k, v, how)
+        return out if sink is None else out * left_by(sink, self.kernel.lse(q, k, how))[..., None].to(out.dtype)
+
+    def lse(
+        self, q: Tensor, k: Tensor, *, scale: float | None = None, bias: Bias | None = None, score: Score | None = None
+    ) -> Tensor:
+        """The log of the sum of the exponentials of each query's scores, by which `merge` joins this with what the same
+        queries collect from other keys; minus infinity for a query that may attend to nothing.
+
+        Shapes:
+            as for `attend` → float32 or float64 `[tokens, heads]`.
+        """
+        k = k if k.ndim == 3 or self.kernel.takes_rows else k.flatten(0, 1)
+        self._check(q, k, k)
+        return self.kernel.lse(q, k, Weighing(_scale(scale, q), bias, score, 0.0))
 
     def weights(
         self, q: Tensor, k: Tensor, *, scale: float | None = None, bias: Bias | None = None, score: Score | None = None

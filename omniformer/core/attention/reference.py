@@ -1,5 +1,7 @@
 """Attention in plain floating-point maths: slow, able to do everything, and the oracle of every other kernel."""
 
+from collections.abc import Iterator
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -20,12 +22,33 @@ def attention_weights(
         q `[..., kv_heads, group, queries, head_dim]`, k `[..., kv_heads, 1, keys, head_dim]`; mask and bias broadcast
         to the result `[..., kv_heads, group, queries, keys]`.
     """
+    scores = attention_scores(q, k, scale=scale, bias=bias, score=score)
+    return (scores.softmax(-1) if mask is None else masked_softmax(scores, mask)).to(q.dtype)
+
+
+def attention_scores(q: Tensor, k: Tensor, *, scale: float, bias: Tensor | None, score: Score | None) -> Tensor:
+    """`score(q k^T scale) + bias`; shapes as for `attention_weights`."""
     scores = q @ k.transpose(-1, -2) * scale
     if score is not None:
         scores = score(scores)
-    if bias is not None:
-        scores = scores + bias  # whose float32 weights, under mixed precision, make the softmax a float32 one
-    return (scores.softmax(-1) if mask is None else masked_softmax(scores, mask)).to(q.dtype)
+    # A bias's float32 weights, under mixed precision, make the softmax a float32 one.
+    return scores if bias is None else scores + bias
+
+
+def log_sum_exp(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """The log of the sum of the exponentials of the allowed scores; minus infinity, without gradient, where there are
+    none.
+
+    Example:
+        >>> log_sum_exp(torch.zeros(2, 1), torch.tensor([[True], [False]])).tolist()
+        [0.0, -inf]
+    """
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    if mask is None:
+        return scores.logsumexp(-1)
+    alive = mask.any(-1, keepdim=True)  # as in `masked_softmax`
+    found = scores.masked_fill(~mask & alive, -torch.inf).logsumexp(-1)
+    return found.masked_fill(~alive.squeeze(-1), -torch.inf)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -57,7 +80,29 @@ def dense_attention(
         q `[batch, heads, queries, head_dim]`, k and v `[batch, kv_heads, keys, head_dim]`; mask `[batch or 1, 1,
         queries or 1, keys]`; bias `[batch or 1, heads, queries, keys]` → `[batch, heads, queries, head_dim]`.
     """
-    kv_heads = k.shape[1]
+    grouped, mask, bias = _grouped(q, k.shape[1], mask, bias)
+    weights = attention_weights(grouped, k[:, :, None], scale=scale, mask=mask, bias=bias, score=score)
+    out = functional.dropout(weights, dropout) @ v[:, :, None]
+    return rearrange(out, "batch kv_heads group queries head_dim -> batch (kv_heads group) queries head_dim")
+
+
+def dense_lse(
+    q: Tensor, k: Tensor, *, scale: float, mask: Tensor | None, bias: Tensor | None, score: Score | None
+) -> Tensor:
+    """What `log_sum_exp` gives for the scores of `dense_attention`, whose shapes these are.
+
+    Shapes:
+        → `[batch, heads, queries]`.
+    """
+    grouped, mask, bias = _grouped(q, k.shape[1], mask, bias)
+    lse = log_sum_exp(attention_scores(grouped, k[:, :, None], scale=scale, bias=bias, score=score), mask)
+    return lse.flatten(1, 2)
+
+
+def _grouped(
+    q: Tensor, kv_heads: int, mask: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Query heads, and what belongs to them, in groups that share a key head."""
     grouped = rearrange(
         q, "batch (kv_heads group) queries head_dim -> batch kv_heads group queries head_dim", kv_heads=kv_heads
     )
@@ -65,11 +110,7 @@ def dense_attention(
         bias = rearrange(
             bias, "batch (kv_heads group) queries keys -> batch kv_heads group queries keys", kv_heads=kv_heads
         )
-    if mask is not None:
-        mask = mask[:, :, None]
-    weights = attention_weights(grouped, k[:, :, None], scale=scale, mask=mask, bias=bias, score=score)
-    out = functional.dropout(weights, dropout) @ v[:, :, None]
-    return rearrange(out, "batch kv_heads group queries head_dim -> batch (kv_heads group) queries head_dim")
+    return grouped, None if mask is None else mask[:, :, None], bias
 
 
 def no_tokens(q: Tensor, k: Tensor, v: Tensor, bias: Bias | None, layout: Layout, key_layout: Layout) -> Tensor:
@@ -117,7 +158,18 @@ class Reference(Kernel):
         Shapes:
             for each sample `[heads, queries, keys]`.
         """
-        matrices = []
+        pairs = self._scores(q, k, scale=scale, bias=bias, score=score)
+        return [masked_softmax(scores, mask).to(q.dtype) for scores, mask in pairs]
+
+    def lse(self, q: Tensor, k: Tensor, how: Weighing) -> Tensor:
+        pairs = self._scores(q, k, scale=how.scale, bias=how.bias, score=how.score)
+        nothing = q[:0, :, 0].to(torch.promote_types(q.dtype, torch.float32))
+        return torch.cat([nothing, *(log_sum_exp(scores, mask).T for scores, mask in pairs)])
+
+    def _scores(
+        self, q: Tensor, k: Tensor, *, scale: float, bias: Bias | None, score: Score | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The scores of each sample `[heads, queries, keys]`, and which of them count."""
         token = self.layout.view().token.split(self.layout.lengths.tolist())
         key_token = self.key_layout.view().token.split(self.key_layout.lengths.tolist())
         queries = q.split(self.layout.lengths.tolist())
@@ -126,8 +178,7 @@ class Reference(Kernel):
             mask = self.rule.attend(query, key).expand(len(token[i]), len(key_token[i]))
             q_sample = rearrange(queries[i], "queries heads head_dim -> heads queries head_dim")
             added = None if bias is None else bias(query, key)
-            matrices.append(attention_weights(q_sample, k_sample, scale=scale, mask=mask, bias=added, score=score))
-        return matrices
+            yield attention_scores(q_sample, k_sample, scale=scale, bias=added, score=score), mask
 
     def _keys_of_samples(self, packed: Tensor, n_heads: int) -> list[Tensor]:
         """Keys or values of each sample, repeated so that every query head has its own."""

@@ -17,8 +17,9 @@ class Varlen(Kernel):
     """Packed samples without any padding or mask, by `torch.nn.attention.varlen`
     ([Dao 2023](https://arxiv.org/abs/2307.08691)).
 
-    For `Full`, `Causal`, `Window` and what `&` makes of them. Biases, scores, dropout and dtypes other than float16 and
-    bfloat16, which the fused kernel does not know, run by `Banded` or `Dense` instead.
+    For `Full`, `Causal`, `Window` and what `&` makes of them. What the fused kernel does not know runs by `Banded` or
+    `Dense` instead: biases, scores, dropout, values of another width than keys, and dtypes other than float16 and
+    bfloat16.
 
     Raises:
         ValueError: the rule is no plain window, the tokens do not lie where the kernel supposes them, or the device is
@@ -37,7 +38,7 @@ class Varlen(Kernel):
         self.offsets, self.key_offsets = layout.offsets.int(), key_layout.offsets.int()
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
-        plain = how.bias is None and how.score is None and how.dropout == 0.0
+        plain = how.bias is None and how.score is None and how.dropout == 0.0 and q.shape[-1] == v.shape[-1]
         if not plain or q.dtype not in (torch.float16, torch.bfloat16) or not len(q):
             return self._plain.attend(q, k, v, how)
         from torch.nn.attention.varlen import varlen_attn
@@ -54,6 +55,9 @@ class Varlen(Kernel):
             window_size=self.window,
             enable_gqa=q.shape[1] != k.shape[1],
         )
+
+    def lse(self, q: Tensor, k: Tensor, how: Weighing) -> Tensor:
+        return self._plain.lse(q, k, how)
 
     @cached_property
     def _plain(self) -> Blocks:

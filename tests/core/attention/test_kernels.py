@@ -9,6 +9,7 @@ from torch import nn
 from omniformer.core.attention.banded import Banded
 from omniformer.core.attention.dense import Dense
 from omniformer.core.attention.edges import Edges
+from omniformer.core.attention.kernel import Weighing
 from omniformer.core.attention.reference import Reference
 from omniformer.core.biases import Bias
 from omniformer.core.layout import Layout
@@ -111,7 +112,11 @@ def kernels(rule, layout):
 
 def draws(layout, heads, dtype, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    shapes = [(layout.n_tokens, n, 4) for n in (heads[0], heads[1], heads[1], heads[0])]
+    # Values are wider than keys: no kernel may take one width for the other.
+    shapes = [
+        (layout.n_tokens, n, width)
+        for n, width in zip((heads[0], heads[1], heads[1], heads[0]), (4, 4, 6, 6), strict=True)
+    ]
     return [torch.randn(*shape, dtype=dtype, generator=generator) for shape in shapes]
 
 
@@ -121,6 +126,18 @@ def run(kernel, layout, q, k, v, grad, bias=None, score=None):
     leaves = inputs + ([] if bias is None else list(bias.parameters()))
     out = kernel(*inputs, scale=0.5, bias=bias, score=score)
     return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
+
+
+def run_lse(kernel, layout, q, k, v, grad, bias=None, score=None):
+    """The log-sum-exp and all gradients."""
+    inputs = [x.clone().requires_grad_() for x in (q, k)]
+    leaves = inputs + ([] if bias is None else list(bias.parameters()))
+    lse = kernel.lse(*inputs, Weighing(0.5, bias, score, 0.0))
+    finite = lse.masked_fill(lse.isneginf(), 0.0)
+    found = torch.autograd.grad(finite.sin().sum(), leaves, allow_unused=True)
+    # Nothing reaches a leaf where no query has a key.
+    grads = [torch.zeros_like(leaf) if each is None else each for each, leaf in zip(found, leaves, strict=True)]
+    return [lse.detach(), *grads]
 
 
 CASES = given(
@@ -137,9 +154,13 @@ def equals_the_reference(rule, lengths, heads, with_bias, with_score, seed):
     layout = make_layout(lengths, seed)
     bias = Distance(heads[0], torch.float64) if with_bias else None
     arguments = (layout, *draws(layout, heads, torch.float64, seed), bias, cap if with_score else None)
-    expected = run(Reference(rule, layout, layout), *arguments)
+    expected = [
+        *run(Reference(rule, layout, layout), *arguments),
+        *run_lse(Reference(rule, layout, layout), *arguments),
+    ]
     for kernel in kernels(rule, layout):
-        for ours, theirs in zip(run(kernel, *arguments), expected, strict=True):
+        found = [*run(kernel, *arguments), *run_lse(kernel, *arguments)]
+        for ours, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(
                 ours, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, kernel=kernel: f"{kernel.name}: {m}"
             )
@@ -194,10 +215,10 @@ def test_a_change_in_one_sample_changes_no_bit_of_another(rule, kernel, poison, 
     drawn = draws(layout, (4, 2), torch.float32)
     lowered = kernel(rule, layout, layout)
     score = cap if with_score else None
-    before = run(lowered, layout, *drawn, score=score)
+    before = [*run(lowered, layout, *drawn, score=score), *run_lse(lowered, layout, *drawn, score=score)]
     for x in drawn:
         x[layout.sample == 1] = poison
-    after = run(lowered, layout, *drawn, score=score)
+    after = [*run(lowered, layout, *drawn, score=score), *run_lse(lowered, layout, *drawn, score=score)]
     for one, other in zip(before, after, strict=True):
         assert torch.equal(one[layout.sample != 1], other[layout.sample != 1])
 
