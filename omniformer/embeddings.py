@@ -1,23 +1,21 @@
 """One vector for each sample, from what a core makes of its tokens."""
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from omniformer_tokenizers import Tokens
-from omniformer_tokenizers.text.shortening import closing_specials, shortened
+from omniformer_tokenizers.text.shortening import closing_specials
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.batch import Batch, Sample
 from omniformer.core.layout import Layout
+from omniformer.fitting import fitted, refuse_long
 from omniformer.heads.pooling import FirstToken, MeanPool
 from omniformer.inputs import Named, batch_of, by_kind, text_of, tokens_of
 from omniformer.member import Member
 from omniformer.model import OmniFormer
-
-log = logging.getLogger(__name__)
 
 Pooling = Callable[[Tensor, Layout], Tensor]
 POOLS: dict[str, type[nn.Module]] = {"mean": MeanPool, "first": FirstToken}
@@ -88,9 +86,16 @@ def in_space(model: OmniFormer, samples: Sequence[Sample], head: str, *, batch_s
 
 
 def of_texts(
-    model: OmniFormer, named: Named, head: str, member: Member, *, prompt: str | None = None, batch_size: int = 64
+    model: OmniFormer,
+    named: Named,
+    head: str,
+    member: Member,
+    *,
+    prompt: str | None = None,
+    batch_size: int = 64,
+    truncate: bool = True,
 ) -> Tensor:
-    """Vectors of texts, as a head that embeds makes them. Texts that are too long are cut, and counted in the log.
+    """Vectors of texts, as a head that embeds makes them.
 
     Args:
         model: in evaluation mode.
@@ -99,21 +104,23 @@ def of_texts(
         member: what belongs to it: its tokenizer, and the longest text.
         prompt: the name of what is put before each text; that of the head by default.
         batch_size: texts in one pass.
+        truncate: whether texts that are too long are cut, and named in the log, or refused.
 
     Shapes:
         float32 `[texts, d_embedding]`, on the host.
 
     Raises:
-        ValueError: an input is no text, or there is no prompt of that name.
+        ValueError: an input is no text or too long, or there is no prompt of that name.
     """
     reader: Any = model.head(head)
     ((modality, tokenizer),) = member.tokenizers.items()
     before = reader.text_before(prompt)
     texts = [(name, reader.prompted(text_of(name, raw), prompt)) for name, raw in named]
-    whole = [tokens_of(name, modality, text, tokenizer) for name, text in texts]
-    pieces = [shortened(tokens, tokenizer, member.max_seq_len) for tokens in whole]
-    if n := sum(len(short) < len(long) for short, long in zip(pieces, whole, strict=True)):
-        log.warning("%d of %d texts are longer than %s tokens, and cut there", n, len(whole), member.max_seq_len)
+    samples = [Sample(id=name, pieces=[tokens_of(name, modality, text, tokenizer)]) for name, text in texts]
+    most = {modality: member.max_seq_len}
+    if truncate:
+        samples = fitted(samples, model, member.tokenizers, most)
+    refuse_long(samples, model, most)
     skipped = (
         0
         if reader.pools_prompt or not before
@@ -121,7 +128,7 @@ def of_texts(
     )
     rows = torch.zeros(len(named), reader.d_embedding)
     for _, chunk in by_kind([modality] * len(named), batch_size):
-        batch = batch_of([Sample(id=named[i][0], pieces=[pieces[i]]) for i in chunk], model)
+        batch = batch_of([samples[i] for i in chunk], model)
         rows[chunk] = reader(*_behind(*model.encode(batch, head), skipped)).float().cpu()
     return rows
 

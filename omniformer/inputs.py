@@ -1,5 +1,6 @@
 """What people hand to a trained model, files and raw objects of any modality, as samples."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.fitting import refuse_long
 from omniformer.model import OmniFormer
 
+log = logging.getLogger(__name__)
 Named = Sequence[tuple[str, Any]]
 Refused = Callable[[Exception], None]
 Kind = TypeVar("Kind")
@@ -70,10 +73,13 @@ def tokens_of(name: str, modality: str, content: Any, tokenizer: Tokenizer) -> T
     elif isinstance(content, np.ndarray):
         content = of_array(content)
     try:
-        return replace(tokenizer(content), modality=modality)
+        tokens = replace(tokenizer(content), modality=modality)
     except (ValueError, TypeError) as error:
         told = str(error)
         raise ValueError(told if name in told else f"{name}: {told}") from error
+    if "left_out" in tokens.facts and (seconds := float(tokens.facts["left_out"])) > 0:
+        log.warning("%s: its last %.1f s are left out, since this model reads no longer sounds", name, seconds)
+    return tokens
 
 
 def text_of(name: str, raw: Any) -> str:
@@ -130,20 +136,12 @@ def listed(inputs: Any) -> list[Any]:
 
 
 def batch_of(samples: Sequence[Sample], model: OmniFormer) -> Batch:
-    """Samples as a batch, where the model is.
+    """Samples as a batch, where the model is; see `omniformer.fitting.fitted` for texts that are too long.
 
     Raises:
         ValueError: a text has more tokens than the model has positions; names it.
     """
-    room = {modality: getattr(embedder, "max_tokens", None) for modality, embedder in model.embedders.items()}
-    for sample in samples:
-        for piece in sample.pieces:
-            longest = room.get(piece.modality)
-            if longest is not None and len(piece) > longest:
-                raise ValueError(
-                    f"{sample.id} has {len(piece)} tokens of {piece.modality}, this model has positions for {longest}; "
-                    "give less of it"
-                )
+    refuse_long(samples, model)
     return collate(samples).to(next(model.parameters()).device)
 
 

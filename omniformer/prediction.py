@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.fitting import fitted
 from omniformer.generation.filler import Filler
 from omniformer.generation.places import Places, answer_in, places_of
 from omniformer.generation.transcriber import Transcriber
@@ -67,7 +68,9 @@ class Prediction:
         return plain | ({"values": list(self.values)} if self.values else {})
 
 
-def predictions(model: OmniFormer, task: str, member: Member, named: Named, *, top: int = 5) -> list[list[Prediction]]:
+def predictions(
+    model: OmniFormer, task: str, member: Member, named: Named, *, top: int = 5, truncate: bool = True
+) -> list[list[Prediction]]:
     """What a task says of each input, read as its head says that it is read.
 
     Args:
@@ -76,6 +79,8 @@ def predictions(model: OmniFormer, task: str, member: Member, named: Named, *, t
         member: what belongs to it.
         named: inputs with their names.
         top: how many words to name for a hidden token.
+        truncate: whether texts that are longer than the model can read are cut; else they are refused, as those with
+            hidden tokens always are.
 
     Raises:
         ValueError: it makes or compares things instead, and says what to call; or an input cannot be read.
@@ -85,12 +90,12 @@ def predictions(model: OmniFormer, task: str, member: Member, named: Named, *, t
     head = model.head(task)
     if head.instead:
         raise ValueError(f"{task!r} {head.instead}")
-    return _READ[head.answers](model, task, member, named)
+    return _READ[head.answers](model, task, member, named, truncate)
 
 
-def _rows(model: OmniFormer, task: str, member: Member, named: Named) -> list[list[Prediction]]:
+def _rows(model: OmniFormer, task: str, member: Member, named: Named, truncate: bool) -> list[list[Prediction]]:
     """A prediction for each sample, or for each of its tokens."""
-    samples, outputs = _outputs(model, task, member, named)
+    samples, outputs = _outputs(model, task, member, named, truncate)
     if not model.head(task).per_token:
         return [[of_sample(name, task, row, member.labels)] for (name, _), row in zip(named, outputs, strict=True)]
     return [
@@ -99,13 +104,13 @@ def _rows(model: OmniFormer, task: str, member: Member, named: Named) -> list[li
     ]
 
 
-def _spans(model: OmniFormer, task: str, member: Member, named: Named) -> list[list[Prediction]]:
+def _spans(model: OmniFormer, task: str, member: Member, named: Named, truncate: bool) -> list[list[Prediction]]:
     """Where the answer stands in each sample."""
-    samples, outputs = _outputs(model, task, member, named)
+    samples, outputs = _outputs(model, task, member, named, truncate)
     return [[of_answer(name, task, rows, places)] for name, rows, places in _of_each(member, named, samples, outputs)]
 
 
-def _transcripts(model: OmniFormer, task: str, member: Member, named: Named) -> list[list[Prediction]]:
+def _transcripts(model: OmniFormer, task: str, member: Member, named: Named, truncate: bool) -> list[list[Prediction]]:
     """What the frames of each sample say."""
     writer = Transcriber.of(model, task, member)
     answers = writer.transcribe([sample_of(name, raw, writer.given) for name, raw in named])
@@ -121,16 +126,17 @@ def _words(model: OmniFormer, task: str, member: Member, named: Named, top: int)
     ]
 
 
-_READ: dict[Answers, Callable[[OmniFormer, str, Member, Named], list[list[Prediction]]]] = {
+_READ: dict[Answers, Callable[[OmniFormer, str, Member, Named, bool], list[list[Prediction]]]] = {
     "rows": _rows,
     "span": _spans,
     "transcript": _transcripts,
 }
 
 
-def _outputs(model: OmniFormer, task: str, member: Member, named: Named) -> tuple[list[Sample], Tensor]:
+def _outputs(model: OmniFormer, task: str, member: Member, named: Named, truncate: bool) -> tuple[list[Sample], Tensor]:
     """The inputs as samples, and what the head predicts of all of them."""
     samples = [sample_of(name, raw, member.tokenizers) for name, raw in named]
+    samples = fitted(samples, model, member.tokenizers) if truncate else samples
     return samples, model.head(task).predict(model(batch_of(samples, model), task)).cpu()
 
 
@@ -140,7 +146,8 @@ def _of_each(
     """Of each input its name, the rows of its tokens, and where they stand in its text."""
     rows = outputs.split([len(sample) for sample in samples])
     for (name, raw), mine in zip(named, rows, strict=True):
-        yield name, mine, places_of(raw, member.tokenizers)
+        places = places_of(raw, member.tokenizers)
+        yield name, mine, None if places is None else places.cut(len(mine))
 
 
 def of_sample(name: str, member: str, row: Tensor, labels: Sequence[str]) -> Prediction:

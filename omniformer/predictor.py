@@ -11,6 +11,7 @@ from torch import Tensor
 
 from omniformer.batch import Sample
 from omniformer.embeddings import Pooling, embeddings, in_space, of_texts
+from omniformer.fitting import fitted
 from omniformer.generation.answer import Answer
 from omniformer.generation.filler import writes_nothing
 from omniformer.generation.makers import Maker, maker_of
@@ -44,6 +45,7 @@ class Predictor:
         member: str | None = None,
         batch_size: int = 64,
         top: int = 5,
+        truncate: bool = True,
         refused: Refused | None = None,
     ) -> list[Prediction]:
         """Predictions for raw inputs of any modality, in order.
@@ -60,6 +62,8 @@ class Predictor:
             member: which task answers; by default the one that fits each input's modality.
             batch_size: inputs in one pass; results do not depend on it.
             top: how many words to name for each hidden token, the most probable ones; classes are named all.
+            truncate: whether texts that are longer than the model can read are cut, as training cuts them, and named in
+                a warning; else they are refused, as are those with hidden tokens.
             refused: called with the error of each input that cannot be read, so that the others are predicted; None
                 raises the first.
 
@@ -67,19 +71,19 @@ class Predictor:
             ValueError: no task of this model fits an input, or several do; or a file cannot be read. Names the input.
         """
         named = named_inputs(inputs, refused)
-        predicted = partial(self._predicted, member=member, batch_size=batch_size, top=top)
+        predicted = partial(self._predicted, member=member, batch_size=batch_size, top=top, truncate=truncate)
         if refused is None:
             return predicted(named)
         chunks = [named[start : start + batch_size] for start in range(0, len(named), batch_size)]
         return [each for chunk in chunks for each in of_readable(predicted, chunk, refused)]
 
     @torch.inference_mode()
-    def _predicted(self, named: Named, *, member: str | None, batch_size: int, top: int) -> list[Prediction]:
+    def _predicted(self, named: Named, *, batch_size: int, member: str | None, **options: Any) -> list[Prediction]:
         """Predictions for inputs with their names."""
         tasks = [self._task(member) or self.route(raw, name) for name, raw in named]
         found: dict[int, list[Prediction]] = {}
         for task, chunk in by_kind(tasks, batch_size):
-            said = predictions(self.model, task, self.members[task], [named[i] for i in chunk], top=top)
+            said = predictions(self.model, task, self.members[task], [named[i] for i in chunk], **options)
             found.update(zip(chunk, said, strict=True))
         return [prediction for i in range(len(named)) for prediction in found[i]]
 
@@ -128,6 +132,7 @@ class Predictor:
         pool: Literal["mean", "first"] | Pooling | None = None,
         prompt: str | None = None,
         batch_size: int = 64,
+        truncate: bool = True,
     ) -> Tensor:
         """Unit vectors of raw inputs: dot products are similarities.
 
@@ -145,6 +150,7 @@ class Predictor:
             prompt: the name of what is put before each text, where such a folder has prompts; by default the one that
                 it names.
             batch_size: inputs in one pass; results do not depend on it.
+            truncate: as for `predict`.
 
         Shapes:
             float32 `[inputs, d_model]`, on the host; `[inputs, d_embedding]` in the space of a contrastive task.
@@ -160,16 +166,19 @@ class Predictor:
         able = [name for name in self.members if self.model.head(name).compares]
         if pool is None and (member in able or (member is None and able)):
             space = only(able, self.members, member, "compares nothing", "a contrastive task")
-            samples = [sample_of(name, raw, self.members[space].tokenizers) for name, raw in named]
+            known = self.members[space].tokenizers
+            samples = [sample_of(name, raw, known) for name, raw in named]
+            samples = fitted(samples, self.model, known) if truncate else samples
             return in_space(self.model, samples, space, batch_size=batch_size)
         if pool is None and (task := self._embedder(member)) is not None:
-            return of_texts(self.model, named, task, self.members[task], prompt=prompt, batch_size=batch_size)
+            options = {"prompt": prompt, "batch_size": batch_size, "truncate": truncate}
+            return of_texts(self.model, named, task, self.members[task], **options)
         if prompt is not None:
             raise ValueError(f"prompt={prompt!r}: this model has no prompts; put the words before the texts yourself")
         tasks = [self._reads(raw, name, member) for name, raw in named]
         rows: dict[int, Tensor] = {}
         for task, chunk in by_kind(tasks, batch_size):
-            batch = batch_of([self._given(*named[i], task) for i in chunk], self.model)
+            batch = batch_of(self._given([named[i] for i in chunk], task, truncate=truncate), self.model)
             vectors = embeddings(self.model, batch, task, pool="mean" if pool is None else pool).cpu()
             rows.update(zip(chunk, vectors, strict=True))
         if not rows:
@@ -183,7 +192,7 @@ class Predictor:
         Args:
             one: as for `embed`.
             other: the same.
-            **options: of `embed`: `member`, `pool`, `prompt`, `batch_size`.
+            **options: of `embed`: `member`, `pool`, `prompt`, `batch_size`, `truncate`.
 
         Shapes:
             float32 `[inputs of one, inputs of the other]`.
@@ -228,8 +237,8 @@ class Predictor:
             raise ValueError(f"no task named {member!r}; this model has {', '.join(self.members) or 'none'}")
         return member
 
-    def _given(self, name: str, raw: Any, task: str | None) -> Sample:
-        """An input as a sample of which all is given, nothing answered."""
+    def _given(self, named: Named, task: str | None, *, truncate: bool) -> list[Sample]:
+        """Inputs as samples of which all is given, nothing answered."""
         given = () if task is None else self.members[task].given
         known = self.tokenizers if task is None else self.members[task].tokenizers
         if not known:
@@ -237,5 +246,8 @@ class Predictor:
                 "this model has no tokenizer: its folder held no tokenizer files; put them there, or tokenize yourself "
                 "and call omniformer.embeddings.embeddings"
             )
-        sample = sample_of(name, raw, {modality: known[modality] for modality in given or known})
-        return replace(sample, prefix=len(sample)) if given else sample
+        samples = [
+            sample_of(name, raw, {modality: known[modality] for modality in given or known}) for name, raw in named
+        ]
+        samples = fitted(samples, self.model, known) if truncate else samples
+        return [replace(sample, prefix=len(sample)) if given else sample for sample in samples]

@@ -10,10 +10,11 @@ from omniformer_tokenizers import (
     PatchTokenizer,
     PixelTokenizer,
     WaveformTokenizer,
+    WhisperTokenizer,
 )
 from PIL import Image
 
-from omniformer.inputs import expand, listed, modality_of, named_inputs, of_readable, sample_of, typed
+from omniformer.inputs import expand, listed, modality_of, named_inputs, of_readable, sample_of, tokens_of, typed
 
 TEXT, PATCHES, PIXELS = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1), PixelTokenizer(channels=1)
 PICTURE, WAVE = torch.zeros(1, 8, 8, dtype=torch.uint8), torch.zeros(100)
@@ -182,3 +183,10 @@ def test_what_can_be_read_is_used_and_the_rest_is_refused_by_name():
     assert of_readable(use, numbers, bad.append) == [i for i in range(16) if i != 13]
     assert [str(error) for error in bad] == ["13: unlucky"]
     assert len(asked) < 12
+
+
+def test_a_sound_that_is_cut_is_said_by_name(caplog):
+    tokenizer = WhisperTokenizer(seconds=1.0)
+    tokens_of("long.wav", "audio", torch.zeros(16000 * 3), tokenizer)
+    tokens_of("short.wav", "audio", torch.zeros(16000), tokenizer)
+    assert caplog.messages == ["long.wav: its last 2.0 s are left out, since this model reads no longer sounds"]

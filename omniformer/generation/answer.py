@@ -2,8 +2,10 @@
 pictures.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,33 @@ def given_sample(name: str, prompt: Any, given: Mapping[str, Tokenizer], task: s
     if empty:
         raise ValueError(f"{name} is empty; {task!r} answers: give it {' or '.join(given)}, or {{}} for nothing")
     return sample_of(name, prompt, given)
+
+
+def keyed(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples under names made of what is in them: what is drawn for one does not depend on the place that it has in a
+    list. The second of two equal ones has a name of its own.
+
+    Args:
+        samples: with the tokens of what is given and of what is written already, on the host.
+
+    Example:
+        >>> from omniformer_tokenizers import ByteTokenizer
+        >>> a, b, again = (Sample(id="", pieces=[ByteTokenizer()(text)]) for text in ("a", "b", "a"))
+        >>> [each.id for each in keyed([a, b, again])][::2] == [each.id for each in keyed([a, again])]
+        True
+    """
+    counts: Counter[str] = Counter()
+    found = []
+    for sample in samples:
+        content = hashlib.blake2b(digest_size=16)
+        for piece in (*sample.pieces, *sample.answer):
+            content.update(f"{piece.modality} {list(piece.values.shape)}".encode())
+            for each in (piece.values, piece.positions, piece.edges):
+                content.update(b"" if each is None else each.contiguous().numpy().tobytes())
+        key = content.hexdigest()
+        found.append(replace(sample, id=f"{key} {counts[key]}"))
+        counts[key] += 1
+    return found
 
 
 def blank_picture(tokenizer: Any, size: tuple[int, int] | None, task: str) -> Tokens:

@@ -7,7 +7,7 @@ from typing import Any
 from omniformer_tokenizers import Tokenizer, unpack
 
 from omniformer.batch import collate
-from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making
+from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making, keyed
 from omniformer.generation.diffusion import denoise
 from omniformer.inputs import listed
 from omniformer.member import Member
@@ -101,6 +101,7 @@ class Painter:
             replace(given_sample(f"prompt {i}", prompt, self.given, self.head), answer=[blank])
             for i, prompt in enumerate(listed(prompts))
         ]
+        names, samples = [sample.id for sample in samples], keyed(samples)
         device = next(self.model.parameters()).device
         made: list[list[Answer]] = []
         for start in range(0, len(samples), batch_size):
@@ -108,6 +109,7 @@ class Painter:
             pictures = denoise(
                 self.model, self.head, collate(chunk).to(device), steps=steps, guidance=guidance, seed=seed
             )
-            for sample, tokens in zip(chunk, unpack(pictures.to("cpu")), strict=True):
-                made.append([Answer(input=sample.id, member=self.head, content=self.tokenizer.decode(tokens))])
+            for tokens in unpack(pictures.to("cpu")):
+                content = self.tokenizer.decode(tokens)
+                made.append([Answer(input=names[len(made)], member=self.head, content=content)])
         return made

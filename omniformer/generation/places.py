@@ -1,7 +1,7 @@
 """Where in a text its tokens stand, and answers that stand there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ class Places:
     texts: tuple[str, ...]
     text: Tensor
     offsets: Tensor
+
+    def cut(self, n: int) -> "Places":
+        """The places of a text of which so many tokens are left: the first ones, and those of no text that close it."""
+        own = (self.text >= 0).nonzero()
+        closing = min(len(self.text) - 1 - int(own.max()), n - 1) if len(own) else 0
+        kept = torch.arange(len(self.text))
+        kept = kept if len(kept) <= n else torch.cat([kept[: n - closing], kept[len(kept) - closing :]])
+        return replace(self, text=self.text[kept], offsets=self.offsets[kept])
 
     def of(self, first: int, last: int) -> tuple[str, tuple[int, int]]:
         """The text from one token to another of the same text, and where it stands."""

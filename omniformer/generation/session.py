@@ -12,6 +12,7 @@ from omniformer.batch import Batch, Sample, collate
 from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.layout import Layout
 from omniformer.core.rules import UNBOUNDED
+from omniformer.fitting import places
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import head_making
 from omniformer.model import OmniFormer
@@ -86,7 +87,7 @@ class Session:
         self._reader = head_making("ids", model, head)
         self._device = next(model.parameters()).device
         self._reads_memory = model.writer.reads_memory
-        self._caching, self._room = cache, max_new_tokens
+        self._caching = cache
         self._limit, self._guidance = max_seq_len, guidance
         self._allowed, self._place = allowed, 0
         if cache not in ("growing", "static", "sliding", "none"):
@@ -118,6 +119,8 @@ class Session:
             )  # fmt: skip
         # What each row's context still holds of its answer: all of it until max_seq_len is reached.
         self._context = [ids[-max_seq_len:] if max_seq_len else list(ids) for ids in self.written]
+        room = self.room if positions is None else None
+        self._room = max_new_tokens if room is None else min(max_new_tokens, room)
         self._read()
 
     def __len__(self) -> int:
@@ -145,13 +148,21 @@ class Session:
 
     @property
     def room(self) -> int | None:
-        """How many more ids fit into the positions given; None where answers may have any length.
+        """How many more ids every row has room for: in the positions given, or in those that the model has; None where
+        answers may have any length.
 
         Raises:
-            ValueError: the rows differ in it.
+            ValueError: the rows differ in it, where positions are given; or no place is left in one of them.
         """
         if self._positions is None:
-            return None
+            if self._limit is not None:
+                return None
+            modality = self._reader.modality
+            begun = [
+                replace(each, answer=[self._tokens(ids)]) for each, ids in zip(self._given, self.written, strict=True)
+            ]
+            rooms = [room_for(each, self.model, modality) for each in begun]
+            return min((each for each in rooms if each is not None), default=None)
         lengths = {len(ids) for ids in self.written}
         if len(lengths) > 1:
             raise ValueError(f"answers with positions must have begun equally long; received lengths {sorted(lengths)}")
@@ -250,9 +261,7 @@ class Session:
 
     def _before(self, given: Sample) -> int:
         """How many tokens before the answer count on the same axis: those of its modality, in a joint sequence."""
-        if self._reads_memory:
-            return 0
-        return sum(len(piece) for piece in given.pieces if piece.modality == self._reader.modality)
+        return _before(given, self.model, self._reader.modality)
 
     def _new_cache(self, samples: Sequence[Sample]) -> KVCache | None:
         layers: int = self.model.writer.n_layers  # pyright: ignore[reportAssignmentType]
@@ -296,6 +305,35 @@ def samples_of(batch: Batch) -> list[Sample]:
     return [
         Sample(id=name, pieces=pieces[i], answer=answers[i], prefix=int(prefix[i])) for i, name in enumerate(batch.ids)
     ]
+
+
+def room_for(sample: Sample, model: OmniFormer, modality: str) -> int | None:
+    """How many more ids fit into the positions that a model has for what is written; None where these have no end.
+
+    Args:
+        sample: with what it is given, and what is written already.
+        model: that writes.
+        modality: of what is written.
+
+    Raises:
+        ValueError: none fits; names the sample.
+    """
+    most = places(model, modality)
+    if most is None:
+        return None
+    taken = _before(sample, model, modality) + sum(len(piece) for piece in sample.answer)
+    if taken >= most:
+        raise ValueError(
+            f"{sample.id} has {taken} tokens before its answer, this model has places for {most} with it; give less"
+        )
+    return most - taken
+
+
+def _before(given: Sample, model: OmniFormer, modality: str) -> int:
+    """How many tokens before the answer count on the same axis: those of its modality, in a joint sequence."""
+    if model.writer.reads_memory:
+        return 0
+    return sum(len(piece) for piece in given.pieces if piece.modality == modality)
 
 
 def begin(batch: Batch, start: int | Sequence[int], *, modality: str = "text", axes: int = 1) -> Batch:

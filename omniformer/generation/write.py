@@ -11,6 +11,9 @@ from omniformer.generation.session import Caching, Session
 from omniformer.generation.strategy import Chosen, Strategy, Until, Written
 from omniformer.model import OmniFormer
 
+DEFAULT_LENGTH = 256
+"""Ids after which an answer of any length ends at the latest, where nothing else is asked for."""
+
 
 def write(
     model: OmniFormer,
@@ -37,7 +40,7 @@ def write(
         batch: what the samples are given, with answers that have begun: see `begin`.
         strategy: `Greedy()`, `Sampling(...)` or `BeamSearch(...)`.
         stop: ids that end an answer and are no part of it.
-        max_new_tokens: when to end at the latest; by default where positions end, else after 256.
+        max_new_tokens: when to end at the latest; by default where positions end, after `DEFAULT_LENGTH` at the latest.
         positions: coordinates of all tokens of an answer, the start id first; see `Session`, as for the rest.
         until: asked after each id whether an answer is complete.
         cache: "growing", "static", "sliding" or "none".
@@ -124,7 +127,7 @@ def _opened(
         raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 0")
     limit = max_new_tokens
     if limit is None:
-        limit = 256 if positions is None else len(positions)
+        limit = DEFAULT_LENGTH if positions is None else len(positions)
     session = Session(
         model, head, batch, cache=cache, max_new_tokens=limit, positions=positions, guidance=guidance,
         max_seq_len=max_seq_len, allowed=allowed,

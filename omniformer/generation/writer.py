@@ -1,5 +1,6 @@
 """A task that writes, with its tokenizers: prompts in, texts, pictures and sounds out."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,16 +9,19 @@ import torch
 from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.batch import Batch, Sample, collate
+from omniformer.fitting import fitted, refuse_long
 from omniformer.generation.allowed import Allowed
-from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making
+from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making, keyed
 from omniformer.generation.sampling import Greedy, Sampling
-from omniformer.generation.session import Caching
+from omniformer.generation.session import Caching, room_for
 from omniformer.generation.strategy import Strategy, Written
 from omniformer.generation.texts import Spelling
-from omniformer.generation.write import stream, write
-from omniformer.inputs import listed, tokens_of
+from omniformer.generation.write import DEFAULT_LENGTH, stream, write
+from omniformer.inputs import by_kind, listed, tokens_of
 from omniformer.member import Member
 from omniformer.model import OmniFormer
+
+log = logging.getLogger(__name__)
 
 
 class Writer:
@@ -113,6 +117,7 @@ class Writer:
         size: tuple[int, int] | None = None,
         cache: Caching = "growing",
         batch_size: int = 16,
+        truncate: bool = True,
     ) -> list[list[Answer]]:
         """What is written for each prompt, the best answer first.
 
@@ -131,6 +136,8 @@ class Writer:
             size: height and width of a picture, where its tokenizer does not say.
             cache: "growing", "static", "sliding" or "none"; see `Session`.
             batch_size: prompts in one pass; answers do not depend on it.
+            truncate: whether texts that are longer than the model can read are cut, and named in a warning: what is
+                given at its end, as in training, what is gone on from at its beginning. Else they are refused.
 
         Raises:
             ValueError: a prompt is empty or cannot be read, or an option does not fit what is written. Names the
@@ -140,24 +147,26 @@ class Writer:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         blank = self._blank(size)
         options = self._options(blank, max_new_tokens, stop)
-        samples = [self._begun(f"prompt {i}", prompt, blank, begin) for i, prompt in enumerate(listed(prompts))]
-        answers: list[list[Answer]] = []
-        for start in range(0, len(samples), batch_size):
-            chunk = samples[start : start + batch_size]
-            spellings = [self._spelling(sample, stop) for sample in chunk]
+        samples = self._samples(listed(prompts), blank, begin, truncate=truncate)
+        rooms = [self._room(sample, max_new_tokens) for sample in samples]
+        names, samples = [sample.id for sample in samples], keyed(samples)
+        answers: dict[int, list[Answer]] = {}
+        # Answers of one batch have equal room: how long one may become depends on no other.
+        for _, rows in by_kind(rooms, batch_size):
+            spellings = [self._spelling(samples[i], stop) for i in rows]
             found = write(
                 self.model,
                 self.head,
-                self._collate(chunk),
+                self._collate([samples[i] for i in rows]),
                 strategy=self.usual if strategy is None else strategy,
                 until=_until(spellings) if stop else None,
                 guidance=guidance,
                 cache=cache,
                 **options,
             )
-            for sample, spelling, rows in zip(chunk, spellings, found, strict=True):
-                answers.append([self._answer(sample.id, row, spelling, blank) for row in rows])
-        return answers
+            for i, spelling, written in zip(rows, spellings, found, strict=True):
+                answers[i] = [self._answer(names[i], each, spelling, blank) for each in written]
+        return [answers[i] for i in range(len(samples))]
 
     def stream(
         self,
@@ -169,6 +178,7 @@ class Writer:
         begin: Sequence[int | str] = (),
         guidance: float = 1.0,
         cache: Caching = "growing",
+        truncate: bool = True,
     ) -> Iterator[str]:
         """The text that is written for one prompt, piece by piece as it is written; pieces are whole characters.
 
@@ -179,7 +189,9 @@ class Writer:
         """
         if not self.writes_text:
             raise ValueError(f"{self.head!r} writes {self.modality}, no text, and cannot be streamed; use write")
-        sample = self._begun("prompt 0", prompt, None, begin)
+        samples = self._samples([prompt], None, begin, truncate=truncate)
+        self._room(samples[0], max_new_tokens)  # says the name of a prompt that leaves none
+        (sample,) = keyed(samples)
         spelling = self._spelling(sample, stop)
         chosen = stream(
             self.model,
@@ -216,6 +228,28 @@ class Writer:
         if size is not None:
             raise ValueError(f"{self.head!r} writes {self.modality}, which has no height and width; leave out size")
         return None
+
+    def _samples(
+        self, prompts: Sequence[Any], blank: Tokens | None, begin: Sequence[int | str], *, truncate: bool
+    ) -> list[Sample]:
+        """Prompts as samples that the model can read, whose answers have begun."""
+        samples = [self._begun(f"prompt {i}", prompt, blank, begin) for i, prompt in enumerate(prompts)]
+        if truncate:
+            samples = fitted(samples, self.model, self.given)
+        refuse_long(samples, self.model)
+        most = self.max_seq_len
+        long = [f"{each.id} ({n} tokens)" for each in samples if most and (n := len(each.answer[0])) > most]
+        if long and not truncate:
+            raise ValueError(f"{long[0]} is more than the {most} tokens that {self.head!r} reads; give less of it")
+        if long:
+            more = f", and {len(long) - 5} more" if len(long) > 5 else ""
+            log.warning("only the last %s tokens are read of %s%s", most, ", ".join(long[:5]), more)
+        return samples
+
+    def _room(self, sample: Sample, asked: int | None) -> int | None:
+        """How long the answer to a sample may become, where positions end before what is asked for."""
+        room = None if self.max_seq_len else room_for(sample, self.model, self.modality)
+        return None if room is None or room >= (DEFAULT_LENGTH if asked is None else asked) else room
 
     def _begun(self, name: str, prompt: Any, blank: Tokens | None, begin: Sequence[int | str]) -> Sample:
         """A prompt as what is given and what is already written."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 from omniformer_tokenizers import BPETokenizer, ByteTokenizer, PatchTokenizer
 
-from omniformer.generation.places import answer_in, places_of
+from omniformer.generation.places import Places, answer_in, places_of
 
 TEXT = BPETokenizer(vocab_size=270).fit(["a cat sat, a cat ran"])
 
@@ -14,6 +14,16 @@ def test_tokens_say_where_they_stand():
     assert "".join(places.of(i, i)[0] for i in range(n_tokens)) == "a cat ran"
     assert places.of(0, n_tokens - 1) == ("a cat ran", (0, 9))
     assert places.answers.all()
+
+
+def test_of_a_text_that_was_cut_the_places_of_what_is_left_remain():
+    places = places_of("a cat ran", {"text": TEXT})
+    assert places is not None and len(places.text) > 2
+    short = places.cut(2)
+    assert len(short.text) == 2 and short.of(0, 1) == places.of(0, 1)
+    assert len(places.cut(99).text) == len(places.text)
+    closed = Places(texts=("ab",), text=torch.tensor([-1, 0, 0, -1, -1]), offsets=torch.zeros(5, 2, dtype=torch.int64))
+    assert closed.cut(4).text.tolist() == [-1, 0, -1, -1]
 
 
 def test_files_are_read_as_the_texts_in_them(tmp_path):

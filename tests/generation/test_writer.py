@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from omniformer_tokenizers import (
 )
 
 from omniformer.batch import Sample, collate
+from omniformer.core.positions import Learned
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Prefix
 from omniformer.core.transformer import Transformer
@@ -300,3 +302,55 @@ def test_a_task_that_cannot_write_is_refused():
         Writer(model, "lm", tokenizers={"vision": PATCHES})
     with pytest.raises(ValueError, match="'lm' writes with a PatchTokenizer, whose tokens are no ids"):
         Writer(model, "lm", tokenizers={"text": PATCHES})
+
+
+def test_what_is_drawn_depends_on_the_prompt_and_not_on_its_place_in_the_list():
+    writer = writer_of(TEXT)
+    alone = contents(writer.write(["of"], max_new_tokens=20))
+    listed = contents(writer.write(["the", "of", "of"], max_new_tokens=20))
+    assert listed[1] == alone[0] == "".join(writer.stream("of", max_new_tokens=20))
+    assert listed[2] != listed[1]  # the same prompt twice is drawn twice
+    assert contents(writer.write(["of", "of", "the"], max_new_tokens=20)) == [listed[1], listed[2], listed[0]]
+
+
+def placed(writer, n):
+    """The writer with learned positions for so many tokens of text."""
+    embedder = IdEmbedder(d_model=16, vocab_size=257, position=partial(Learned, sizes=[n]))
+    writer.model.embedders["text"] = embedder.eval()
+    return writer
+
+
+def test_an_answer_ends_where_positions_end_whoever_else_is_in_the_batch():
+    writer = placed(writer_of(TEXT), 12)
+    found = writer.write(["abcd", "", "ab"], strategy=Greedy(), max_new_tokens=50)
+    begun = [len(writer.tokenizer.begun(TEXT(each))) for each in ("abcd", "", "ab")]
+    for (answer,), n in zip(found, begun, strict=True):
+        assert answer.ended or n + len(answer.ids) == 12
+    assert not all(answer.ended for (answer,) in found)
+    assert [row[0].ids for row in found] == [
+        writer.write([each], strategy=Greedy(), max_new_tokens=50)[0][0].ids for each in ("abcd", "", "ab")
+    ]
+    beams = writer.write(["abcd"], strategy=BeamSearch(n_beams=3), max_new_tokens=50)
+    assert len(beams[0][0].ids) <= 8
+    assert "".join(writer.stream("abcd", strategy=Greedy())) == found[0][0].content
+    with pytest.raises(ValueError, match=r"prompt 0 has 13 tokens before its answer, this model has places for 12"):
+        writer.write(["abcdefghijkl"])
+
+
+def test_the_beginning_of_a_long_prompt_is_left_out_and_said_or_refused(caplog):
+    writer = writer_of(TEXT, max_seq_len=4)
+    (whole,), (end,), _ = writer.write(["abcdefgh", "efgh", "ab"], strategy=Greedy(), max_new_tokens=1)
+    assert whole.ids == end.ids
+    assert caplog.messages == ["only the last 4 tokens are read of prompt 0 (9 tokens), prompt 1 (5 tokens)"]
+    with pytest.raises(ValueError, match="prompt 0 .9 tokens. is more than the 4 tokens that 'it' reads"):
+        writer.write(["abcdefgh"], truncate=False)
+
+
+def test_a_long_text_that_is_given_is_cut_and_said_or_refused(caplog):
+    writer = writer_of(TEXT, modality="answer", given={"text": TEXT})
+    placed(writer, 4)
+    (cut,), (short,) = writer.write([{"text": "abcdefgh"}, {"text": "abcd"}], strategy=Greedy(), max_new_tokens=3)
+    assert cut.ids == short.ids
+    assert "prompt 0 (8 tokens of text, of which 4 are read)" in caplog.text
+    with pytest.raises(ValueError, match="prompt 0 has 8 tokens of text, this model has positions for 4"):
+        writer.write([{"text": "abcdefgh"}], truncate=False)

@@ -144,8 +144,45 @@ def test_answers_from_the_command_line(make, capsys):
     assert "--pairs reads texts two by two; received 3" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("head", ["ForSequenceClassification", "ForMaskedLM"])
-def test_a_text_that_is_too_long_is_refused(head, make):
+@pytest.mark.parametrize("head", ["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"])
+def test_a_text_that_is_too_long_is_cut_as_the_reference_cuts_it(head, make, caplog):
+    folder, theirs, tokenizer = make(head)
+    loaded, text = omniformer.load(folder), CONTEXT * 9
+    raw = (QUESTION, text) if head == "ForQuestionAnswering" else text
+    short = (QUESTION, CONTEXT) if head == "ForQuestionAnswering" else CONTEXT
+    found = loaded.predict([raw, short])
+    assert "input 0 (" in caplog.text and "input 1" not in caplog.text
+    given = raw if isinstance(raw, tuple) else (raw,)
+    truncation = "only_second" if len(given) == 2 else True
+    encoded = tokenizer(*given, truncation=truncation, max_length=64, return_tensors="pt", return_offsets_mapping=True)
+    offsets = encoded.pop("offset_mapping")[0].tolist()
+    with torch.no_grad():
+        expected = theirs(**encoded)
+    if head == "ForSequenceClassification":
+        shares = expected.logits.softmax(-1)[0]
+        torch.testing.assert_close(torch.tensor(list(found[0].probabilities.values())), shares, rtol=1e-4, atol=1e-5)
+    elif head == "ForTokenClassification":
+        tags = [each for each in found if each.input == "input 0"]
+        words = [tuple(each) for each in offsets if each != [0, 0]]
+        assert [each.place for each in tags] == words
+        assert all(each.text == text[slice(*each.place)] for each in tags)
+    else:
+        assert found[0].span[1] < 64 and found[0].text == text[slice(*found[0].place)]
+    with pytest.raises(ValueError, match=r"input 0 has \d\d\d tokens of text, this model has positions for 64; give"):
+        loaded.predict([raw, short], truncate=False)
+
+
+def test_a_text_that_is_too_long_is_cut_before_it_becomes_a_vector(make):
+    folder, _, _ = make("ForSequenceClassification")
+    loaded = omniformer.load(folder)
+    long, short = loaded.embed([CONTEXT * 9, CONTEXT])
+    assert long.norm() > 0.99 and not torch.allclose(long, short)
+    with pytest.raises(ValueError, match="input 0 has"):
+        loaded.embed([CONTEXT * 9, CONTEXT], truncate=False)
+
+
+@pytest.mark.parametrize("head", ["ForMaskedLM"])
+def test_a_text_with_hidden_words_that_is_too_long_is_refused(head, make):
     folder, _, tokenizer = make(head)
     text = f"{CONTEXT} {tokenizer.mask_token}"
     with pytest.raises(ValueError, match=r"input 1 has \d\d\d tokens of text, this model has positions for 64; give"):

@@ -1,5 +1,6 @@
 """The features of well-known speech and sound models, at any length."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -10,6 +11,7 @@ from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.audio.mel import FLOOR, kaldi_frames, mel_frames
 from omniformer_tokenizers.audio.spectrogram import SpectrogramTokenizer, mono
 from omniformer_tokenizers.ranges import Count, Positive
+from omniformer_tokenizers.tokens import Tokens
 
 
 class WhisperTokenizer(SpectrogramTokenizer):
@@ -44,6 +46,12 @@ class WhisperTokenizer(SpectrogramTokenizer):
         if seconds is not None and seconds <= 0:
             raise ValueError(f"seconds={seconds} must be positive")
         self.seconds = seconds
+
+    def __call__(self, raw: Any) -> Tokens:
+        """The tokens of a sound; the fact `left_out` says how many seconds at its end were cut off, where it can be."""
+        wave = mono(raw, sample_rate=self.sample_rate, downmix=self.downmix)
+        tokens = super().__call__(wave)
+        return tokens if self.seconds is None else _shortened(tokens, len(wave) / self.sample_rate - self.seconds)
 
     def frames(self, raw: Any) -> Tensor:
         """Whisper's frames of a sound.
@@ -141,6 +149,15 @@ class KaldiTokenizer(SpectrogramTokenizer):
         self.std = std
         self.n_frames = n_frames
 
+    def __call__(self, raw: Any) -> Tokens:
+        """The tokens of a sound; the fact `left_out` says how many seconds at its end were cut off, where it can be."""
+        wave = mono(raw, sample_rate=self.sample_rate, downmix=self.downmix)
+        tokens = super().__call__(wave)
+        if self.n_frames is None:
+            return tokens
+        read = (self.n_frames - 1) * self.hop_length + self.n_fft
+        return _shortened(tokens, (len(wave) - read) / self.sample_rate)
+
     def frames(self, raw: Any) -> Tensor:
         """Kaldi's frames of a sound, none at all where it is shorter than 25 ms.
 
@@ -165,6 +182,11 @@ class KaldiTokenizer(SpectrogramTokenizer):
 
     def _check_bands(self, n_mels: int, bands: int, stride: int | None) -> None:
         """Leaves out what AST leaves out."""
+
+
+def _shortened(tokens: Tokens, seconds: float) -> Tokens:
+    """The tokens of a sound that was so many seconds too long."""
+    return replace(tokens, facts={**tokens.facts, "left_out": torch.tensor(max(0.0, seconds))})
 
 
 class MultiScaleTokenizer(SpectrogramTokenizer):

@@ -90,3 +90,12 @@ def test_impossible_settings_are_refused():
         WhisperTokenizer(seconds=0.0)
     with pytest.raises(ValueError, match=r"std=0\.0 must be positive"):
         KaldiTokenizer(std=0.0)
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [WhisperTokenizer(seconds=1.0), KaldiTokenizer(n_frames=98)], ids=["Whisper", "AST"]
+)
+def test_what_is_cut_off_a_long_sound_is_a_fact(tokenizer):
+    left_out = [float(tokenizer(torch.randn(16000 * n)).facts["left_out"]) for n in (1, 3)]
+    assert left_out == pytest.approx([0.0, 2.0], abs=0.02)
+    assert "left_out" not in WhisperTokenizer()(torch.randn(16000)).facts
