@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from omniformer import pretrained
+from omniformer.adapters.lora import refuse_adapted
 from omniformer.adapters.rights import usual_rights
 from omniformer.config import BuildError, allowing
 from omniformer.generation.allowed import Allowed
@@ -39,7 +40,11 @@ def save(
         predictor: the model, its tokenizers and label names.
         recipe: how to build the model again (`omniformer.recipe`).
         allow_targets: packages beside our own whose classes the recipe names, for the reader's information.
+
+    Raises:
+        ValueError: the model has an adapter, which the recipe does not know.
     """
+    refuse_adapted(predictor.model)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     members = {}

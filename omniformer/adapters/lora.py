@@ -240,6 +240,19 @@ def remove(model: nn.Module) -> None:
         delattr(linear, CHILD)
 
 
+def refuse_adapted(model: nn.Module) -> None:
+    """Refuses a model that cannot be written whole, since updates stand beside its weights.
+
+    Raises:
+        ValueError: it has an adapter; says what to do.
+    """
+    if is_adapted(model):
+        raise ValueError(
+            "this model has an adapter beside its weights: add it to them with omniformer.adapters.merge(model) and "
+            "remove(model), then save; or save the adapter alone with save_adapter"
+        )
+
+
 def _add(linear: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
     """The hook of an adapted map."""
     updates: Any = linear.lora

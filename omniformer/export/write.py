@@ -19,6 +19,7 @@ from torch import Tensor
 from omniformer.export.entrance import Port
 from omniformer.export.program import Program
 from omniformer.export.programs import programs
+from omniformer.fitting import places
 from omniformer.predictor import Member, Predictor
 
 Format = Literal["pt2", "onnx"]
@@ -235,6 +236,7 @@ def _config(
     files = {}
     for stem, program in parts.items():
         files[stem] = {
+            "most_tokens": {each: places(program.model, each) for each in program.model.embedders},
             "files": [each.path.name for each in written if each.path.stem == stem],
             "inputs": [asdict(port) for port in program.inputs],
             "outputs": [asdict(port) for port in program.outputs],
@@ -254,16 +256,21 @@ def _config(
     if head is not None and head.makes == "ids" and task is not None and head.modality in task.tokenizers:
         tokenizer = task.tokenizers[head.modality]
         config |= {"start": tokenizer.start, "stop": tokenizer.stop}
+        config |= {"starts": list(tokenizer.beginning), "stops": list(tokenizer.stops)}
+        config["allowed"] = None if task.allowed is None else asdict(task.allowed)
     return config
 
 
 FEEDING = (
-    "Tensors are padded: axes with the same word have the same size, which may be any. A mask is 1 for a token and 0 "
+    "Tensors are padded: axes with the same word have the same size, which may be any; but no sample may have more "
+    "tokens of a modality than most_tokens says, earlier ones included (null: no limit). A mask is 1 for a token and 0 "
     "for padding, on whichever side; what stands in padding is not looked at. Tokens are those that "
-    "omniformer_tokenizers.load(folder) makes, for the folders named under tokenizers. A decoder begins with the start "
-    "id and a past of length 0; each further step takes the mask with a column for the new ids behind it, and the "
-    "present of the step before as its past. What an encoder gives goes into every step of its decoder. A .pt2 file "
-    "takes tensors in the order of inputs and returns them in the order of outputs."
+    "omniformer_tokenizers.load(folder) makes, for the folders named under tokenizers. A decoder begins with the ids "
+    "named under starts (start is the first of them) and a past of length 0; each further step takes the mask with a "
+    "column for the new ids behind it, and the present of the step before as its past. An answer ends with any of the "
+    "ids under stops; allowed says which ids it never holds, does not begin with, or must begin or end with. What an "
+    "encoder gives goes into every step of its decoder. A .pt2 file takes tensors in the order of inputs and returns "
+    "them in the order of outputs."
 )
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from omniformer.adapters.lora import refuse_adapted
 from omniformer.adapters.rights import usual_rights
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, family_of
@@ -30,8 +31,9 @@ def save_pretrained(
         max_shard_size: larger models are written in several files with an index, in bytes.
 
     Raises:
-        ValueError: the configuration describes another model.
+        ValueError: the configuration describes another model, or the model has an adapter.
     """
+    refuse_adapted(model)
     folder = Path(folder)
     family = family_of(config)
     lines, _ = lines_of(family, model)

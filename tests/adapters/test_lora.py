@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from omniformer.adapters import LoRA, adapters, apply_lora, is_adapted, merge, remove, unmerge
+from omniformer.adapters.lora import refuse_adapted
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.key_offsets import CrossAttentionWithoutKeyOffset, SelfAttentionWithoutKeyOffset
 from omniformer.core.attention.multihead import SelfAttention
@@ -18,6 +19,11 @@ from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
+from omniformer.embedders import IdEmbedder
+from omniformer.folder import save
+from omniformer.model import OmniFormer
+from omniformer.predictor import Predictor
+from omniformer.pretrained import save_pretrained
 
 LAYOUT = Layout.from_lengths(2, 3)
 KINDS = {
@@ -263,3 +269,22 @@ def test_a_second_adapter_a_shared_weight_and_a_merge_without_adapter_are_told()
 def test_options_out_of_range_are_told(options, words):
     with pytest.raises(ValueError, match=words):
         LoRA(**options)
+
+
+def test_a_model_with_an_adapter_is_not_written_as_if_it_had_none(tmp_path):
+    model = OmniFormer(
+        core=Transformer(d_model=8, n_layers=1, n_heads=2),
+        embedders={"text": IdEmbedder(d_model=8, vocab_size=9)},
+        heads={},
+    )
+    apply_lora(model)
+    predictor = Predictor(model, {})
+    message = r"adapter beside its weights: add it to them with omniformer.adapters.merge\(model\) and remove\(model\)"
+    with pytest.raises(ValueError, match=message):
+        save(tmp_path / "ours", predictor, recipe={})
+    with pytest.raises(ValueError, match=message):
+        save_pretrained(model, tmp_path / "theirs", {})
+    assert not list(tmp_path.iterdir())
+    merge(model)
+    remove(model)
+    refuse_adapted(model)

@@ -6,8 +6,9 @@ from functools import partial
 import numpy
 import pytest
 import torch
+import vocabularies
 from exporting import CORE, agrees, reader, shaken
-from omniformer_tokenizers import ByteTokenizer, PatchTokenizer, load
+from omniformer_tokenizers import ByteTokenizer, PatchTokenizer, SubwordTokenizer, load
 
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.biases import ALiBi, T5Buckets
@@ -22,8 +23,8 @@ from omniformer.core.towers import Towers
 from omniformer.embedders import ConvStem, IdEmbedder, VectorEmbedder
 from omniformer.export import write
 from omniformer.export.programs import programs
-from omniformer.export.write import export, run_onnx, run_pt2
-from omniformer.generation import Greedy
+from omniformer.export.write import _config, export, run_onnx, run_pt2
+from omniformer.generation import Allowed, Greedy
 from omniformer.heads import ClassificationHead, ContrastiveHead, NextTokenHead
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
@@ -150,6 +151,20 @@ def test_greedy_decoding_with_the_exported_step_writes_what_the_writer_writes(pr
 def test_a_decoder_says_from_which_id_it_begins(prose):
     config = json.loads((prose[1] / "config.json").read_text())
     assert (config["start"], config["stop"], config["max_seq_len"]) == (TEXT.start, TEXT.stop, 40)
+    assert (config["starts"], config["stops"], config["allowed"]) == ([TEXT.start], [TEXT.stop], None)
+    assert config["programs"]["decoder"]["most_tokens"] == {"text": 40}
+
+
+def test_a_decoder_says_all_of_its_beginning_all_ends_and_what_it_may_not_write(prose):
+    """Whisper begins with four ids, chat models end with any of two, and translators never write padding."""
+    tokenizer = SubwordTokenizer.from_model(vocabularies.llama().backend_tokenizer, start=[1, 5, 7], stop=[2, 9])
+    model = prose[0].model
+    name = next(iter(model.heads))
+    allowed = Allowed(never=(3,), never_first=(4,), first=5, last=2)
+    member = Member(tokenizers={"text": tokenizer}, allowed=allowed)
+    config = _config(Predictor(model, {name: member}), name, member, {}, [])
+    assert (config["starts"], config["stops"]) == ([1, 5, 7], [2, 9])
+    assert Allowed(**config["allowed"]) == allowed
 
 
 def test_a_text_longer_than_the_learned_positions_is_an_error_of_the_runtime(prose):

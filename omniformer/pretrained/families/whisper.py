@@ -15,7 +15,7 @@ from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.files.processors import settings_of
 from omniformer.pretrained.files.writing import GENERATION_FILE
 from omniformer.pretrained.names import Name, linear, same
-from omniformer.pretrained.reference.sequences import Outputs, batch_of, ids, padded, takes_part
+from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, ids, padded, takes_part
 from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
@@ -235,7 +235,7 @@ class Whisper(Family):
             yield Name(ours=f"{ours}.bias", theirs=f"{name}.bias", rows=(i * n, (i + 1) * n))
 
 
-class SpeechReference(nn.Module):
+class SpeechReference(Reference):
     """A model that reads a sound and writes a text: `input_features`, `decoder_input_ids` and their mask in, `logits`
     out.
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import torch
 from omniformer_tokenizers import Packed
-from torch import Tensor, nn
+from torch import Tensor
 
 from omniformer.model import OmniFormer
 from omniformer.pretrained.reference.patches import check_size, patches, sides, square
-from omniformer.pretrained.reference.sequences import Outputs, batch_of, padded, takes_part
+from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, padded, takes_part
 
 # Configurations that say so mean the largest id of a text, whatever it is: an error of the first ones, kept since.
 LARGEST_ID = 2
 
 
-class CLIPReference(nn.Module):
+class CLIPReference(Reference):
     """Both towers: `input_ids`, `attention_mask` and `pixel_values` in; `logits_per_image`, `logits_per_text`,
     `image_embeds` and `text_embeds`, of length one, out.
 
@@ -48,7 +48,7 @@ class CLIPReference(nn.Module):
         )
 
 
-class CLIPVisionReference(nn.Module):
+class CLIPVisionReference(Reference):
     """The image tower: `pixel_values` in; `image_embeds` and `last_hidden_state` out.
 
     Args:
@@ -76,7 +76,7 @@ class CLIPVisionReference(nn.Module):
         )
 
 
-class CLIPTextReference(nn.Module):
+class CLIPTextReference(Reference):
     """The text tower: `input_ids` and `attention_mask` in; `text_embeds` and `last_hidden_state` out.
 
     Args:

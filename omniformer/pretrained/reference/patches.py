@@ -8,10 +8,10 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.reference.sequences import Outputs, batch_of
+from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of
 
 
-class PictureReference(nn.Module):
+class PictureReference(Reference):
     """A model of pictures: `pixel_values` in; `logits`, or what else its head makes, out.
 
     Args:
@@ -43,7 +43,7 @@ class PictureReference(nn.Module):
         return outputs(self.model, self.head, packed)
 
 
-class SpectrogramReference(nn.Module):
+class SpectrogramReference(Reference):
     """A model of spectrograms cut into patches: `input_values` in, `logits` out.
 
     Args:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Any
 
 import torch
 from omniformer_tokenizers import Packed
@@ -40,7 +42,37 @@ class Outputs:
     logits_per_text: Tensor | None = None
 
 
-class CausalReference(nn.Module):
+class Reference(nn.Module):
+    """A loaded model that is called as the reference library's is: by keywords, or with the first input alone.
+
+    What the reference does beside its outputs, such as a loss of `labels`, is refused by name. Keywords that ask for
+    nothing of the kind (`labels=None`, `return_dict=True`, `output_attentions=False`) change nothing.
+    """
+
+    def __call__(self, *first: Tensor, **inputs: Any) -> Outputs:
+        """The reference's outputs.
+
+        Raises:
+            TypeError: something is asked for that is not made here; says what there is.
+        """
+        takes = list(signature(self.forward).parameters)
+        if len(first) > 1:
+            raise TypeError(f"one input may stand without its name; give the others by name: {', '.join(takes)}")
+        asked = {name: each for name, each in inputs.items() if name in takes or not _asks_nothing(name, each)}
+        if unknown := [name for name in asked if name not in takes]:
+            raise TypeError(
+                f"{unknown[0]} is not taken here, only {', '.join(takes)}; losses, hidden states and caches are made "
+                "by the model itself (model.encode, model.advance)"
+            )
+        return super().__call__(**dict(zip(takes, first, strict=False)), **asked)
+
+
+def _asks_nothing(name: str, value: Any) -> bool:
+    """Whether a keyword of the reference asks for nothing more than what is returned anyway."""
+    return value is None or value is (name == "return_dict")
+
+
+class CausalReference(Reference):
     """A language model, or a classifier of texts on top of one: `input_ids` and `attention_mask` in, `logits` out.
 
     Positions count the tokens that take part, so that padding may stand on either side. The reference counts columns,
@@ -69,7 +101,7 @@ class CausalReference(nn.Module):
         return Outputs(**named(self.model, self.head, x, layout, taken), last_hidden_state=padded(x, taken))
 
 
-class EncoderReference(nn.Module):
+class EncoderReference(Reference):
     """An encoder of text: `input_ids`, `attention_mask` and `token_type_ids` in, the outputs of its heads out.
 
     Args:
@@ -116,7 +148,7 @@ class EncoderReference(nn.Module):
         return (count.cumsum(1) - 1)[taken][:, None].float()
 
 
-class EncoderDecoderReference(nn.Module):
+class EncoderDecoderReference(Reference):
     """A model that reads a text and writes another one: `input_ids`, `decoder_input_ids` and their masks in, `logits`
     out.
 
