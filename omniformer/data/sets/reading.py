@@ -1,6 +1,7 @@
 """Files of published data sets, read with one kind of error: it names the file and what is wrong in it."""
 
 import gzip
+import mmap
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -54,6 +55,14 @@ def unpacked(file: Path) -> bytes:
         return file.read_bytes()
     with file.open("rb") as packed, gzip.open(packed) as stream:
         return bounded(stream.read, used=packed.tell)
+
+
+def mapped(file: Path) -> "bytes | mmap.mmap":
+    """`unpacked`, of which nothing is read before it is needed where the file is not packed."""
+    if file.suffix == ".gz" or not file.stat().st_size:
+        return unpacked(file)
+    with file.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def text_in(file: Path) -> str:

@@ -1,10 +1,11 @@
-"""Columns in Arrow's form: tables in memory, and files of Arrow, Feather and Parquet, of which only what is needed is
-read.
-"""
+"""Columns in Arrow's form: tables in memory, mapped files, and files that are read by groups of rows."""
 
 import warnings
+from abc import abstractmethod
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import pyarrow.parquet as pq
 from omniformer.data.table.rows import BadRowError, Row, Rows
 
 _AT_ONCE = 1024  # rows that become Python values together
-_KEPT_BYTES = 512_000_000  # of row groups that are in memory at a time
 
 
 class ArrowRows(Rows):
@@ -71,10 +71,70 @@ class MappedRows(ArrowRows):
         vars(self).update(state, table=_mapped(state["file"]))
 
 
-class ParquetRows(Rows):
-    """A file of Parquet, read by row groups, of which those used last stay in memory.
+class GroupedRows(Rows):
+    """The rows of a file that is read by groups of rows, of which those used last stay in memory.
 
-    A table of more than 512 MB is read again and again in a random order of its rows, which a warning says.
+    Args:
+        file: the file.
+    """
+
+    kept_bytes = 64_000_000  # of groups that are in memory at a time
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.name = file, str(file)
+        self._open()
+        self.starts = [0]  # of each group, the number of its first row; and of all rows
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Opens the file: what was opened does not pickle, and is opened again where it is used."""
+        self._groups: OrderedDict[int, pa.Table] = OrderedDict()
+        self._held = 0  # bytes of them
+
+    @abstractmethod
+    def _read(self, number: int, columns: list[str] | None) -> pa.Table:
+        """One group of rows.
+
+        Args:
+            number: of the group.
+            columns: which are wanted; None for all.
+        """
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def row(self, index: int) -> Row:
+        number = bisect_right(self.starts, index) - 1
+        return self._group(number).slice(index - self.starts[number], 1).to_pylist()[0]
+
+    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
+        if not columns:
+            yield from ({} for _ in range(len(self)))
+        for number in range(len(self.starts) - 1 if columns else 0):
+            yield from listed(self._read(number, list(columns)))
+
+    def _group(self, number: int) -> pa.Table:
+        if number not in self._groups:
+            self._groups[number] = found = self._read(number, None)
+            self._held += found.nbytes
+            while len(self._groups) > 1 and self._held > self.kept_bytes:
+                self._held -= self._groups.popitem(last=False)[1].nbytes
+        self._groups.move_to_end(number)
+        return self._groups[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_opened", "_groups")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open()
+
+
+class ParquetRows(GroupedRows):
+    """A file of Parquet, read by its row groups.
+
+    A table of more than 512 MB is read again and again in a random order of its rows, which a warning says; within a
+    window of the order (`data.window`) it is not.
 
     Args:
         file: the file.
@@ -83,68 +143,39 @@ class ParquetRows(Rows):
         ValueError: it is not Parquet; names it.
     """
 
+    kept_bytes = 512_000_000  # a group is much larger than one of texts
+
     def __init__(self, file: Path) -> None:
-        self.file, self.name = file, str(file)
-        self._open()
-        groups = [self._parquet.metadata.row_group(i) for i in range(self._parquet.num_row_groups)]
-        self.starts = [0]
-        for group in groups:
-            self.starts.append(self.starts[-1] + group.num_rows)
-        if (size := sum(group.total_byte_size for group in groups)) > _KEPT_BYTES and len(groups) > 1:
+        super().__init__(file)
+        groups = [self._opened.metadata.row_group(i) for i in range(self._opened.num_row_groups)]
+        self.starts += accumulate(group.num_rows for group in groups)
+        if (size := sum(group.total_byte_size for group in groups)) > self.kept_bytes and len(groups) > 1:
             warnings.warn(
                 f"{file} holds {size // 1_000_000} MB in row groups of {groups[0].num_rows} rows, of which "
-                f"{_KEPT_BYTES // 1_000_000} MB stay in memory; write it as .arrow or with small row groups to read "
-                "rows in random order fast",
+                f"{self.kept_bytes // 1_000_000} MB stay in memory; to read rows in random order fast, shuffle them within "
+                "windows (data.window=100000), or write it as .arrow or with small row groups",
                 stacklevel=2,
             )
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(self._parquet.schema_arrow.names)
-
-    def __len__(self) -> int:
-        return self.starts[-1]
-
-    def row(self, index: int) -> Row:
-        number = next(i for i, end in enumerate(self.starts[1:]) if index < end)
-        return self._group(number).slice(index - self.starts[number], 1).to_pylist()[0]
-
-    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
-        if not columns:
-            yield from ({} for _ in range(len(self)))
-        for number in range(self._parquet.num_row_groups if columns else 0):
-            yield from listed(self._read(number, list(columns)))
+        return tuple(self._opened.schema_arrow.names)
 
     def heavy(self) -> frozenset[str]:
-        return holds_files(self._parquet.schema_arrow)
-
-    def _group(self, number: int) -> pa.Table:
-        if number not in self._groups:
-            self._groups[number] = self._read(number, None)
-            while len(self._groups) > 1 and sum(each.nbytes for each in self._groups.values()) > _KEPT_BYTES:
-                self._groups.popitem(last=False)
-        self._groups.move_to_end(number)
-        return self._groups[number]
+        return holds_files(self._opened.schema_arrow)
 
     def _read(self, number: int, columns: list[str] | None) -> pa.Table:
         try:
-            return self._parquet.read_row_group(number, columns=columns)
+            return self._opened.read_row_group(number, columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.file}: row group {number} cannot be read: {_line(error)}") from error
 
     def _open(self) -> None:
-        self._groups: OrderedDict[int, pa.Table] = OrderedDict()
+        super()._open()
         try:
-            self._parquet = pq.ParquetFile(self.file, memory_map=True)
+            self._opened = pq.ParquetFile(self.file, memory_map=True)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.file} cannot be read as Parquet: {_line(error)}") from error
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_parquet", "_groups")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._open()
 
 
 def _mapped(file: Path) -> pa.Table:

@@ -2,21 +2,29 @@
 
 import csv
 import io
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from omniformer.data.sets.reading import unpacked
-from omniformer.data.table.columnar import ArrowRows
+from omniformer.data.sets.reading import mapped
+from omniformer.data.table.columnar import GroupedRows
 from omniformer.data.table.rows import BadRowError
 
 _DELIMITERS = (",", ";", "\t", "|")
 _DAMAGES = (ValueError, OSError, EOFError, pa.ArrowException)
+_AT_ONCE = 1 << 18  # bytes that are read together
+_MARK = b"\xef\xbb\xbf"
 
 
-class DelimitedRows(ArrowRows):
+class DelimitedRows(GroupedRows):
     """A file of CSV or TSV, also gzip-ed. An empty cell is None; no other cell means that something is missing here.
+
+    The file is mapped, unless it is gzip-ed, and read by stretches of whole rows; where these begin is found once.
 
     Args:
         file: the file.
@@ -34,55 +42,116 @@ class DelimitedRows(ArrowRows):
         self, file: Path, *, delimiter: str | None = None, quotes: bool | None = None, names: list[str] | None = None
     ) -> None:
         tabbed = file.name.lower().removesuffix(".gz").endswith(".tsv")
-        quoted = quotes if quotes is not None else not tabbed
+        self.quoted = quotes if quotes is not None else not tabbed
         self.wrong: list[BadRowError] = []
         try:
-            content = unpacked(file).removeprefix(b"\xef\xbb\xbf")
-            first = content.split(b"\n", 1)[0].decode().rstrip("\r")
-            delimiter = delimiter or ("\t" if tabbed else max(_DELIMITERS, key=first.count))
-            kind = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-            header = names or next(csv.reader(io.StringIO(first), delimiter=delimiter, quoting=kind), [])
-            header = [name.strip() for name in header]
-            _check_names(header, file)
-            table = self._table(content, file, delimiter, quoted, header, skipped=0 if names else 1)
+            super().__init__(file)
+            content = self._opened
+            begin = len(_MARK) if content[: len(_MARK)] == _MARK else 0
+            end = content.find(b"\n") + 1 or len(content)
+            first = content[begin:end].decode().rstrip("\r\n")
+            self.delimiter = delimiter or ("\t" if tabbed else max(_DELIMITERS, key=first.count))
+            kind = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
+            header = names or next(csv.reader(io.StringIO(first), delimiter=self.delimiter, quoting=kind), [])
+            self.header = [name.strip() for name in header]
+            _check_names(self.header, file)
+            self._divide(begin if names else end, ask=quotes is None and tabbed)
         except _DAMAGES as error:
             told = " ".join(str(error).split())
             raise ValueError(told if str(file) in told else f"{file} cannot be read as a table: {told}") from error
-        super().__init__(table, file)
-        if quotes is None and tabbed:
-            _refuse_quoted(table, file)
 
-    def _table(
-        self, content: bytes, file: Path, delimiter: str, quoted: bool, header: list[str], *, skipped: int
-    ) -> pa.Table:
-        def pass_over(row: arrow_csv.InvalidRow) -> str:
-            self.wrong.append(
-                BadRowError(
-                    f"{file}, line {row.number}: has {row.actual_columns} cells for {row.expected_columns} columns"
-                    + ("; put a cell that holds the delimiter in double quotes" if quoted else "")
-                )
-            )
-            return "skip"
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.header)
 
+    def _open(self) -> None:
+        super()._open()
+        self._opened = mapped(Path(self.file))
+
+    def _divide(self, begin: int, *, ask: bool) -> None:
+        """Finds where stretches of rows begin, how many rows each has, and which rows are of another length.
+
+        Args:
+            begin: where the first row does.
+            ask: whether to refuse cells that seem to be held together by quotes.
+        """
+        self.ends = [begin, *_ends(self._opened, begin, self.delimiter.encode(), quoted=self.quoted)]
+        lines = self._opened[:begin].count(b"\n")
+        doubt = _Doubt(self.header)
+        for number, (start, end) in enumerate(pairwise(self.ends)):
+            table = self._parsed(number, self._noting(lines))
+            self.starts.append(self.starts[-1] + len(table))
+            lines += self._opened[start:end].count(b"\n")
+            if ask:
+                doubt.look(table)
+        doubt.refuse(self.file)
+
+    def _read(self, number: int, columns: list[str] | None) -> pa.Table:
+        table = self._parsed(number, lambda row: "skip")
+        return table if columns is None else table.select(columns)
+
+    def _parsed(self, number: int, wrong: Callable[[arrow_csv.InvalidRow], str]) -> pa.Table:
+        content = self._opened[self.ends[number] : self.ends[number + 1]]
         return arrow_csv.read_csv(
             pa.BufferReader(content),
             # In one piece and one thread: so numbers of lines are known, and cells may be longer than a block.
             arrow_csv.ReadOptions(
-                use_threads=False,
-                column_names=header,
-                skip_rows=skipped,
-                block_size=min(max(len(content), 1), 2**31 - 1),
+                use_threads=False, column_names=self.header, block_size=min(max(len(content), 1), 2**31 - 1)
             ),
             arrow_csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char='"' if quoted else False,
-                newlines_in_values=quoted,
-                invalid_row_handler=pass_over,
+                delimiter=self.delimiter,
+                quote_char='"' if self.quoted else False,
+                newlines_in_values=self.quoted,
+                invalid_row_handler=wrong,
             ),
             arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.large_string()), null_values=[""], strings_can_be_null=True
+                column_types=dict.fromkeys(self.header, pa.large_string()), null_values=[""], strings_can_be_null=True
             ),
         )
+
+    def _noting(self, before: int) -> Callable[[arrow_csv.InvalidRow], str]:
+        """Notes a row of another length; `before` lines stand before its stretch."""
+
+        def note(row: arrow_csv.InvalidRow) -> str:
+            self.wrong.append(
+                BadRowError(
+                    f"{self.file}, line {before + row.number}: has {row.actual_columns} cells for "
+                    f"{row.expected_columns} columns"
+                    + ("; put a cell that holds the delimiter in double quotes" if self.quoted else "")
+                )
+            )
+            return "skip"
+
+        return note
+
+
+def _ends(content: Any, begin: int, delimiter: bytes, *, quoted: bool) -> Iterator[int]:
+    """Behind each stretch of whole rows; a line feed in a quoted cell ends no row."""
+    # As the parser has it, a quote opens a cell only where the cell begins.
+    cell = re.compile(rb"(?:(?<=[\r\n" + re.escape(delimiter) + rb'])|\A)"[^"]*(?:""[^"]*)*("?)')
+    size = _AT_ONCE
+    while begin < len(content):
+        piece = content[begin : begin + size]
+        last = begin + len(piece) == len(content)
+        open_at = len(piece)
+        if quoted and not last and b'"' in piece:
+            inside = [match for match in cell.finditer(piece) if b"\n" in match[0] or not match[1]]
+            open_at = next((match.start() for match in inside if not match[1]), len(piece))
+            piece = _blanked(piece, [match.span() for match in inside])
+        end = len(piece) if last else piece.rfind(b"\n", 0, open_at) + 1
+        if end:
+            begin, size = begin + end, _AT_ONCE
+            yield begin
+        else:  # a row, or a cell, that is longer
+            size *= 2
+
+
+def _blanked(piece: bytes, spans: list[tuple[int, int]]) -> bytes:
+    """The same without line feeds in some stretches of it."""
+    changed = bytearray(piece)
+    for begin, end in spans:
+        changed[begin:end] = bytes(end - begin)
+    return bytes(changed)
 
 
 def _check_names(names: list[str], file: Path) -> None:
@@ -92,13 +161,30 @@ def _check_names(names: list[str], file: Path) -> None:
         raise ValueError(f"{file} names the column {double[0]!r} twice; names of columns must differ")
 
 
-def _refuse_quoted(table: pa.Table, file: Path) -> None:
-    """Refuses cells that were put in quotes: read as they are, their quotes would be part of them."""
-    for name in table.column_names:
-        cells = [cell for cell in table[name].to_pylist() if cell is not None]
-        quoted = [cell for cell in cells if len(cell) > 1 and cell[0] == cell[-1] == '"']
-        if any('""' in cell[1:-1] for cell in quoted) or (quoted and len(quoted) == len(cells)):
-            raise ValueError(
-                f"{file}: cells of {name!r} stand in double quotes, such as {quoted[0][:60]!r}; set quotes=true where "
-                "these only hold a cell together, or quotes=false where they belong to it"
-            )
+class _Doubt:
+    """Whether cells were put in quotes: read as they are, their quotes would be part of them."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.first: dict[str, str] = {}  # by column, its first cell in quotes
+        self.bare = dict.fromkeys(names, 0)  # how many cells stand in none
+        self.doubled: set[str] = set()
+
+    def look(self, table: pa.Table) -> None:
+        """Notes the cells of some rows."""
+        for name in table.column_names:
+            cells = [cell for cell in table[name].to_pylist() if cell is not None]
+            quoted = [cell for cell in cells if len(cell) > 1 and cell[0] == cell[-1] == '"']
+            self.bare[name] += len(cells) - len(quoted)
+            if quoted:
+                self.first.setdefault(name, quoted[0])
+            if any('""' in cell[1:-1] for cell in quoted):
+                self.doubled.add(name)
+
+    def refuse(self, file: Path | str) -> None:
+        """Refuses a column of quoted cells."""
+        for name, cell in self.first.items():
+            if name in self.doubled or not self.bare[name]:
+                raise ValueError(
+                    f"{file}: cells of {name!r} stand in double quotes, such as {cell[:60]!r}; set quotes=true where "
+                    "these only hold a cell together, or quotes=false where they belong to it"
+                )

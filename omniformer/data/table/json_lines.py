@@ -1,12 +1,12 @@
 """Tables as JSON lines: one object a line, read when it is asked for."""
 
 import json
-import mmap
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from omniformer.data.sets.reading import unpacked
+from omniformer.data.sets.reading import mapped
 from omniformer.data.table.rows import BadRowError, Row, Rows
 
 _LOOKED_AT = 100  # lines whose keys are the columns of the table, beside those that are asked for
@@ -25,11 +25,12 @@ class JsonRows(Rows):
     def __init__(self, file: Path) -> None:
         self.file, self.name = file, str(file)
         self._content = self._read()
-        self.lines: list[tuple[int, int]] = []  # number of the line from 1, and where it begins
+        self.numbers, self.starts = array("q"), array("q")  # of lines, from 1, and where each begins
         start = 0
         for number, end in enumerate(_ends(self._content), start=1):
             if self._content[start:end].strip(b" \t\r\n\xef\xbb\xbf"):
-                self.lines.append((number, start))
+                self.numbers.append(number)
+                self.starts.append(start)
             start = end
         self._columns: tuple[str, ...] | None = None
 
@@ -46,10 +47,10 @@ class JsonRows(Rows):
         return self._columns
 
     def __len__(self) -> int:
-        return len(self.lines)
+        return len(self.starts)
 
     def row(self, index: int) -> Row:
-        number, start = self.lines[index]
+        number, start = self.numbers[index], self.starts[index]
         end = self._content.find(b"\n", start)
         try:
             found = json.loads(
@@ -69,21 +70,13 @@ class JsonRows(Rows):
                 yield error
 
     def place(self, index: int) -> str:
-        return f"line {self.lines[index][0]}"
+        return f"line {self.numbers[index]}"
 
     def _read(self) -> Any:
         try:
-            if self.file_is_packed or not Path(self.file).stat().st_size:
-                return unpacked(Path(self.file))
-            with Path(self.file).open("rb") as stream:
-                return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            return mapped(Path(self.file))
         except (ValueError, OSError, EOFError) as error:
             raise ValueError(f"{self.file} cannot be read: {error}") from error
-
-    @property
-    def file_is_packed(self) -> bool:
-        """Whether the file is gzip-ed."""
-        return str(self.file).endswith(".gz")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_content"}

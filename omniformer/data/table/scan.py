@@ -5,36 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from omniformer.data.source import SPLITS, Split
 from omniformer.data.table.graphs import GraphFacts
 from omniformer.data.table.reading import RowReader, Sample
 from omniformer.data.table.roles import Roles, cell, top
 from omniformer.data.table.rows import BadRowError, Joined, Row
-from omniformer.data.table.splits import SYNONYMS, bound, by_hash, digest_of, named
+from omniformer.data.table.seen import Seen
+from omniformer.data.table.splits import SYNONYMS, by_hash, digest_of, named
 from omniformer.data.table.targets import in_order
-
-
-@dataclass(slots=True)
-class Looked:
-    """What one look at a row found.
-
-    Args:
-        index: of the row in the table.
-        split: as the table or the file says; None where neither does.
-        names: the classes in it.
-        values: the numbers in it.
-        key: names it for its split.
-        keys: rows that share one of them stay together.
-        row_id: what its column says.
-    """
-
-    index: int
-    split: Split | None
-    names: tuple[str, ...]
-    values: tuple[float, ...]
-    key: str
-    keys: tuple[str, ...]
-    row_id: str | None
 
 
 @dataclass(slots=True)
@@ -54,11 +34,15 @@ class Scan:
     roles: Roles
     reader: RowReader
     fold: int
-    kept: list[Looked] = field(default_factory=list)
+    kept: Seen = field(init=False)
     problems: list[str] = field(default_factory=list)
     missing: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     graphs: GraphFacts = field(default_factory=GraphFacts)
+
+    def __post_init__(self) -> None:
+        named = self.roles.one("group") or self.roles.one("id")
+        self.kept = Seen(n_values=len(self.roles.targets.get("value", ())), named=named is not None)
 
     def run(self) -> "Scan":
         """Looks at all rows."""
@@ -111,7 +95,7 @@ class Scan:
         if lacking := self._lacking(sample, passed):
             self.left_out[lacking] += 1
             return
-        self.kept.append(self._looked(index, row, sample, split, row_id, passed))
+        self._keep(index, row, sample, split, row_id, passed)
 
     def _count(self, sample: Sample, passed: frozenset[str]) -> None:
         for modality, columns in self.roles.given.items():
@@ -139,75 +123,48 @@ class Scan:
                 return f"answer.{modality}"
         return None
 
-    def _looked(
+    def _keep(
         self, index: int, row: Row, sample: Sample, split: Split | None, row_id: Any, passed: frozenset[str]
-    ) -> Looked:
-        names = tuple(
-            str(each) for each in (sample.label, *(sample.tags or ()), *(sample.words or ())) if each is not None
-        )
+    ) -> None:
         given = {
             modality: [cell(row, name) for name in columns if name not in passed]
             for modality, columns in self.roles.given.items()
         }
         bare = all(value is None for cells in given.values() for value in cells)
-        digest = f"id {row_id}" if bare else digest_of(given)
         group = cell(row, name) if (name := self.roles.one("group")) else None
-        keys = (digest,) if group is None else (digest, f"group {group}")
-        key = digest if row_id is None else f"id {row_id}"
-        return Looked(
-            index=index,
-            split=split,
-            names=names,
-            values=tuple(sample.values),
-            key=key if group is None else f"group {group}",
-            keys=keys,
-            row_id=None if row_id is None else str(row_id),
+        # A row of which nothing was read is the same as no other.
+        digest = digest_of({"row": index if row_id is None else row_id} if bare else given)
+        named = f"group {group}" if group is not None else f"id {row_id}" if row_id is not None else digest
+        names = (sample.label, *(sample.tags or ()), *(sample.words or ()))
+        self.kept.add(
+            index, split, [str(each) for each in names if each is not None], sample.values, bytes.fromhex(digest), named
         )
-
-    @property
-    def repeats(self) -> int:
-        """How many rows hold what another one before them holds."""
-        return len(self.kept) - len({each.keys[0] for each in self.kept})
-
-    def leaks(self) -> dict[Split, int]:
-        """How many rows of validation and test hold what a row of training holds."""
-        trained = {each.keys[0] for each in self.kept if each.split == "train"}
-        found: dict[Split, int] = {
-            name: sum(each.split == name and each.keys[0] in trained for each in self.kept) for name in ("val", "test")
-        }
-        return {name: n for name, n in found.items() if n}
 
     def divide(self, shares: Sequence[float], folds: int | None) -> None:
         """Gives a split to the rows that have none; and to rows of training, where nothing validates."""
-        free = [each for each in self.kept if each.split is None]
-        if free:
+        free = self.kept.of(None)
+        if len(free):
             self._divide(free, shares, None if folds is None else (self.fold, folds))
-        elif shares[1] and all(each.split != "val" for each in self.kept):
-            trained = [each for each in self.kept if each.split == "train"]
-            self._divide(trained, (1 - shares[1], shares[1], 0.0), None)
+        elif shares[1] and not len(self.kept.of("val")):
+            self._divide(self.kept.of("train"), (1 - shares[1], shares[1], 0.0), None)
 
-    def _divide(self, rows: list[Looked], shares: Sequence[float], fold: tuple[int, int] | None) -> None:
-        strata = [each.names for each in rows] if "label" in self.roles.targets else None
-        parts = by_hash(
-            [each.key for each in rows], bound([each.keys for each in rows]), strata=strata, shares=shares, fold=fold
-        )
-        for each, split in zip(rows, parts, strict=True):
-            each.split = split
+    def _divide(self, places: np.ndarray, shares: Sequence[float], fold: tuple[int, int] | None) -> None:
+        strata = self.kept.strata(places) if "label" in self.roles.targets else None
+        keys = map(self.kept.key, places)
+        sets = self.kept.sets(grouped=self.roles.one("group") is not None)[places]
+        self.kept.put(places, by_hash(keys, sets, strata=strata, shares=shares, fold=fold))
 
     def trained(self) -> tuple[str, ...]:
         """The classes of the rows of training, in order."""
-        return in_order(name for each in self.kept if each.split == "train" for name in each.names)
+        return in_order(self.kept.classes("train"))
 
     def refuse_unknown(self, classes: Sequence[str]) -> None:
         """Makes a problem of each row with a class that is not among these, and keeps the others."""
-        known, kept = set(classes), []
-        for each in self.kept:
-            strange = next((name for name in each.names if name not in known), None)
-            if strange is None:
-                kept.append(each)
-            else:
-                shown = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-                self.problems.append(
-                    f"{self.rows.where(each.index)}: class {strange!r} is not among those of training, {shown}"
-                )
-        self.kept = kept
+        shown = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+        strange = self.kept.strange(classes)
+        self.problems += [
+            f"{self.rows.where(self.kept.index[place])}: class {name!r} is not among those of training, {shown}"
+            for place, name in strange.items()
+        ]
+        if strange:
+            self.kept = self.kept.without(strange)

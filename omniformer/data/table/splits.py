@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from omniformer.data.random import fraction
 from omniformer.data.source import SPLITS, Split
@@ -85,8 +87,8 @@ def bound(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def by_hash(
-    names: Sequence[str],
-    sets: Sequence[int],
+    names: Iterable[str],
+    sets: Sequence[int] | np.ndarray,
     *,
     strata: Sequence[Hashable] | None,
     shares: Sequence[float],
@@ -104,17 +106,24 @@ def by_hash(
         shares: of train, val and test.
         fold: the fold that tests, and how many there are, in the place of shares; the next one validates.
     """
-    members: dict[int, list[int]] = defaultdict(list)
-    for i, number in enumerate(sets):
-        members[number].append(i)
-    keys = {number: min(names[i] for i in rows) for number, rows in members.items()}
+    _, firsts, sets, sizes = np.unique(sets, return_index=True, return_inverse=True, return_counts=True)
+    keys: list[str | None] = [None] * len(sizes)
+    for number, name in zip(sets.tolist(), names, strict=True):
+        key = keys[number]
+        keys[number] = name if key is None or name < key else key
+    told = [str(key) for key in keys]
     if strata is None:
-        places = [fraction(key, "split") for key in keys.values()]
+        places = [fraction(key, "split") for key in told]
     else:
-        kinds = [Counter(strata[i] for i in rows).most_common(1)[0][0] for rows in members.values()]
-        places = hashed_places(list(keys.values()), weights=list(map(len, members.values())), strata=kinds)
-    split: dict[int, Split] = {number: _at(place, shares, fold) for number, place in zip(members, places, strict=True)}
-    return [split[number] for number in sets]
+        kinds = [strata[i] for i in firsts]
+        several: dict[int, Counter[Hashable]] = defaultdict(Counter)
+        for i in np.flatnonzero(sizes[sets] > 1):
+            several[int(sets[i])][strata[i]] += 1
+        for number, counted in several.items():
+            kinds[number] = counted.most_common(1)[0][0]
+        places = hashed_places(told, weights=sizes.tolist(), strata=kinds)
+    split: list[Split] = [_at(place, shares, fold) for place in places]
+    return [split[number] for number in sets.tolist()]
 
 
 def _at(place: float, shares: Sequence[float], fold: tuple[int, int] | None) -> Split:

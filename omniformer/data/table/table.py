@@ -3,10 +3,11 @@
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from lightning.pytorch.utilities import rank_zero_info
@@ -17,9 +18,9 @@ from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder
 from omniformer.data.table.opening import Opener
 from omniformer.data.table.places import Places
 from omniformer.data.table.reading import RowReader, of_nodes, targets_of
-from omniformer.data.table.roles import Roles
+from omniformer.data.table.roles import Roles, cell
 from omniformer.data.table.rows import Joined
-from omniformer.data.table.scan import Looked, Scan
+from omniformer.data.table.scan import Scan
 from omniformer.data.table.splits import check_shares
 
 _SHOWN = 10
@@ -133,47 +134,45 @@ class Table(Source):
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in the order of the table."""
-        return OnAccess(len(self._splits[name]), _Maker(self, self._splits[name]))
+        return OnAccess(len(self._splits[name]), partial(self._raw, name))
 
     def kin(self, name: Split) -> Sequence[Sequence[str]]:
         """What each row of a split holds, and its group."""
-        return [each.keys for each in self._splits[name]]
+        seen, grouped = self._looked[0].kept, self.roles.one("group") is not None
+        return [(seen.content(i), seen.key(i)) if grouped else (seen.content(i),) for i in self._splits[name]]
 
     def baselines(self) -> Mapping[str, float]:
         """What the most frequent class of training, or the mean of its numbers, scores on the test split."""
-        trained, tested = self._splits["train"], self._splits["test"]
-        if not tested:
+        seen = self._looked[0].kept
+        if not len(self._splits["test"]):
             return {}
         if "label" in self.roles.targets:
-            often = Counter(each.names[0] for each in trained).most_common(1)[0][0]
-            return {"majority_accuracy": sum(each.names[0] == often for each in tested) / len(tested)}
+            often = Counter(seen.first_names("train").tolist()).most_common(1)[0][0]
+            return {"majority_accuracy": float((seen.first_names("test") == often).mean())}
         if "value" in self.roles.targets:
-            known, wanted = (
-                torch.tensor([each.values for each in part], dtype=torch.float64) for part in (trained, tested)
-            )
+            known, wanted = (torch.from_numpy(seen.values(name)) for name in ("train", "test"))
             errors = (wanted - known.nanmean(0)).abs()
             return {"mean_mae": float(errors.nanmean()), "mean_rmse": float(errors.square().nanmean().sqrt())}
         return {}
 
-    def make(self, looked: Looked) -> Raw:
-        """The raw sample of a row."""
-        row = self._rows.row(looked.index)
-        sample = self._reader.read(row, self._rows.part(looked.index)[0].folder)
+    def _raw(self, name: Split, number: int) -> Raw:
+        """The raw sample of a row of a split."""
+        index = self._looked[0].kept.index[self._splits[name][number]]
+        part, inner = self._rows.part(index)
+        row = part.row(inner)
+        sample = self._reader.read(row, part.folder)
         of_tokens = {}
         if "token_labels" in self.roles.targets and "text" not in self.roles.given:
             of_tokens = of_nodes(sample, self._looked[1])
+        column = self.roles.one("id")
         return Raw(
-            id=self._id(looked),
+            id=f"{part.name}, {part.place(inner)}" if column is None else str(cell(row, column)),
             contents=sample.contents,
             answer=sample.answer,
             targets=targets_of(sample, self.roles, self.labels),
             token_targets=of_tokens,
             marks=self._reader.marks(row, sample, self._looked[1]),
         )
-
-    def _id(self, looked: Looked) -> str:
-        part, inner = self._rows.part(looked.index)
-        return looked.row_id if looked.row_id is not None else f"{part.name}, {part.place(inner)}"
 
     @cached_property
     def _opened(self) -> tuple[Joined, list[Split | None]]:
@@ -208,12 +207,9 @@ class Table(Source):
         return self._rows.class_names(columns[0]) if len(columns) == 1 else ()
 
     @cached_property
-    def _splits(self) -> dict[Split, list[Looked]]:
-        found: dict[Split, list[Looked]] = {name: [] for name in SPLITS}
-        for each in self._looked[0].kept:
-            if each.split is not None:
-                found[each.split].append(each)
-        if not found["train"]:
+    def _splits(self) -> dict[Split, np.ndarray]:
+        found: dict[Split, np.ndarray] = {name: self._looked[0].kept.of(name) for name in SPLITS}
+        if not len(found["train"]):
             raise ValueError(f"{self._rows.file}: no row is left for training, of {len(self._rows)}")
         return found
 
@@ -232,25 +228,14 @@ class Table(Source):
 
     def _tell(self, scan: Scan) -> None:
         """Says once what became of the rows."""
-        sizes = Counter(each.split for each in scan.kept)
-        counted = ", ".join(f"{sizes[name]} {name}" for name in SPLITS)
+        counted = ", ".join(f"{len(scan.kept.of(name))} {name}" for name in SPLITS)
         missing = "".join(f"; {n} without {what}" for what, n in scan.missing.items())
-        repeats = f"; {scan.repeats} repeat the content of another row" if scan.repeats else ""
+        repeats = f"; {n} repeat the content of another row" if (n := scan.kept.repeats()) else ""
         rank_zero_info(f"{self._rows.file}: {len(self._rows)} rows: {counted}{missing}{repeats}")
         told = [f"{n} row(s) without {what} are left out" for what, n in scan.left_out.items()]
-        told += [f"{n} row(s) of {name} hold what a row of training holds" for name, n in scan.leaks().items()]
+        told += [f"{n} row(s) of {name} hold what a row of training holds" for name, n in scan.kept.leaks().items()]
         if told:
             warnings.warn(f"{self._rows.file}: {'; '.join(told)}", stacklevel=4)
-
-
-class _Maker:
-    """Makes the samples of a split; pickles."""
-
-    def __init__(self, table: Table, rows: Sequence[Looked]) -> None:
-        self.table, self.rows = table, rows
-
-    def __call__(self, number: int) -> Raw:
-        return self.table.make(self.rows[number])
 
 
 def _given(files: Any, train: Any, val: Any, test: Any) -> dict[Split | None, str | list[str]]:

@@ -1,4 +1,5 @@
 import gzip
+import pickle
 
 import pytest
 
@@ -86,3 +87,32 @@ def test_a_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("omniformer_tokenizers.limits.MAX_TEXT_BYTES", 1000)
     with pytest.raises(ValueError, match="at most 1000 bytes are accepted"):
         rows(tmp_path / "a.csv.gz", gzip.compress(b"x,y\n" + b"1,2\n" * 1000))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 16, 50])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_stretches_of_any_size_hold_the_same_rows(tmp_path, monkeypatch, at_once, end):
+    lines = [
+        "x,y",
+        'a,"two',
+        'lines"',
+        '5" disc,"said ""no"", ',
+        ' then"',
+        '"",b',
+        "",
+        'c,"d"',
+        "1,2,3",
+        'e"f,"g',
+        "",
+        'h"',
+    ]
+    content = end.join(lines)
+    whole = rows(tmp_path / "whole.csv", content)
+    monkeypatch.setattr("omniformer.data.table.delimited._AT_ONCE", at_once)
+    parts = rows(tmp_path / "parts.csv", content)
+    assert len(parts.starts) > len(whole.starts)
+    assert all_of(parts) == all_of(whole) == [*parts.each(["x", "y"])]
+    assert [row["x"] for row in all_of(parts)] == ["a", '5" disc', None, "c", 'e"f']
+    assert pickle.loads(pickle.dumps(parts)).row(3) == {"x": "c", "y": "d"}
+    told = [[str(error).partition(":")[2] for error in table.wrong] for table in (whole, parts)]
+    assert told[0] == told[1] and len(told[0]) == 1
