@@ -102,7 +102,8 @@ def need_targets(tasks: Mapping[str, Task], data: OmniDataModule) -> None:
         data: set up.
 
     Raises:
-        ValueError: the first training sample that can be read has nothing for its task to predict.
+        ValueError: the first training sample that can be read has nothing for its task to predict, or samples are mixed
+            for a task that cannot take them so.
     """
     for name, task in tasks.items():
         sample = _first(data.samples(name, "train"))
@@ -115,6 +116,11 @@ def need_targets(tasks: Mapping[str, Task], data: OmniDataModule) -> None:
             raise ValueError(
                 f"{name}: {learner} learns from {_listed(wanted)}, and samples of {source} have {_listed(held)}; "
                 "choose the task that goes with the data, or data that have it"
+            )
+        if data.streams[name].mix is not None and not task.takes_mixed:
+            raise ValueError(
+                f"{name}: {learner} does not learn from mixed samples, which have shares of classes; leave data.mix "
+                "out, or choose a task of classes or numbers of whole samples"
             )
         if unread := [each for each in _asked(data.streams[name].raws("train")[0]) if each not in wanted]:
             rank_zero_info(

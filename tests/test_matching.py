@@ -4,6 +4,7 @@ from omniformer_tokenizers import BPETokenizer, CharacterTokenizer, GraphTokeniz
 from task_cases import CASES
 
 from omniformer.batch import collate
+from omniformer.data.mixing import CutMix
 from omniformer.data.module import OmniDataModule
 from omniformer.data.source import Marks, Raw, Source
 from omniformer.data.stream import Stream
@@ -119,6 +120,15 @@ def test_nothing_to_predict_is_told():
         checked(CASES["frames to text"].build()[1])
     checked(CLASSES, targets={"label": torch.tensor(0)})
     checked(WORDS)
+
+
+def test_mixed_samples_for_a_task_that_cannot_take_them_are_refused():
+    tokenizer = BPETokenizer(vocab_size=300).fit(["a cat"])
+    data = run_of(tokenizer, IDS, source=Mine(targets={"label": torch.tensor(0)}))[1]
+    data.streams["mine"].mix = CutMix()
+    need_targets({"mine": CLASSES}, data)
+    with pytest.raises(ValueError, match="mine: CausalLM does not learn from mixed samples, which have shares"):
+        need_targets({"mine": WORDS}, data)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,23 @@ def positive(**values: float) -> None:
             raise ValueError(f"{name}={value} must be above 0")
 
 
+def share(**values: float) -> None:
+    """Refuses what is no part of a whole.
+
+    Raises:
+        ValueError: a number is not in 0 to 1.
+
+    Example:
+        >>> share(flip=1.5)
+        Traceback (most recent call last):
+            ...
+        ValueError: flip=1.5 must be in 0 to 1
+    """
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}={value} must be in 0 to 1")
+
+
 def below_one(**values: float) -> None:
     """Refuses what is no share that leaves something, such as dropout: at 1 nothing would be left to scale up.
 

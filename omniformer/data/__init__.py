@@ -9,13 +9,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omniformer.data.audio_folder import AudioFolder as AudioFolder
     from omniformer.data.augment import AudioJitter as AudioJitter
+    from omniformer.data.augment import Chain as Chain
+    from omniformer.data.augment import ColorJitter as ColorJitter
+    from omniformer.data.augment import DropEdges as DropEdges
+    from omniformer.data.augment import DropFeatures as DropFeatures
     from omniformer.data.augment import ImageJitter as ImageJitter
+    from omniformer.data.augment import RandAugment as RandAugment
+    from omniformer.data.augment import RandomErasing as RandomErasing
+    from omniformer.data.augment import RandomFlip as RandomFlip
+    from omniformer.data.augment import RandomResizedCrop as RandomResizedCrop
+    from omniformer.data.augment import Reverberation as Reverberation
+    from omniformer.data.augment import Sometimes as Sometimes
+    from omniformer.data.augment import SpecAugment as SpecAugment
+    from omniformer.data.augment import Speed as Speed
     from omniformer.data.blocks import Blocks as Blocks
     from omniformer.data.compression import conditional_bz2_bits_per_byte as conditional_bz2_bits_per_byte
     from omniformer.data.corpus import TokenizedCorpus as TokenizedCorpus
     from omniformer.data.held_out_edges import HeldOutEdges as HeldOutEdges
     from omniformer.data.image_folder import ImageFolder as ImageFolder
     from omniformer.data.masking import Masked as Masked
+    from omniformer.data.mixing import CutMix as CutMix
+    from omniformer.data.mixing import Either as Either
+    from omniformer.data.mixing import MixUp as MixUp
     from omniformer.data.mixture import MixtureLoader as MixtureLoader
     from omniformer.data.module import OmniDataModule as OmniDataModule
     from omniformer.data.pyg_dataset import PyGDataset as PyGDataset
@@ -71,7 +86,22 @@ _WHERE = {
     "OmniDataModule": "module",
     "generator": "random",
     "ImageJitter": "augment",
+    "RandAugment": "augment",
+    "RandomResizedCrop": "augment",
+    "RandomFlip": "augment",
+    "ColorJitter": "augment",
+    "RandomErasing": "augment",
     "AudioJitter": "augment",
+    "Speed": "augment",
+    "Reverberation": "augment",
+    "SpecAugment": "augment",
+    "DropEdges": "augment",
+    "DropFeatures": "augment",
+    "Chain": "augment",
+    "Sometimes": "augment",
+    "MixUp": "mixing",
+    "CutMix": "mixing",
+    "Either": "mixing",
     "Digits": "sets.digits",
     "PythonTopics": "sets.python_topics",
     "StdlibCode": "sets.stdlib_code",

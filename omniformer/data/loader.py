@@ -74,12 +74,19 @@ class BatchSet(Dataset[Drawn | SampleError]):
     def __getitem__(self, keys: list[Key]) -> Drawn | SampleError:
         bad: list[str] = []
         try:
-            samples = [sample for key in keys if (sample := self._sample(*key, bad)) is not None]
+            samples = self._samples(keys, bad)
             batch = collate(samples) if samples else self._empty(bad)
         except SampleError as error:
             # Handed over for `guarded` to raise: torch would wrap an error of a worker in that worker's traceback.
             return error
         return batch, tuple(bad)
+
+    def _samples(self, keys: list[Key], bad: list[str]) -> list[Sample]:
+        """All at once; where one cannot be made, one by one, so that the others are."""
+        try:
+            return self.samples.many(keys)
+        except SampleError:
+            return [sample for key in keys if (sample := self._sample(*key, bad)) is not None]
 
     def _sample(self, epoch: int, index: int, bad: list[str]) -> Sample | None:
         chance = None

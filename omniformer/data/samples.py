@@ -1,7 +1,7 @@
 """From raw samples to tokens: the default, in which one raw sample is one example."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,12 +11,13 @@ from omniformer_tokenizers.text.shortening import shortened
 from torch import Tensor
 
 from omniformer.batch import Sample
+from omniformer.data.augment.augmentation import Augment, Augmentation
 from omniformer.data.marks import MarkedTokens
 from omniformer.data.random import generator
 from omniformer.data.remote import Remote
 from omniformer.data.source import Raw, Split
 
-Augment = Callable[[Any, torch.Generator], Any]
+_UNREADABLE = (ValueError, TypeError, OSError, EOFError)
 
 
 class SampleError(ValueError):
@@ -57,6 +58,14 @@ class Samples(ABC):
         Raises:
             SampleError: the raw sample cannot be read or tokenized.
         """
+
+    def many(self, keys: Sequence[tuple[int, int]]) -> list[Sample]:
+        """The examples of some (epoch, index), equal to one call each; a subclass may make them at once.
+
+        Raises:
+            SampleError: one of them cannot be made; names it.
+        """
+        return [self(epoch, index) for epoch, index in keys]
 
     @abstractmethod
     def id(self, index: int) -> str:
@@ -158,7 +167,7 @@ class EachRaw(Samples):
         self.tokenizers = tokenizers
         self.name = name
         self.seed = seed
-        self.augment = augment or {}
+        self.augment = {modality: Augmentation.of(each) for modality, each in (augment or {}).items()}
         self.augment_tokens = augment_tokens or {}
         self.cache = cache
         self.answer = answer
@@ -178,22 +187,41 @@ class EachRaw(Samples):
         """One example as epoch `epoch` sees it."""
         raw = self.raws[index]
         try:
-            self._check_labels(raw)
-            given, written = self._kept.get(index) or self._tokenize(raw, epoch)
-            if self.cache and not self.augment:
-                self._kept[index] = given, written
-            given = {modality: self._vary(modality, piece, raw.id, epoch) for modality, piece in given.items()}
-            pieces = {modality: given[modality] for modality in self._present(list(given), raw.id, epoch)}
-            targets, token_targets = self._marked(raw, pieces)
-            return Sample(
-                id=raw.id,
-                pieces=tuple(pieces.values()),
-                answer=tuple(written.values()),
-                targets=targets,
-                token_targets=token_targets,
-            )
-        except (ValueError, TypeError, OSError, EOFError) as error:
+            return self._made([(epoch, index)], [raw])[0]
+        except _UNREADABLE as error:
             raise SampleError(f"sample {raw.id!r} of {self.name}: {error}") from error
+
+    def many(self, keys: Sequence[tuple[int, int]]) -> list[Sample]:
+        """The examples of some (epoch, index), augmented and tokenized together."""
+        try:
+            return self._made(keys, [self.raws[index] for _, index in keys])
+        except _UNREADABLE:
+            return super().many(keys)  # tells which
+
+    def _made(self, keys: Sequence[tuple[int, int]], raws: Sequence[Raw]) -> list[Sample]:
+        for raw in raws:
+            self._check_labels(raw)
+        fresh = [place for place, (_, index) in enumerate(keys) if index not in self._kept]
+        tokens = self._tokenize([raws[place] for place in fresh], [keys[place][0] for place in fresh])
+        made = dict(zip(fresh, tokens, strict=True))
+        if self.cache and not self.augment:
+            self._kept |= {keys[place][1]: each for place, each in made.items()}
+        return [
+            self._example(raw, epoch, *(made[place] if place in made else self._kept[index]))
+            for place, (raw, (epoch, index)) in enumerate(zip(raws, keys, strict=True))
+        ]
+
+    def _example(self, raw: Raw, epoch: int, given: Mapping[str, Tokens], written: Mapping[str, Tokens]) -> Sample:
+        given = {modality: self._vary(modality, piece, raw.id, epoch) for modality, piece in given.items()}
+        pieces = {modality: given[modality] for modality in self._present(list(given), raw.id, epoch)}
+        targets, token_targets = self._marked(raw, pieces)
+        return Sample(
+            id=raw.id,
+            pieces=tuple(pieces.values()),
+            answer=tuple(written.values()),
+            targets=targets,
+            token_targets=token_targets,
+        )
 
     def _marked(self, raw: Raw, pieces: Mapping[str, Tokens]) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """The targets of a sample and of its tokens, with those of stretches of its text."""
@@ -228,37 +256,70 @@ class EachRaw(Samples):
                     "correct the data, or the n_classes that the data set states"
                 )
 
-    def _tokenize(self, raw: Raw, epoch: int) -> tuple[dict[str, Tokens], dict[str, Tokens]]:
-        """What is given and what is to be written, by modality."""
+    def _tokenize(
+        self, raws: Sequence[Raw], epochs: Sequence[int]
+    ) -> list[tuple[dict[str, Tokens], dict[str, Tokens]]]:
+        """Of each raw sample what is given and what is to be written, by modality."""
+        parts = [self._parts(raw) for raw in raws]
+        by_modality: dict[str, list[tuple[Raw, int, dict[str, Any]]]] = {}
+        for raw, epoch, both in zip(raws, epochs, parts, strict=True):
+            for part in both:
+                for modality in part:
+                    by_modality.setdefault(modality, []).append((raw, epoch, part))
+        for modality, holding in by_modality.items():
+            self._encode(modality, holding)
+        return [
+            (self._given(raw, given), self._written(raw, written))
+            for raw, (given, written) in zip(raws, parts, strict=True)
+        ]
+
+    def _parts(self, raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The contents that are given and those that are the answer."""
         contents, answer = dict(raw.contents), dict(raw.answer)
         if self.answer is not None and self.answer not in answer:
             if self.answer not in contents:
                 raise ValueError(f"has no {self.answer!r} to be the answer, only {sorted(contents)}")
             answer[self.answer] = contents.pop(self.answer)
-        given = {modality: self._tokens(modality, content, raw, epoch) for modality, content in contents.items()}
-        if not raw.token_targets and not raw.marks:  # which belong to tokens that would be left out
-            given = {name: shortened(tokens, self.tokenizers[name], self.max_tokens) for name, tokens in given.items()}
-        written = {}
-        for modality, content in answer.items():
-            tokens = self._tokens(modality, content, raw, epoch)
-            if not len(tokens):
-                raise ValueError(f"the answer {content!r} has no tokens; there is nothing to learn from it")
-            tokenizer = self.tokenizers[modality]
-            written[modality] = shortened(tokenizer.answer(tokens), tokenizer, self.max_tokens)
-        return given, written
+        return contents, answer
 
-    def _tokens(self, modality: str, content: Any, raw: Raw, epoch: int) -> Tokens:
+    def _given(self, raw: Raw, pieces: dict[str, Tokens]) -> dict[str, Tokens]:
+        if raw.token_targets or raw.marks:  # which belong to tokens that would be left out
+            return pieces
+        return {modality: self._cut(tokens) for modality, tokens in pieces.items()}
+
+    def _written(self, raw: Raw, pieces: dict[str, Tokens]) -> dict[str, Tokens]:
+        written = {}
+        for modality, tokens in pieces.items():
+            if not len(tokens):
+                content = raw.answer.get(modality, raw.contents.get(modality))
+                raise ValueError(f"the answer {content!r} has no tokens; there is nothing to learn from it")
+            written[modality] = self._cut(self.tokenizers[modality].answer(tokens))
+        return written
+
+    def _cut(self, tokens: Tokens) -> Tokens:
+        """A text that is not too long; anything else as it is."""
+        return shortened(tokens, self.tokenizers[tokens.modality], self.max_tokens)
+
+    def _encode(self, modality: str, holding: Sequence[tuple[Raw, int, dict[str, Any]]]) -> None:
+        """Puts the tokens of a modality in the place of its contents.
+
+        Args:
+            modality: which.
+            holding: raw samples, the epochs that see them, and their contents by modality.
+        """
         if modality not in self.tokenizers:
             raise KeyError(
                 f"{self.name} holds {modality!r}, but there are tokenizers only for {sorted(self.tokenizers)}; "
                 f"add a tokenizer for {modality!r}"
             )
-        if isinstance(content, Remote):
-            content = content.read()
+        contents = [part[modality] for *_, part in holding]
+        contents = [content.read() if isinstance(content, Remote) else content for content in contents]
         if modality in self.augment:
-            content = self.augment[modality](content, generator(self.seed, epoch, raw.id, f"augment {modality}"))
-        tokens = self.tokenizers[modality](content)
-        return tokens if tokens.modality == modality else replace(tokens, modality=modality)
+            chances = [generator(self.seed, epoch, raw.id, f"augment {modality}") for raw, epoch, _ in holding]
+            contents = self.augment[modality].many(contents, chances)
+        encoded = self.tokenizers[modality].encode_batch(contents)
+        for (*_, part), tokens in zip(holding, encoded, strict=True):
+            part[modality] = tokens if tokens.modality == modality else replace(tokens, modality=modality)
 
     def _vary(self, modality: str, piece: Tokens, sample_id: str, epoch: int) -> Tokens:
         if modality not in self.augment_tokens:

@@ -10,9 +10,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, SomeShare
+from omniformer.data.augment.augmentation import Augment
 from omniformer.data.folds import Folds
+from omniformer.data.mixing import MixedSamples, Mixing
 from omniformer.data.plan import Limits
-from omniformer.data.samples import Arrangement, Augment, EachRaw, Samples, check_bad
+from omniformer.data.samples import Arrangement, EachRaw, Samples, check_bad
 from omniformer.data.source import SPLITS, Raw, Source, Split
 from omniformer.data.splitting import share_of
 
@@ -26,6 +28,7 @@ class Stream:
         augment: what varies a raw content at random, in training only: one for all modalities, or one by modality.
             Called with the content and a generator keyed by (seed, epoch, sample id).
         augment_tokens: the same for the tokens that the tokenizer makes, for example SpecAugment.
+        mix: how training samples are mixed with others of the split, with their targets: `MixUp`, `CutMix`.
         answer: the modality that a model is to write, given the others: `text` for captions, `vision` for pictures.
             None leaves contents and answers as the source has them.
         given_as: other names for modalities of what is given, where there is an answer: `{text: source}` for a model
@@ -72,6 +75,7 @@ class Stream:
         arrange: Arrangement | None = None,
         augment: Augment | dict[str, Augment] | None = None,
         augment_tokens: Augment | dict[str, Augment] | None = None,
+        mix: Mixing | None = None,
         answer: str | None = None,
         given_as: dict[str, str] | None = None,
         drop: BelowOne = 0.0,
@@ -120,11 +124,11 @@ class Stream:
             raise ValueError(f"max_empty_fraction={max_empty_fraction} must be in 0..1")
         if not 0 <= drop < 1:
             raise ValueError(f"drop={drop} must be at least 0 and below 1")
-        single = (augment is not None, augment_tokens is not None, cache, answer, drop, max_tokens)
+        single = (augment is not None, augment_tokens is not None, mix is not None, cache, answer, drop, max_tokens)
         if arrange is not None and any(single):
             raise ValueError(
-                "augment, augment_tokens, cache, answer, drop and max_tokens are about single samples; with arrange "
-                "they have no effect"
+                "augment, augment_tokens, mix, cache, answer, drop and max_tokens are about single samples; with "
+                "arrange they have no effect"
             )
         if cache and augment is not None:
             raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
@@ -135,6 +139,7 @@ class Stream:
             arrange.on_error, arrange.max_bad_fraction = on_error, max_bad_fraction
         self.augment = augment
         self.augment_tokens = augment_tokens
+        self.mix = mix
         self.answer = answer
         self.given_as = dict(given_as or {})
         self.drop = drop
@@ -236,7 +241,8 @@ class Stream:
         train = split == "train"
         if self.arrange is not None:
             return self.arrange(raws, tokenizers, name=name, seed=seed, split=split)
-        return EachRaw(
+        n_classes = self.source.facts.get("n_classes")
+        samples = EachRaw(
             raws,
             tokenizers,
             name=name,
@@ -246,9 +252,12 @@ class Stream:
             cache=self.cache,
             answer=self.answer,
             drop=self.drop if train else 0.0,
-            n_classes=self.source.facts.get("n_classes"),
+            n_classes=n_classes,
             max_tokens=self.max_tokens,
         )
+        if self.mix is None or not train:
+            return samples
+        return MixedSamples(samples, self.mix, n_classes=n_classes, name=name, seed=seed)
 
 
 class _Renamed(Sequence[Raw]):

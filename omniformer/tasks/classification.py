@@ -29,6 +29,9 @@ MISSING = -1
 class Classification(Task):
     """One class of several for each sample; reads the target `label`.
 
+    A label is a class, or, of samples that were mixed, the share of each class: the loss is the cross-entropy with
+    these shares, and metrics count the class with the largest.
+
     Args:
         head: gives logits `[samples, n_classes]`.
         n_classes: number of classes.
@@ -49,6 +52,7 @@ class Classification(Task):
     watched = Watched("accuracy", "max")
     targets = ("label",)
     least_classes = 2
+    takes_mixed = True
 
     def __init__(
         self,
@@ -94,18 +98,29 @@ class Classification(Task):
         chosen, wanted = (logits, labels) if mask is None else (logits[mask], labels[mask])
         smoothing = self.label_smoothing if model.training else 0.0
         nats = F.cross_entropy(chosen.float(), wanted, label_smoothing=smoothing, reduction="none")
+        soft = wanted.is_floating_point()
+        classes = wanted.argmax(-1) if soft else wanted
         if self.class_weights is None or not model.training:
-            return Step(loss=mean(nats, logits), count=len(wanted), outputs=chosen, targets=wanted)
+            return Step(loss=mean(nats, logits), count=len(wanted), outputs=chosen, targets=classes)
         count = self._weighed(wanted)
-        weighted = mean(nats * nats.new_tensor(self.class_weights)[wanted], logits)
-        loss = weighted * (len(wanted) / count if count else 0.0)
-        return Step(loss=loss, count=count, outputs=chosen, targets=wanted)
+        weights = nats.new_tensor(self.class_weights)
+        if soft:  # of each class the loss that it would have alone, times its share
+            each = -chosen.float().log_softmax(-1)
+            each = (1 - smoothing) * each + smoothing * each.mean(-1, keepdim=True)
+            weighted = (each * wanted * weights).sum(-1)
+        else:
+            weighted = nats * weights[wanted]
+        loss = mean(weighted, logits) * (len(wanted) / count if count else 0.0)
+        return Step(loss=loss, count=count, outputs=chosen, targets=classes)
 
     def _weighed(self, labels: Tensor) -> float:
         """What samples of these classes count together: the same on every device, to the last bit."""
         if self.class_weights is None:
             return len(labels)
-        often = torch.bincount(labels.cpu(), minlength=self.n_classes).tolist()
+        if labels.is_floating_point():
+            often = [math.fsum(shares) for shares in labels.T.tolist()]
+        else:
+            often = torch.bincount(labels.cpu(), minlength=self.n_classes).tolist()
         return math.fsum(n * weight for n, weight in zip(often, self.class_weights, strict=True))
 
 
@@ -118,6 +133,7 @@ class TokenClassification(Classification):
 
     targets = ()
     token_targets = ("label", "mask")
+    takes_mixed = False
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)
@@ -152,6 +168,7 @@ class MultiLabelClassification(Task):
 
     watched = Watched("auroc", "max")
     targets = ("labels",)
+    takes_mixed = True
 
     def __init__(
         self,
@@ -182,7 +199,7 @@ class MultiLabelClassification(Task):
             logits.float()[known], labels.float()[known], reduction="none", pos_weight=weight
         )
         # The metrics know an answer that is missing by this number.
-        targets = labels.masked_fill(~known, MISSING).long()
+        targets = labels.round().masked_fill(~known, MISSING).long()
         return Step(loss=mean(nats, logits), count=len(nats), outputs=logits, targets=targets)
 
     def count(self, batch: Batch) -> int:

@@ -32,6 +32,7 @@ class Regression(Task[RegressionHead]):
 
     watched = Watched("rmse", "min")
     targets = ("value",)
+    takes_mixed = True
 
     def __init__(
         self,

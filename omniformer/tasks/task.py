@@ -94,6 +94,9 @@ class Task(ABC, Generic[HeadT]):
     least_classes: ClassVar[int] = 1
     """With fewer classes there is nothing to learn."""
 
+    takes_mixed: ClassVar[bool] = False
+    """Whether it learns from samples that were mixed: from shares of classes, and from means of numbers."""
+
     gathers: ClassVar[bool] = False
     """Whether every rank computes the loss over the samples of all ranks, as one that compares them must."""
 

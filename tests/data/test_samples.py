@@ -1,6 +1,6 @@
 import pytest
 import torch
-from omniformer_tokenizers import Tokens
+from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.data.samples import EachRaw, SampleError
 from omniformer.data.source import Raw
@@ -97,3 +97,77 @@ def test_a_text_that_is_too_long_is_cut_but_for_the_special_tokens_that_close_it
     assert [samples(0, i).pieces[0].values.tolist() for i in range(3)] == [[1, 5, 6, 2], [1, 5, 2], [1, 2]]
     assert samples(0, 0).pieces[0].positions.shape == (4, 1)
     assert each(Framed(), [[5, 6]], max_tokens=1)(0, 0).pieces[0].values.tolist() == [1]
+
+
+class Together(Tokenizer):
+    """Numbers that are read at once; `calls` says how often."""
+
+    modality = "text"
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, raw):
+        return Tokens(values=torch.tensor(raw), positions=torch.zeros(len(raw), 1), modality="text")
+
+    def encode_batch(self, raws):
+        self.calls += 1
+        return super().encode_batch(raws)
+
+    @property
+    def facts(self):
+        return {"vocab_size": 100}
+
+    def config(self):
+        return {}
+
+
+def test_examples_made_together_equal_those_made_one_by_one_and_are_read_at_once():
+    def made(**options):
+        raws = [
+            Raw(id=f"s{n}", contents={"text": [n] * (1 + n % 3)} | ({"audio": [n, n]} if n % 2 else {}))
+            for n in range(6)
+        ]
+        tokenizers = {"text": Together(), "audio": Together()}
+        samples = EachRaw(
+            raws,
+            tokenizers,
+            name="x",
+            seed=0,
+            augment={"text": one_more},
+            augment_tokens={"audio": zeros},
+            drop=0.4,
+            **options,
+        )
+        return samples, tokenizers
+
+    samples, tokenizers = made()
+    keys = [(epoch, index) for epoch in (0, 1) for index in (3, 0, 5, 3)]
+    together = samples.many(keys)
+    assert [tokenizer.calls for tokenizer in tokenizers.values()] == [1, 1]
+    for key, found in zip(keys, together, strict=True):
+        alone = made()[0](*key)
+        assert found.id == alone.id
+        assert [(piece.modality, piece.values.tolist()) for piece in found.pieces] == [
+            (piece.modality, piece.values.tolist()) for piece in alone.pieces
+        ]
+
+
+def test_the_answer_of_examples_made_together_is_that_of_each(ints):
+    samples = each(ints, [[1], [2, 2]], answer="text")
+    assert [sample.answer[0].values.tolist() for sample in samples.many([(0, 1), (0, 0)])] == [[2, 2], [1]]
+
+
+def test_the_cache_is_filled_and_read_by_examples_made_together():
+    tokenizer = Together()
+    samples = each(tokenizer, [[1], [2], [3]], cache=True)
+    samples.many([(0, 0), (0, 1)])
+    found = samples.many([(1, 1), (1, 2), (1, 0)])
+    assert [sample.pieces[0].values.tolist() for sample in found] == [[2], [3], [1]]
+    samples.many([(2, 2), (2, 0)])
+    assert tokenizer.calls == 2 and sorted(samples._kept) == [0, 1, 2]
+
+
+def test_of_examples_made_together_the_one_that_cannot_be_is_named(ints):
+    with pytest.raises(SampleError, match="sample 's1' of x: damaged header"):
+        each(ints, [[1], "corrupt", [2]]).many([(0, 0), (0, 1), (0, 2)])

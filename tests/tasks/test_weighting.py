@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -64,6 +65,50 @@ def test_the_loss_of_training_is_that_of_torch_with_weights():
     expected = F.cross_entropy(model(batch, "it"), batch.targets["label"], weight=torch.tensor(WEIGHTS))
     torch.testing.assert_close(step.loss, expected)
     assert step.count == pytest.approx(0.3 + 0.9 + 2.5 + 0.9)
+
+
+def shared(samples, n_classes=3):
+    """The samples, and the same with shares of classes: of each of its own class and that of the next one."""
+    labels = torch.stack([sample.targets["label"] for sample in samples])
+    shares = torch.linspace(0, 1, len(samples))[:, None]
+    soft = shares * F.one_hot(labels, n_classes) + (1 - shares) * F.one_hot(labels.roll(1), n_classes)
+    mixed = [replace(sample, targets={"label": each}) for sample, each in zip(samples, soft, strict=True)]
+    return labels, shares[:, 0], collate(mixed)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_shares_of_classes_is_that_of_each_class_by_its_share(weights, smoothing):
+    model, task = CASES["weighted classes"].build()
+    task.label_smoothing, task.class_weights = smoothing, weights
+    labels, shares, batch = shared(CASES["weighted classes"].samples[0])
+    step = task.step(model.train(), batch, "it")
+    each = partial(F.cross_entropy, model(batch, "it"), reduction="none", label_smoothing=smoothing)
+    weigh = torch.ones(3) if weights is None else torch.tensor(weights)
+    own, other = shares * weigh[labels], (1 - shares) * weigh[labels.roll(1)]
+    expected = (own * each(labels) + other * each(labels.roll(1))).sum() / (own + other).sum()
+    torch.testing.assert_close(step.loss, expected)
+    assert step.count == task.count(batch) == pytest.approx(float((own + other).sum()))
+
+
+def test_metrics_of_shares_of_classes_count_the_largest():
+    model, task = CASES["weighted classes"].build()
+    labels, shares, batch = shared(CASES["weighted classes"].samples[0])
+    step = task.step(model.eval(), batch, "it")
+    assert step.targets.tolist() == torch.where(shares > 0.5, labels, labels.roll(1)).tolist()
+    metrics = task.metrics()
+    task.update(metrics, step, batch)
+    assert metrics["accuracy"].compute() == (step.outputs.argmax(-1) == step.targets).float().mean()
+
+
+def test_whole_shares_are_classes():
+    model, task = CASES["weighted classes"].build()
+    plain = collate(CASES["weighted classes"].samples[0])
+    whole = replace(plain, targets={"label": F.one_hot(plain.targets["label"], 3).float()})
+    for mode in (model.train(), model.eval()):
+        a, b = task.step(mode, plain, "it"), task.step(mode, whole, "it")
+        torch.testing.assert_close(a.loss, b.loss)
+        assert a.count == pytest.approx(b.count) and a.targets.tolist() == b.targets.tolist()
 
 
 def test_the_loss_of_questions_is_that_of_torch_with_weights_of_yes():

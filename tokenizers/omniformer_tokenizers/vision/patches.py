@@ -1,6 +1,6 @@
 """Images to patches at any resolution and aspect ratio, and back without loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 from omniformer_tokenizers.vision.pixels import (
+    alike,
     check_area,
     check_colours,
     interpolated,
@@ -115,25 +116,38 @@ class PatchTokenizer(Tokenizer):
             `[tokens, channels * patch_size * patch_size]`, positions `[tokens, 2]` (row, column), and the fact `size`
             int64 `[2]`, height and width in pixels.
         """
+        return self.encode_batch([raw])[0]
+
+    def encode_batch(self, raws: Iterable[Any]) -> list[Tokens]:
+        """The patches of many images, those of equal size and type cut together."""
+        images = [self._read(raw) for raw in raws]
+        made: dict[int, Tokens] = {}
+        for places in alike(images):
+            made |= zip(places, self._tokens(torch.stack([images[i] for i in places])), strict=True)
+        return [made[place] for place in range(len(images))]
+
+    def _read(self, raw: Any) -> Tensor:
+        """An image of the size that is cut."""
         with naming(raw):
             image = read_pixels(raw, self.channels)
             if isinstance(self.resize, Resampling):
                 image = self.resize(image)
             if self.image_size is not None or self.max_tokens is not None:
                 image = self._sized(unit_range(image))
-            height, width = image.shape[1:]
-            target = self._target(height, width)
-            check_area(image, *target)
+            check_area(image, *self._target(*image.shape[1:]))
+        return image
+
+    def _tokens(self, images: Tensor) -> Iterator[Tokens]:
+        """The tokens of each of some images `[images, channels, height, width]`."""
+        height, width = images.shape[2:]
+        target = self._target(height, width)
         # Padding is of the mean colour, which is zero once pixels are normalised.
-        image = self._normalized(image[:, : target[0], : target[1]])
-        below, right = target[0] - image.shape[1], target[1] - image.shape[2]
-        values, rows, columns = self._cut(functional.pad(image, (0, right, 0, below)) if below or right else image)
-        return Tokens(
-            values=values,
-            positions=self._positions(rows, columns, longer_side=max(height, width)),
-            facts={"size": torch.tensor([height, width])},
-            modality=self.modality,
-        )
+        images = self._normalized(images[..., : target[0], : target[1]])
+        below, right = target[0] - images.shape[2], target[1] - images.shape[3]
+        values, rows, columns = self._cut(functional.pad(images, (0, right, 0, below)) if below or right else images)
+        positions, size = self._positions(rows, columns, longer_side=max(height, width)), torch.tensor([height, width])
+        for each in values:
+            yield Tokens(values=each, positions=positions, facts={"size": size}, modality=self.modality)
 
     def decode(self, tokens: Tokens, *, dtype: torch.dtype = torch.uint8) -> Tensor:
         """The image back: exact for 8-bit pixels, to rounding (1e-6) for floats; resizing and cropping stay.
@@ -208,17 +222,17 @@ class PatchTokenizer(Tokenizer):
             )
         return target
 
-    def _cut(self, image: Tensor) -> tuple[Tensor, int, int]:
-        """The patches of an image that fits the grid, with the numbers of rows and columns."""
+    def _cut(self, images: Tensor) -> tuple[Tensor, int, int]:
+        """The patches of images that fit the grid, with the numbers of rows and columns."""
         p, step = self.patch_size, self.stride or self.patch_size
-        if not image.numel():
-            return image.new_zeros(0, self.channels * p * p), 0, 0
-        windows = image.unfold(1, p, step).unfold(2, p, step)
-        values = rearrange(windows, "c rows columns h w -> (rows columns) (c h w)")
-        return values.contiguous(), windows.shape[1], windows.shape[2]
+        if not images.numel():
+            return images.new_zeros(len(images), 0, self.channels * p * p), 0, 0
+        windows = images.unfold(2, p, step).unfold(3, p, step)
+        values = rearrange(windows, "images c rows columns h w -> images (rows columns) (c h w)")
+        return values.contiguous(), windows.shape[2], windows.shape[3]
 
     def _normalized(self, pixels: Tensor) -> Tensor:
-        """An image as float32, less the mean and by the deviation."""
+        """Images as float32, less the mean and by the deviation."""
         top = 255.0 if pixels.dtype == torch.uint8 else 1.0
         if len(self.mean) == len(self.std) == 1:
             return (pixels - self.mean[0] * top).div_(self.std[0] * top)

@@ -32,6 +32,19 @@ def read_pixels(raw: Any, channels: int) -> Tensor:
     return checked(raw, (f"channels={channels}", "height", "width"))
 
 
+def alike(images: Sequence[Tensor]) -> list[list[int]]:
+    """The places of images that are of one shape and type, and so can be worked on together.
+
+    Example:
+        >>> alike([torch.zeros(1, 2, 2), torch.zeros(1, 3, 2), torch.ones(1, 2, 2)])
+        [[0, 2], [1]]
+    """
+    places: dict[object, list[int]] = {}
+    for place, image in enumerate(images):
+        places.setdefault((image.shape, image.dtype), []).append(place)
+    return list(places.values())
+
+
 def unit_range(pixels: Tensor) -> Tensor:
     """Pixels as float32 0..1."""
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels

@@ -200,3 +200,25 @@ def test_one_number_is_the_side_of_a_square(kind):
     assert kind(image_size=8).config()["image_size"] == [8, 8]
     with pytest.raises(ValueError, match="has 3 numbers; give height and width, or one number for a square"):
         kind(image_size=(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"stride": 3, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)},
+        {"remainder": "crop", "coordinates": "unit"},
+        {"image_size": 8, "resize": "contain"},
+        {"max_tokens": 4},
+    ],
+)
+def test_many_pictures_of_several_sizes_and_types_equal_one_by_one(arguments):
+    tokenizer = PatchTokenizer(patch_size=4, **arguments)
+    chance = torch.Generator().manual_seed(0)
+    sizes = [(9, 12), (5, 7), (9, 12), (8, 8), (0, 4), (9, 12), (3, 3)]
+    images = [torch.randint(0, 256, (3, *size), generator=chance, dtype=torch.uint8) for size in sizes]
+    images[2] = images[2] / 255
+    for image, found in zip(images, tokenizer.encode_batch(iter(images)), strict=True):
+        alone = tokenizer(image)
+        assert torch.equal(found.values, alone.values) and torch.equal(found.positions, alone.positions)
+        assert torch.equal(found.facts["size"], alone.facts["size"])
