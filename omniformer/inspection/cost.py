@@ -200,11 +200,9 @@ def _any_experts(model: nn.Module) -> Iterator[None]:
 
 def _first_experts(layer: MixtureOfExperts, x: Tensor, context: object = None) -> Tensor:
     weights = layer.router(x)[:, : layer.top_k].softmax(-1)
-    outs = []
-    for i in range(layer.top_k):
-        gate, up = nn.functional.linear(x, layer.gate_up[i]).chunk(2, dim=-1)
-        outs.append(nn.functional.linear(layer.activation(gate) * up, layer.down[i]))
-    return (torch.stack(outs, dim=1) * weights[..., None]).sum(1)
+    outs = torch.stack([layer.expert(i, x) for i in range(layer.top_k)], dim=1)
+    out = (outs * weights[..., None]).sum(1)
+    return out if layer.shared is None else out + layer.shared(x, context)
 
 
 def _condition(core: nn.Module, layout: Layout) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The mixture in plain loops; beside Mixtral it stands in test_against_huggingface.py."""
 
+import math
 from functools import partial
 
 import pytest
@@ -10,8 +11,9 @@ from torch.nn import functional as F
 
 from omniformer.core.attention.multihead import Context
 from omniformer.core.attention.plan import lower
+from omniformer.core.feedforward import GatedFeedForward
 from omniformer.core.layout import Layout
-from omniformer.core.moe import MixtureOfExperts
+from omniformer.core.moe import ClampedSwiGLU, MixtureOfExperts
 from omniformer.core.rules import Causal, Full
 from omniformer.core.transformer import Transformer
 
@@ -152,3 +154,63 @@ def test_an_exported_program_computes_every_expert_and_keeps_those_chosen(top_k,
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
     monkeypatch.setattr(moe, "_mix", None)  # which asks the host how many tokens chose each
     torch.testing.assert_close(moe(x), expected)
+
+
+def _clamped(gate, value):
+    gate, value = min(gate, 0.7), max(min(value, 0.7), -0.7)
+    return gate / (1 + math.exp(-2.0 * gate)) * (value + 1)
+
+
+@pytest.mark.parametrize("width", [8, 6], ids=["one product", "rows that it cannot read"])
+def test_offsets_and_another_meeting_of_gate_and_values(width):
+    torch.manual_seed(0)
+    gate = ClampedSwiGLU(alpha=2.0, limit=0.7)
+    moe = MixtureOfExperts(width, n_experts=4, d_ff=12, bias=True, gate=gate)
+    for parameter in moe.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(9, width)
+    for mine, token in zip(moe(x), x, strict=True):
+        logits, expected = moe.router(token), torch.zeros(width)
+        chosen = sorted(range(4), key=lambda i: -logits[i].item())[:2]
+        for weight, i in zip(logits[chosen].softmax(0), chosen, strict=True):
+            gates, values = (moe.gate_up[i] @ token + moe.gate_up_bias[i]).chunk(2)
+            inside = torch.tensor([_clamped(*pair) for pair in zip(gates.tolist(), values.tolist(), strict=True)])
+            expected = expected + weight * (moe.down[i] @ inside + moe.down_bias[i])
+        torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_one_product_of_all_experts_is_a_product_for_each_bit_for_bit(monkeypatch):
+    moe = MixtureOfExperts(8, n_experts=5, top_k=2, d_ff=12)
+    moe.draw_weights(0.5, 0.5)
+    with torch.no_grad():
+        moe.router.weight[3] = 0.0  # which leaves some experts with little to do
+    x, results = torch.randn(20, 8), []
+    calls = []
+    product = F.grouped_mm
+    monkeypatch.setattr(F, "grouped_mm", lambda *given, **how: calls.append(1) or product(*given, **how))
+    for readable in (16, 10**9):
+        monkeypatch.setattr("omniformer.core.moe._ROW_BYTES", readable)
+        moe.zero_grad()
+        out = moe(x)
+        out.square().sum().backward()
+        results.append([out.detach(), *(parameter.grad for parameter in moe.parameters())])
+    assert len(calls) == 2
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+def test_a_shared_expert_is_used_by_every_token_beside_the_chosen_ones():
+    torch.manual_seed(0)
+    moe = build(shared=partial(GatedFeedForward, d_ff=5))
+    x = torch.randn(7, 6)
+    expected = torch.stack([one_token(moe, token) for token in x]) + moe.shared(x)
+    torch.testing.assert_close(moe(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mixed_precision_computes_the_experts_in_the_narrow_type():
+    moe = MixtureOfExperts(8, n_experts=3, d_ff=16)
+    moe.draw_weights(0.5, 0.5)
+    x = torch.randn(6, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = moe(x)
+    torch.testing.assert_close(mixed.float(), moe(x), rtol=0.05, atol=0.05)
+    assert not torch.equal(mixed.float(), moe(x))

@@ -38,6 +38,8 @@ EXACT = {
     "qwen3_0_6b": 596_049_920,
     "gemma2_2b": 2_614_341_888,
     "gemma3_1b": 999_885_952,
+    "smollm3_3b": 3_075_098_624,
+    "qwen3_30b_a3b": 30_532_122_624,
 }
 ROUNDED = {"transformer_base": 65e6, "transformer_big": 213e6, "gpt3_175b": 175e9}
 

@@ -175,6 +175,18 @@ PUBLISHED = {
         },
         999_885_952,
     ),
+    "smollm3_3b": ({"model_type": "smollm3", "architectures": ["SmolLM3ForCausalLM"]}, 3_075_098_624),
+    "qwen3_30b_a3b": (
+        {
+            "model_type": "qwen3_moe",
+            "architectures": ["Qwen3MoeForCausalLM"],
+            "head_dim": 128,
+            "norm_topk_prob": True,
+            "num_hidden_layers": 48,
+            "rope_theta": 1000000.0,
+        },
+        30_532_122_624,
+    ),
     "t5_small": (
         {
             "model_type": "t5",

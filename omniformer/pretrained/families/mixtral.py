@@ -52,10 +52,23 @@ class Mixtral(Mistral):
 
     def feedforward_names(self, ours: str, theirs: str) -> Iterator[Name]:
         """The router, and of every expert gate, up and down, which the files call w1, w3 and w2."""
-        d_ff = self.config["intermediate_size"]
         yield from linear(f"{ours}.router", f"{theirs}.block_sparse_moe.gate", bias=False)
-        for i in range(self.config["num_local_experts"]):
-            expert = f"{theirs}.block_sparse_moe.experts.{i}"
-            yield Name(ours=f"{ours}.gate_up", theirs=f"{expert}.w1.weight", index=i, rows=(0, d_ff))
-            yield Name(ours=f"{ours}.gate_up", theirs=f"{expert}.w3.weight", index=i, rows=(d_ff, 2 * d_ff))
-            yield Name(ours=f"{ours}.down", theirs=f"{expert}.w2.weight", index=i)
+        sizes = self.config["num_local_experts"], self.config["intermediate_size"]
+        yield from expert_names(ours, f"{theirs}.block_sparse_moe.experts", *sizes, ("w1", "w3", "w2"))
+
+
+def expert_names(ours: str, theirs: str, n_experts: int, d_ff: int, words: tuple[str, str, str]) -> Iterator[Name]:
+    """The tensors of experts that files name one by one, and our one tensor of all of them.
+
+    Args:
+        ours: the mixture.
+        theirs: the experts.
+        n_experts: how many.
+        d_ff: width inside an expert.
+        words: what files call gate, up and down.
+    """
+    gate, up, down = words
+    for i in range(n_experts):
+        yield Name(ours=f"{ours}.gate_up", theirs=f"{theirs}.{i}.{gate}.weight", index=i, rows=(0, d_ff))
+        yield Name(ours=f"{ours}.gate_up", theirs=f"{theirs}.{i}.{up}.weight", index=i, rows=(d_ff, 2 * d_ff))
+        yield Name(ours=f"{ours}.down", theirs=f"{theirs}.{i}.{down}.weight", index=i)
