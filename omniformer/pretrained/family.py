@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,6 +12,7 @@ from torch import nn
 
 from omniformer.generation.allowed import Allowed
 from omniformer.model import OmniFormer
+from omniformer.pretrained.files.checkpoint import Checkpoint
 from omniformer.pretrained.files.writing import allowed_ids
 from omniformer.pretrained.names import Name
 from omniformer.recipe import Node
@@ -34,6 +35,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "gpt_neox": ("gpt_neox", "GPTNeoX"),
     "gptj": ("gptj", "GPTJ"),
     "granite": ("granite", "Granite"),
+    "gpt_oss": ("gpt_oss", "GptOss"),
     "llama": ("llama", "Llama"),
     "marian": ("marian", "Marian"),
     "mistral": ("mistral", "Mistral"),
@@ -84,6 +86,9 @@ class Family(ABC):
     """Other ends of names of tensors, which some files have in place of the usual ones: "LayerNorm.gamma" for
     "LayerNorm.weight"."""
 
+    packings: ClassVar[Mapping[str, Callable[[Path], Checkpoint]]] = {}
+    """By `quant_method` of `quantization_config`, what unpacks such weights while they are read."""
+
     sizes: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
     """The keys of sizes that may be changed later: of the vocabulary (`vocab_size`), and of learned positions
     (`max_seq_len`) where the family has them. A dot leads into a part of the configuration."""
@@ -97,12 +102,19 @@ class Family(ABC):
                 f"architectures={named}: of model_type={self.config.get('model_type')!r} this reads "
                 f"{', '.join(self.architectures)}"
             )
-        if quantized := self.config.get("quantization_config"):
-            kind = quantized.get("quant_method") if isinstance(quantized, Mapping) else quantized
+        # What is unpacked is also written back unpacked, of which the configuration then has nothing to say.
+        quantized = self.config.pop("quantization_config", None) or {}
+        self.packing: str | None = quantized.get("quant_method") if isinstance(quantized, Mapping) else str(quantized)
+        if quantized and self.packing not in self.packings:
+            accepted = "".join(f", or packed as {kind}" for kind in self.packings)
             raise ValueError(
-                f"its weights are quantized (quantization_config: {kind}); accepted: weights in float32, float16 or "
-                "bfloat16"
+                f"its weights are quantized (quantization_config: {self.packing}); accepted: weights in float32, "
+                f"float16 or bfloat16{accepted}"
             )
+
+    def checkpoint(self, source: Path) -> Checkpoint:
+        """The tensors of a folder or of a file, unpacked where they are packed; see `Checkpoint`."""
+        return Checkpoint(source) if self.packing is None else self.packings[self.packing](source)
 
     @property
     @abstractmethod

@@ -12,7 +12,7 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.files import hub
-from omniformer.pretrained.files.checkpoint import CONFIG_FILE, Checkpoint, read_json
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, read_json
 from omniformer.pretrained.files.companions import read_companions, write_companions
 from omniformer.pretrained.files.processors import at_size
 from omniformer.pretrained.filling import Report, fill
@@ -103,7 +103,7 @@ def load(
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
     family = family_of(read_json(path), str(path))
-    checkpoint = Checkpoint(folder if source == path else source)
+    checkpoint = family.checkpoint(folder if source == path else source)
     family = family.holding(checkpoint.where)
     model = _empty(_recipe(family, path), dtype or checkpoint.dtype)
     report = fill(model, family, checkpoint)

@@ -40,6 +40,7 @@ EXACT = {
     "gemma3_1b": 999_885_952,
     "smollm3_3b": 3_075_098_624,
     "qwen3_30b_a3b": 30_532_122_624,
+    "gpt_oss_20b": 20_914_757_184,
 }
 ROUNDED = {"transformer_base": 65e6, "transformer_big": 213e6, "gpt3_175b": 175e9}
 

@@ -187,6 +187,15 @@ PUBLISHED = {
         },
         30_532_122_624,
     ),
+    "gpt_oss_20b": (
+        {
+            "model_type": "gpt_oss",
+            "architectures": ["GptOssForCausalLM"],
+            "num_hidden_layers": 24,
+            "num_local_experts": 32,
+        },
+        20_914_757_184,
+    ),
     "t5_small": (
         {
             "model_type": "t5",
