@@ -27,7 +27,7 @@ def model(kind=transformers.GptOssForCausalLM, **others):
 @pytest.mark.parametrize(
     "others",
     [
-        {"rms_norm_eps": 1e-2},
+        {"swiglu_limit": 1.0, "rms_norm_eps": 1e-2},
         {"swiglu_limit": 0.5, "swiglu_alpha": 1.1, "attention_bias": False, "tie_word_embeddings": True},
         {"num_experts_per_tok": 1, "num_hidden_layers": 2, "layer_types": ["full_attention", "sliding_attention"]},
     ],
