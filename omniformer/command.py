@@ -16,6 +16,7 @@ VERBS = {
     "predict": "omniformer.predict",
     "generate": "omniformer.generate",
     "export": "omniformer.export.__main__",
+    "consolidate": "omniformer.consolidate",
     "inspect": "omniformer.inspect",
     "launch": "omniformer.launch",
     "help": "omniformer.help",

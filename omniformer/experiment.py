@@ -1,7 +1,7 @@
 """One training run from a checked configuration: data, model, tasks, Lightning, and the folder that results."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from omniformer.generation import Allowed
 from omniformer.inspection.work import token_and_pair
 from omniformer.matching import need_classes, need_embedders, need_targets
 from omniformer.model import OmniFormer
+from omniformer.parallel.strategy import whole_model
 from omniformer.predictor import Member, Predictor
 from omniformer.recipe import Node, build_model, members, merged
 from omniformer.run_folder import begun_run, read_run, reading_run
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
-from omniformer.training.checkpoint_io import latest_checkpoint
+from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint
 from omniformer.training.memory import advised, keep_memory
 from omniformer.training.metrics_file import MetricsFile
 from omniformer.training.predictions import Predictions, write_texts
@@ -142,6 +143,7 @@ def train(config: Mapping[str, Any]) -> float | None:
         if experiment.data.test_dataloader():
             trainer.test(module, datamodule=experiment.data, ckpt_path=path, weights_only=True, verbose=False)
         _predict(trainer, module, experiment.data, path)
+        experiment = replace(experiment, model=whole_model(trainer, experiment.model))
     if trainer.is_global_zero:
         write_texts(output / "written.jsonl", output / "predictions.jsonl")
         experiment.save(output, config["allow_targets"])
@@ -185,6 +187,35 @@ def evaluate(
     (results,) = measure(module, datamodule=experiment.data, verbose=False)
     print_results(results, title=f"{config['name']}: {split} split", main=module.watched.metric)
     return dict(results)
+
+
+def consolidate(run: str | Path, *, checkpoint: str | Path | None = None, allow_targets: Sequence[str] = ()) -> Path:
+    """Writes the folder `model` of a run from one of its checkpoints, which may lie in pieces.
+
+    Args:
+        run: the run folder, of a finished run or of one that was stopped.
+        checkpoint: which; None for the best one where there is one, else the newest.
+        allow_targets: packages of your own whose classes the run may name; the folder itself cannot allow any.
+
+    Returns:
+        The checkpoint that was taken.
+
+    Raises:
+        FileNotFoundError: the folder is no run, or holds no checkpoint that verifies.
+        CorruptCheckpointError: the checkpoint is damaged.
+        ConfigError: it is not one of this run.
+    """
+    keep_memory()
+    output, config = read_run(run)
+    best = output / "checkpoints" / "best.ckpt"
+    path = latest_checkpoint(checkpoint or (best if best.is_file() else output))
+    with reading_run(config, allow_targets):
+        experiment = assemble(config)
+    module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
+    check_fits(module, path)
+    module.load_state_dict(DurableCheckpointIO().load_checkpoint(path)["state_dict"])
+    experiment.save(output, allow_targets)
+    return path
 
 
 def _predict(trainer: Trainer, module: TrainingModule, data: OmniDataModule, path: str | None) -> None:

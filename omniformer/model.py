@@ -282,8 +282,8 @@ class OmniFormer(nn.Module):
         )
 
     def _no_tokens(self) -> Tensor:
-        parameter = next(self.parameters())
-        return parameter.new_zeros(0, self.reader.d_model)  # pyright: ignore[reportCallIssue,reportArgumentType]
+        first = next(self.parameters())
+        return torch.zeros(0, self.reader.d_model, dtype=first.dtype, device=first.device)  # pyright: ignore[reportCallIssue,reportArgumentType]
 
 
 def _announced(layout: Layout, cache: KVCache) -> Layout:

@@ -72,6 +72,7 @@ _ROOMS: dict[Scope, tuple[Room, ...]] = {
                 "lightning.pytorch.loggers.logger.Logger",
             ),
         ),
+        Room("omniformer.parallel.", ("lightning.pytorch.strategies.strategy.Strategy",)),
         Room("torch.optim."),
         Room("lightning.pytorch.profilers."),
         Room("lightning.pytorch.strategies."),

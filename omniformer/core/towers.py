@@ -81,6 +81,11 @@ class Towers(nn.Module):
         return self.towers[number](x, layout, self.rule(number, rule), stages=stages, losses=losses)
 
     @property
+    def units(self) -> list[nn.Module]:
+        """None: which tower is called depends on the batch."""
+        return []
+
+    @property
     def kinds(self) -> tuple[nn.Module, ...]:
         """The towers, by number of modality."""
         return tuple(self.towers)

@@ -211,6 +211,13 @@ class Transformer(nn.Module):
         return x
 
     @property
+    def units(self) -> list[nn.Module]:
+        """The parts that are called one after the other, all of them in every pass: what holds its weights in pieces
+        gathers those of one unit at a time (`omniformer.parallel.fsdp`).
+        """
+        return list(self.blocks)
+
+    @property
     def reads_memory(self) -> bool:
         """Whether any block has cross-attention."""
         return any(getattr(part, "reads_memory", False) for part in self.blocks.modules())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from omniformer.batch import Batch, MicroBatch
 from omniformer.model import OmniFormer
+from omniformer.parallel.tensors import clip, divided
 from omniformer.tasks.causal_lm import Rate
 from omniformer.tasks.gathering import n_ranks
 from omniformer.tasks.task import Mode, Stage, Step, Task, Watched
@@ -146,6 +147,19 @@ class TrainingModule(LightningModule):
         if n_ranks() > 1 and self._step is not None:
             for parameter in self._step.unread():
                 parameter.grad = None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips as Lightning does; where gradients are divided between processes, by the norm of all of them."""
+        gradients = [each.grad for each in self.parameters() if each.grad is not None]
+        if not divided(gradients):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            clip(gradients, float(gradient_clip_val), gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what a step that is half accumulated was weighed by."""

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from omniformer.parallel.tensors import like
+
 _KEY = "accumulated_gradients"
 
 
@@ -36,5 +38,5 @@ class KeepGradients(Callback):
         """Gives them back to the parameters."""
         for name, parameter in pl_module.named_parameters():
             if name in self._restored:
-                parameter.grad = self._restored[name].to(parameter.device, parameter.dtype)
+                parameter.grad = like(self._restored[name].to(parameter.device, parameter.dtype), parameter)
         self._restored = {}

@@ -57,6 +57,11 @@ class BackgroundCheckpointIO(CheckpointIO):
         self.finish()
         return self._io.load_checkpoint(path, map_location, weights_only)
 
+    def read(self, path: str | Path, map_location: Any | None = None) -> dict[str, Any]:
+        """Likewise."""
+        self.finish()
+        return self._io.read(path, map_location)
+
     def remove_checkpoint(self, path: str | Path) -> None:
         """Removes a checkpoint and its sidecar, once the one that is being written is on disk."""
         self._outdated.append(path)
@@ -133,6 +138,8 @@ def snapshot(value: Any) -> Any:
 
 def _copied(value: Any, known: dict[tuple[Any, ...], Tensor]) -> Any:
     if isinstance(value, Tensor):
+        if value.is_meta:  # it stands for one that lies in pieces
+            return value
         key = _place(value)
         if key not in known:
             known[key] = value.detach().to("cpu", copy=True)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins.io import CheckpointIO
 
+from omniformer.parallel import shards
 from omniformer.untrusted import refuse_compressed
 
 SIDECAR = ".json"
@@ -33,6 +35,10 @@ class DurableCheckpointIO(CheckpointIO):
 
     A checkpoint that `weights_only` loading would refuse is refused here already, when the objects are at hand.
 
+    Of a model whose weights are divided between processes all of them save together (`omniformer.parallel.shards`):
+    the pieces go into a folder with a name of its own, which takes effect when the first process renames the file that
+    names it; the sidecar lists their digests too.
+
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
@@ -52,11 +58,18 @@ class DurableCheckpointIO(CheckpointIO):
         if storage_options is not None:
             raise TypeError(f"storage_options={storage_options!r} is not supported: checkpoints are local files")
         path = _local(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pieces = checkpoint.get(shards.KEY)
+        listed = None
+        if isinstance(pieces, shards.Shards):
+            listed = pieces.write(path)
+            if not pieces.first:
+                return
+            checkpoint = checkpoint | {shards.KEY: {"folder": listed["folder"]}}
         with _naming(path, "write"):
-            path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}{_TEMPORARY}")
             try:
-                written = _write(checkpoint, temporary)
+                written = _write(checkpoint, temporary) | ({} if listed is None else {shards.KEY: listed})
                 _refuse_unloadable(temporary, path)
                 # From here on either content is good, so both are listed until the rename has reached the disk.
                 _write_sidecar(path, [written, *_sidecar_entries(path)])
@@ -65,11 +78,13 @@ class DurableCheckpointIO(CheckpointIO):
                 _write_sidecar(path, [written])
             finally:
                 temporary.unlink(missing_ok=True)
+        shards.remove(path, keep=[] if listed is None else [listed["folder"]])
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """The checkpoint at `path`, its digest verified and nothing but tensors and plain values unpickled.
+        """The checkpoint at `path`, its digest verified and nothing but tensors and plain values unpickled; one that
+        lies in pieces is put together.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -78,6 +93,10 @@ class DurableCheckpointIO(CheckpointIO):
         """
         if weights_only is False:
             raise ValueError(f"{path}: weights_only=False would let a checkpoint run code; leave it unset or True")
+        return _whole(_local(path), self.read(path, map_location))
+
+    def read(self, path: str | Path, map_location: Any | None = None) -> dict[str, Any]:
+        """Likewise, but with empty tensors in the place of those in pieces, for `omniformer.parallel.shards.fill`."""
         path = _local(path)
         verify(path)
         # Resuming moves states to their devices itself; loading to the host keeps one copy off a GPU that may be full.
@@ -87,10 +106,11 @@ class DurableCheckpointIO(CheckpointIO):
         """Nothing: what was saved is on disk already. Where it is written in the background, this waits for it."""
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Removes a checkpoint and its sidecar; nothing happens when it is already gone."""
+        """Removes a checkpoint, its sidecar and its pieces; nothing happens when it is already gone."""
         path = _local(path)
         path.unlink(missing_ok=True)
         _sidecar(path).unlink(missing_ok=True)
+        shards.remove(path)
 
 
 def verify(path: str | Path) -> None:
@@ -98,7 +118,8 @@ def verify(path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CorruptCheckpointError: size or SHA-256 differ from those recorded, or the sidecar cannot be read.
+        CorruptCheckpointError: size or SHA-256, of the file or of one of its pieces, differ from those recorded, or the
+            sidecar cannot be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -112,8 +133,12 @@ def verify(path: str | Path) -> None:
         raise CorruptCheckpointError(
             f"{path} is damaged: it has {size:,} bytes, {entries[0]['size']:,} were written; use another checkpoint"
         )
-    if _digest(path) not in {entry["sha256"] for entry in entries}:
+    digest = _digest(path)
+    entry = next((each for each in entries if each["sha256"] == digest), None)
+    if entry is None:
         raise CorruptCheckpointError(f"{path} is damaged: its SHA-256 is not the recorded one; use another checkpoint")
+    if shards.KEY in entry and (told := shards.damaged(entry[shards.KEY], path)):
+        raise CorruptCheckpointError(f"{path} is damaged: {told}; use another checkpoint")
 
 
 def latest_checkpoint(folder: str | Path) -> Path:
@@ -179,11 +204,14 @@ def _newest(found: list[Path]) -> Path | None:
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:
-    """Removes what a killed run left half-written in `folder`; returns the files removed."""
+    """Removes what a killed run left half-written in `folder`; returns the files, and folders of pieces, removed."""
     leftovers = sorted(Path(folder).glob(f".*{_TEMPORARY}"))
     for path in leftovers:
         path.unlink(missing_ok=True)
-    return leftovers
+    unnamed = [each for each in shards.folders(Path(folder)) if not _names(each.with_name(shards.owner(each)), each)]
+    for path in unnamed:
+        shutil.rmtree(path, ignore_errors=True)
+    return [*leftovers, *unnamed]
 
 
 def write_durably(path: Path, text: str | Iterable[str]) -> None:
@@ -241,6 +269,18 @@ def _write(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {"size": hashing.size, "sha256": hashing.sha256.hexdigest(), "saved_at": time.time()}
 
 
+def _names(path: Path, pieces: Path) -> bool:
+    """Whether a checkpoint consists of the pieces in a folder."""
+    return any(entry.get(shards.KEY, {}).get("folder") == pieces.name for entry in _sidecar_entries(path))
+
+
+def _whole(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return shards.fill(checkpoint, path)
+    except Exception as error:
+        raise CorruptCheckpointError(f"the pieces of {path} cannot be loaded: {_first(error)}") from error
+
+
 def _load(path: Path, map_location: Any) -> dict[str, Any]:
     try:
         refuse_compressed(path)
@@ -282,7 +322,11 @@ def _sidecar_entries(path: Path, *, strict: bool = False) -> list[dict[str, Any]
     """What the sidecar accepts, newest first; empty when it is missing or, unless strict, unreadable."""
     try:
         entries = json.loads(_sidecar(path).read_text(encoding="utf-8"))["accepted"]
+        read: list[dict[str, Any]]
         read = [{"size": int(e["size"]), "sha256": str(e["sha256"]), "saved_at": float(e["saved_at"])} for e in entries]
+        for entry, each in zip(read, entries, strict=True):
+            if shards.KEY in each:
+                entry[shards.KEY] = shards.listing(each[shards.KEY])
         if strict and not read:
             raise ValueError("no entry")
         return read

@@ -12,6 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from omniformer.core.ranges import Natural
+from omniformer.parallel.tensors import norm
 from omniformer.training.agreement import Agreement
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def _gradient_norm(trainer: Trainer, pl_module: LightningModule) -> Tensor:
     if getattr(trainer.precision_plugin, "scaler", None) is not None:
         return torch.zeros((), device=pl_module.device)
     gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients).float().to(pl_module.device)
+    return norm(gradients).float().to(pl_module.device)
 
 
 def _is_finite(value: float) -> bool:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from omniformer.core.ranges import BelowOne, Count, Natural, NotNegative, Positive, Share, SomeShare
+from omniformer.parallel.tensors import divided
 from omniformer.training.parameter_groups import check_patterns, describe, groups
 from omniformer.training.schedules import Schedule, schedule
 
@@ -158,7 +159,7 @@ class AdamW(OptimizerFactory):
         check_patterns(described, self.lr_of)
         rates: Any = {"lr": self.lr, "weight_decay": self.weight_decay, "layer_decay": self.layer_decay}
         grouped = groups(described, **rates, lr_of=self.lr_of)
-        return torch.optim.AdamW(grouped, lr=self.lr, betas=self.betas, eps=self.eps, fused=self.fused)
+        return torch.optim.AdamW(grouped, lr=self.lr, betas=self.betas, eps=self.eps, **_kernel(grouped, self.fused))
 
 
 class Muon(OptimizerFactory):
@@ -226,7 +227,8 @@ class Muon(OptimizerFactory):
         )
         self.adamw_modules = tuple(adamw_modules)
         self._muon = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
-        self._adamw = {"betas": _two(betas), "eps": eps, "fused": fused}
+        self._adamw = {"betas": _two(betas), "eps": eps}
+        self.fused = fused
 
     def __call__(self, model: nn.Module) -> Optimizer:
         """The optimizer of a model's trainable parameters."""
@@ -242,8 +244,9 @@ class Muon(OptimizerFactory):
         rates: Any = {"lr": self.lr, "weight_decay": self.weight_decay, "layer_decay": self.layer_decay}
         rates |= {"top": top, "lr_of": self.lr_of}
         muon = torch.optim.Muon(groups(hidden, **rates), lr=self.lr, adjust_lr_fn="match_rms_adamw", **self._muon)
-        others = [item for item in described if not item.hidden]
-        adamw = torch.optim.AdamW(groups(others, **rates), lr=self.lr, **self._adamw) if others else None
+        others = groups([item for item in described if not item.hidden], **rates)
+        own: Any = self._adamw | _kernel(others, self.fused)
+        adamw = torch.optim.AdamW(others, lr=self.lr, **own) if others else None
         return Joined({"muon": muon, "adamw": adamw} if adamw is not None else {"muon": muon})
 
 
@@ -283,6 +286,14 @@ class Joined(Optimizer):
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups = [group for group in self.param_groups if group["optimizer"] == name]
             optimizer.state = self.state
+
+
+def _kernel(groups: Sequence[Mapping[str, Any]], fused: bool) -> dict[str, Any]:
+    """The kernel for some groups: one for all parameters cannot take whole ones beside those in pieces, as a gate
+    without dimensions is in a model that is divided between processes.
+    """
+    mixed = any(0 < sum(divided([each]) for each in group["params"]) < len(group["params"]) for group in groups)
+    return {"fused": False, "foreach": False} if mixed else {"fused": fused}
 
 
 def _two(betas: Sequence[float]) -> tuple[float, float]:

@@ -18,6 +18,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 
 from omniformer.config import build
+from omniformer.parallel.setup import check_processes
+from omniformer.parallel.strategy import FSDP
 from omniformer.training.background import BackgroundSaving
 from omniformer.training.checkpoint_io import DurableCheckpointIO, remove_leftovers
 from omniformer.training.csv_log import CSVLog
@@ -72,7 +74,7 @@ def build_trainer(
 
     Raises:
         ValueError: an option is set that the house decides: callbacks, logger, plugins and so on; or the machine has no
-            such devices.
+            such devices, or the processes cannot find each other (`omniformer.parallel.setup`).
         TypeError: Lightning does not know an option.
     """
     quiet()
@@ -94,6 +96,7 @@ def build_trainer(
         raise ValueError(
             f"trainer.{clash[0]} cannot be set here: callbacks, loggers and paths have config groups of their own"
         )
+    check_processes(options, n_devices=_n_devices(options))
     remove_leftovers(Path(output_dir) / "checkpoints")
     patience = next((each.seconds for each in present if isinstance(each, Watchdog)), _PATIENCE)
     try:
@@ -160,8 +163,10 @@ def _plugins(callbacks: Sequence[Callback]) -> list[Any]:
 
 
 def _strategy(options: Mapping[str, Any], patience: timedelta) -> Any:
-    """DDP with a limit to waiting, where DDP is what is asked for; otherwise what was given."""
+    """DDP with a limit to waiting, where DDP is what is asked for; otherwise what was given, with the same limit."""
     strategy = options.get("strategy", "auto")
+    if isinstance(strategy, FSDP):
+        strategy.patience = patience
     if strategy == "ddp" or (strategy == "auto" and _n_devices(options) > 1):
         return DDPStrategy(timeout=patience, gradient_as_bucket_view=True)
     return strategy

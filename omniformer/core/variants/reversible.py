@@ -59,6 +59,11 @@ class ReversibleTransformer(Transformer):
             )
         super().__init__(block=block, **options)
 
+    @property
+    def units(self) -> list[nn.Module]:
+        """None: the branches of all blocks are called, and computed again, one by one."""
+        return []
+
     def through(self, x: Tensor, contexts: list[Context], stages: dict[str, Tensor] | None) -> Tensor:
         """Passes the tokens through all blocks as two streams."""
         learns = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))

@@ -1,0 +1,1 @@
+"""Models that several processes share: divided weights, and what training, checkpoints and folders need of them."""

@@ -1,0 +1,176 @@
+"""The strategy of Lightning that divides weights, gradients and optimizer states between processes."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
+
+from omniformer.model import OmniFormer
+from omniformer.parallel import fsdp, shards
+from omniformer.parallel.skeleton import Skeleton, gather
+from omniformer.parallel.tensors import like
+
+
+class FSDP(DDPStrategy):
+    """Fully sharded data parallelism (FSDP2): each of n processes holds an n-th of weights, gradients and optimizer.
+
+    A step is that of one process, as with DDP. Validation and test hold the weights whole for a batch at a time, but
+    no gradients and no optimizer. Checkpoints are written by all processes, each its pieces, and can be resumed by any
+    number of them, also by one (`omniformer.parallel.shards`).
+
+    Args:
+        reshard_after_forward: whether a block's weights are let go after the forward pass, and gathered again in the
+            backward pass. On by default, which is what the memory is saved by; off saves a third of the communication.
+        param_dtype: "bfloat16" halves what gathering weights costs, with `trainer.precision=bf16-mixed`; by default
+            they are gathered as they are. Gradients are added up in float32 either way.
+    """
+
+    def __init__(self, *, reshard_after_forward: bool = True, param_dtype: Literal["bfloat16"] | None = None) -> None:
+        super().__init__()
+        self.reshard_after_forward = reshard_after_forward
+        self.param_dtype = None if param_dtype is None else getattr(torch, param_dtype)
+        self._mesh: DeviceMesh | None = None
+        self._scalars: list[nn.Parameter] = []
+        self.skeleton: Skeleton | None = None
+
+    @property
+    def patience(self) -> timedelta | None:
+        """How long a process waits for another one before it gives up."""
+        return self._timeout
+
+    @patience.setter
+    def patience(self, patience: timedelta) -> None:
+        self._timeout = patience
+
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        """Each process reads its pieces, so it must know them first."""
+        return True
+
+    def setup(self, trainer: Trainer) -> None:
+        """Divides the module, then makes its optimizers."""
+        assert self.accelerator is not None
+        assert self.lightning_module is not None
+        self.accelerator.setup(trainer)
+        self.model = self.lightning_module
+        if not isinstance(self.model, FSDPModule):
+            self.precision_plugin.convert_module(self.model)
+            if self._layer_sync:
+                self.model = self._layer_sync.apply(self.model)
+            self._divide(self.lightning_module)
+        self.model_to_device()
+        if trainer.state.fn == TrainerFn.FITTING:
+            self.setup_optimizers(trainer)
+        self.setup_precision_plugin()
+
+    def _divide(self, module: LightningModule) -> None:
+        """The order in which a model is made parallel: tensor parallelism, recomputed activations, compilation, FSDP2;
+        each must see the modules that the one before has left.
+        """
+        self._mesh = init_device_mesh(self.root_device.type, (self.world_size,), mesh_dim_names=("data",))
+        shards.same_everywhere(module)
+        self.skeleton = Skeleton(module.model)  # pyright: ignore[reportArgumentType]
+        self._scalars = fsdp.apply(
+            module, self._mesh, reshard_after_forward=self.reshard_after_forward, param_dtype=self.param_dtype
+        )
+
+    def post_backward(self, closure_loss: Tensor) -> None:
+        """Averages the gradients of what could not be divided."""
+        assert self._mesh is not None
+        fsdp.average(self._scalars, self._mesh)
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        """With the weights whole: a process without samples calls nothing, texts end at different lengths."""
+        return self._evaluate(super().validation_step, *args, **kwargs)
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Likewise."""
+        return self._evaluate(super().test_step, *args, **kwargs)
+
+    def predict_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Likewise."""
+        return self._evaluate(super().predict_step, *args, **kwargs)
+
+    def _evaluate(self, step: Any, *args: Any, **kwargs: Any) -> Any:
+        assert self.lightning_module is not None
+        with fsdp.gathered(self.lightning_module):
+            return step(*args, **kwargs)
+
+    def reduce(self, tensor: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
+        """As DDP does; gradients that are held in pieces are the mean of all processes already."""
+        return tensor if isinstance(tensor, DTensor) else super().reduce(tensor, group, reduce_op)
+
+    def block_backward_sync(self) -> Any:
+        """Nothing: gradients of micro-batches are added up in pieces, so that none is ever kept whole."""
+        return nullcontext()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+        """Saves on all processes together: each writes its pieces, the first one all the rest."""
+        token = self.broadcast(shards.new_token())
+        self.checkpoint_io.save_checkpoint(shards.split(checkpoint, token), self.broadcast(filepath), storage_options)
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """Reads the pieces of this process; a checkpoint that is whole is read whole."""
+        assert self._mesh is not None
+        return shards.fill(self.checkpoint_io.read(checkpoint_path), checkpoint_path, self._mesh)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Takes over the weights, whatever pieces they come in."""
+        assert self.lightning_module is not None
+        held = self.lightning_module.state_dict()
+        state = {name: like(each, held.get(name, each)) for name, each in checkpoint["state_dict"].items()}
+        self.lightning_module.load_state_dict(state, strict=strict)
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes over the states of the optimizers, likewise."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            optimizer.load_state_dict(_alike(state, optimizer))
+
+    def teardown(self) -> None:
+        """Ends, and leaves the pieces where they are: they belong to a mesh of devices."""
+        assert self.cluster_environment is not None
+        assert self.accelerator is not None
+        self.cluster_environment.teardown()
+        self.precision_plugin.teardown()
+        self.accelerator.teardown()
+        self.checkpoint_io.teardown()
+
+
+def whole_model(trainer: Trainer, model: OmniFormer) -> OmniFormer:
+    """A trained model with all of its weights: itself, or, where they are divided, a copy on the host of the first
+    process. All processes must ask; the others get the model as it is.
+
+    Args:
+        trainer: that trained it.
+        model: of its module.
+    """
+    strategy = trainer.strategy
+    if not isinstance(strategy, FSDP) or strategy.skeleton is None:
+        return model
+    state = gather(model, keep=trainer.is_global_zero)
+    return strategy.skeleton.filled(state) if trainer.is_global_zero else model  # pyright: ignore[reportReturnType]
+
+
+def _alike(state: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """An optimizer's state with all tensors that have the shape of their parameter in its pieces."""
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    held = dict(zip(numbers, parameters, strict=True))
+    states = {
+        number: {
+            name: like(each, held[number]) if isinstance(each, Tensor) and each.shape == held[number].shape else each
+            for name, each in own.items()
+        }
+        for number, own in state["state"].items()
+    }
+    return state | {"state": states}

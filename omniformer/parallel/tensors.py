@@ -1,0 +1,92 @@
+"""Tensors that processes hold in pieces (`DTensor`), beside ordinary ones: what is own, what is whole, what is like."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+
+def own(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor, as the same memory: all of an ordinary one.
+
+    Example:
+        >>> own(torch.arange(3)).tolist()
+        [0, 1, 2]
+    """
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor; all processes that hold a piece must ask.
+
+    Example:
+        >>> whole(torch.arange(3)).tolist()
+        [0, 1, 2]
+    """
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(value: Tensor, held: Tensor) -> Tensor:
+    """A value in pieces as another tensor is; all processes must ask, and give the same value.
+
+    Args:
+        value: whole, or in other pieces.
+        held: of the same shape, such as the parameter that takes the value.
+
+    Example:
+        >>> like(torch.ones(2), torch.zeros(2)).tolist()
+        [1.0, 1.0]
+    """
+    if not isinstance(held, DTensor):
+        return whole(value)
+    mesh, placements = held.device_mesh, held.placements
+    if isinstance(value, DTensor) and value.device_mesh == mesh and value.placements == placements:
+        return value
+    value = whole(value)
+    sizes, offsets = compute_local_shape_and_global_offset(value.shape, mesh, placements)
+    cut = tuple(slice(first, first + size) for first, size in zip(offsets, sizes, strict=True))
+    mine = value[cut].to(mesh.device_type).contiguous()
+    return DTensor.from_local(mine, mesh, placements, run_check=False, shape=value.shape, stride=value.stride())
+
+
+def divided(tensors: Iterable[Tensor]) -> bool:
+    """Whether any of them is held in pieces."""
+    return any(isinstance(each, DTensor) for each in tensors)
+
+
+def norm(tensors: Iterable[Tensor]) -> Tensor:
+    """The Euclidean norm of all numbers of some tensors, the same on every process; ordinary ones count once.
+
+    Example:
+        >>> norm([torch.tensor([3.0]), torch.tensor([4.0])]).item()
+        5.0
+    """
+    tensors = list(tensors)
+    pieces = [each for each in tensors if isinstance(each, DTensor)]
+    if not pieces:
+        return torch.nn.utils.get_total_norm(tensors)
+    ordinary = [each for each in tensors if not isinstance(each, DTensor)]
+    norms = [whole(torch.nn.utils.get_total_norm(pieces))]
+    norms += [torch.nn.utils.get_total_norm(ordinary)] if ordinary else []
+    return torch.stack([each.to(norms[0]) for each in norms]).norm()
+
+
+@torch.no_grad()
+def clip(gradients: Iterable[Tensor], most: float, algorithm: str | None = None) -> None:
+    """Shrinks gradients in place.
+
+    Args:
+        most: what is left at most.
+        algorithm: "value" for the size of each number, otherwise for their norm together, as
+            `torch.nn.utils.clip_grad_norm_` has it.
+    """
+    gradients = list(gradients)
+    if algorithm == "value":
+        for each in gradients:
+            own(each).clamp_(-most, most)
+        return
+    factor = (most / (norm(gradients) + 1e-6)).clamp(max=1.0)
+    for each in gradients:
+        own(each).mul_(factor.to(own(each).device))

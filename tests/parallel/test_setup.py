@@ -1,0 +1,90 @@
+"""Processes that would never find each other are told so, in one sentence, before anybody waits."""
+
+import socket
+
+import pytest
+
+from omniformer.parallel.setup import check_processes
+from omniformer.parallel.strategy import FSDP
+
+WHOLE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    for name in (*WHOLE, "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE", "SLURM_NTASKS", "LSB_JOBID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def port():
+    """A port on which another program listens."""
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        yield str(taken.getsockname()[1])
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return str(probe.getsockname()[1])
+
+
+def started(monkeypatch, **changed: str) -> None:
+    for name, value in {**WHOLE, "MASTER_PORT": free_port(), **changed}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_model_is_not_divided_by_one_process():
+    with pytest.raises(ValueError, match=r"FSDP divides a model between processes, and trainer.devices=1 asks for one"):
+        check_processes({"strategy": FSDP()}, n_devices=1)
+
+
+def test_half_precision_with_scaled_losses_is_refused():
+    with pytest.raises(ValueError, match=r"trainer.precision=16-mixed: FSDP scales no losses"):
+        check_processes({"strategy": FSDP(), "precision": "16-mixed"}, n_devices=2)
+
+
+def test_weights_are_gathered_in_half_precision_only_where_it_is_computed_with():
+    with pytest.raises(
+        ValueError, match=r"param_dtype=bfloat16 needs trainer.precision=bf16-mixed, .* received 32-true"
+    ):
+        check_processes({"strategy": FSDP(param_dtype="bfloat16"), "precision": "32-true"}, n_devices=2)
+    check_processes({"strategy": FSDP(param_dtype="bfloat16"), "precision": "bf16-mixed"}, n_devices=2)
+
+
+def test_variables_that_are_missing_are_named(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"RANK, WORLD_SIZE are set and LOCAL_RANK, MASTER_ADDR, MASTER_PORT are not"):
+        check_processes({}, n_devices=2)
+
+
+def test_another_number_of_processes_than_devices_is_told(monkeypatch):
+    started(monkeypatch)
+    with pytest.raises(ValueError, match=r"WORLD_SIZE=2 processes were started, .* ask for 4"):
+        check_processes({}, n_devices=4)
+    check_processes({}, n_devices=2)
+
+
+def test_several_nodes_need_something_that_starts_them(monkeypatch):
+    with pytest.raises(ValueError, match=r"trainer.num_nodes=2 and nothing says which node this is"):
+        check_processes({"num_nodes": 2}, n_devices=4)
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    check_processes({"num_nodes": 2}, n_devices=4)
+
+
+def test_a_port_that_is_taken_is_told_by_the_process_that_all_others_ask(monkeypatch, port):
+    started(monkeypatch, MASTER_PORT=port)
+    with pytest.raises(ValueError, match=f"MASTER_PORT={port}: the processes of the run cannot meet there"):
+        check_processes({}, n_devices=2)
+    monkeypatch.setenv("RANK", "1")
+    check_processes({}, n_devices=2)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    check_processes({}, n_devices=2)
+
+
+def test_one_process_needs_nothing():
+    check_processes({}, n_devices=1)
