@@ -47,7 +47,7 @@ class Banded(Blocks):
         short = longest <= size + reach.left + reach.right
         nothing = torch.zeros_like(longest)
         groups = grouped(torch.where(short, layout.lengths, nothing), torch.where(short, key_layout.lengths, nothing))
-        buckets = [sample_bucket(rule, layout, key_layout, group.to(layout.device)) for group in groups]
+        buckets = [sample_bucket(rule, layout, key_layout, group) for group in groups]
         long = (~short & (layout.lengths > 0) & (key_layout.lengths > 0)).nonzero().flatten()
         if len(long):
             buckets += _Bands(rule, layout, key_layout, long.to(layout.device), size).buckets()

@@ -66,10 +66,12 @@ class Blocks(Kernel):
         query = torch.cat([none, *(bucket.query.flatten() for bucket in buckets)])
         key = torch.cat([none, *(bucket.key.flatten() for bucket in buckets)])
         owned = torch.cat([none.bool(), *(bucket.owned.flatten() for bucket in buckets)])
-        place = torch.full((layout.n_tokens,), -1, device=layout.device)
-        place[query[owned]] = owned.nonzero().flatten()
-        self._queries, self._keys = Gather(query, layout.n_tokens), Gather(key, key_layout.n_tokens)
-        self._outputs = Gather(place, len(query))
+        # What is not owned goes to a place behind all tokens: to leave it out, the host would wait for how much it is.
+        place = torch.full((layout.n_tokens + 1,), -1, device=layout.device)
+        place[torch.where(owned, query, layout.n_tokens)] = torch.arange(len(query), device=layout.device)
+        self._queries = Gather(query, layout.n_tokens, holes=False)
+        self._keys = Gather(key, key_layout.n_tokens, holes=False)
+        self._outputs = Gather(place[:-1], len(query))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
         outs = []

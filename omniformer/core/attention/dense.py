@@ -1,9 +1,11 @@
 """Attention over whole samples: a view when they are equally long, else buckets padded inside attention only."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from omniformer.core.attention.blocks import Blocks, Bucket, masked, with_mask
+from omniformer.core.attention.blocks import Blocks, Bucket, masked
 from omniformer.core.attention.rows import token_rows
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Rule
@@ -28,7 +30,7 @@ class Dense(Blocks):
         in_order = _is_uniform(layout) and _is_uniform(key_layout)
         samples = torch.arange(layout.n_samples)
         groups = [samples] if in_order else grouped(layout.lengths, key_layout.lengths)
-        buckets = [sample_bucket(rule, layout, key_layout, group.to(layout.device)) for group in groups]
+        buckets = [sample_bucket(rule, layout, key_layout, group) for group in groups]
         super().__init__(layout, key_layout, buckets, in_order=in_order)
 
 
@@ -36,7 +38,7 @@ def sample_bucket(rule: Rule, layout: Layout, key_layout: Layout, samples: Tenso
     """Whole samples as the blocks of one bucket.
 
     Shapes:
-        samples int64 `[rows]`: their numbers.
+        samples int64 `[rows]`, on the host: their numbers.
     """
     query, owned = _sample_rows(layout, samples)
     key, key_valid = _sample_rows(key_layout, samples)
@@ -45,7 +47,7 @@ def sample_bucket(rule: Rule, layout: Layout, key_layout: Layout, samples: Tenso
         # Padding stands at the end, where no real query looks.
         return Bucket(query=query, key=key, owned=owned, causal=True)
     if isinstance(rule, Full):
-        return bucket if bool(key_valid.all()) else with_mask(bucket, key_valid[:, None, None, :])
+        return bucket if _even(key_layout, samples) else replace(bucket, mask=key_valid[:, None, None, :])
     return masked(rule, layout, key_layout, bucket, key_valid)
 
 
@@ -78,8 +80,15 @@ def grouped(lengths: Tensor, key_lengths: Tensor) -> list[Tensor]:
 
 
 def _is_uniform(layout: Layout) -> bool:
-    return layout.n_tokens > 0 and bool((layout.lengths == layout.lengths[0]).all())
+    return layout.n_tokens > 0 and _even(layout, torch.arange(layout.n_samples))
+
+
+def _even(layout: Layout, samples: Tensor) -> bool:
+    lengths = layout.lengths[samples]
+    return bool((lengths == lengths[0]).all())
 
 
 def _sample_rows(layout: Layout, samples: Tensor) -> tuple[Tensor, Tensor]:
-    return token_rows(layout.offsets[samples], layout.lengths.to(layout.device)[samples])
+    lengths = layout.lengths[samples]
+    first, on_device = layout.offsets[samples.to(layout.device)], lengths.to(layout.device, non_blocking=True)
+    return token_rows(first, on_device, int(lengths.max()))

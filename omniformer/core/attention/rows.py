@@ -38,9 +38,12 @@ class Gather:
     device, where PyTorch's own scatter on CUDA is not. On a CPU it is faster besides: 19 against 26 ms for 98,304 rows
     of 256 floats from 32,768.
 
+    Nothing here makes the host wait for an accelerator.
+
     Args:
         index: the rows wanted.
         n_rows: how many rows the packed tensor has.
+        holes: whether an index may be negative.
 
     Shapes:
         index int64 `[gathered]`.
@@ -50,15 +53,16 @@ class Gather:
         [4.0, 0.0, 4.0]
     """
 
-    def __init__(self, index: Tensor, n_rows: int) -> None:
+    def __init__(self, index: Tensor, n_rows: int, *, holes: bool = True) -> None:
         missing = index < 0
-        counts = torch.bincount(index[~missing], minlength=n_rows)
+        # Whether there are any is asked on the host alone: masking nothing costs less than waiting for the answer.
+        self.missing = missing if holes and (index.device.type != "cpu" or bool(missing.any())) else None
         self.index = index.clamp(min=0)
-        self.missing = missing if bool(missing.any()) else None
-        # Stable, so that the sums over a row run in the order of `index`; rows without a source, which come first, are
-        # summed nowhere.
-        self.order = torch.argsort(index, stable=True)[int(missing.sum()) :]
-        self.ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        # Stable, so that the sums over a row run in the order of `index`. What has no source comes first, and is summed
+        # into a row of its own, which is left out.
+        self.order = torch.argsort(index, stable=True)
+        counts = index.new_zeros(n_rows + 2).index_add_(0, index.clamp(min=-1) + 2, torch.ones_like(index))
+        self.ends = counts.cumsum(0)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Gathers rows.
@@ -89,12 +93,12 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, grad: Tensor, index: Tensor, missing: Tensor | None, order: Tensor, ends: Tensor) -> Tensor:
         ctx.save_for_backward(index, missing, order, ends)
-        n_rows = len(ends) - 1
+        n_rows = len(ends) - 2
         if not len(order):
             return grad.new_zeros(n_rows, *grad.shape[1:])
         table = grad.contiguous().view(len(grad), -1)
         sums = functional.embedding_bag(order, table, ends, mode="sum", include_last_offset=True)
-        return sums.view(n_rows, *grad.shape[1:])
+        return sums[1:].view(n_rows, *grad.shape[1:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
