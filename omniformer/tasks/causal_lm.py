@@ -65,9 +65,10 @@ class CausalLM(Task[NextTokenHead]):
         predicted = layout.index[places] > 0
         if "mask" in sequence.token_targets:
             predicted = predicted & sequence.token_targets["mask"][places]
-        targets = ids[predicted]
+        chosen = predicted.nonzero().flatten()  # once: a device is waited for to learn how many there are
+        targets = ids[chosen]
         smoothing = self.label_smoothing if model.training else 0.0
-        nats = self.head_of(model, name).losses(x[places[predicted] - 1], targets, label_smoothing=smoothing)
+        nats = self.head_of(model, name).losses(x[places[chosen] - 1], targets, label_smoothing=smoothing)
         return Step(loss=mean(nats, x), count=len(targets), outputs=nats, targets=targets)
 
     def count(self, batch: Batch) -> int:

@@ -95,7 +95,8 @@ class Classification(Task):
 
     def _compare(self, model: OmniFormer, logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> Step:
         """The step of all rows of logits, or of those where the mask is True."""
-        chosen, wanted = (logits, labels) if mask is None else (logits[mask], labels[mask])
+        places = ... if mask is None else mask.nonzero(as_tuple=True)  # once: to learn how many waits for a device
+        chosen, wanted = logits[places], labels[places]
         smoothing = self.label_smoothing if model.training else 0.0
         nats = F.cross_entropy(chosen.float(), wanted, label_smoothing=smoothing, reduction="none")
         soft = wanted.is_floating_point()
@@ -191,7 +192,8 @@ class MultiLabelClassification(Task):
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels = target(batch, "labels")
         logits = model(batch, name, losses=losses)
-        known = ~labels.isnan()
+        answered = ~labels.isnan()
+        known = answered.nonzero(as_tuple=True)  # once: a device is waited for to learn how many there are
         weight = None
         if self.pos_weight is not None and model.training:
             weight = logits.new_tensor(self.pos_weight, dtype=torch.float32).expand_as(logits)[known]
@@ -199,7 +201,7 @@ class MultiLabelClassification(Task):
             logits.float()[known], labels.float()[known], reduction="none", pos_weight=weight
         )
         # The metrics know an answer that is missing by this number.
-        targets = labels.round().masked_fill(~known, MISSING).long()
+        targets = labels.round().masked_fill(~answered, MISSING).long()
         return Step(loss=mean(nats, logits), count=len(nats), outputs=logits, targets=targets)
 
     def count(self, batch: Batch) -> int:

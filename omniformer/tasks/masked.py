@@ -40,8 +40,9 @@ class MaskedIds(Task):
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         mask, ids = target(batch, "mask", per_token=True), target(batch, "ids", per_token=True)
         x, layout = model.encode(batch, name, losses=losses)
-        ids = ids[mask]
-        logits = model.heads[name](x[mask], layout).float()  # such a head reads each token by itself
+        hidden = mask.nonzero().flatten()  # once: a device is waited for to learn how many there are
+        ids = ids[hidden]
+        logits = model.heads[name](x[hidden], layout).float()  # such a head reads each token by itself
         nats = F.cross_entropy(logits, ids, reduction="none")
         return Step(loss=mean(nats, x), count=len(ids), outputs=logits, targets=ids)
 
@@ -90,7 +91,8 @@ class MaskedVectors(Task):
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         mask, values = target(batch, "mask", per_token=True), target(batch, "values", per_token=True)
         x, layout = model.encode(batch, name, losses=losses)
-        found, wanted = model.heads[name](x[mask], layout).float(), values[mask].float()
+        hidden = mask.nonzero().flatten()  # once: a device is waited for to learn how many there are
+        found, wanted = model.heads[name](x[hidden], layout).float(), values[hidden].float()
         if found.shape != wanted.shape:
             raise ValueError(
                 f"the head predicts {found.shape[1]} numbers, tokens of sample {batch.ids[0]!r} have "
