@@ -15,6 +15,7 @@ VERBS = {
     "evaluate": "omniformer.evaluate",
     "predict": "omniformer.predict",
     "generate": "omniformer.generate",
+    "chat": "omniformer.chat",
     "export": "omniformer.export.__main__",
     "consolidate": "omniformer.consolidate",
     "inspect": "omniformer.inspect",

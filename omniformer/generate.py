@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omniformer.config import reported
-from omniformer.config.arguments import add_allow_targets, add_device, command_parser, tell_unread
+from omniformer.config.arguments import (
+    SAMPLING,
+    add_allow_targets,
+    add_device,
+    add_drawing,
+    command_parser,
+    drawn,
+    tell_unread,
+)
 
 if TYPE_CHECKING:
     from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
 
 # Options that only some tasks or strategies have.
-SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "best_of")
 WRITING = ("beams", "max_new_tokens", "stop", "cache", "log_probs")
 PAINTING = ("steps",)
 # Of these, what a task has no use for that writes down what frames say.
@@ -100,18 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--size", type=int, nargs="+", metavar="PIXELS", help="height and width of a picture; one number for a square"
     )
     parser.add_argument("--steps", type=int, help="from noise to a picture, for models of diffusion (default: 50)")
-    drawing = parser.add_argument_group("to draw at random")
-    drawing.add_argument("--temperature", type=float, help="0 is greedy, 1 the model's own distribution (default: 0.8)")
-    drawing.add_argument("--top-k", type=int, help="draw among the k most probable tokens only")
-    drawing.add_argument("--top-p", type=float, help="draw among the fewest tokens that have this probability together")
-    drawing.add_argument(
-        "--min-p", type=float, help="drop tokens less probable than this share of the most probable one"
-    )
-    drawing.add_argument(
-        "--repetition-penalty", type=float, help="above 1 makes tokens that were there already less probable"
-    )
-    drawing.add_argument("--seed", type=int, help="the same seed gives the same answers (default: 0)")
-    drawing.add_argument("--best-of", type=int, metavar="N", help="write N answers and keep the most probable")
+    add_drawing(parser)
     searching = parser.add_argument_group("to search for the most probable answer")
     searching.add_argument("--beams", type=int, metavar="N", help="beam search with N beams; 4 is usual")
     searching.add_argument(
@@ -218,10 +214,8 @@ def _strategy(given: argparse.Namespace) -> "Strategy | None":
     if given.beams is not None:
         penalty = 1.0 if given.length_penalty is None else given.length_penalty
         return BeamSearch(n_beams=given.beams, length_penalty=penalty, n_best=given.answers)
-    chosen = {name: getattr(given, name) for name in SAMPLING if getattr(given, name) is not None}
-    if not chosen:
-        return None
-    return Sampling(**{"n" if name == "best_of" else name: value for name, value in chosen.items()})
+    chosen = drawn(given)
+    return Sampling(**chosen) if chosen else None
 
 
 def _stream(writer: "Writer", prompt: Any, options: dict[str, Any]) -> None:

@@ -1,12 +1,12 @@
 """A trained model ready to use: raw inputs in, named predictions, texts, pictures and sounds out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from omniformer_tokenizers import Tokenizer
+from omniformer_tokenizers import Conversation, Tokenizer
 from torch import Tensor
 
 from omniformer.batch import Sample
@@ -15,6 +15,7 @@ from omniformer.fitting import fitted
 from omniformer.generation.answer import Answer
 from omniformer.generation.filler import writes_nothing
 from omniformer.generation.makers import Maker, maker_of
+from omniformer.generation.writer import Writer
 from omniformer.inputs import Named, Refused, batch_of, by_kind, named_inputs, of_readable, sample_of
 from omniformer.member import Member
 from omniformer.model import OmniFormer
@@ -122,6 +123,57 @@ class Predictor:
             'A dog in the snow.'
         """
         return self.writer(member).write(prompts, **options)
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        member: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Answer:
+        """What a chat model says next in a conversation, which it reads through its chat template.
+
+        Args:
+            messages: `[{"role": "user", "content": "..."}]`, with `system` and `assistant` as further roles. Special
+                tokens that messages spell stay text: nobody can pretend to be somebody else.
+            member: which task writes, where the model has several.
+            tools: what the model may call, as JSON schemas.
+            template: further names that its template knows, such as `{"enable_thinking": False}`.
+            **options: of `Writer.write`: `strategy`, `max_new_tokens`, `stop`, `cache`, `truncate`.
+
+        Raises:
+            ValueError: the model has no chat template, or its template refuses the conversation.
+
+        Example:
+            >>> model = load("models/qwen3")  # doctest: +SKIP
+            >>> model.chat([{"role": "user", "content": "Who are you?"}]).content  # doctest: +SKIP
+            'I am Qwen.'
+        """
+        talk = Conversation(messages=messages, tools=tools, goes_on=True, options=template)
+        ((best, *_),) = self.writer(member).write([talk], **options)
+        return best
+
+    def stream_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        member: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Iterator[str]:
+        """What `chat` answers, piece by piece as it is written; arguments as there.
+
+        Raises:
+            ValueError: as for `chat`; or the task's answers are known at the end only.
+        """
+        talk = Conversation(messages=messages, tools=tools, goes_on=True, options=template)
+        writer = self.writer(member)
+        if not isinstance(writer, Writer):
+            raise ValueError(f"{writer.head!r} does not write token by token, and cannot be streamed; use generate")
+        return writer.stream(talk, **options)
 
     @torch.inference_mode()
     def embed(

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from omniformer._called import called, versions
 
@@ -22,6 +23,38 @@ def command_parser(verb: str, *, description: str | None, epilog: str | None = N
     parser = argparse.ArgumentParser(prog=called(verb), description=description, epilog=epilog)
     parser.add_argument("--version", action="version", version=versions(), help="print the versions and stop")
     return parser
+
+
+# Options of `Sampling`, by its arguments but for the last one, which is its `n`.
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "best_of")
+
+
+def add_drawing(parser: argparse.ArgumentParser, *, best_of: bool = True) -> None:
+    """Adds how ids are drawn at random.
+
+    Args:
+        parser: gets the options.
+        best_of: whether several answers may be written, of which the best one counts.
+    """
+    drawing = parser.add_argument_group("to draw at random")
+    drawing.add_argument("--temperature", type=float, help="0 is greedy, 1 the model's own distribution (default: 0.8)")
+    drawing.add_argument("--top-k", type=int, help="draw among the k most probable tokens only")
+    drawing.add_argument("--top-p", type=float, help="draw among the fewest tokens that have this probability together")
+    drawing.add_argument(
+        "--min-p", type=float, help="drop tokens less probable than this share of the most probable one"
+    )
+    drawing.add_argument(
+        "--repetition-penalty", type=float, help="above 1 makes tokens that were there already less probable"
+    )
+    drawing.add_argument("--seed", type=int, help="the same seed gives the same answers (default: 0)")
+    if best_of:
+        drawing.add_argument("--best-of", type=int, metavar="N", help="write N answers and keep the most probable")
+
+
+def drawn(given: argparse.Namespace) -> dict[str, Any]:
+    """What was typed of these options, as arguments of `Sampling`; empty where nothing was."""
+    asked = {name: getattr(given, name, None) for name in SAMPLING}
+    return {"n" if name == "best_of" else name: value for name, value in asked.items() if value is not None}
 
 
 def add_allow_targets(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from omniformer_tokenizers import Tokenizer, Tokens
+from omniformer_tokenizers import Conversation, Tokenizer, Tokens
 from omniformer_tokenizers.text.shortening import shortened
 from torch import Tensor
 
@@ -17,6 +17,8 @@ from omniformer.data.random import generator
 from omniformer.data.remote import Remote
 from omniformer.data.source import Raw, Split
 
+WRITTEN = "written"
+"""The feature of tokens of conversations that tells the assistant's words."""
 _UNREADABLE = (ValueError, TypeError, OSError, EOFError)
 
 
@@ -215,6 +217,7 @@ class EachRaw(Samples):
         given = {modality: self._vary(modality, piece, raw.id, epoch) for modality, piece in given.items()}
         pieces = {modality: given[modality] for modality in self._present(list(given), raw.id, epoch)}
         targets, token_targets = self._marked(raw, pieces)
+        pieces, token_targets = _answered(pieces, token_targets)
         return Sample(
             id=raw.id,
             pieces=tuple(pieces.values()),
@@ -318,7 +321,12 @@ class EachRaw(Samples):
             chances = [generator(self.seed, epoch, raw.id, f"augment {modality}") for raw, epoch, _ in holding]
             contents = self.augment[modality].many(contents, chances)
         encoded = self.tokenizers[modality].encode_batch(contents)
-        for (*_, part), tokens in zip(holding, encoded, strict=True):
+        for (*_, part), content, tokens in zip(holding, contents, encoded, strict=True):
+            if isinstance(content, Conversation) and WRITTEN not in tokens.features:
+                raise ValueError(
+                    "the chat template does not tell which words of the conversation are the assistant's, of which "
+                    "models learn; put {% generation %} and {% endgeneration %} around them in the template"
+                )
             part[modality] = tokens if tokens.modality == modality else replace(tokens, modality=modality)
 
     def _vary(self, modality: str, piece: Tokens, sample_id: str, epoch: int) -> Tokens:
@@ -336,3 +344,17 @@ class EachRaw(Samples):
         if not any(kept):
             kept[int(torch.randint(len(modalities), (), generator=chance))] = True
         return [modality for modality, stays in zip(modalities, kept, strict=True) if stays]
+
+
+def _answered(
+    pieces: Mapping[str, Tokens], token_targets: Mapping[str, Tensor]
+) -> tuple[dict[str, Tokens], Mapping[str, Tensor]]:
+    """Conversations as tokens of which those count, as the token target `mask`, that the assistant wrote."""
+    if not any(WRITTEN in piece.features for piece in pieces.values()):
+        return dict(pieces), token_targets
+    masks = [piece.features.get(WRITTEN, torch.zeros(len(piece), dtype=torch.bool)) for piece in pieces.values()]
+    plain = {
+        name: replace(piece, features={key: each for key, each in piece.features.items() if key != WRITTEN})
+        for name, piece in pieces.items()
+    }
+    return plain, {**token_targets, "mask": torch.cat(masks)}

@@ -125,7 +125,7 @@ class Writer:
             prompts: texts to go on from, empty ones to begin anew. Or what the task is given: files as `pathlib.Path`,
                 raw samples as the tokenizers take them, several of these as a list, `[Path("cat.png"), "what?"]`,
                 or by modality, `{"vision": Path("cat.png")}`. What is left out counts as missing. One by itself is a
-                list of one.
+                list of one. For a language model with a chat template also a `Conversation`.
             strategy: `Greedy()`, `Sampling(...)` or `BeamSearch(...)`; by default `usual`.
             max_new_tokens: when to end at the latest, by default after 256 ids of a text. A sound has so many samples;
                 a picture is written whole.
@@ -260,7 +260,7 @@ class Writer:
         else:
             sample = Sample(id=name, pieces=[])
             if prompt is not None and not (isinstance(prompt, str) and not prompt):
-                begun = tokens_of(name, self.modality, prompt, self.tokenizer)
+                begun = replace(tokens_of(name, self.modality, prompt, self.tokenizer), features={})
         tokenizer: Any = self.tokenizer
         if begin:
             if not hasattr(tokenizer, "beginning_with"):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.text import ByteTokenizer as ByteTokenizer
     from omniformer_tokenizers.text import CharacterTokenizer as CharacterTokenizer
     from omniformer_tokenizers.text import CodeTokenizer as CodeTokenizer
+    from omniformer_tokenizers.text import Conversation as Conversation
     from omniformer_tokenizers.text import Corpus as Corpus
     from omniformer_tokenizers.text import SentencePieceTokenizer as SentencePieceTokenizer
     from omniformer_tokenizers.text import SubwordTokenizer as SubwordTokenizer
@@ -51,7 +52,7 @@ _NAMES = {
     "tokens": "Tokens Packed Movable framed pack unpack",
     "tokenizer": "Tokenizer load",
     "text": "BPETokenizer CodeTokenizer from_gpt2 from_tiktoken SubwordTokenizer SentencePieceTokenizer "
-    "ByteTokenizer CharacterTokenizer WordTokenizer Corpus encode_corpus write_corpus",
+    "ByteTokenizer CharacterTokenizer WordTokenizer Conversation Corpus encode_corpus write_corpus",
     "vision": "PatchTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
     "audio": "SpectrogramTokenizer WhisperTokenizer KaldiTokenizer MultiScaleTokenizer "
     "WaveformTokenizer MuLawTokenizer",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omniformer_tokenizers import Conversation
 from torch import Tensor
 
 from omniformer.data.table.places import Places
@@ -24,6 +25,24 @@ def text_of(cell: Any) -> str:
     if isinstance(cell, list) and all(isinstance(word, str) for word in cell):
         return " ".join(cell)
     raise ValueError(f"expected a text, or a list of words, received {shown(cell)}")
+
+
+def conversation_of(cell: Any) -> Conversation:
+    """A conversation: a list of messages, or an object with `messages` and maybe `tools`; also written as JSON.
+
+    Raises:
+        ValueError: neither, or a message has no role.
+
+    Example:
+        >>> conversation_of('[{"role": "user", "content": "hi"}]').messages
+        [{'role': 'user', 'content': 'hi'}]
+    """
+    cell = _parsed(cell)
+    if isinstance(cell, Mapping):
+        return Conversation(messages=cell.get("messages") or [], tools=_parsed(cell.get("tools")) or None)
+    if not isinstance(cell, list):
+        raise ValueError(f"expected a list of messages, received {shown(cell)}")
+    return Conversation(messages=cell)
 
 
 def joined(texts: Sequence[str], between: str | None) -> _Text:

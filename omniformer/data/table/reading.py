@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from omniformer.data.source import Marks
-from omniformer.data.table.contents import Reader, joined, text_of
+from omniformer.data.table.contents import Reader, conversation_of, joined, text_of
 from omniformer.data.table.places import Places
-from omniformer.data.table.roles import Roles, cell
+from omniformer.data.table.roles import MESSAGES, Roles, cell
 from omniformer.data.table.rows import Row
 from omniformer.data.table.targets import (
     UNANSWERED,
@@ -101,6 +101,9 @@ class RowReader:
         there = {name: value for name, value in cells.items() if value is not None}
         if not there:
             return None
+        if modality == "text" and MESSAGES in self.roles.columns:
+            ((name, value),) = there.items()
+            return _try(found, name, conversation_of, value)
         if modality == "text":
             texts = [_try(found, name, text_of, value) for name, value in there.items()]
             return None if None in texts else _try(found, next(iter(there)), joined, texts, self.join)

@@ -11,7 +11,9 @@ CONTENTS = ("text", "vision", "audio", "graph", "series", "video")
 TARGETS = ("label", "labels", "value", "token_labels", "span", "span.text")
 ANSWER = "answer."
 OTHERS = ("split", "group", "id")
-ROLES = (*CONTENTS, *TARGETS, *(ANSWER + each for each in CONTENTS), *OTHERS)
+MESSAGES = "messages"
+"""The role of a conversation, which is given as a text: of it, models learn what the assistant says."""
+ROLES = (*CONTENTS, MESSAGES, *TARGETS, *(ANSWER + each for each in CONTENTS), *OTHERS)
 _SEVERAL = ("text", "series", "labels", "value", "span", ANSWER + "series")
 
 
@@ -45,8 +47,8 @@ class Roles:
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise ValueError(
                     f"column {column!r} has the role {role!r}, which does not exist{hint}; roles are "
-                    f"{', '.join(CONTENTS)} (what is given), {', '.join(TARGETS)} (what is predicted), {ANSWER}text "
-                    f"and the like (what is written), {', '.join(OTHERS)}"
+                    f"{', '.join(CONTENTS)} (what is given), {MESSAGES} (a conversation), {', '.join(TARGETS)} (what "
+                    f"is predicted), {ANSWER}text and the like (what is written), {', '.join(OTHERS)}"
                 )
             found[role] = (*found.get(role, ()), column)
         for role, names in found.items():
@@ -58,6 +60,8 @@ class Roles:
             raise ValueError(f"the role 'span' is for two columns, where it begins and ends; received {found['span']}")
         if ("span" in found or "span.text" in found) and "text" not in found:
             raise ValueError("a span stands in a text, and no column has the role 'text'")
+        if MESSAGES in found and (others := {"text", "span", "span.text", "token_labels"} & {*found}):
+            raise ValueError(f"a column has the role 'messages', which is the text; leave out {sorted(others)[0]!r}")
         roles = cls(columns=found)
         if not roles.given:
             raise ValueError(f"no column is given to a model; give one of the roles {', '.join(CONTENTS)} to a column")
@@ -66,7 +70,8 @@ class Roles:
     @property
     def given(self) -> dict[str, tuple[str, ...]]:
         """The columns of the contents, by modality, in the order in which a model reads them."""
-        return {role: names for role, names in self.columns.items() if role in CONTENTS}
+        as_text = {"text" if role == MESSAGES else role: names for role, names in self.columns.items()}
+        return {role: names for role, names in as_text.items() if role in CONTENTS}
 
     @property
     def answers(self) -> dict[str, tuple[str, ...]]:

@@ -73,13 +73,13 @@ def _one(
     """The tokenizer of a folder that has one, and its file."""
     path = folder / TOKENIZER_FILE
     if path.is_file():
-        tokenizer = SubwordTokenizer.from_text(_as_set(path, settings), str(path), **options)
+        tokenizer = SubwordTokenizer.from_text(_as_set(path, settings), str(path), **options, **_chat(folder, settings))
         _check_named(tokenizer, path, settings)
         return tokenizer, path
     model_type = config.get("model_type", "")
     if (old := described(folder, model_type, settings)) is not None:
         text, path = old
-        return SubwordTokenizer.from_text(text, str(path), **options), path
+        return SubwordTokenizer.from_text(text, str(path), **options, **_chat(folder, settings)), path
     for path in (folder / name for name in PIECES_FILES):
         if path.is_file():
             return SentencePieceTokenizer.from_file(path, **options, **_pieces(model_type, settings)), path
@@ -116,6 +116,18 @@ def _framed(text: str, source: str, settings: Mapping[str, Any]) -> str:
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     return model.to_str()
+
+
+def _chat(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How conversations become text, where the folder says so."""
+    said: Any = settings.get("chat_template") or _json(folder / "chat_template.json").get("chat_template")
+    if (path := folder / "chat_template.jinja").is_file():
+        said = read_text(path)
+    if not said:
+        return {}
+    templates = {each["name"]: each["template"] for each in said} if isinstance(said, list) else {"default": said}
+    tokens = {key: each for key, each in settings.items() if key.endswith("_token") and isinstance(each, str | Mapping)}
+    return {"chat": {"templates": templates, "names": {key: _content(each) for key, each in tokens.items()}}}
 
 
 def _pieces(model_type: str, settings: Mapping[str, Any]) -> dict[str, Any]:

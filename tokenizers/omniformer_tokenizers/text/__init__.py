@@ -2,10 +2,12 @@
 
 One's own: `byte_pairs` (`source_code` cuts words otherwise), with other libraries' files in `vocabularies`, words seen
 before in `word_cache` and whole corpora in `corpus`. Published: `published` says what `subword` and `sentencepiece`
-share. Plain symbols: `symbols`. All stand on `base`, and `tokenizer_json` is the one reader of that file.
+share, `chat` makes conversations texts. Plain symbols: `symbols`. All stand on `base`, and `tokenizer_json` is the one
+reader of that file.
 """
 
 from omniformer_tokenizers.text.byte_pairs import BPETokenizer
+from omniformer_tokenizers.text.chat import ChatTemplate, Conversation
 from omniformer_tokenizers.text.corpus import Corpus, encode_corpus, write_corpus
 from omniformer_tokenizers.text.sentencepiece import SentencePieceTokenizer
 from omniformer_tokenizers.text.source_code import CodeTokenizer
@@ -17,7 +19,9 @@ __all__ = [
     "BPETokenizer",
     "ByteTokenizer",
     "CharacterTokenizer",
+    "ChatTemplate",
     "CodeTokenizer",
+    "Conversation",
     "Corpus",
     "SentencePieceTokenizer",
     "SubwordTokenizer",

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from omniformer_tokenizers._checks import need
 from omniformer_tokenizers.files import read_text
+from omniformer_tokenizers.text.chat import ChatTemplate, Conversation, Piece
 from omniformer_tokenizers.text.published import Pieces, PublishedTokenizer, Text
 from omniformer_tokenizers.text.tokenizer_json import FILE, byte_table, is_of_library, read_model
+from omniformer_tokenizers.tokens import Tokens
 
 
 class SubwordTokenizer(PublishedTokenizer):
@@ -36,6 +39,8 @@ class SubwordTokenizer(PublishedTokenizer):
             unigram vocabularies), so that what strangers write cannot pass for what the system says.
         clean_up_spaces: whether `decode` takes away blanks before punctuation, as the configurations of some published
             vocabularies want it (`clean_up_tokenization_spaces`); never for byte pairs, as the reference has it.
+        chat: how conversations become text: `templates` by name, and the `names` of special tokens in them; see
+            `ChatTemplate`. None where the vocabulary came without.
 
     Raises:
         ImportError: the library `tokenizers` is not installed.
@@ -57,10 +62,12 @@ class SubwordTokenizer(PublishedTokenizer):
         segments: bool = False,
         special_in_text: bool = False,
         clean_up_spaces: bool = False,
+        chat: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(start=start, stop=stop, segments=segments, clean_up_spaces=clean_up_spaces)
         need("tokenizers", "a published vocabulary")
         self.special_in_text = special_in_text
+        self.chat = None if chat is None else ChatTemplate(**chat)
         self._model: Any = None
         self._size = 0
         self._suffix = ""
@@ -115,7 +122,63 @@ class SubwordTokenizer(PublishedTokenizer):
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return super().config() | {"special_in_text": self.special_in_text}
+        chat = {} if self.chat is None else {"chat": vars(self.chat)}
+        return super().config() | {"special_in_text": self.special_in_text} | chat
+
+    def __call__(self, raw: Text | Conversation) -> Tokens:
+        """The tokens of one text, of a pair of texts, or of a conversation."""
+        return self.converse(raw) if isinstance(raw, Conversation) else super().__call__(raw)
+
+    def encode_batch(self, raws: Iterable[Text | Conversation]) -> list[Tokens]:
+        """The tokens of many texts, encoded together, or of conversations."""
+        raws = list(raws)
+        talks = any(isinstance(raw, Conversation) for raw in raws)
+        return [self(raw) for raw in raws] if talks else super().encode_batch(raws)  # pyright: ignore[reportArgumentType]
+
+    def converse(self, talk: Conversation) -> Tokens:
+        """The tokens of a conversation, as the chat template of the vocabulary arranges it.
+
+        The feature `written` tells the assistant's words, where the template does. Special tokens that messages spell
+        stay text.
+
+        Raises:
+            ValueError: there is no chat template, or it refuses the conversation, or the vocabulary makes a special
+                token of text whatever it is told.
+        """
+        if self.chat is None:
+            raise ValueError("this vocabulary has no chat template, so that nobody can say how it reads conversations")
+        pieces, written = self.chat.pieces(talk, self.special_tokens)
+        ids: list[int] = []
+        kept: list[bool] = []
+        for piece in pieces:
+            for i, (first, last) in self._talked(piece, behind=bool(ids)):
+                ids.append(i)
+                places = piece.start + first, piece.start + last
+                kept.append(any(places[0] < end and begin < places[1] for begin, end in written or ()))
+        tokens = self._tokens(Pieces(ids, [0] * len(ids), ()))
+        if written is None:
+            return tokens
+        return replace(tokens, features={**tokens.features, "written": torch.tensor(kept, dtype=torch.bool)})
+
+    def _talked(self, piece: Piece, *, behind: bool) -> list[tuple[int, tuple[int, int]]]:
+        """The ids of a stretch of a conversation, and where they stand in it.
+
+        Some vocabularies put a blank before a text: behind another stretch it is read behind a line feed, which is
+        then left out.
+        """
+        model = self._read()
+        model.encode_special_tokens = piece.spelled
+        try:
+            feed = model.encode("\n", add_special_tokens=False).ids
+            found = model.encode(f"\n{piece.text}" if behind else piece.text, add_special_tokens=False)
+            n, shift = len(feed), 1
+            if not behind or found.ids[:n] != feed:
+                found, n, shift = model.encode(piece.text, add_special_tokens=False), 0, 0
+        finally:
+            model.encode_special_tokens = not self.special_in_text
+        if piece.spelled and model.token_to_id(piece.text) in found.ids:
+            raise ValueError(f"this vocabulary cannot read {piece.text!r} as text; take it out of the message")
+        return [(i, (a - shift, b - shift)) for i, (a, b) in zip(found.ids[n:], found.offsets[n:], strict=True)]
 
     @classmethod
     def from_file(cls, path: str | Path, **options: Any) -> Self:

@@ -1,0 +1,64 @@
+import pytest
+from omniformer_tokenizers.text.chat import Conversation, render
+
+TALK = Conversation(messages=[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "you", "x": None}])
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (
+            "{{ bos_token }}{% for m in messages %}\n  {% if m.x is defined %}!{% endif %}{{ m.content }}{% endfor %}",
+            "<s>hiyou",
+        ),
+        (
+            "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m | tojson }}{% endfor %}",
+            '{"role": "assistant", "content": "you"}',
+        ),
+        ("{% set n = namespace(k=0) %}{% for m in messages %}{% set n.k = n.k + 1 %}{% endfor %}{{ n.k }}", "2"),
+        ("{{ 'ü' | tojson }} {{ [1] | tojson(indent=1) }} {{ tools }}{{ nobody }}", '"ü" [\n 1\n] None'),
+        ("{{ strftime_now('%Y') | length }}", "4"),
+        ("{{ think }}", "False"),
+    ],
+)
+def test_templates_have_the_names_and_filters_of_the_reference(template, expected):
+    talk = Conversation(messages=TALK.messages, options={"think": False})
+    assert render(template, talk, {"bos_token": "<s>"}).text == expected
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages.append(1) }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ messages.__class__ }}{{ (messages | attr('__class__')).x }}",
+        "{% set n = namespace(__x__=1) %}",
+        "{% set n = namespace() %}{% set n.__class__ = 1 %}",
+        "{{ raise_exception('no') }}",
+        "{% for i in range(999999999) %}x{% endfor %}",
+    ],
+)
+def test_a_template_cannot_leave_its_sandbox(template):
+    with pytest.raises(ValueError, match="the chat template refuses this conversation"):
+        render(template, TALK, {})
+
+
+def test_a_damaged_template_is_told():
+    with pytest.raises(ValueError, match="the chat template is damaged"):
+        render("{% for %}", TALK, {})
+
+
+def test_reasoning_has_the_names_that_templates_know():
+    talk = Conversation(messages=[{"role": "assistant", "content": "", "reasoning": "hm"}], goes_on=True)
+    assert render("{{ messages[0].reasoning_content + messages[0].thinking }}", talk, {}).text == "hmhm"
+
+
+@pytest.mark.parametrize("messages", [[], "hi", {"role": "user"}, [{"content": "hi"}], ["hi"]])
+def test_what_is_no_conversation_is_refused(messages):
+    with pytest.raises(ValueError, match="a conversation is a list of messages|a message is"):
+        Conversation(messages=messages)
+
+
+def test_other_objects_than_plain_values_are_refused():
+    with pytest.raises(ValueError, match="received object"):
+        render("", Conversation(messages=[{"role": "user", "content": object()}]), {})
