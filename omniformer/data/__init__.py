@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from omniformer.data.blocks import Blocks as Blocks
     from omniformer.data.compression import conditional_bz2_bits_per_byte as conditional_bz2_bits_per_byte
     from omniformer.data.corpus import TokenizedCorpus as TokenizedCorpus
+    from omniformer.data.graph_tables import GraphTables as GraphTables
     from omniformer.data.held_out_edges import HeldOutEdges as HeldOutEdges
     from omniformer.data.image_folder import ImageFolder as ImageFolder
     from omniformer.data.masking import Masked as Masked
@@ -133,6 +134,7 @@ _WHERE = {
     "TokenizedCorpus": "corpus",
     "AudioFolder": "audio_folder",
     "PyGDataset": "pyg_dataset",
+    "GraphTables": "graph_tables",
     "conditional_bz2_bits_per_byte": "compression",
 }
 __all__ = list(_WHERE)

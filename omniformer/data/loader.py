@@ -204,7 +204,9 @@ class Feed:
         self.epoch = 0
         self.batch = 0
         classes = stream.classes(name) if stream.sampling == "balanced" else None
-        self.plan = TrainPlan(len(samples), self.lengths, stream.limits, seed=seed, name=name, classes=classes)
+        self.plan = TrainPlan(
+            len(samples), self.lengths, stream.limits, seed=seed, name=name, classes=classes, window=stream.window
+        )
         self._iterator: Iterator[Drawn | SampleError] | None = None
 
     @property
@@ -251,6 +253,7 @@ class Feed:
             "tokens_per_batch": limits.tokens_per_batch,
             "lengths in a batch": None if self.lengths is None else "as shuffled",
             "seed": self.seed,
+            "window": self.stream.window,
             "sampling": None if self.stream.sampling == "all" else self.stream.sampling,
             "fold": None if self.stream.fold is None else f"{self.stream.fold} of {self.stream.folds}",
         }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from omniformer.data.deal import Share
-from omniformer.data.random import generator, permutation
+from omniformer.data.random import generator, permutation, windowed
 
 Key = tuple[int, int]  # epoch and index of a sample: all that decides what it looks like
 
@@ -76,6 +76,7 @@ def train_batches(
     epoch: int,
     name: str,
     classes: Sequence[int] | None = None,
+    window: int | None = None,
 ) -> Sequence[list[int]]:
     """The batches of one training epoch, as indices of samples in a shuffled order: every sample once, or as many with
     each class equally often.
@@ -88,16 +89,19 @@ def train_batches(
         epoch: which epoch, from 0.
         name: the name of the data set, so that two sets of one run are shuffled differently.
         classes: of each sample, where each class is to be drawn equally often; None takes every sample once.
+        window: shuffles within windows of so many samples; None shuffles all of them together.
 
     Example:
         >>> batches = train_batches(5, None, Limits(batch_size=2), seed=0, epoch=0, name="digits")
         >>> [len(batch) for batch in batches], sorted(i for batch in batches for i in batch)
         ([2, 2, 1], [0, 1, 2, 3, 4])
     """
-    if classes is None:
-        order = permutation(length, seed, epoch, name)
-    else:
+    if classes is not None:
         order = torch.tensor(balanced(classes, generator(seed, epoch, name, "balanced classes")))
+    elif window is not None:
+        order = windowed(length, window, seed, epoch, name)
+    else:
+        order = permutation(length, seed, epoch, name)
     if limits.tokens_per_batch is None or lengths is None:
         size = limits.batch_size or length
         return Cut(order, lambda i: min(i * size, length), -(-length // max(size, 1)))
@@ -148,6 +152,7 @@ class TrainPlan:
         seed: int,
         name: str,
         classes: Sequence[int] | None = None,
+        window: int | None = None,
     ) -> None:
         self.length = length
         self.lengths = lengths
@@ -155,6 +160,7 @@ class TrainPlan:
         self.seed = seed
         self.name = name
         self.classes = classes
+        self.window = window
         self._epochs: dict[int, Sequence[list[int]]] = {}
 
     def batches(self, epoch: int) -> Sequence[list[int]]:
@@ -169,6 +175,7 @@ class TrainPlan:
                 epoch=epoch,
                 name=self.name,
                 classes=self.classes,
+                window=self.window,
             )
         return self._epochs[epoch]
 

@@ -45,6 +45,8 @@ class Stream:
         folds: how many folds there are.
         sampling: `all` passes each training sample once an epoch; `balanced` draws as many, of each class equally often
             (its target `label`): some of a frequent class, those of a rare one several times, others in each epoch.
+        window: shuffles training samples within windows of so many neighbours, whose order is random too: for tables
+            larger than memory, of which groups of rows are read together. None shuffles all of them together.
         train_share: the share of the training samples that is learned from, the same whatever the seed, of each class
             alike: what a model makes of few labels. Validation and test stay whole.
         weight: the share of a mixture's steps in which this data set takes part, above 0 and at most 1.
@@ -85,6 +87,7 @@ class Stream:
         fold: Natural | None = None,
         folds: Annotated[int, Ge(2)] = 10,
         sampling: Literal["all", "balanced"] = "all",
+        window: Count | None = None,
         train_share: SomeShare = 1.0,
         weight: SomeShare = 1.0,
         cache: bool = False,
@@ -110,6 +113,8 @@ class Stream:
             raise ValueError(
                 "sampling=balanced draws samples by their class; with arrange, examples are made that have none"
             )
+        if window is not None and (window < 1 or sampling == "balanced"):
+            raise ValueError(f"window={window} must be at least 1, or null, as it is with sampling=balanced")
         if num_workers < 0:
             raise ValueError(f"num_workers={num_workers} must be 0 or more")
         if worker_timeout <= 0:
@@ -148,6 +153,7 @@ class Stream:
         self.fold = fold
         self.folds = folds
         self.sampling = sampling
+        self.window = window
         self.train_share = train_share
         self.weight = weight
         self.cache = cache

@@ -90,7 +90,7 @@ def prepare(
     contents = opened(few)
     nodes = tokenizers(choice, contents, rows)
     tokens = tokenized(contents, few, _fitted(build_tokenizers(nodes, label, table), raws["train"]))
-    proposal = propose(choice, nodes, contents, rows=rows, tokens=tokens)
+    proposal = propose(choice, nodes, contents, rows=rows, tokens=tokens, labels=table.labels)
     file, shown = Path(out) / "experiment" / f"{label}.yaml", Path(out) / f"{label}.html"
     equal, compared = same.leaks(raws), sum(map(len, raws.values()))
     unread = _by_sample([*equal.pop("unreadable"), *(each for one in contents.values() for each in one.unreadable)])

@@ -1,6 +1,6 @@
 """Tokenizers, task, core and length of a run, as the keys of an experiment."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,13 @@ def _node(name: str, **arguments: Any) -> Node:
 
 
 def propose(
-    choice: Choice, nodes: Mapping[str, Node], contents: Mapping[str, Contents], *, rows: int, tokens: float
+    choice: Choice,
+    nodes: Mapping[str, Node],
+    contents: Mapping[str, Contents],
+    *,
+    rows: int,
+    tokens: float,
+    labels: Sequence[str],
 ) -> Proposal:
     """The run.
 
@@ -116,6 +122,7 @@ def propose(
         contents: what samples hold, lengths in tokens among it.
         rows: of training.
         tokens: of a sample, on average.
+        labels: the names of the classes.
     """
     roles, size = choice.roles, sizes(rows, tokens)
     given = list(roles.given)
@@ -147,7 +154,9 @@ def propose(
     }
     if max(contents.get("text", Contents()).measures.get("tokens") or [0]) > _LONGEST:
         keys["data"]["max_tokens"] = _LONGEST
-    return Proposal(groups=groups, keys={key: value for key, value in keys.items() if value}, metric=_metric(task))
+    return Proposal(
+        groups=groups, keys={key: value for key, value in keys.items() if value}, metric=_metric(task, labels)
+    )
 
 
 def _node_of_embedder(modality: str, dropout: float) -> Node:
@@ -189,7 +198,7 @@ def _of_task(task: str, choice: Choice, contents: Mapping[str, Contents]) -> Nod
     return {}
 
 
-def _metric(task: str) -> str:
+def _metric(task: str, labels: Sequence[str]) -> str:
     node = yaml.safe_load((conf_dir() / "task" / f"{task}.yaml").read_text(encoding="utf-8"))
-    watched = getattr(tasks, node["_target_"].rpartition(".")[2]).watched
+    watched = getattr(tasks, node["_target_"].rpartition(".")[2]).watched_for(labels)
     return f"{watched.metric} ({watched.mode})"

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from omniformer.core.rules import Rule
 from omniformer.heads.head import Head
 from omniformer.model import OmniFormer
 from omniformer.tasks import weighting
+from omniformer.tasks.entities import OUTSIDE, EntityF1
 from omniformer.tasks.rows import Row, of_classes, of_questions, of_tokens
 from omniformer.tasks.task import Step, Task, Watched, mean, target
 from omniformer.tasks.weighting import balancing, positive
@@ -129,12 +130,36 @@ class TokenClassification(Classification):
     """One class of several for each token, such as the nodes of a graph; reads the token target `label`, and counts the
     tokens where the token target `mask` is True.
 
+    Where one of the classes is `O`, which words have that are no names, most words are of it: then `entity_f1`, of
+    whole names, is the main metric.
+
     Arguments as for `Classification`; the head gives logits `[tokens, n_classes]`.
     """
 
     targets = ()
     token_targets = ("label", "mask")
     takes_mixed = False
+
+    def __init__(self, *, head: Head, n_classes: Count, labels: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(head=head, n_classes=n_classes, labels=labels, **options)
+        self.labels = tuple(labels)
+        self.watched = self.watched_for(labels)
+
+    @classmethod
+    def watched_for(cls, labels: Sequence[str]) -> Watched:
+        return Watched("entity_f1", "max") if OUTSIDE in labels else cls.watched
+
+    def metrics(self) -> MetricCollection:
+        found = super().metrics()
+        if OUTSIDE in self.labels:
+            found.add_metrics({"entity_f1": EntityF1(self.labels)})
+        return found
+
+    def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
+        mask = target(batch, "mask", per_token=True)
+        counts = [int(part.sum()) for part in mask.cpu().split(batch.lengths.tolist())]
+        # Each metric takes what it knows of these.
+        metrics.update(preds=step.outputs.detach().float(), target=step.targets, counts=counts)
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         labels, mask = target(batch, "label", per_token=True), target(batch, "mask", per_token=True)

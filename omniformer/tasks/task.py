@@ -123,6 +123,11 @@ class Task(ABC, Generic[HeadT]):
         """This task's head in a model, which may be a copy of the one that the task was made with."""
         return cast(HeadT, model.head(name))
 
+    @classmethod
+    def watched_for(cls, labels: Sequence[str]) -> Watched:
+        """The main metric for data whose classes have these names."""
+        return cls.watched
+
     @abstractmethod
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         """Predicts and compares.

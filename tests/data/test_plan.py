@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from omniformer.data.deal import Share
 from omniformer.data.plan import Limits, TrainPlan, balanced, eval_batches, train_batches
+from omniformer.data.random import windowed
 
 lengths_of_samples = st.lists(st.integers(0, 50), min_size=1, max_size=200)
 
@@ -135,3 +136,23 @@ def test_balanced_batches_keep_a_budget_of_tokens():
     batches = train_batches(60, lengths, limits, seed=0, epoch=0, name="x", classes=classes)
     assert all(sum(lengths[i] for i in batch) <= 12 for batch in batches)
     assert Counter(classes[i] for i in flat(batches)) == {0: 30, 1: 30}
+
+
+@given(st.integers(0, 200), st.integers(1, 100), st.integers(0, 3))
+def test_windows_hold_every_sample_once_and_epochs_differ(length, window, epoch):
+    order = windowed(length, window, seed=0, epoch=epoch, name="x").tolist()
+    assert sorted(order) == list(range(length))
+    assert order == windowed(length, window, seed=0, epoch=epoch, name="x").tolist()
+
+
+def test_a_window_reads_few_stretches_and_mixes_them():
+    order = windowed(100_000, 1600, seed=0, epoch=0, name="x")
+    for part in order.split(1600)[:5]:
+        assert len({i // 100 for i in part.tolist()}) == 16
+        assert len({i // 100 for i in part[:100].tolist()}) > 10
+    assert not torch.equal(order, windowed(100_000, 1600, seed=0, epoch=1, name="x"))
+
+
+def test_batches_keep_to_windows():
+    batches = train_batches(100, None, Limits(batch_size=10), seed=0, epoch=0, name="x", window=20)
+    assert flat(batches) == windowed(100, 20, 0, 0, "x").tolist()

@@ -152,8 +152,8 @@ class ParquetRows(GroupedRows):
         if (size := sum(group.total_byte_size for group in groups)) > self.kept_bytes and len(groups) > 1:
             warnings.warn(
                 f"{file} holds {size // 1_000_000} MB in row groups of {groups[0].num_rows} rows, of which "
-                f"{self.kept_bytes // 1_000_000} MB stay in memory; to read rows in random order fast, shuffle them within "
-                "windows (data.window=100000), or write it as .arrow or with small row groups",
+                f"{self.kept_bytes // 1_000_000} MB stay in memory; to read rows in random order fast, shuffle them "
+                "within windows (data.window=100000), or write it as .arrow or with small row groups",
                 stacklevel=2,
             )
 
