@@ -119,7 +119,7 @@ class GraphTables(Source):
 
     @cached_property
     def _columns(self) -> tuple[Columns, Columns]:
-        return _read(self.nodes), _read(self.edges)
+        return columns_of(self.nodes), columns_of(self.edges)
 
     @cached_property
     def _names(self) -> list[str]:
@@ -181,8 +181,12 @@ class GraphTables(Source):
             yield -1 if found is None else found
 
 
-def _read(file: Path) -> Columns:
-    """All columns of a table, or all arrays of a file of them."""
+def columns_of(file: Path) -> Columns:
+    """All columns of a table, or all arrays of a file of them.
+
+    Raises:
+        ValueError: it cannot be read, or rows of it; names them.
+    """
     if file.suffix == ".npz":
         try:
             with zipfile.ZipFile(file) as packed:

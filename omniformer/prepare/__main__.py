@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_durably(Path(given.json), json.dumps(made.findings, indent=2, ensure_ascii=False) + "\n")
         command = ["--config-dir", str(given.out), f"experiment={made.name}"]
         print(made.told())
-        print(f"\nsome samples: {made.page}\nwritten: {made.file}\n\n    omniformer train {' '.join(command)}\n")
+        shown = f"some samples: {made.page}\n" if made.page else ""
+        print(f"\n{shown}written: {made.file}\n\n    omniformer train {' '.join(command)}\n")
     if given.train:
         from omniformer.train import main as train
 
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
     parser = command_parser("prepare", description=main.__doc__)
-    forms = "CSV, TSV, JSON lines, Parquet, Arrow or tar shards, or a folder: of such, of datasets, of classes"
+    forms = (
+        "CSV, TSV, JSON lines, Parquet, Arrow, tar shards; a folder of such, of datasets, of classes; nodes.*, edges.*"
+    )
     roles = "roles in the place of guesses: '{photo: vision, note: null}'; null leaves a column out"
     parser.add_argument("data", help=forms)
     parser.add_argument("--target", nargs="+", default=[], metavar="COLUMN", help="what is to be predicted")

@@ -1,7 +1,7 @@
 """All looks at somebody's data, one after the other, and what follows from them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from omniformer.data.from_config import build_tokenizers
 from omniformer.data.source import SPLITS, Raw, Split
 from omniformer.data.table.opening import Opener
 from omniformer.data.table.table import Table
+from omniformer.prepare import graph_tables
 from omniformer.prepare import leaks as same
 from omniformer.prepare.balance import counted, in_words, trivial
 from omniformer.prepare.choice import Choice, choose
 from omniformer.prepare.columns import Column, columns_of
 from omniformer.prepare.contents import OPENED, Contents, opened, tokenized
 from omniformer.prepare.files import Files, files_of
+from omniformer.prepare.graph_tables import graph_files
 from omniformer.prepare.guesses import Guess, guess
 from omniformer.prepare.page import page
 from omniformer.prepare.proposal import Proposal, propose, tokenizers
@@ -40,17 +42,19 @@ class Prepared:
         findings: all of it, as plain values.
         name: of the experiment.
         file: the experiment.
-        page: some samples.
+        page: some samples; None where there are no single ones.
+        report: makes a text of the findings.
     """
 
     findings: dict[str, Any]
     name: str
     file: Path
-    page: Path
+    page: Path | None
+    report: Callable[[Mapping[str, Any]], str] = report
 
     def told(self) -> str:
         """The report."""
-        return report(self.findings)
+        return self.report(self.findings)
 
 
 def prepare(
@@ -65,7 +69,8 @@ def prepare(
     """Looks at data, proposes a run, and writes it as an experiment.
 
     Args:
-        path: a table, a folder of tables, a saved set of `datasets`, or a folder of class folders.
+        path: a table, a folder of tables, a saved set of `datasets`, a folder of class folders, or one with the tables
+            `nodes` and `edges` of one graph.
         targets: the columns that are to be predicted; empty finds out.
         columns: roles by column, in the place of guesses; None leaves a column out.
         out: the folder of one's own configurations.
@@ -78,6 +83,8 @@ def prepare(
             of that name comes along, which would be taken in its place.
         FileExistsError: there is an experiment of that name.
     """
+    if (tables := graph_files(Path(path).expanduser().resolve())) is not None:
+        return _prepared_graph(path, tables, targets, Path(out), _name(path, name), overwrite=overwrite)
     files, label = files_of(path), _name(path, name)
     seen, n_rows = _columns(files)
     guesses = {each: guess(column) for each, column in seen.items()}
@@ -117,6 +124,18 @@ def prepare(
     experiment(file, about=about, groups=proposal.groups, keys={"name": label, **keys}, overwrite=overwrite)
     page(shown, f"{label}: some samples", _some(raws, _SHOWN), table.labels)
     return Prepared(findings=found, name=label, file=file, page=shown)
+
+
+def _prepared_graph(
+    path: str | Path, tables: tuple[Path, Path], targets: Sequence[str], out: Path, name: str, *, overwrite: bool
+) -> Prepared:
+    """The same of the two tables of a graph."""
+    found = {"data": str(path), **graph_tables.looked(tables, targets)}
+    file = out / "experiment" / f"{name}.yaml"
+    about = f"omniformer train --config-dir {out} experiment={name}"
+    keys = {"name": name, **found["proposal"]["keys"]}
+    experiment(file, about=about, groups=found["proposal"]["groups"], keys=keys, overwrite=overwrite)
+    return Prepared(findings=found, name=name, file=file, page=None, report=graph_tables.report)
 
 
 def _columns(files: Files) -> tuple[dict[str, Column], int]:
