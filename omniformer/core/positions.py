@@ -120,6 +120,7 @@ class SinusoidalHalves(Position):
         base: the longest wavelength is about `2 pi base` positions; 10,000 as in the paper.
         to_base: whether the slowest wave has exactly that length, `base^(-i / (n - 1))` for wave i of n, as in Whisper
             and tensor2tensor. Else it stops one step short of it, `base^(-i / n)`, as in the paper and in Marian.
+        first: the place of coordinate 0; 2 in M2M100, whose first places belong to padding.
 
     Raises:
         ValueError: `d_model` has fewer than two features for each axis; four where the slowest wave is fixed.
@@ -130,21 +131,28 @@ class SinusoidalHalves(Position):
     """
 
     def __init__(
-        self, *, d_model: Count, n_axes: Natural = 1, base: Positive = 10_000.0, to_base: bool = False
+        self,
+        *,
+        d_model: Count,
+        n_axes: Natural = 1,
+        base: Positive = 10_000.0,
+        to_base: bool = False,
+        first: Natural = 0,
     ) -> None:
         super().__init__(d_model=d_model, n_axes=n_axes)
         checks.positive(base=base)
+        checks.not_negative(first=first)
         least = 4 if to_base else 2
         if d_model // n_axes < least:
             raise ValueError(f"d_model={d_model} must have at least {least} features for each of n_axes={n_axes}")
-        self.base, self.to_base = base, to_base
+        self.base, self.to_base, self.first = base, to_base, first
 
     def encode(self, positions: Tensor) -> Tensor:
         """Each axis in its own features."""
         width = self.d_model // self.n_axes
         wave = torch.arange((width + 1) // 2, dtype=torch.float64, device=positions.device)
         frequency = self.base ** -(wave / (width // 2 - 1) if self.to_base else 2 * wave / width)
-        angles = positions.double()[..., None] * frequency
+        angles = (positions.double() + self.first)[..., None] * frequency
         waves = torch.cat([angles.sin(), angles.cos()[..., : width // 2]], dim=-1).float()
         waves = rearrange(waves, "tokens axes features -> tokens (axes features)")
         return F.pad(waves, (0, self.d_model - waves.shape[-1]))

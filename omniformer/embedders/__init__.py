@@ -3,8 +3,17 @@
 from omniformer.embedders.class_tokens import ClassTokenEmbedder
 from omniformer.embedders.ids import IdEmbedder
 from omniformer.embedders.maskable import Maskable
+from omniformer.embedders.narrow import NarrowIdEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
 from omniformer.embedders.stem import ConvStem
 from omniformer.embedders.vectors import VectorEmbedder
 
-__all__ = ["ClassTokenEmbedder", "ConvStem", "IdEmbedder", "Maskable", "NodeEmbedder", "VectorEmbedder"]
+__all__ = [
+    "ClassTokenEmbedder",
+    "ConvStem",
+    "IdEmbedder",
+    "Maskable",
+    "NarrowIdEmbedder",
+    "NodeEmbedder",
+    "VectorEmbedder",
+]

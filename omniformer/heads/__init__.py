@@ -25,6 +25,7 @@ from omniformer.heads.pooling import (
 )
 from omniformer.heads.reconstruction import ReconstructionHead
 from omniformer.heads.regression import RegressionHead
+from omniformer.heads.replaced import ReplacedHead
 from omniformer.heads.sentence import SentenceHead
 from omniformer.heads.span import SpanHead
 from omniformer.heads.transform import Transform
@@ -54,6 +55,7 @@ __all__ = [
     "RampPool",
     "ReconstructionHead",
     "RegressionHead",
+    "ReplacedHead",
     "RootPool",
     "SentenceHead",
     "SpanHead",

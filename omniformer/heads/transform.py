@@ -12,12 +12,13 @@ class Transform(nn.Module):
     ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), their published code).
 
     Args:
-        d_model: width of the core.
+        d_model: width of what comes out, that of the table of ids.
+        d_in: width of the core, where it is another, as in ALBERT and ELECTRA.
         activation: "gelu" as in BERT.
         eps: added to the norm's variance; 1e-12 as in BERT.
 
     Shapes:
-        `[tokens, d_model]` → the same.
+        `[tokens, d_in]` → `[tokens, d_model]`.
 
     Example:
         >>> import torch
@@ -25,9 +26,11 @@ class Transform(nn.Module):
         torch.Size([3, 8])
     """
 
-    def __init__(self, *, d_model: Count, activation: Activation = "gelu", eps: Positive = 1e-12) -> None:
+    def __init__(
+        self, *, d_model: Count, d_in: Count | None = None, activation: Activation = "gelu", eps: Positive = 1e-12
+    ) -> None:
         super().__init__()
-        self.map = nn.Linear(d_model, d_model)
+        self.map = nn.Linear(d_model if d_in is None else d_in, d_model)
         self.activation = activation_of(activation)
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.reset_parameters()

@@ -38,7 +38,7 @@ def writes_alike(theirs, loaded, prompts=((1, 5, 9, 4, 11, 3, 7), (1,), (1, 8, 1
     assert len({each for ids, whole in zip(prompts, expected, strict=True) for each in whole[len(ids) :]}) > 1
 
 
-def language_model_twin(theirs, folder, side="right", lengths=(7, 2, 12), vocab_size=29, as_filed=None):
+def language_model_twin(theirs, folder, side="right", lengths=(7, 2, 12), vocab_size=29, as_filed=None, new=9):
     """The whole proof of one configuration, and the same ids from greedy search with a cache; the loaded model."""
     ids, mask = ragged_ids(vocab_size, lengths=lengths, side=side)
     inputs = {"input_ids": ids, "attention_mask": mask}
@@ -47,5 +47,27 @@ def language_model_twin(theirs, folder, side="right", lengths=(7, 2, 12), vocab_
     has_head = not type(theirs).__name__.endswith("Model") or "LMHead" in type(theirs).__name__
     loaded = twin(theirs, folder, lambda out: out.logits if has_head else out.last_hidden_state, inputs, mask, as_filed)
     if has_head:
-        writes_alike(theirs, loaded)
+        writes_alike(theirs, loaded, new=new)
     return loaded
+
+
+def answers_alike(theirs, loaded, start, prompts=((5, 9, 4, 11, 3, 7, 2), (2,), (8, 8, 12, 2)), new=8):
+    """What an encoder and a decoder answer over a cache is the same, id for id, and takes more than one id."""
+
+    def tokens(ids, modality):
+        positions = torch.arange(len(ids), dtype=torch.float32)[:, None]
+        return Tokens(values=torch.tensor(ids), positions=positions, modality=modality)
+
+    (given,) = loaded.family.given
+    starts = [(start, 5 + 6 * i) for i in range(len(prompts))]  # as where an answer begins with its language
+    samples = [
+        Sample(id=str(i), pieces=[tokens(ids, given)], answer=[tokens(begin, "text")])
+        for i, (ids, begin) in enumerate(zip(prompts, starts, strict=True))
+    ]
+    found = write(loaded.model, "seq2seq", collate(samples), max_new_tokens=new, strategy=Greedy())
+    options = {"do_sample": False, "max_new_tokens": new, "eos_token_id": None, "pad_token_id": 0}
+    for ids, begin, answers in zip(prompts, starts, found, strict=True):
+        given = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))}
+        out = theirs.generate(**given, decoder_input_ids=torch.tensor([begin]), forced_eos_token_id=None, **options)
+        assert answers[0].ids == tuple(out[0, 2:].tolist())
+    assert len({each for answers in found for each in answers[0].ids}) > 1

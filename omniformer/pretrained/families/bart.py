@@ -68,6 +68,12 @@ class BART(Family):
     }
     """Keys that must have this value where the file has them."""
 
+    pre_norm: ClassVar[bool] = False
+    """Whether norms stand before the branches, and a last one behind each stack."""
+
+    kept_bias: ClassVar[bool] = True
+    """Whether the files keep an offset of each id."""
+
     @property
     def recipe(self) -> Node:
         """Post-norm, one table of ids for both sides, positions for each."""
@@ -84,7 +90,7 @@ class BART(Family):
             d_model=self.config["d_model"],
             vocab_size=self.target_vocab_size,
             tied=self.tied,
-            kept_bias=True,
+            kept_bias=self.kept_bias,
         )
         return recipe_of(
             core=core,
@@ -111,12 +117,12 @@ class BART(Family):
             yield from stacked(f"{block}.cross.branch.kv", kv)
             yield from linear(f"{block}.cross.branch.out", f"{theirs}.out_proj")
             yield from linear(f"{block}.cross.norm", f"{layer}.encoder_attn_layer_norm")
-        yield Name(
-            ours="heads.seq2seq.kept_bias",
-            theirs="final_logits_bias",
-            shape=(1, self.target_vocab_size),
-            absent=0.0,
-        )
+        if self.pre_norm:
+            for side in ("encoder", "decoder"):
+                yield from linear(f"core.{side}.norm", f"model.{side}.layer_norm")
+        if self.kept_bias:
+            shape = (1, self.target_vocab_size)
+            yield Name(ours="heads.seq2seq.kept_bias", theirs="final_logits_bias", shape=shape, absent=0.0)
 
     @property
     def target_vocab_size(self) -> int:
@@ -192,8 +198,8 @@ class BART(Family):
                 activation=self.activation("activation_function"),
                 dropout=config["activation_dropout"],
             ),
-            connection=factory("omniformer.core.connection.PostNorm"),
-            final_norm=False,
+            connection=factory(f"omniformer.core.connection.{'PreNorm' if self.pre_norm else 'PostNorm'}"),
+            final_norm=self.pre_norm,
             dropout=config["dropout"],
             **others,
         )

@@ -137,17 +137,20 @@ class BERT(Family):
             dropout=dropout,
         )
         places = {"sizes": [self.key("max_position_embeddings")], "first": self.first}
-        embedder = part(
-            "omniformer.embedders.IdEmbedder",
-            d_model=d_model,
-            vocab_size=self.key("vocab_size"),
-            position=factory("omniformer.core.positions.Learned", **places),
-            segments=self.key("type_vocab_size"),
-            norm=norm,
-            dropout=dropout,
-        )
+        embedder = self.table | {
+            "vocab_size": self.key("vocab_size"),
+            "position": factory("omniformer.core.positions.Learned", **places),
+            "segments": self.key("type_vocab_size"),
+            "norm": norm,
+            "dropout": dropout,
+        }
         heads = {name: self.head_recipe(name) for name in self.heads}
         return recipe_of(core=core, embedders={"text": embedder}, heads=heads)
+
+    @property
+    def table(self) -> Node:
+        """The kind of embedder, and its widths."""
+        return part("omniformer.embedders.IdEmbedder", d_model=self.key("hidden_size"))
 
     def head_recipe(self, head: str) -> Node:
         """How to build a head.

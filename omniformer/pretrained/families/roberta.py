@@ -74,3 +74,14 @@ class XLMRoBERTa(RoBERTa):
     architectures = tuple(f"XLMRoberta{kind}" for kind in _KINDS)
     # As the reference has it; the published ones have 250002 ids.
     defaults: ClassVar[dict[str, Any]] = {**RoBERTa.defaults, "vocab_size": 30522}
+
+
+class CamemBERT(RoBERTa):
+    """RoBERTa in French ([Martin et al. 2019](https://arxiv.org/abs/1911.03894)), under another name.
+
+    Arguments and errors as for `BERT`.
+    """
+
+    architectures = tuple(f"Camembert{kind}" for kind in _KINDS)
+    # As the reference has it; the published ones have 32005 ids.
+    defaults: ClassVar[dict[str, Any]] = {**RoBERTa.defaults, "vocab_size": 30522}

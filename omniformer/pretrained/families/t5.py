@@ -91,7 +91,7 @@ class T5(Family):
     @property
     def only_encoder(self) -> bool:
         """Whether the files hold the encoder alone."""
-        return self.architecture == "T5EncoderModel"
+        return self.architecture.endswith("EncoderModel")
 
     @property
     def scaled(self) -> bool:
@@ -199,3 +199,21 @@ class T5(Family):
         """As many as the encoder has, unless the file says otherwise."""
         n_layers = self.config["num_decoder_layers"]
         return self.config["num_layers"] if n_layers is None else n_layers
+
+
+class MT5(T5):
+    """mT5, T5 of version 1.1 in a hundred languages ([Xue et al. 2020](https://arxiv.org/abs/2010.11934)), as
+    `MT5ForConditionalGeneration` and `MT5EncoderModel` write it. Its output is never scaled.
+
+    Arguments and errors as for `T5`.
+    """
+
+    architectures = ("MT5ForConditionalGeneration", "MT5EncoderModel")
+    defaults: ClassVar[dict[str, Any]] = T5.defaults | {
+        "vocab_size": 250112,
+        "d_ff": 1024,
+        "num_layers": 8,
+        "num_heads": 6,
+        "feed_forward_proj": "gated-gelu",
+    }
+    scaled = False

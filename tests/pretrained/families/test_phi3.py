@@ -36,7 +36,8 @@ def test_logits_gradients_texts_and_the_way_back(side, others, tmp_path):
 @pytest.mark.parametrize("lengths", [(7,), (15,)], ids=["short", "long"])
 def test_frequencies_are_those_of_the_length_of_the_text(lengths, tmp_path):
     theirs = model(rope_parameters=LONG, original_max_position_embeddings=10)
-    language_model_twin(theirs, tmp_path, lengths=lengths)
+    # The reference computes all keys anew where a text grows beyond the length of the training: none does here.
+    language_model_twin(theirs, tmp_path, lengths=lengths, new=3)
 
 
 def test_the_part_below_the_head(tmp_path):

@@ -56,6 +56,12 @@ def test_xlm_roberta_is_the_same_under_another_name(tmp_path):
     twin(transformers.XLMRobertaForMaskedLM(config), tmp_path, logits, given, given["attention_mask"])
 
 
+def test_camembert_is_the_same_under_another_name(tmp_path):
+    config = transformers.CamembertConfig(**SIZES, max_position_embeddings=18, type_vocab_size=1)
+    given = padded_texts(segments=1, padding=1)
+    twin(transformers.CamembertForMaskedLM(config), tmp_path, logits, given, given["attention_mask"])
+
+
 def test_positions_count_tokens_and_not_padding(tmp_path):
     given = padded_texts(segments=1, padding=1, side="left")
     twin(model(), tmp_path, logits, given, given["attention_mask"])

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from decoders import answers_alike
 from safetensors.torch import load_file, save_file
 from twins import agree, ragged_ids, ragged_pair, saved, shaken, transformers, twin
 
@@ -110,3 +111,17 @@ def test_an_output_table_that_the_file_lacks_begins_as_the_input_table(tmp_path)
 def test_an_unknown_feedforward_is_refused_by_name(written):
     with pytest.raises(ValueError, match=f"feed_forward_proj='{written}'; accepted: relu, .*gated-"):
         pretrained.family_of({"model_type": "t5", "feed_forward_proj": written}).recipe  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", [transformers.MT5ForConditionalGeneration, transformers.MT5EncoderModel])
+def test_mt5_is_version_1_1_under_another_name(kind, tmp_path):
+    sizes = {"vocab_size": 29, "d_model": 24, "d_kv": 5, "d_ff": 20, "num_layers": 2, "num_heads": 3}
+    theirs = kind(transformers.MT5Config(**sizes, dropout_rate=0.0, tie_word_embeddings=False))
+    if kind is transformers.MT5EncoderModel:
+        ids, mask = ragged_ids(29)
+        twin(theirs, tmp_path, lambda out: out.last_hidden_state, {"input_ids": ids, "attention_mask": mask}, mask)
+        return
+    theirs.lm_head.weight = torch.nn.Parameter(torch.zeros(29, 24))
+    inputs, mask = ragged_pair(29)
+    loaded = twin(theirs, tmp_path, logits, inputs, mask)
+    answers_alike(theirs, loaded, start=0)
