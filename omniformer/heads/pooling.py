@@ -199,21 +199,24 @@ class DenseFirstToken(FirstToken):
         d_model: width of the core.
         activation: "tanh" as in BERT; DistilBERT has "relu".
         dropout: share of features of the token set to zero in training.
+        d_out: width of what comes out; `d_model` by default.
 
     Shapes:
-        x `[tokens, d_model]` → `[samples, d_model]`.
+        x `[tokens, d_model]` → `[samples, d_out]`.
 
     Example:
         >>> DenseFirstToken(d_model=4)(torch.zeros(3, 4), Layout.from_lengths(1, 2)).shape
         torch.Size([2, 4])
     """
 
-    def __init__(self, *, d_model: Count, activation: Activation = "tanh", dropout: BelowOne = 0.0) -> None:
-        checks.counts(d_model=d_model)
+    def __init__(
+        self, *, d_model: Count, activation: Activation = "tanh", dropout: BelowOne = 0.0, d_out: Count | None = None
+    ) -> None:
+        checks.counts(d_model=d_model, d_out=d_out)
         super().__init__(d_model=d_model)
         checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
-        self.map = nn.Linear(d_model, d_model)
+        self.map = nn.Linear(d_model, d_model if d_out is None else d_out)
         self.activation = activation_of(activation)
         self.reset_parameters()
 

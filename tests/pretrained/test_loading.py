@@ -86,10 +86,10 @@ def test_a_configuration_that_disagrees_with_the_tensors(others, message, folder
     ("others", "message"),
     [
         ({"model_type": "llava"}, r"config.json has model_type='llava', which is not read; known: .* xlm-roberta$"),
-        ({"model_type": None}, "config.json has model_type=None, which is not read; known: audio"),
+        ({"model_type": None}, "config.json has model_type=None, which is not read; known: albert"),
         ({"architectures": ["GPT2ForTokenClassification"]}, "config.json: architectures=.*this reads GPT2LMHeadModel"),
         ({"quantization_config": {"quant_method": "gptq"}}, r"config.json: its weights are quantized .*gptq"),
-        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True; accepted: False"),
+        ({"add_cross_attention": True}, "add_cross_attention=True; accepted: False"),
         ({"activation_function": "mish"}, "activation_function='mish'; accepted: relu"),
     ],
 )

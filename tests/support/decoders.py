@@ -52,7 +52,7 @@ def language_model_twin(theirs, folder, side="right", lengths=(7, 2, 12), vocab_
 
 
 def answers_alike(theirs, loaded, start, prompts=((5, 9, 4, 11, 3, 7, 2), (2,), (8, 8, 12, 2)), new=8):
-    """What an encoder and a decoder answer over a cache is the same, id for id, and takes more than one id."""
+    """What an encoder and a decoder answer over a cache is the same, id for id, and as likely."""
 
     def tokens(ids, modality):
         positions = torch.arange(len(ids), dtype=torch.float32)[:, None]
@@ -66,8 +66,12 @@ def answers_alike(theirs, loaded, start, prompts=((5, 9, 4, 11, 3, 7, 2), (2,), 
     ]
     found = write(loaded.model, "seq2seq", collate(samples), max_new_tokens=new, strategy=Greedy())
     options = {"do_sample": False, "max_new_tokens": new, "eos_token_id": None, "pad_token_id": 0}
+    # Who begins otherwise than the reference expects gets its beginning put before.
+    options |= {"decoder_start_token_id": start, "forced_eos_token_id": None}
+    options |= {"return_dict_in_generate": True, "output_scores": True}
     for ids, begin, answers in zip(prompts, starts, found, strict=True):
-        given = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))}
-        out = theirs.generate(**given, decoder_input_ids=torch.tensor([begin]), forced_eos_token_id=None, **options)
-        assert answers[0].ids == tuple(out[0, 2:].tolist())
-    assert len({each for answers in found for each in answers[0].ids}) > 1
+        read = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))}
+        out = theirs.generate(**read, decoder_input_ids=torch.tensor([begin]), **options)
+        assert answers[0].ids == tuple(out.sequences[0, 2:].tolist())
+        likely = theirs.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
+        torch.testing.assert_close(torch.tensor(answers[0].log_probs), likely[0], rtol=1e-4, atol=1e-5)

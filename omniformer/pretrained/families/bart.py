@@ -17,7 +17,8 @@ from omniformer.recipe import Node
 
 
 class BART(Family):
-    """BART of all sizes, as `BartForConditionalGeneration` and `BartModel` write it; the output table is the input's.
+    """BART of all sizes, as `BartForConditionalGeneration` and `BartModel` write it; the output table is the input's,
+    unless the file says otherwise: then what is read, what is written and the output have a table each.
 
     What is read is of modality source, what is written of modality text: they share one table, and have positions and
     norms of their own. Each id's offset (`final_logits_bias`) is kept as it is, as in the reference, which does not
@@ -56,7 +57,7 @@ class BART(Family):
         "eos_token_id": 2,
         "decoder_start_token_id": 2,
     }
-    ignored = ("model.*.version",)
+    ignored = ("model.*.version", "model.shared.weight")
 
     needed: ClassVar[dict[str, Any]] = {
         "normalize_before": False,
@@ -77,6 +78,8 @@ class BART(Family):
     @property
     def recipe(self) -> Node:
         """Post-norm, one table of ids for both sides, positions for each."""
+        if self.architecture == self.architectures[-1]:  # which has no output of its own
+            self.need("tie_word_embeddings", True)
         for key, value in self.needed.items():
             if key in self.config:
                 self.need(key, value)
@@ -132,13 +135,12 @@ class BART(Family):
     @property
     def one_table(self) -> bool:
         """Whether what is read and what is written have one table."""
-        return True
+        return self.config["tie_word_embeddings"]
 
     @property
     def tied(self) -> bool:
         """Whether the output has the table of what is written."""
-        # Versions of the reference differ about which of three tables are one where the file says no.
-        return self.need("tie_word_embeddings", True)
+        return self.config["tie_word_embeddings"]
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -208,7 +210,16 @@ class BART(Family):
         return factory("omniformer.core.attention.cross.CrossAttention", dropout=self.config["attention_dropout"])
 
     def _tables(self) -> Iterator[Name]:
-        """The one table of ids, which files may repeat for every part that reads it."""
+        """The one table of ids, which files may repeat for every part that reads it; or a table for each part, which
+        files of older versions of the reference have once where they are equal.
+        """
+        if not self.one_table:
+            tables = {"embedders.source.table": "model.encoder.embed_tokens"}
+            tables |= {"embedders.text.table": "model.decoder.embed_tokens"}
+            tables |= {} if self.tied else {"heads.seq2seq.ids": "lm_head"}
+            for ours, theirs in tables.items():
+                yield Name(ours=f"{ours}.weight", theirs=f"{theirs}.weight", instead=("model.shared.weight",))
+            return
         parts = [f"model.{side}.embed_tokens.weight" for side in ("encoder", "decoder")]
         yield from same("embedders.source.table.weight", "model.shared.weight", also=[*parts, "lm_head.weight"])
 

@@ -51,8 +51,6 @@ class GPT2(Family):
     def recipe(self) -> Node:
         """Pre-norm, learned positions, output tied to the table."""
         config = self.config
-        self.need("scale_attn_weights", True)
-        self.need("scale_attn_by_inverse_layer_idx", False)
         self.need("add_cross_attention", False)
         sizes = {"d_model": config["n_embd"], "vocab_size": config["vocab_size"]}
         core = part(
@@ -60,7 +58,7 @@ class GPT2(Family):
             d_model=config["n_embd"],
             n_layers=config["n_layer"],
             n_heads=config["n_head"],
-            attention=factory("omniformer.core.attention.multihead.SelfAttention", dropout=config["attn_pdrop"]),
+            attention=self.attention(0),
             feedforward=factory(
                 "omniformer.core.feedforward.FeedForward",
                 d_ff=config["n_inner"] or 4 * config["n_embd"],
@@ -68,6 +66,7 @@ class GPT2(Family):
             ),
             norm=factory("omniformer.core.norm.LayerNorm", eps=config["layer_norm_epsilon"]),
             dropout=config["resid_pdrop"],
+            **self.kinds,
         )
         embedder = part(
             "omniformer.embedders.IdEmbedder",
@@ -82,6 +81,22 @@ class GPT2(Family):
             heads={"causal_lm": head},
             rules={"causal_lm": part("omniformer.core.rules.Causal")},
         )
+
+    def attention(self, layer: int) -> Node:
+        """The attention of a layer, whose scores may be divided by the number of the layer, from 1 on."""
+        scale = (self.config["n_embd"] // self.config["n_head"]) ** -0.5 if self.config["scale_attn_weights"] else 1.0
+        own = {"scale": scale / (layer + 1)} if layer or not self.config["scale_attn_weights"] else {}
+        attention = "omniformer.core.attention.multihead.SelfAttention"
+        return factory(attention, dropout=self.config["attn_pdrop"], **own)
+
+    @property
+    def kinds(self) -> Node:
+        """What the layers have of their own; nothing where they are alike."""
+        if not self.config["scale_attn_by_inverse_layer_idx"]:
+            return {}
+        kind = "omniformer.core.layer_kinds.LayerKind"
+        each = {f"layer {i}": part(kind, attention=self.attention(i)) for i in range(self.config["n_layer"])}
+        return {"pattern": list(each), "kinds": each}
 
     def names(self) -> Iterator[Name]:
         """The table of names."""

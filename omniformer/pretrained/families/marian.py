@@ -53,7 +53,8 @@ class Marian(BART):
     @property
     def tied(self) -> bool:
         """Whether the output has the table of what is written."""
-        return super().tied if self.one_table else self.config["tie_word_embeddings"]
+        # Versions of the reference differ about which of three tables are one where they are shared, but not tied.
+        return self.need("tie_word_embeddings", True) if self.one_table else self.config["tie_word_embeddings"]
 
     def _embedder(self, vocab_size: int) -> Node:
         """A table, and waves: sines in the first half, cosines in the second."""

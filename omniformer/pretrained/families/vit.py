@@ -74,9 +74,9 @@ class ViT(Family):
         if self.architecture == "ViTModel":
             if not self.config["has_pooler"]:
                 return {}
-            self.need("pooler_act", "tanh")
-            self.need("pooler_output_size", None, d_model)
-            return {"picture": part("omniformer.heads.VectorHead", d_model=d_model, pool=factory(_POOLER))}
+            own = {"activation": self.activation("pooler_act")} if self.config["pooler_act"] != "tanh" else {}
+            own |= {"d_out": size} if (size := self.config["pooler_output_size"]) not in (None, d_model) else {}
+            return {"picture": part("omniformer.heads.VectorHead", d_model=d_model, pool=factory(_POOLER, **own))}
         return {"classification": classifier(d_model, self.n_classes, pool=factory("omniformer.heads.FirstToken"))}
 
     def names(self) -> Iterator[Name]:

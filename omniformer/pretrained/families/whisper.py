@@ -37,7 +37,8 @@ class Whisper(Family):
     follow its formula. An answer begins with the language, the task and whether there are points in time, as the files
     say: English, to be written down, without, where they do not; the language is not guessed. Another beginning is told
     to `generate`: `begin=["<|startoftranscript|>", "<|de|>", "<|translate|>", "<|notimestamps|>"]`. In training the
-    reference may hide stretches of frames (`apply_spec_augment`); here that is the data's to do.
+    reference may hide stretches of frames (`apply_spec_augment`); here that is the data's to do. `scale_embedding`
+    means nothing: the reference computes that factor and multiplies nothing by it.
 
     Args:
         config: the content of `config.json`.
@@ -64,7 +65,6 @@ class Whisper(Family):
         "dropout": 0.0,
         "attention_dropout": 0.0,
         "activation_dropout": 0.0,
-        "scale_embedding": False,
         "max_source_positions": 1500,
         "max_target_positions": 448,
         "tie_word_embeddings": True,
@@ -81,7 +81,6 @@ class Whisper(Family):
         config = self.config
         for key in ("encoder_layerdrop", "decoder_layerdrop"):
             self.need(key, 0.0)
-        self.need("scale_embedding", False)
         if self.architecture == "WhisperModel":
             self.need("tie_word_embeddings", True)
         d_model = config["d_model"]

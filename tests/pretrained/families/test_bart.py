@@ -23,8 +23,9 @@ def model(kind=transformers.BartForConditionalGeneration, **others):
         {},
         {"encoder_layers": 1, "decoder_layers": 3, "activation_function": "relu"},
         {"scale_embedding": True, "activation_function": "gelu_new"},
+        {"tie_word_embeddings": False},
     ],
-    ids=["plain", "more decoder", "scaled"],
+    ids=["plain", "more decoder", "scaled", "untied"],
 )
 def test_logits_gradients_and_the_way_back(others, tmp_path):
     inputs, mask = ragged_pair(29, least=2)  # the reference takes no gradient from the id of padding
@@ -52,9 +53,10 @@ def test_what_its_relatives_do_otherwise_is_refused_by_name(key):
         pretrained.family_of({"model_type": "bart", key: True}).recipe  # noqa: B018
 
 
-def test_tables_of_which_versions_of_the_reference_say_different_things_are_refused():
+def test_the_part_below_the_head_has_no_output_of_its_own():
     with pytest.raises(ValueError, match="tie_word_embeddings=False; accepted: True"):
-        pretrained.family_of({"model_type": "bart", "tie_word_embeddings": False}).recipe  # noqa: B018
+        untied = {"architectures": ["BartModel"], "tie_word_embeddings": False}
+        pretrained.family_of({"model_type": "bart", **untied}).recipe  # noqa: B018
 
 
 def test_layers_that_are_skipped_at_random_are_refused():

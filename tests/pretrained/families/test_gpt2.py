@@ -17,8 +17,11 @@ def model(kind=transformers.GPT2LMHeadModel, **others):
         {"n_layer": 1, "activation_function": "relu"},
         {"n_inner": 40, "n_layer": 3, "layer_norm_epsilon": 1e-3},
         {"tie_word_embeddings": False},
+        {"scale_attn_weights": False},
+        {"scale_attn_by_inverse_layer_idx": True, "n_layer": 3},
+        {"scale_attn_by_inverse_layer_idx": True, "scale_attn_weights": False},
     ],
-    ids=["plain", "one layer", "other width", "untied"],
+    ids=["plain", "one layer", "other width", "untied", "not scaled", "scaled by layer", "by layer alone"],
 )
 def test_logits_gradients_and_the_way_back(others, tmp_path):
     ids, mask = ragged_ids(29)

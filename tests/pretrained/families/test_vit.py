@@ -32,9 +32,17 @@ def test_logits_gradients_and_the_way_back(others, shape, tmp_path):
     loads_whole(type(theirs), tmp_path / "ours")
 
 
-@pytest.mark.parametrize("output", ["last_hidden_state", "pooler_output"])
-def test_the_part_below_the_classifier(output, tmp_path):
-    theirs = model(transformers.ViTModel)
+@pytest.mark.parametrize(
+    ("output", "others"),
+    [
+        ("last_hidden_state", {}),
+        ("pooler_output", {}),
+        ("pooler_output", {"pooler_act": "gelu", "pooler_output_size": 7}),
+    ],
+    ids=["tokens", "pooled", "another pooler"],
+)
+def test_the_part_below_the_classifier(output, others, tmp_path):
+    theirs = model(transformers.ViTModel, **others)
     inputs = {"pixel_values": pixels(2, 3, 16, 16)}
     twin(theirs, tmp_path, lambda out: getattr(out, output), inputs, as_filed=as_written(theirs))
     loads_whole(type(theirs), tmp_path / "ours")
@@ -77,7 +85,7 @@ def test_a_picture_of_another_size_is_told_how_to_be_read(tmp_path):
         ({"image_size": "224"}, "image_size='224'; accepted: a whole number, or height and width"),
         ({"hidden_act": "mish"}, "hidden_act='mish'; accepted: relu"),
         ({"num_labels": 0}, "gives ViTForImageClassification no class"),
-        ({"architectures": ["ViTModel"], "pooler_act": "gelu"}, "pooler_act='gelu'; accepted: 'tanh'"),
+        ({"architectures": ["ViTModel"], "pooler_act": "mish"}, "pooler_act='mish'; accepted: relu"),
         ({"architectures": ["ViTForMaskedImageModeling"]}, "this reads ViTForImageClassification, ViTModel"),
     ],
 )

@@ -35,7 +35,7 @@ def inputs(bands=BANDS, places=PLACES, vocab_size=VOCAB):
     "others",
     [
         {},
-        {"encoder_layers": 1, "decoder_layers": 3, "activation_function": "relu"},
+        {"encoder_layers": 1, "decoder_layers": 3, "activation_function": "relu", "scale_embedding": True},
         {"tie_word_embeddings": False, "num_mel_bins": 7},
         {"max_source_positions": 9, "activation_function": "gelu_new"},
     ],
