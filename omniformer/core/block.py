@@ -77,6 +77,26 @@ class Block(nn.Module):
         return self.feedforward(x, context)
 
 
+class BareFirstBlock(Block):
+    """`Block`, the first of which attends to its input as it comes, without a norm before it: for embedders that end in
+    one ([Warner et al. 2024](https://arxiv.org/abs/2412.13663), ModernBERT, 2.1.1).
+
+    Args:
+        parts: what it is made from.
+
+    Example:
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=2, n_heads=2, block=BareFirstBlock)
+        >>> [type(block.attention.norm).__name__ for block in core.blocks]
+        ['Identity', 'LayerNorm']
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
+        if parts.layer == 0:
+            self.attention.norm = nn.Identity()
+
+
 class ParallelBlock(nn.Module):
     """Attention and feed-forward side by side behind one norm
     ([Wang and Komatsuzaki 2021](https://github.com/kingoflolz/mesh-transformer-jax), GPT-J;

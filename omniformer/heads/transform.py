@@ -16,6 +16,7 @@ class Transform(nn.Module):
         d_in: width of the core, where it is another, as in ALBERT and ELECTRA.
         activation: "gelu" as in BERT.
         eps: added to the norm's variance; 1e-12 as in BERT.
+        bias: whether map and norm have offsets; ModernBERT's have none.
 
     Shapes:
         `[tokens, d_in]` → `[tokens, d_model]`.
@@ -27,12 +28,18 @@ class Transform(nn.Module):
     """
 
     def __init__(
-        self, *, d_model: Count, d_in: Count | None = None, activation: Activation = "gelu", eps: Positive = 1e-12
+        self,
+        *,
+        d_model: Count,
+        d_in: Count | None = None,
+        activation: Activation = "gelu",
+        eps: Positive = 1e-12,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.map = nn.Linear(d_model if d_in is None else d_in, d_model)
+        self.map = nn.Linear(d_model if d_in is None else d_in, d_model, bias=bias)
         self.activation = activation_of(activation)
-        self.norm = nn.LayerNorm(d_model, eps=eps)
+        self.norm = nn.LayerNorm(d_model, eps=eps, bias=bias)
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,9 +1,19 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
-from omniformer.core.block import Block, CrossBlock, GatedCrossBlock, ParallelBlock, ParallelNormsBlock, Parts
+from omniformer.core.block import (
+    BareFirstBlock,
+    Block,
+    CrossBlock,
+    GatedCrossBlock,
+    ParallelBlock,
+    ParallelNormsBlock,
+    Parts,
+)
 from omniformer.core.connection import PreNorm
 from omniformer.core.feedforward import FeedForward
 from omniformer.core.layout import Layout
@@ -37,6 +47,15 @@ def test_a_block_is_attention_then_feedforward():
     attention, feedforward = branches(block.attention, block.feedforward)
     y = x + attention(x)
     torch.testing.assert_close(block(x, CONTEXT), y + feedforward(y))
+
+
+def test_only_the_first_block_attends_to_its_input_as_it_comes():
+    x = torch.randn(5, 8)
+    first, second = BareFirstBlock(PARTS), BareFirstBlock(replace(PARTS, layer=1))
+    for block, norm in ((first, lambda x: x), (second, second.attention.norm)):
+        y = x + block.attention.branch(norm(x), CONTEXT)
+        expected = y + block.feedforward.branch(block.feedforward.norm(y), CONTEXT)
+        torch.testing.assert_close(block(x, CONTEXT), expected)
 
 
 def test_a_parallel_block_adds_both_branches_of_the_same_tokens():

@@ -14,6 +14,13 @@ def test_it_is_a_map_an_activation_and_a_norm():
     torch.testing.assert_close(transform(x), expected)
 
 
+def test_it_has_no_offset_where_none_is_wanted():
+    assert sorted(name for name, _ in Transform(d_model=8, bias=False).named_parameters()) == [
+        "map.weight",
+        "norm.weight",
+    ]
+
+
 def test_a_head_transforms_scales_and_adds_an_offset():
     head = NextTokenHead(d_model=8, vocab_size=5, transform=Transform, bias=True, scale=0.5)
     torch.nn.init.normal_(head.ids.bias, generator=torch.Generator().manual_seed(1))

@@ -41,6 +41,8 @@ EXACT = {
     "smollm3_3b": 3_075_098_624,
     "qwen3_30b_a3b": 30_532_122_624,
     "gpt_oss_20b": 20_914_757_184,
+    "olmo3_7b": 7_298_011_136,
+    "modernbert_base": 149_014_272,
 }
 ROUNDED = {"transformer_base": 65e6, "transformer_big": 213e6, "gpt3_175b": 175e9}
 

@@ -187,6 +187,8 @@ PUBLISHED = {
         },
         30_532_122_624,
     ),
+    "olmo3_7b": ({"model_type": "olmo3", "architectures": ["Olmo3ForCausalLM"], "vocab_size": 100278}, 7_298_011_136),
+    "modernbert_base": ({"model_type": "modernbert", "architectures": ["ModernBertModel"]}, 149_014_272),
     "gpt_oss_20b": (
         {
             "model_type": "gpt_oss",
