@@ -14,6 +14,7 @@ from omniformer.core.core import reader, writer
 from omniformer.core.joining import join
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
+from omniformer.core.mixed_cache import MixedCache
 from omniformer.core.rules import Full, Rule
 from omniformer.core.ties import tie
 from omniformer.heads.head import Head, Made
@@ -124,7 +125,7 @@ class OmniFormer(nn.Module):
         *,
         memory: Memory | None = None,
         condition: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: KVCache | MixedCache | None = None,
         losses: dict[str, Tensor] | None = None,
         stages: dict[str, Tensor] | None = None,
     ) -> tuple[Tensor, Layout]:
@@ -171,7 +172,7 @@ class OmniFormer(nn.Module):
         x, layout = self.embed(batch)
         return Memory(x=self.reader(x, layout) if self.reader is not self.writer else x, layout=layout)
 
-    def advance(self, ids: Tensor, positions: Tensor, cache: KVCache, head: str) -> Tensor:
+    def advance(self, ids: Tensor, positions: Tensor, cache: KVCache | MixedCache, head: str) -> Tensor:
         """Scores of the next id after one more token of each sample: a step of decoding behind `decode(cache=...)`.
 
         Shapes:
@@ -286,7 +287,7 @@ class OmniFormer(nn.Module):
         return torch.zeros(0, self.reader.d_model, dtype=first.dtype, device=first.device)  # pyright: ignore[reportCallIssue,reportArgumentType]
 
 
-def _announced(layout: Layout, cache: KVCache) -> Layout:
+def _announced(layout: Layout, cache: KVCache | MixedCache) -> Layout:
     """The same tokens as new ones of a cache."""
     new, _ = cache.extend(layout.lengths, positions=layout.positions, prefix=layout.prefix, modality=layout.modality)
     return new

@@ -85,8 +85,13 @@ class Cache:
                 "the layout is not the one that this cache announced; pass the first of what cache.extend(lengths) gave"
             )
 
-    def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
+    def plan(self, rule: Rule, *, kernel: str = "auto", layer: int = 0) -> Plan:
         """A rule lowered for the tokens that were announced last.
+
+        Args:
+            rule: who may attend to whom.
+            kernel: a kernel's name to insist on, or "auto".
+            layer: the layer whose tokens are meant, where layers hold different ones (`MixedCache`).
 
         Raises:
             ValueError: the rule may ask for tokens that the cache forgets (`SlidingCache`).
@@ -291,7 +296,7 @@ class SlidingCache(KVCache):
             raise ValueError(f"window={window} must be at least 1 and sinks={sinks} at least 0")
         self.window, self.sinks = window, sinks
 
-    def plan(self, rule: Rule, *, kernel: str = "auto") -> Plan:
+    def plan(self, rule: Rule, *, kernel: str = "auto", layer: int = 0) -> Plan:
         reach = rule.reach()
         if reach.left >= self.window or reach.sinks > self.sinks or reach.scattered:
             left = "any number of" if reach.scattered or reach.left >= UNBOUNDED else reach.left

@@ -257,17 +257,22 @@ class Transformer(nn.Module):
             for layer, kind in enumerate(self.kind_of_layer)
         ]
 
+    def rules(self, rule: Rule | None = None) -> list[Rule]:
+        """Who may attend to whom in each layer, under the rule of a call; everybody by default."""
+        rule = rule or Full()
+        own = {name: rule if kind.rule is None else rule & kind.rule for name, kind in self.layer_kinds.items()}
+        return [own[name] for name in self.kind_of_layer]
+
     def _plans(self, layout: Layout, rule: Rule | None, plan: Plan | None, cache: Cache | None) -> dict[str, Plan]:
         """The plan of each kind of layer; kinds that narrow the rule of the call in the same way share one."""
-        rule = plan.rule if plan is not None else rule or Full()
+        rules = self.rules(rule if plan is None else plan.rule)
         found: dict[Rule | None, Plan] = {} if plan is None else {None: plan}
-        for kind in self.layer_kinds.values():
-            if kind.rule not in found:
-                own = rule if kind.rule is None else rule & kind.rule
-                lowered = (
-                    lower(own, layout, kernel=self.kernel) if cache is None else cache.plan(own, kernel=self.kernel)
-                )
-                found[kind.rule] = lowered
+        for name, kind in self.layer_kinds.items():
+            layer = self.kind_of_layer.index(name)
+            if kind.rule not in found and cache is None:
+                found[kind.rule] = lower(rules[layer], layout, kernel=self.kernel)
+            elif kind.rule not in found:
+                found[kind.rule] = cache.plan(rules[layer], kernel=self.kernel, layer=layer)
         return {name: found[kind.rule] for name, kind in self.layer_kinds.items()}
 
     def _rotations(self, layout: Layout) -> dict[str, Rotation | None]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from omniformer.batch import Batch, Sample, collate
 from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.layout import Layout
-from omniformer.core.rules import UNBOUNDED
+from omniformer.core.mixed_cache import MixedCache
 from omniformer.fitting import places
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import head_making
@@ -31,8 +31,8 @@ class Session:
         batch: what each sample is given, and in `batch.answer` what is already written: at least the start id, and
             behind it a prompt to go on from. Samples of a plain language model are given nothing.
         cache: "growing" needs the least memory while answers are short; "static" is allocated once, for
-            `max_new_tokens`; "sliding" holds only what the head's rule can see, for rules with a window; "none" reads
-            everything anew at every step, for cores that know no cache.
+            `max_new_tokens`; "sliding" holds only what each layer can see, for rules or layers with a window; "none"
+            reads everything anew at every step, for cores that know no cache.
         max_new_tokens: most ids that will be written, for which "static" makes room.
         positions: coordinates of all tokens of an answer, the start id first, where they lie on several axes (pixels).
             On one axis they count on by themselves.
@@ -263,7 +263,7 @@ class Session:
         """How many tokens before the answer count on the same axis: those of its modality, in a joint sequence."""
         return _before(given, self.model, self._reader.modality)
 
-    def _new_cache(self, samples: Sequence[Sample]) -> KVCache | None:
+    def _new_cache(self, samples: Sequence[Sample]) -> KVCache | MixedCache | None:
         layers: int = self.model.writer.n_layers  # pyright: ignore[reportAssignmentType]
         size = {"n_layers": layers, "n_samples": len(samples), "device": self._device}
         if self._caching == "none":
@@ -273,14 +273,15 @@ class Session:
         if self._caching == "static":
             held = [sample.n_tokens - (len(sample) if self._reads_memory else 0) for sample in samples]
             return StaticCache(**size, capacity=max(held) + self._room)
-        rule = self.model.rule(self.head)
-        reach = rule.reach()
-        if reach.scattered or reach.left >= UNBOUNDED:
+        rule, writer = self.model.rule(self.head), self.model.writer
+        rules = writer.rules(rule) if hasattr(writer, "rules") else [rule] * layers  # pyright: ignore[reportCallIssue]
+        cache = MixedCache(rules, n_samples=len(samples), device=self._device)
+        if not any(isinstance(part, SlidingCache) for part in cache.parts):
             raise ValueError(
                 f"cache='sliding' forgets, and {rule} of {self.head!r} looks back without end; use cache='growing', or "
                 "a rule with a window such as Causal() & Window(left=256)"
             )
-        return SlidingCache(**size, window=reach.left + 1, sinks=reach.sinks)
+        return cache
 
 
 def samples_of(batch: Batch) -> list[Sample]:

@@ -20,7 +20,7 @@ SIZES = {
 }
 
 
-def writes_alike(theirs, loaded, prompts=((1, 5, 9, 4, 11, 3, 7), (1,), (1, 8, 12)), new=9):
+def writes_alike(theirs, loaded, prompts=((1, 5, 9, 4, 11, 3, 7), (1,), (1, 8, 12)), new=9, cache="growing"):
     """What both write over a cache is the same, id for id, and takes more than one id."""
 
     def tokens(ids):
@@ -28,7 +28,7 @@ def writes_alike(theirs, loaded, prompts=((1, 5, 9, 4, 11, 3, 7), (1,), (1, 8, 1
         return Tokens(values=torch.tensor(ids), positions=positions, modality="text")
 
     samples = [Sample(id=str(i), pieces=[], answer=[tokens(ids)]) for i, ids in enumerate(prompts)]
-    found = write(loaded.model, "causal_lm", collate(samples), max_new_tokens=new, strategy=Greedy())
+    found = write(loaded.model, "causal_lm", collate(samples), max_new_tokens=new, strategy=Greedy(), cache=cache)
     options = {"do_sample": False, "max_new_tokens": new, "eos_token_id": None, "pad_token_id": 0}
     expected = [
         tuple(theirs.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **options)[0].tolist())

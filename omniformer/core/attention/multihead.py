@@ -241,10 +241,14 @@ class SelfAttention(MultiHead):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Mixes tokens `[tokens, d_model]` as the context's plan says."""
+        return self.join(self.collect(x, context))
+
+    def collect(self, x: Tensor, context: Context) -> Tensor:
+        """What the heads of each token collect, `[tokens, heads, head_dim]`."""
         q, k, v = self.project(x, context)
         if context.cache is not None:
             k, v = context.cache.append(k, v)
-        return self.join(self.attend(q, k, v, context.plan, context.bias))
+        return self.attend(q, k, v, context.plan, context.bias)
 
     def project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, normalised and rotated.

@@ -37,7 +37,9 @@ def test_logits_gradients_and_the_way_back(others, tmp_path):
 
 def test_what_it_writes(tmp_path):
     theirs = shaken(model(sliding_window_pattern=2))
-    decoders.writes_alike(theirs, pretrained.load(saved(theirs, tmp_path)))
+    loaded = pretrained.load(saved(theirs, tmp_path))
+    for cache in ("growing", "sliding"):
+        decoders.writes_alike(theirs, loaded, cache=cache)
 
 
 def test_the_part_below_the_head(tmp_path):
