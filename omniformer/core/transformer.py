@@ -57,8 +57,8 @@ class Transformer(nn.Module):
         output_init: of the maps back onto the residual stream: "depth_scaled" divides by `sqrt(2 n_layers)`, "zero"
             lets every block begin as the identity ([Zhang et al. 2019](https://arxiv.org/abs/1901.09321)), "same" draws
             as elsewhere.
-        checkpoint_blocks: whether to recompute each block in the backward pass instead of keeping its activations
-            ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)).
+        checkpoint_blocks: whether to recompute blocks in the backward pass instead of keeping their activations
+            ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)): each one, or every so many, the first included.
         kernel: the attention kernel to insist on, in cross-attention too; "auto" chooses by rule, shapes and device.
 
     Shapes:
@@ -100,13 +100,15 @@ class Transformer(nn.Module):
         stochastic_depth: BelowOne = 0.0,
         init_std: Positive = 0.02,
         output_init: Literal["depth_scaled", "zero", "same"] = "depth_scaled",
-        checkpoint_blocks: bool = False,
+        checkpoint_blocks: bool | Count = False,
         kernel: str = "auto",
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_layers=n_layers, n_heads=n_heads, n_kv_heads=n_kv_heads)
         checks.below_one(dropout=dropout, stochastic_depth=stochastic_depth)
         checks.positive(init_std=init_std)
+        if checkpoint_blocks is not False:
+            checks.counts(checkpoint_blocks=checkpoint_blocks)
         checks.known(_OUTPUT_INITS, output_init=output_init)
         check_kernel(kernel)
         self.d_model, self.n_layers, self.n_heads = d_model, n_layers, n_heads
@@ -199,12 +201,13 @@ class Transformer(nn.Module):
             contexts: what each block reads.
             stages: filled, when given, with the output of every block.
         """
-        recompute = self.checkpoint_blocks and self.training
-        if self.pair_bias is not None and not recompute:
+        every = int(self.checkpoint_blocks) if self.training else 0
+        if self.pair_bias is not None and not every:
             shared: Any = Remembered(self.pair_bias)  # pyright: ignore[reportArgumentType]
             contexts = [replace(context, bias=shared) for context in contexts]
         for i, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
-            out: Any = checkpoint(block, x, context, use_reentrant=False) if recompute else block(x, context)
+            again = every and i % every == 0
+            out: Any = checkpoint(block, x, context, use_reentrant=False) if again else block(x, context)
             x = out
             if stages is not None:
                 stages[f"blocks.{i}"] = x

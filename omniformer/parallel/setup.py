@@ -44,7 +44,8 @@ def check_processes(options: Mapping[str, Any], *, n_devices: int) -> None:
             f"trainer.num_nodes={options['num_nodes']} and nothing says which node this is; start the command on each "
             "node with python -m omniformer.launch --nnodes=... --rdzv-endpoint=HOST:PORT, or with srun"
         )
-    _check_port()
+    if n_devices > 1:
+        _check_port()
 
 
 def _check_divided(options: Mapping[str, Any], n_devices: int) -> None:

@@ -39,7 +39,7 @@ class Skeleton:
         for part in self._module.modules():
             for name, empty in part.named_parameters(recurse=False):
                 if id(empty) not in filled:
-                    filled[id(empty)] = nn.Parameter(state[names[id(empty)]].cpu(), requires_grad=empty.requires_grad)
+                    filled[id(empty)] = nn.Parameter(state[names[id(empty)]], requires_grad=empty.requires_grad)
                 part.register_parameter(name, filled[id(empty)])
         self._module.load_state_dict(state)  # the buffers
         return self._module
@@ -56,5 +56,5 @@ def gather(module: nn.Module, *, keep: bool) -> dict[str, Tensor]:
     for name, each in module.state_dict().items():
         found = whole(each)
         if keep:
-            state[name] = found.cpu()
+            state[name] = found.to("cpu", copy=True)  # pieces of unequal size leave a rest behind the numbers
     return state

@@ -124,7 +124,7 @@ def test_any_layout_gives_finite_outputs_and_gradients_everywhere(lengths, kind)
 def test_checkpointed_blocks_give_the_same_outputs_and_gradients(kind):
     layout, x = Layout.from_lengths(5, 2), torch.randn(7, 16)
     results = []
-    for checkpoint in (False, True):
+    for checkpoint in (False, True, 2):
         torch.manual_seed(1)
         core = Transformer(**{**SIZES, **KINDS[kind]}, dropout=0.3, stochastic_depth=0.3, checkpoint_blocks=checkpoint)
         losses = {}
@@ -134,8 +134,21 @@ def test_checkpointed_blocks_give_the_same_outputs_and_gradients(kind):
         results.append([out, *(parameter.grad for parameter in core.parameters())])
     # A shared bias is computed once for all layers, or recomputed with each: its gradients add up in another order.
     tolerance = 1e-6 if kind == "shared bias" else 0
-    for plain, checkpointed in zip(*results, strict=True):
-        torch.testing.assert_close(plain, checkpointed, rtol=tolerance, atol=tolerance)
+    plain, *checkpointed = results
+    for each in checkpointed:
+        torch.testing.assert_close(each, plain, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("every", "calls"), [(False, [1, 1, 1]), (True, [2, 2, 2]), (2, [2, 1, 2])])
+def test_chosen_blocks_are_computed_again_in_the_backward_pass(every, calls):
+    core = build(n_layers=3, checkpoint_blocks=every).train()
+    counted = [0, 0, 0]
+    for i, block in enumerate(core.blocks):
+        block.register_forward_pre_hook(lambda module, args, i=i: counted.__setitem__(i, counted[i] + 1))
+    core(torch.randn(3, 16), Layout.from_lengths(3)).sum().backward()
+    assert counted == calls
+    with pytest.raises(ValueError, match="checkpoint_blocks=-1 must be at least 1"):
+        build(checkpoint_blocks=-1)
 
 
 def test_stages_hold_the_output_of_every_block():

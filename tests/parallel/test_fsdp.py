@@ -34,10 +34,12 @@ OPTIMIZERS: dict[str, Callable[[nn.Module], Any]] = {
 }
 
 
-def divided_gradients(module: TrainingModule, step: Sequence[Mapping[str, Batch]]) -> dict[str, Tensor]:
+def divided_gradients(
+    module: TrainingModule, step: Sequence[Mapping[str, Batch]], param_dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
     """As `gradients`, of a module that is divided by FSDP2."""
     mesh = init_device_mesh("cpu", (torch.distributed.get_world_size(),))
-    scalars = fsdp.apply(module, mesh, reshard_after_forward=True, param_dtype=None)
+    scalars = fsdp.apply(module, mesh, reshard_after_forward=True, param_dtype=param_dtype)
     backward(module, step, lambda: fsdp.average(scalars, mesh))
     return {name: whole(each.grad) for name, each in module.model.named_parameters() if each.grad is not None}
 
@@ -49,6 +51,15 @@ def backward(module: TrainingModule, step: Sequence[Mapping[str, Batch]], after:
         (module.training_step(MicroBatch(each, step=step, place=place), place) / len(step)).backward()
         after()
     module.on_before_optimizer_step(None)
+
+
+def half_error(rank: int, world: int) -> float:
+    """How far gradients are from those of float32 where weights are gathered, and computed with, in bfloat16."""
+    halves = partial(divided_gradients, param_dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = STEPS["a mixture"](1, rank, world, gradients=halves)
+    assert all(each.dtype == torch.float32 for each in found.values())
+    return error(found, one_process(lambda: STEPS["a mixture"](1)))
 
 
 def errors_of(names: Sequence[str], rank: int, world: int) -> dict[tuple[str, int], float]:
@@ -100,6 +111,7 @@ def trained(optimizer: str, rank: int, world: int, *, n: int, adapted: bool = Fa
         filled = skeleton.filled(state)
         assert filled.heads["read"].ids.weight is filled.embedders["text"].table.weight
         assert not any(isinstance(each, FSDPModule) for each in filled.modules())
+        assert all(each.untyped_storage().nbytes() == each.nbytes for each in filled.parameters())
         state = filled.state_dict()
     return {
         "weights": {name: each.detach() for name, each in state.items()},
@@ -126,6 +138,7 @@ def work(rank: int, world: int) -> dict[str, Any]:
     found: dict[str, Any] = {"errors": errors_of(QUICK, rank, world), "evaluated": evaluated(rank)}
     for name, n in STEPS_OF.items():
         found[name] = trained(name, rank, world, n=n)
+    found["half"] = half_error(rank, world)
     found["adapted"] = trained("adamw", rank, world, n=4, adapted=True)
     return found
 
@@ -139,6 +152,10 @@ def two(tmp_path_factory) -> list[dict[str, Any]]:
 def test_gradients_are_those_of_one_process(two, name):
     for told in two:
         assert max(each for (which, _), each in told["errors"].items() if which == name) < 2e-6
+
+
+def test_weights_gathered_in_bfloat16_give_gradients_in_float32(two):
+    assert 1e-6 < two[0]["half"] < 0.05
 
 
 @pytest.mark.slow

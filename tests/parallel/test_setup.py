@@ -86,5 +86,7 @@ def test_a_port_that_is_taken_is_told_by_the_process_that_all_others_ask(monkeyp
     check_processes({}, n_devices=2)
 
 
-def test_one_process_needs_nothing():
+def test_one_process_needs_nothing(monkeypatch, port):
+    check_processes({}, n_devices=1)
+    monkeypatch.setenv("MASTER_PORT", port)  # for another program
     check_processes({}, n_devices=1)
