@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.config import reported
-from omniformer.config.arguments import add_allow_targets, add_device, add_drawing, command_parser, drawn
+from omniformer.config.arguments import (
+    add_adjusting,
+    add_allow_targets,
+    add_device,
+    add_drawing,
+    adjusting,
+    command_parser,
+    drawn,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(device)
         options: dict[str, Any] = {"max_new_tokens": given.max_new_tokens, "member": given.member}
+        options |= adjusting(given)
         if asked := drawn(given):
             options["strategy"] = Sampling(**asked)
         tools = None if given.tools is None else _tools(Path(given.tools))
@@ -54,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tools", metavar="FILE", help="a JSON file with the schemas of what the model may call")
     parser.add_argument("--max-new-tokens", type=int, help="when an answer ends at the latest (default: 256)")
     add_drawing(parser, best_of=False)
+    add_adjusting(parser)
     parser.add_argument("--member", help="which task talks, in a model that has several")
     add_device(parser)
     add_allow_targets(parser)

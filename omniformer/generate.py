@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from omniformer.config import reported
 from omniformer.config.arguments import (
+    ADJUSTING,
     SAMPLING,
+    add_adjusting,
     add_allow_targets,
     add_device,
     add_drawing,
+    adjusting,
     command_parser,
     drawn,
     tell_unread,
@@ -22,11 +25,12 @@ if TYPE_CHECKING:
     from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
 
 # Options that only some tasks or strategies have.
-WRITING = ("beams", "max_new_tokens", "stop", "cache", "log_probs")
+WRITING = ("beams", "max_new_tokens", "stop", "cache", "log_probs", *ADJUSTING)
 PAINTING = ("steps",)
 # Of these, what a task has no use for that writes down what frames say.
 NOT_TRANSCRIBING = (
     *SAMPLING,
+    *ADJUSTING,
     "length_penalty",
     "max_new_tokens",
     "stop",
@@ -108,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--steps", type=int, help="from noise to a picture, for models of diffusion (default: 50)")
     add_drawing(parser)
+    add_adjusting(parser)
     searching = parser.add_argument_group("to search for the most probable answer")
     searching.add_argument("--beams", type=int, metavar="N", help="beam search with N beams; 4 is usual")
     searching.add_argument(
@@ -200,7 +205,7 @@ def _options(given: argparse.Namespace, *, paints: bool) -> dict[str, Any]:
         options["size"] = tuple(options["size"]) * (2 // len(options["size"]))
     if paints:
         return options if given.seed is None else options | {"seed": given.seed}
-    return options | {"strategy": _strategy(given)}
+    return options | adjusting(given) | {"strategy": _strategy(given)}
 
 
 def _flag(name: str) -> str:

@@ -51,6 +51,29 @@ def add_drawing(parser: argparse.ArgumentParser, *, best_of: bool = True) -> Non
         drawing.add_argument("--best-of", type=int, metavar="N", help="write N answers and keep the most probable")
 
 
+def add_adjusting(parser: argparse.ArgumentParser) -> None:
+    """Adds what changes the scores of the next id, and how long an answer is at least."""
+    group = parser.add_argument_group("to change what is probable")
+    group.add_argument("--min-new-tokens", type=int, help="how many tokens an answer has at least (default: 0)")
+    group.add_argument("--no-repeat", type=int, metavar="N", help="no sequence of N tokens comes twice")
+    group.add_argument("--presence-penalty", type=float, help="taken from the score of each token written already")
+    group.add_argument("--frequency-penalty", type=float, help="the same, for each time that it was written")
+
+
+ADJUSTING = ("min_new_tokens", "no_repeat", "presence_penalty", "frequency_penalty")
+
+
+def adjusting(given: argparse.Namespace) -> dict[str, Any]:
+    """What was typed of these options, as keywords of `Writer.write`; empty where nothing was."""
+    from omniformer.generation import NoRepeat, Penalties
+
+    found: dict[str, Any] = {} if given.min_new_tokens is None else {"min_new_tokens": given.min_new_tokens}
+    adjust: list[Any] = [] if given.no_repeat is None else [NoRepeat(given.no_repeat)]
+    if given.presence_penalty is not None or given.frequency_penalty is not None:
+        adjust.append(Penalties(presence=given.presence_penalty or 0.0, frequency=given.frequency_penalty or 0.0))
+    return found | ({"adjust": adjust} if adjust else {})
+
+
 def drawn(given: argparse.Namespace) -> dict[str, Any]:
     """What was typed of these options, as arguments of `Sampling`; empty where nothing was."""
     asked = {name: getattr(given, name, None) for name in SAMPLING}

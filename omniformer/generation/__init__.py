@@ -1,5 +1,6 @@
 """Writing: from a model's scores of the next id to whole answers."""
 
+from omniformer.generation.adjusting import Adjustment, AtLeast, Bias, NoRepeat, Penalties
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer
 from omniformer.generation.beam import BeamSearch
@@ -14,14 +15,19 @@ from omniformer.generation.write import stream, write
 from omniformer.generation.writer import Writer
 
 __all__ = [
+    "Adjustment",
     "Allowed",
     "Answer",
+    "AtLeast",
     "BeamSearch",
+    "Bias",
     "Chosen",
     "Filler",
     "Greedy",
     "Hole",
+    "NoRepeat",
     "Painter",
+    "Penalties",
     "Sampling",
     "Session",
     "Spelling",

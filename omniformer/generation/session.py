@@ -13,6 +13,7 @@ from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.layout import Layout
 from omniformer.core.mixed_cache import MixedCache
 from omniformer.fitting import places
+from omniformer.generation.adjusting import Adjustment
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import head_making
 from omniformer.model import OmniFormer
@@ -44,6 +45,7 @@ class Session:
         max_seq_len: most tokens of an answer that the model reads, usually what it was trained on. Once an answer is
             longer, the later half is read anew and the rest forgotten. No limit by default.
         allowed: which ids may be written, and where; all, everywhere by default.
+        adjust: what changes the scores of the next id, one after the other.
 
     Shapes:
         positions `[answer tokens, axes]`.
@@ -82,6 +84,7 @@ class Session:
         guidance: float = 1.0,
         max_seq_len: int | None = None,
         allowed: Allowed | None = None,
+        adjust: Sequence[Adjustment] = (),
     ) -> None:
         self.model, self.head = model, head
         self._reader = head_making("ids", model, head)
@@ -89,7 +92,7 @@ class Session:
         self._reads_memory = model.writer.reads_memory
         self._caching = cache
         self._limit, self._guidance = max_seq_len, guidance
-        self._allowed, self._place = allowed, 0
+        self._allowed, self._adjust, self._place = allowed, tuple(adjust), 0
         if cache not in ("growing", "static", "sliding", "none"):
             raise ValueError(f"cache={cache!r} is not known; choose growing, static, sliding or none")
         if guidance < 0:
@@ -102,6 +105,7 @@ class Session:
         samples = samples_of(batch)
         self.written = [_ids(sample, modality) for sample in samples]
         self.ids = batch.ids
+        self._begun = [len(ids) for ids in self.written]
         self._given = [replace(sample, answer=()) for sample in samples]
         self._axes = max([1, *(piece.positions.shape[1] for sample in samples for piece in sample.answer)])
         self._positions = None if positions is None else positions.to(self._device).float()
@@ -129,12 +133,12 @@ class Session:
 
     @property
     def logits(self) -> Tensor:
-        """Scores of the next id of each row; minus infinity for what may not be written.
+        """Scores of the next id of each row, adjusted; minus infinity for what may not be written.
 
         Shapes:
             float32 `[rows, vocab_size]`.
         """
-        return self._restricted(self._scores)
+        return self._restricted(self._adjusted())
 
     @property
     def log_probs(self) -> Tensor:
@@ -144,7 +148,10 @@ class Session:
         Shapes:
             float32 `[rows, vocab_size]`.
         """
-        return self._restricted(self._scores.log_softmax(-1))
+        own = self._scores.log_softmax(-1)
+        if self._adjust:
+            own = own.masked_fill(self._adjusted() == -torch.inf, -torch.inf)
+        return self._restricted(own)
 
     @property
     def room(self) -> int | None:
@@ -195,6 +202,7 @@ class Session:
             return
         for name in ("written", "_context"):
             setattr(self, name, [list(getattr(self, name)[row]) for row in rows])
+        self._begun = [self._begun[row] for row in rows]
         self._given = [self._given[row] for row in rows]
         index = torch.tensor(list(rows), dtype=torch.long)
         self._scores = self._scores[index.to(self._device)]
@@ -226,6 +234,16 @@ class Session:
         if self._plain is not None:
             raw = self._plain.logits + self._guidance * (raw - self._plain.logits)
         return raw
+
+    def _adjusted(self) -> Tensor:
+        """The scores as they are to be, before what may not be written is left out."""
+        scores = self._scores
+        if self._adjust:
+            parts = [(ids[:n], ids[n:]) for ids, n in zip(self.written, self._begun, strict=True)]
+            before, written = [each for each, _ in parts], [each for _, each in parts]
+            for adjust in self._adjust:
+                scores = adjust(scores, before=before, written=written)
+        return scores
 
     def _restricted(self, scores: Tensor) -> Tensor:
         """Scores of what may be written next."""

@@ -1,10 +1,11 @@
 """Answers of a model to a batch: all at once, or id by id as they are chosen."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from torch import Tensor
 
 from omniformer.batch import Batch
+from omniformer.generation.adjusting import Adjustment, AtLeast
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.sampling import Sampling
 from omniformer.generation.session import Caching, Session
@@ -29,6 +30,8 @@ def write(
     guidance: float = 1.0,
     max_seq_len: int | None = None,
     allowed: Allowed | None = None,
+    adjust: Sequence[Adjustment] = (),
+    min_new_tokens: int = 0,
 ) -> list[list[Written]]:
     """What a model answers to each sample of a batch, the best answer first.
 
@@ -47,6 +50,8 @@ def write(
         guidance: how much more what is given shall count; 1 is no guidance.
         max_seq_len: most tokens of an answer that the model reads.
         allowed: which ids may be written, and where; all, everywhere by default.
+        adjust: what changes the scores of the next id, one after the other: `NoRepeat(3)`, `Penalties(presence=1)`.
+        min_new_tokens: how many ids an answer has at least before a stop id may end it.
 
     Raises:
         ValueError: a number is out of its range, or the batch does not fit the model; see `Session`.
@@ -74,7 +79,7 @@ def write(
     """
     session, limit = _opened(
         model, head, batch, max_new_tokens=max_new_tokens, positions=positions, cache=cache, guidance=guidance,
-        max_seq_len=max_seq_len, allowed=allowed,
+        max_seq_len=max_seq_len, allowed=allowed, adjust=_adjusted(adjust, min_new_tokens, stop),
     )  # fmt: skip
     return strategy.write(session, stop=stop, max_new_tokens=limit, until=until)
 
@@ -93,6 +98,8 @@ def stream(
     guidance: float = 1.0,
     max_seq_len: int | None = None,
     allowed: Allowed | None = None,
+    adjust: Sequence[Adjustment] = (),
+    min_new_tokens: int = 0,
 ) -> Iterator[Chosen]:
     """The ids of `write`, one at a time as they are chosen, those of all samples in turn; stop ids are flagged.
 
@@ -105,9 +112,16 @@ def stream(
         raise ValueError(f"{strategy} knows its answer at the end only; stream with Sampling or Greedy, or write")
     session, limit = _opened(
         model, head, batch, max_new_tokens=max_new_tokens, positions=positions, cache=cache, guidance=guidance,
-        max_seq_len=max_seq_len, allowed=allowed,
+        max_seq_len=max_seq_len, allowed=allowed, adjust=_adjusted(adjust, min_new_tokens, stop),
     )  # fmt: skip
     return strategy.stream(session, stop=stop, max_new_tokens=limit, until=until)
+
+
+def _adjusted(adjust: Sequence[Adjustment], least: int, stop: Collection[int]) -> Sequence[Adjustment]:
+    """What changes the scores, with the least length of answers."""
+    if least < 0:
+        raise ValueError(f"min_new_tokens={least} must be at least 0")
+    return (*adjust, AtLeast(least, stop)) if least else adjust
 
 
 def _opened(
@@ -121,6 +135,7 @@ def _opened(
     guidance: float,
     max_seq_len: int | None,
     allowed: Allowed | None,
+    adjust: Sequence[Adjustment],
 ) -> tuple[Session, int]:
     """A session, and how many ids may be written."""
     if max_new_tokens is not None and max_new_tokens < 0:
@@ -130,6 +145,6 @@ def _opened(
         limit = DEFAULT_LENGTH if positions is None else len(positions)
     session = Session(
         model, head, batch, cache=cache, max_new_tokens=limit, positions=positions, guidance=guidance,
-        max_seq_len=max_seq_len, allowed=allowed,
+        max_seq_len=max_seq_len, allowed=allowed, adjust=adjust,
     )  # fmt: skip
     return session, limit if session.room is None else min(limit, session.room)

@@ -10,6 +10,7 @@ from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.batch import Batch, Sample, collate
 from omniformer.fitting import fitted, refuse_long
+from omniformer.generation.adjusting import Adjustment
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making, keyed
 from omniformer.generation.sampling import Greedy, Sampling
@@ -118,6 +119,8 @@ class Writer:
         cache: Caching = "growing",
         batch_size: int = 16,
         truncate: bool = True,
+        adjust: Sequence[Adjustment] = (),
+        min_new_tokens: int = 0,
     ) -> list[list[Answer]]:
         """What is written for each prompt, the best answer first.
 
@@ -138,6 +141,9 @@ class Writer:
             batch_size: prompts in one pass; answers do not depend on it.
             truncate: whether texts that are longer than the model can read are cut, and named in a warning: what is
                 given at its end, as in training, what is gone on from at its beginning. Else they are refused.
+            adjust: what changes the scores of the next id, one after the other: `NoRepeat(3)`,
+                `Penalties(presence=0.5)`, `Bias({42: -5.0})`, or an `Adjustment` of your own.
+            min_new_tokens: how many ids an answer has at least before the model may end it.
 
         Raises:
             ValueError: a prompt is empty or cannot be read, or an option does not fit what is written. Names the
@@ -162,6 +168,8 @@ class Writer:
                 until=_until(spellings) if stop else None,
                 guidance=guidance,
                 cache=cache,
+                adjust=adjust,
+                min_new_tokens=min_new_tokens,
                 **options,
             )
             for i, spelling, written in zip(rows, spellings, found, strict=True):
@@ -179,6 +187,8 @@ class Writer:
         guidance: float = 1.0,
         cache: Caching = "growing",
         truncate: bool = True,
+        adjust: Sequence[Adjustment] = (),
+        min_new_tokens: int = 0,
     ) -> Iterator[str]:
         """The text that is written for one prompt, piece by piece as it is written; pieces are whole characters.
 
@@ -201,6 +211,8 @@ class Writer:
             until=_until([spelling]) if stop else None,
             guidance=guidance,
             cache=cache,
+            adjust=adjust,
+            min_new_tokens=min_new_tokens,
             **self._options(None, max_new_tokens, stop),
         )
         return spelling.pieces(each.id for each in chosen if not each.stops)

@@ -21,7 +21,7 @@ from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Prefix
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder, VectorEmbedder
-from omniformer.generation import BeamSearch, Greedy, Sampling, Writer, write
+from omniformer.generation import BeamSearch, Bias, Greedy, NoRepeat, Sampling, Writer, write
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.model import OmniFormer
 
@@ -354,3 +354,23 @@ def test_a_long_text_that_is_given_is_cut_and_said_or_refused(caplog):
     assert "prompt 0 (8 tokens of text, of which 4 are read)" in caplog.text
     with pytest.raises(ValueError, match="prompt 0 has 8 tokens of text, this model has positions for 4"):
         writer.write([{"text": "abcdefgh"}], truncate=False)
+
+
+def test_whoever_writes_can_change_the_scores_and_the_log_probabilities_stay_the_model_s_own():
+    writer, prompts = writer_of(TEXT), ["the", "of"]
+    plain = writer.write(prompts, strategy=Greedy(), max_new_tokens=8)
+    first = plain[0][0].ids[0]
+    changed = writer.write(prompts, strategy=Greedy(), max_new_tokens=8, adjust=[Bias({first: -100.0})])
+    assert first not in changed[0][0].ids
+    same = writer.write(prompts, strategy=Greedy(), max_new_tokens=8, adjust=[Bias({first: 100.0})])
+    assert set(same[0][0].ids) == {first}
+    assert same[0][0].log_probs[0] == pytest.approx(plain[0][0].log_probs[0], abs=1e-6)
+    pieces = writer.stream("the", strategy=Greedy(), max_new_tokens=8, adjust=[Bias({first: -100.0})])
+    assert "".join(pieces) == changed[0][0].content
+    long = writer.write(prompts, max_new_tokens=12, min_new_tokens=12)
+    assert [len(row[0].ids) for row in long] == [12, 12]
+    drawn = Sampling(n=3, seed=2)
+    rows = writer.write(prompts, strategy=drawn, max_new_tokens=20, adjust=[NoRepeat(1)])
+    assert all(len(set(each.ids)) == len(each.ids) for row in rows for each in row)
+    with pytest.raises(ValueError, match="min_new_tokens=-1 must be at least 0"):
+        writer.write(prompts, min_new_tokens=-1)

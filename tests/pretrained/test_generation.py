@@ -10,7 +10,7 @@ from twins import saved, shaken, transformers
 
 from omniformer import pretrained
 from omniformer.batch import Sample, collate
-from omniformer.generation import BeamSearch, Greedy, write
+from omniformer.generation import BeamSearch, Greedy, NoRepeat, write
 
 VOCAB, NEW = 17, 14
 # Of these ids all three models make answers of many lengths.
@@ -168,6 +168,19 @@ def test_the_texts_are_worth_comparing(pair):
     ended = {answer.ended for answers in found["likely"] for answer in answers}
     assert len(lengths) > 2 and ended == {True, False}
     assert len({tuple(answer.ids for answers in each for answer in answers) for each in found.values()}) > 1
+
+
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_repetitions_and_early_ends_are_left_out_as_in_the_reference(pair, n_beams):
+    theirs, loaded = pair
+    strategy = Greedy() if n_beams == 1 else BeamSearch(n_beams=n_beams, stopping="likely")
+    found = ours(loaded, strategy=strategy, stop=STOP, adjust=[NoRepeat(2)], min_new_tokens=6)
+    asked = {"no_repeat_ngram_size": 2, "min_new_tokens": 6, "num_beams": n_beams}
+    expected = [without_padding(rows[0], STOP) for _, rows in theirs_one_by_one(theirs, stop=STOP, **asked)]
+    assert [answers[0].ids for answers in found] == expected
+    assert min(map(len, expected)) >= 6
+    plain = ours(loaded, strategy=strategy, stop=STOP)
+    assert [answers[0].ids for answers in plain] != expected
 
 
 def named(tokenizer, **config):
