@@ -21,7 +21,7 @@ from omniformer.config.arguments import (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Talks with a model that has a chat template: what you type is the user's turn, an empty line or the end of the
-    input ends the conversation.
+    input ends the conversation. It writes as its generation_config.json recommends, unless told otherwise.
     """
     given = build_parser().parse_args(arguments)
     with reported():
@@ -30,10 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device = chosen(given.device)  # before the rest is loaded, which takes seconds
         from omniformer.folder import load
         from omniformer.generation import Sampling
+        from omniformer.pretrained import Pretrained
 
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(device)
-        options: dict[str, Any] = {"max_new_tokens": given.max_new_tokens, "member": given.member}
+        options: dict[str, Any] = predictor.usual_writing if isinstance(predictor, Pretrained) else {}
+        options |= {"member": given.member}
+        if given.max_new_tokens is not None:
+            options["max_new_tokens"] = given.max_new_tokens
         options |= adjusting(given)
         if asked := drawn(given):
             options["strategy"] = Sampling(**asked)

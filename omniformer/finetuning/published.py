@@ -86,6 +86,7 @@ class PublishedModel(FinishedRun):
             )
         rank_zero_info(f"{self.source}: its core and embedders take the place of the run's; {loaded}")
         self._freeze_unread(model, data)
+        self._say_way_back(model, made, data)
         return loaded
 
     def theirs(self, name: str, made: Node) -> str:
@@ -129,6 +130,16 @@ class PublishedModel(FinishedRun):
         needed = max(tokenizer.vocab_size for tokenizer in every)
         if needed > pretrained.vocabulary_size(model):
             pretrained.resize_vocabulary(model, needed)
+
+    def _say_way_back(self, model: OmniFormer, made: Node, data: OmniDataModule) -> None:
+        """Says before anything is learned that the result has no place in files of the family, where it has none."""
+        members = {name: Member(tokenizers=each, labels=data.labels(name)) for name, each in data.tokenizers.items()}
+        learning = model.training
+        try:
+            Tuned(model, members, family=self.trained.family, recipe=made).as_published()
+        except ValueError as error:
+            rank_zero_info(f"{self.source}: the reference library will not read what this run makes: {error}")
+        model.train(learning)  # a predictor evaluates
 
     def _freeze_unread(self, model: OmniFormer, data: OmniDataModule) -> None:
         """Keeps embedders that no member reads as they are: they get no gradient, which processes that train together

@@ -1,5 +1,6 @@
 """Published models in, ordinary models out."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from omniformer.pretrained.files import hub
 from omniformer.pretrained.files.checkpoint import CONFIG_FILE, read_json
 from omniformer.pretrained.files.companions import read_companions, write_companions
 from omniformer.pretrained.files.processors import at_size
+from omniformer.pretrained.files.writing import GENERATION_FILE, usual_writing
 from omniformer.pretrained.filling import Report, fill
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.recipe import Node, build_model
@@ -53,6 +55,15 @@ class Pretrained(Predictor):
     def recipe(self) -> Node:
         """How to build the model again, as `omniformer.save` wants it."""
         return self.family.recipe
+
+    @property
+    def usual_writing(self) -> dict[str, Any]:
+        """How its `generation_config.json` recommends that it writes, as options of `generate` and `chat`; empty where
+        there is none. What cannot be followed is named in a warning.
+        """
+        if GENERATION_FILE not in self.files:
+            return {}
+        return usual_writing(json.loads(self.files[GENERATION_FILE]), GENERATION_FILE)
 
     def save_pretrained(self, folder: str | Path, *, max_shard_size: int = 5 << 30) -> None:
         """Writes the model as the reference library reads it, with its vocabulary and what else lay beside the weights:

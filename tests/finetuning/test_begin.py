@@ -60,8 +60,13 @@ def test_a_run_of_a_published_family_is_written_back_and_read_by_the_reference(l
     torch.testing.assert_close(found, theirs(input_ids=ids).logits, rtol=1.3e-6, atol=1e-5)
 
 
-def test_heads_that_the_family_does_not_have_cannot_be_written_back(published, labelled, tmp_path):
+def test_heads_that_the_family_does_not_have_cannot_be_written_back_which_is_said_before_it_learns(
+    published, labelled, tmp_path, monkeypatch
+):
+    said = []
+    monkeypatch.setattr("omniformer.finetuning.published.rank_zero_info", said.append)
     output = run(tmp_path, *labelled, f"model.pretrained={published}")
+    assert any("will not read what this run makes: no GPT2 has the heads of this run" in each for each in said)
     with pytest.raises(ValueError, match=r"no GPT2 has the heads of this run \(ClassificationHead\)"):
         omniformer.load(output).save_pretrained(tmp_path / "back")
 
@@ -74,8 +79,13 @@ def test_a_run_that_began_from_a_published_model_is_one_to_begin_from(language, 
     assert new["heads.text.classes.weight"].any()
 
 
-def test_a_classifier_on_a_masked_language_model_is_written_back_as_the_familys_classifier(encoder, labelled, tmp_path):
+def test_a_classifier_on_a_masked_language_model_is_written_back_as_the_familys_classifier(
+    encoder, labelled, tmp_path, monkeypatch
+):
+    said = []
+    monkeypatch.setattr("omniformer.finetuning.published.rank_zero_info", said.append)
     output = run(tmp_path, *labelled, f"model.pretrained={encoder}", POOLER)
+    assert said and not any("will not read" in each for each in said)
     model = omniformer.load(output)
     model.save_pretrained(tmp_path / "back")
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "back").eval()

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from omniformer.generation import Allowed
-from omniformer.pretrained.files.writing import allowed_ids
+from omniformer.generation import Allowed, BeamSearch, Greedy, NoRepeat, Sampling
+from omniformer.pretrained.files.writing import allowed_ids, usual_writing
 
 
 def written(folder, **keys):
@@ -43,3 +43,37 @@ def test_sequences_that_are_forbidden_are_told_of(tmp_path, caplog):
 def test_damaged_ids_name_the_file(tmp_path, keys):
     with pytest.raises(ValueError, match=r"generation_config.json: the ids that may be written are damaged"):
         allowed_ids(written(tmp_path, **keys), {})
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"eos_token_id": [1, 2], "top_k": 50}, {"strategy": Greedy()}),
+        (
+            {"do_sample": True, "temperature": 0.7, "top_k": 20, "top_p": 0.8, "repetition_penalty": 1.05},
+            {"strategy": Sampling(temperature=0.7, top_k=20, top_p=0.8, repetition_penalty=1.05)},
+        ),
+        ({"do_sample": True}, {"strategy": Sampling(temperature=1.0, top_k=50)}),
+        ({"do_sample": True, "top_k": 0}, {"strategy": Sampling(temperature=1.0)}),
+        (
+            {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 3},
+            {"strategy": BeamSearch(n_beams=4, length_penalty=2.0, stopping="full"), "adjust": (NoRepeat(3),)},
+        ),
+        (
+            {"min_new_tokens": 3, "max_new_tokens": 9, "repetition_penalty": 1.2},
+            {"strategy": Greedy(repetition_penalty=1.2), "min_new_tokens": 3, "max_new_tokens": 9},
+        ),
+    ],
+)
+def test_files_recommend_how_to_write(said, expected, caplog):
+    assert usual_writing(said, "generation_config.json") == expected
+    assert caplog.messages == []
+
+
+def test_what_is_not_followed_is_said_and_what_is_wrong_names_the_file(caplog):
+    usual_writing({"max_length": 40, "num_beams": 4, "do_sample": True, "typical_p": 0.9}, "it/generation_config.json")
+    assert caplog.messages == [
+        "it/generation_config.json: not followed: max_length=40, typical_p=0.9, do_sample=True, num_beams=4"
+    ]
+    with pytest.raises(ValueError, match="it/generation_config.json: top_p=7 must be above 0"):
+        usual_writing({"do_sample": True, "top_p": 7}, "it/generation_config.json")
