@@ -36,7 +36,7 @@ from omniformer.training.resume import check_fits, check_same_run
 from omniformer.training.schedules import planned_steps
 from omniformer.training.stop import Stop
 from omniformer.training.trainer import best_checkpoint, build_trainer, measuring, quiet
-from omniformer.training.watching import watch
+from omniformer.training.watching import Score, watch
 from omniformer.untrusted import refuse_links_out
 
 
@@ -96,7 +96,7 @@ def assemble(config: Mapping[str, Any], beginning: Beginning | None = None) -> E
     return Experiment(data=data, model=model, tasks=tasks, recipe=recipe, beginning=beginning)
 
 
-def train(config: Mapping[str, Any]) -> float | None:
+def train(config: Mapping[str, Any]) -> Score | None:
     """Trains, validates, tests and saves; prints the table of results.
 
     Everything is written into `paths.output_dir`: `config.yaml`, `metrics.json`, `metrics.csv`, `predictions.jsonl`,
@@ -148,7 +148,9 @@ def train(config: Mapping[str, Any]) -> float | None:
         write_texts(output / "written.jsonl", output / "predictions.jsonl")
         experiment.save(output, config["allow_targets"])
         _report(callbacks, config, experiment, output, main=watched.metric)
-    return None if best is None else float(best.best_model_score)  # pyright: ignore[reportArgumentType]
+    if best is None:
+        return None
+    return Score(float(best.best_model_score), metric=best.monitor, mode=best.mode)  # pyright: ignore[reportArgumentType]
 
 
 def evaluate(

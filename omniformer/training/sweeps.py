@@ -18,6 +18,16 @@ _REPEATS = re.compile(r"([\w.]+\.)?(fold|seed)=")
 _SCORES = ("test/", "val/")
 
 
+def repeats(setting: str) -> bool:
+    """Whether a setting, `key=value`, only repeats a run: says its fold or its seed.
+
+    Example:
+        >>> repeats("data.fold=3"), repeats("optim.lr=0.1")
+        (True, False)
+    """
+    return _REPEATS.match(setting) is not None
+
+
 def print_spread(runs: Sequence[tuple[Path, Sequence[str]]]) -> None:
     """Prints a table of mean and spread for each setting that ran more than once, and writes them all beside the runs.
 
@@ -40,7 +50,7 @@ def grouped(runs: Sequence[tuple[Path, Sequence[str]]]) -> dict[str, list[Path]]
         >>> grouped([(Path("0"), ["lr=1", "data.fold=0"]), (Path("1"), ["lr=1", "data.fold=1"]), (Path("2"), ["lr=2"])])
         {'lr=1': [PosixPath('0'), PosixPath('1')], 'lr=2': [PosixPath('2')]}
     """
-    told = [[each for each in settings if not _REPEATS.match(each)] for _, settings in runs]
+    told = [[each for each in settings if not repeats(each)] for _, settings in runs]
     groups: dict[str, list[Path]] = {}
     for (folder, _), settings in zip(runs, told, strict=True):
         own = [each for each in settings if not all(each in others for others in told)]

@@ -12,6 +12,31 @@ from omniformer.config.errors import nearest
 Mode = Literal["min", "max"]
 
 
+class Score(float):
+    """The best value of the metric that a run watched, which says its name and which way it is better.
+
+    Args:
+        value: the value.
+        metric: its name.
+        mode: which way it is better.
+
+    Example:
+        >>> Score(0.5, metric="val/accuracy", mode="max") + 1
+        1.5
+    """
+
+    metric: str
+    mode: Mode
+
+    def __new__(cls, value: float, *, metric: str, mode: Mode) -> "Score":
+        score = super().__new__(cls, value)
+        score.metric, score.mode = metric, mode
+        return score
+
+    def __getnewargs_ex__(self) -> tuple[tuple[float], dict[str, str]]:  # pickled by launchers of other processes
+        return (float(self),), {"metric": self.metric, "mode": self.mode}
+
+
 class Follower(ABC):
     """A callback of Lightning's that watches what the task of the run is about, where its configuration names nothing.
 
