@@ -65,7 +65,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(feed, workers):
     assert same(ours, draw(feed(augment=random_token, num_workers=workers), 12))
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": None, "tokens_per_batch": 12}])
+@pytest.mark.parametrize("options", [{}, {"batch_size": None, "tokens_per_batch": 12}, {"window": 8}])
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_ranks_together_take_the_samples_that_one_rank_takes_in_each_step(feed, world_size, options):
     alone = draw(feed(**options), 12)
@@ -104,6 +104,17 @@ def test_a_feed_resumed_on_four_ranks_instead_of_two_repeats_and_loses_nothing(f
     assert sorted(seen) == sorted(f"train-{i}" for i in range(20))
 
 
+def test_within_windows_every_epoch_is_whole_and_a_resumed_feed_goes_on(feed):
+    batches = draw(feed(20, window=8), 12)
+    assert sorted(i for batch in ids(batches[:5]) for i in batch) == sorted(f"train-{i}" for i in range(20))
+    assert ids(batches[:5]) != ids(batches[5:10]) != ids(draw(feed(20), 10)[5:])
+    stopped = feed(20, window=8)
+    draw(stopped, 7)
+    resumed = feed(20, window=8, num_workers=1)
+    resumed.load_state_dict(stopped.state_dict())
+    assert same(draw(resumed, 5), batches[7:])
+
+
 def test_a_state_can_be_read_twice_and_goes_backwards_too(feed):
     ours = feed()
     state = ours.state_dict()
@@ -117,6 +128,7 @@ def test_a_state_can_be_read_twice_and_goes_backwards_too(feed):
     [
         ({"train": 19}, "samples was 20 when the checkpoint was written and is 19 now"),
         ({"batch_size": 5}, "batch_size was 4 when the checkpoint was written and is 5 now; restore batch_size=4"),
+        ({"window": 8}, "window was None"),
         ({"seed": 1}, "seed was 0"),
     ],
 )

@@ -9,6 +9,8 @@ from omniformer.data.augment import ImageJitter
     [
         ({"weight": 0}, "weight=0 must be above 0"),
         ({"weight": 1.5}, r"weight=1\.5 must be above 0 and at most 1"),
+        ({"window": 0}, "window=0 must be at least 1, or null"),
+        ({"window": 9, "sampling": "balanced"}, "window=9 must .* null, as it is with sampling=balanced"),
         ({"sampling": "even"}, "sampling='even' is not known; choose 'all' or 'balanced'"),
         ({"train_share": 0}, "train_share=0 must be above 0 and at most 1"),
         ({"num_workers": -1}, "num_workers=-1 must be 0 or more"),
