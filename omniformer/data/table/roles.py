@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from omniformer.data.table.rows import Row, Rows
@@ -17,7 +18,7 @@ ROLES = (*CONTENTS, MESSAGES, *TARGETS, *(ANSWER + each for each in CONTENTS), *
 _SEVERAL = ("text", "series", "labels", "value", "span", ANSWER + "series")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Roles:
     """The columns of a table by what they are for, each in the order given.
 
@@ -67,18 +68,18 @@ class Roles:
             raise ValueError(f"no column is given to a model; give one of the roles {', '.join(CONTENTS)} to a column")
         return roles
 
-    @property
+    @cached_property
     def given(self) -> dict[str, tuple[str, ...]]:
         """The columns of the contents, by modality, in the order in which a model reads them."""
         as_text = {"text" if role == MESSAGES else role: names for role, names in self.columns.items()}
         return {role: names for role, names in as_text.items() if role in CONTENTS}
 
-    @property
+    @cached_property
     def answers(self) -> dict[str, tuple[str, ...]]:
         """The columns of what is to be written, by modality."""
         return {role.removeprefix(ANSWER): names for role, names in self.columns.items() if role.startswith(ANSWER)}
 
-    @property
+    @cached_property
     def targets(self) -> dict[str, tuple[str, ...]]:
         """The columns of what is to be predicted, by role."""
         return {role: names for role, names in self.columns.items() if role in TARGETS}

@@ -333,6 +333,14 @@ def test_whole_files_in_a_table_with_ids_are_not_read_before_they_are_needed(tmp
     assert all(len(raw.contents["vision"]) == int(raw.id) for raw in table.split("test"))
 
 
+def test_rows_of_which_nothing_was_read_are_not_told_to_be_the_same(tmp_path, said, recwarn):
+    rows = [{"p": f"{i}".encode(), "y": "a", "part": ("train", "val", "test")[i % 3]} for i in range(12)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    table = Table(files=str(tmp_path / "a.parquet"), columns={"p": "vision", "y": "label", "part": "split"})
+    assert len(table.split("train")) == 4
+    assert not any("repeat" in line for line in said) and not [each for each in recwarn if "hold what" in str(each)]
+
+
 def test_a_table_pickles_for_data_workers(tmp_path):
     table = Table(files=jsonl(tmp_path / "a.jsonl", reviews()), columns=MOODS)
     expected = [(raw.id, raw.contents) for raw in table.split("train")]
