@@ -148,9 +148,9 @@ def mutag(root: str, seeds: Sequence[int]) -> list[str]:
 
 def esol(root: str, seeds: Sequence[int]) -> list[str]:
     """GIN by PyG on the same split, targets standardised."""
-    from omniformer.data import ESOL
+    from omniformer.data import known
 
-    source = ESOL(data_root=root)
+    source = known("esol", data_root=root)
     mean, std = source.facts["target_mean"][0], source.facts["target_std"][0]
 
     def loss(out: Tensor, y: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 from omniformer.config.accepts import is_node
 from omniformer.config.allow import NotAllowedError, allowed, is_strangers, refuse_arguments
 from omniformer.config.errors import BuildError, choices, nearest, shown
+from omniformer.config.moved import unfolded
 from omniformer.config.signature import Signature, signature
 
 
@@ -71,6 +72,7 @@ def locate(target: str) -> Callable[..., Any]:
 
 
 def _build_node(node: Mapping[str, Any], key: str, facts: Mapping[str, Any]) -> Any:
+    node = unfolded(node)
     target = node["_target_"]
     try:
         function = locate(target)

@@ -1,7 +1,12 @@
 """Names of parts that have moved: saved folders and people's own configurations go on saying where they stood."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
+
+from omegaconf import OmegaConf
+
+from omniformer._confpath import conf_dir
 
 MOVED = {
     **{
@@ -32,6 +37,18 @@ MOVED = {
 }
 """By the module that a part stood in, the one where it stands."""
 
+ROWS = {
+    f"omniformer.data.{module}{name}": row
+    for name, row in {
+        "ChEBI20": "chebi20",
+        "ESOL": "esol",
+        "SentencePolarity": "sentence_polarity",
+        "Tox21": "tox21",
+    }.items()
+    for module in ("", f"sets.{row}.")
+}
+"""By the class that a data set was, the file of `conf/data` that describes it as a table."""
+
 
 def current(path: str) -> str:
     """The dotted path of a part as it is today.
@@ -46,6 +63,24 @@ def current(path: str) -> str:
     return f"{MOVED[module]}.{name}" if module in MOVED else path
 
 
+def unfolded(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The description of a part; of a data set that was a class the table that it is, with what was set of the class.
+
+    Example:
+        >>> unfolded({"_target_": "omniformer.data.ESOL", "data_root": "data"})["ids"]
+        'esol/{split}/{row}'
+    """
+    row = ROWS.get(str(node.get("_target_")))
+    return node if row is None else _row(row) | {name: each for name, each in node.items() if name != "_target_"}
+
+
+@cache
+def _row(name: str) -> dict[str, Any]:
+    """The source of a file of `conf/data`, without what it takes from elsewhere."""
+    source: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "data" / f"{name}.yaml"))
+    return {key: value for key, value in source["source"].items() if "${" not in str(value)}
+
+
 def brought_up(node: Any) -> Any:
     """A description with the names of today, so that two that were written at different times can be compared.
 
@@ -56,6 +91,6 @@ def brought_up(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {
             key: current(value) if key == "_target_" and isinstance(value, str) else brought_up(value)
-            for key, value in node.items()
+            for key, value in unfolded(node).items()
         }
     return [brought_up(value) for value in node] if isinstance(node, list | tuple) else node

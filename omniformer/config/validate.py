@@ -7,6 +7,7 @@ from typing import Any
 from omniformer.config.accepts import Kind, is_node, kind
 from omniformer.config.allow import NotAllowedError, allowed, within
 from omniformer.config.errors import ConfigError, choices, nearest, shown
+from omniformer.config.moved import unfolded
 from omniformer.config.ranges import misfit
 from omniformer.config.relations import RELATIONS, Divides, Setting
 from omniformer.config.signature import UNKNOWN, Parameter, Signature, signature
@@ -139,6 +140,7 @@ class _Checker:
                 self.value(child, f"{key}[{index}]", outer)
 
     def _node(self, node: Mapping[str, object], key: str, outer: Mapping[str, Setting]) -> None:
+        node = unfolded(node)
         target = node["_target_"]
         try:
             allowed(target)  # pyright: ignore[reportArgumentType]

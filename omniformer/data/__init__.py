@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from omniformer.data.graph_tables import GraphTables as GraphTables
     from omniformer.data.held_out_edges import HeldOutEdges as HeldOutEdges
     from omniformer.data.image_folder import ImageFolder as ImageFolder
+    from omniformer.data.known import known as known
     from omniformer.data.masking import Masked as Masked
     from omniformer.data.mixing import CutMix as CutMix
     from omniformer.data.mixing import Either as Either
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from omniformer.data.samples import SampleError as SampleError
     from omniformer.data.samples import Samples as Samples
     from omniformer.data.sets.atlas import GraphAtlas as GraphAtlas
-    from omniformer.data.sets.chebi20 import ChEBI20 as ChEBI20
     from omniformer.data.sets.cifar10 import CIFAR10 as CIFAR10
     from omniformer.data.sets.clinc150 import Clinc150 as Clinc150
     from omniformer.data.sets.cora import Cora as Cora
@@ -50,18 +50,15 @@ if TYPE_CHECKING:
     from omniformer.data.sets.easy_vqa import EasyVQA as EasyVQA
     from omniformer.data.sets.emoji import Emoji as Emoji
     from omniformer.data.sets.esc10 import ESC10 as ESC10
-    from omniformer.data.sets.esol import ESOL as ESOL
     from omniformer.data.sets.fsdd import SpokenDigits as SpokenDigits
     from omniformer.data.sets.karate import KarateClub as KarateClub
     from omniformer.data.sets.mnist import MNIST as MNIST
     from omniformer.data.sets.multi30k import Multi30k as Multi30k
     from omniformer.data.sets.python_topics import PythonTopics as PythonTopics
     from omniformer.data.sets.recall import Recall as Recall
-    from omniformer.data.sets.sentence_polarity import SentencePolarity as SentencePolarity
     from omniformer.data.sets.spoken_strings import SpokenStrings as SpokenStrings
     from omniformer.data.sets.stdlib_code import StdlibCode as StdlibCode
     from omniformer.data.sets.tinyshakespeare import TinyShakespeare as TinyShakespeare
-    from omniformer.data.sets.tox21 import Tox21 as Tox21
     from omniformer.data.sets.tudataset import TUGraphs as TUGraphs
     from omniformer.data.sets.vowels import Vowels as Vowels
     from omniformer.data.source import Raw as Raw
@@ -86,6 +83,7 @@ _WHERE = {
     "MixtureLoader": "mixture",
     "OmniDataModule": "module",
     "generator": "random",
+    "known": "known",
     "ImageJitter": "augment",
     "RandAugment": "augment",
     "RandomResizedCrop": "augment",
@@ -116,15 +114,11 @@ _WHERE = {
     "EasyVQA": "sets.easy_vqa",
     "Emoji": "sets.emoji",
     "CIFAR10": "sets.cifar10",
-    "SentencePolarity": "sets.sentence_polarity",
     "SpokenDigits": "sets.fsdd",
     "SpokenStrings": "sets.spoken_strings",
     "ESC10": "sets.esc10",
     "Cora": "sets.cora",
     "TUGraphs": "sets.tudataset",
-    "ESOL": "sets.esol",
-    "Tox21": "sets.tox21",
-    "ChEBI20": "sets.chebi20",
     "DigitsThreeWays": "sets.digits_three_ways",
     "Recall": "sets.recall",
     "DigitWords": "sets.digit_words",

@@ -8,9 +8,12 @@ import pytest
 
 from omniformer.config import build
 from omniformer.config.allow import within
-from omniformer.config.moved import MOVED, current
+from omniformer.config.errors import ConfigError
+from omniformer.config.moved import MOVED, ROWS, brought_up, current
 from omniformer.config.signature import signature
 from omniformer.config.source import find, module
+from omniformer.config.validate import validate_node
+from omniformer.data import Table
 
 
 def classes(name):
@@ -41,3 +44,19 @@ def test_a_saved_model_is_built_from_the_old_names():
     }
     with within("model"):
         assert type(build(pair).decoder.reader).__name__ == "LastReader"
+
+
+@pytest.mark.parametrize("old", sorted(ROWS))
+def test_a_data_set_that_was_a_class_is_the_table_of_its_file(old):
+    node = {"_target_": old, "data_root": "here", "download": False}
+    validate_node(node, "data.source")
+    source = build(node, "data.source")
+    assert isinstance(source, Table)
+    assert source.ids.startswith(f"{ROWS[old]}/")
+    assert source.opener.data_root == "here"
+    assert brought_up({"source": node})["source"]["_target_"] == "omniformer.data.Table"
+
+
+def test_what_such_a_class_did_not_take_is_refused_as_of_any_table():
+    with pytest.raises(ConfigError, match="data.source.fold_number"):
+        validate_node({"_target_": "omniformer.data.ESOL", "fold_number": 3}, "data.source")

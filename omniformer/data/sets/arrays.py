@@ -44,6 +44,19 @@ def read_arrays(file: Path, names: Sequence[str]) -> dict[str, NDArray]:
     return found
 
 
+def array_names(file: Path) -> list[str]:
+    """The names of all arrays, which are not read.
+
+    Raises:
+        ValueError: the file is not npz; names it.
+    """
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return list(arrays.files)
+    except _DAMAGES as error:
+        raise ValueError(f"{file} cannot be read as npz: {error}") from error
+
+
 def _check_size(arrays: Any, name: str) -> None:
     """Refuses an array that unfolds into much more than its place in the file lets expect."""
     member = f"{name}.npy"

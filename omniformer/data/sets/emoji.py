@@ -1,37 +1,26 @@
 """Emoji: pictures with their names and keywords."""
 
-import json
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch
+from omniformer.data.table import Table
+from omniformer.data.table.beside import Beside, Computed
+from omniformer.data.table.rows import Rows
 
-from omniformer.data.sets.arrays import read_arrays
-from omniformer.data.sets.reading import check_pictures, text_in
-from omniformer.data.source import SPLITS, Raw, Source, Split, existing_file
-
-# What each line of the captions must hold, and its type.
-_FIELDS = {
-    "code": str,
-    "name": str,
-    "skin_tone": bool,
-    "group": str,
-    "aliases": list,
-    "tags": list,
-    "split": str,
-}
+# Words of a gender in names, and what others have in the place of such a word.
+_GENDERS = ("man", "woman", "person", "men", "women", "people", "boy", "girl", "child", "santa", "mrs", "mx")
+_ALIKE = {"merman": "merperson", "mermaid": "merperson", "princess": "prince", "older": "old"}
 
 
-class Emoji(Source):
-    """3,290 Twemoji pictures of 64 x 64 pixels with Unicode names, keywords and groups.
+class Emoji(Table):
+    """Twemoji pictures of 64 x 64 pixels with Unicode names, keywords and groups: a table of `emoji/captions.jsonl.gz`
+    beside `emoji/twemoji_64.npz`.
 
-    Split by the hash of the name without skin tone, so that the variants of an emoji stay together: 2,659 train, 275
-    validation, 356 test; 1,431, 173 and 191 without skin tones. A sample is the picture and then the text; the group
-    is its class. For matching pictures with names, and for classification.
-
-    Read from `emoji/twemoji_64.npz` and `emoji/captions.jsonl.gz`. There is no original to fetch: these were made from
-    the files of two publishers (pictures of Twemoji, put on white and resized; names of Unicode and gemoji).
+    A sample is the picture and then the text; the group is its class. For matching pictures with names, and for
+    classification. Emoji whose names differ by skin tone or gender alone are in one split: that of the first of
+    them, by the hash of its name without skin tone. There is no original to fetch: the files were made from those
+    of two publishers (pictures of Twemoji, put on white and resized; names of Unicode and gemoji).
 
     Args:
         data_root: the folder that holds `emoji`; None means the current folder.
@@ -48,8 +37,6 @@ class Emoji(Source):
         'Emoji'
     """
 
-    modalities = ("vision", "text")
-
     def __init__(
         self,
         *,
@@ -59,46 +46,23 @@ class Emoji(Source):
     ) -> None:
         if text not in ("name", "keywords"):
             raise ValueError(f"text={text!r} is not known; choose 'name' or 'keywords'")
-        self.data_root = data_root
-        self.skin_tones = skin_tones
-        self.text = text
+        super().__init__(
+            files="emoji/captions.jsonl.gz + emoji/twemoji_64.npz",
+            columns={"images": "vision", text: "text", "group": "label", "anybody": "group"},
+            splits={
+                **({} if skin_tones else {"out": "skin_tone == true"}),
+                "test": "split == test",
+                "val": "split == val",
+            },
+            together=True,
+            ids="emoji/{split}/{code}",
+            data_root=data_root,
+        )
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The groups, sorted, in the order of the targets; the same with and without skin tones."""
-        return tuple(sorted({row["group"] for row in self._captions}))
-
-    def split(self, name: Split) -> Sequence[Raw]:
-        """The raw samples of one split, in a fixed order."""
-        return self._splits[name]
-
-    @cached_property
-    def _captions(self) -> list[dict[str, Any]]:
-        file = existing_file("emoji/captions.jsonl.gz", self.data_root)
-        lines = text_in(file).removesuffix("\n").split("\n")
-        return [_caption(line, f"{file}, line {number}") for number, line in enumerate(lines, start=1)]
-
-    @cached_property
-    def _splits(self) -> dict[Split, list[Raw]]:
-        file = existing_file("emoji/twemoji_64.npz", self.data_root)
-        pixels = read_arrays(file, ["images"])["images"]
-        check_pictures(pixels, (64, 64, 3), f"{file}, array 'images'")
-        if len(pixels) != len(self._captions):
-            raise ValueError(f"{file} has {len(pixels)} pictures for {len(self._captions)} captions; need one for each")
-        pictures = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-        number = {label: torch.tensor(i) for i, label in enumerate(self.labels)}
-        splits: dict[Split, list[Raw]] = {name: [] for name in SPLITS}
-        for picture, row in zip(pictures, self._captions, strict=True):
-            if self.skin_tones or not row["skin_tone"]:
-                text = row["name"] if self.text == "name" else keywords(row)
-                splits[row["split"]].append(
-                    Raw(
-                        id=f"emoji/{row['split']}/{row['code']}",
-                        contents={"vision": picture, "text": text},
-                        targets={"label": number[row["group"]]},
-                    )
-                )
-        return splits
+    def completed(self, rows: Rows) -> Rows:
+        """The rows with their keywords, and with the name that all genders and skin tones share."""
+        made = Computed(rows, {"keywords": keywords, "anybody": anybody}, of=["name", "base", "aliases", "tags"])
+        return Beside([rows, made])
 
 
 def keywords(caption: Mapping[str, Any]) -> str:
@@ -112,17 +76,12 @@ def keywords(caption: Mapping[str, Any]) -> str:
     return ", ".join(dict.fromkeys(words))
 
 
-def _caption(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
-    for field, kind in _FIELDS.items():
-        value = row.get(field) if isinstance(row, dict) else None
-        if not isinstance(value, kind) or value == "":
-            raise ValueError(f"{where}: {field!r} is {value!r}; expected a {kind.__name__} that is not empty")
-    if not all(isinstance(word, str) for word in (*row["aliases"], *row["tags"])):
-        raise ValueError(f"{where}: aliases and tags are {row['aliases']} and {row['tags']}; expected words")
-    if row["split"] not in SPLITS:
-        raise ValueError(f"{where}: the split is {row['split']!r}; expected one of {', '.join(SPLITS)}")
-    return row
+def anybody(caption: Mapping[str, Any]) -> str:
+    """The name of an emoji whoever it shows: without skin tone (`base`) and gender.
+
+    Example:
+        >>> anybody({"base": "woman artist"}), anybody({"base": "artist"}), anybody({"base": "Mermaid"})
+        ('artist', 'artist', 'merperson')
+    """
+    words = re.findall(r"\w+", caption["base"].lower())
+    return " ".join(_ALIKE.get(word, word) for word in words if word not in _GENDERS) or "person"

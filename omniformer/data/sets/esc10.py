@@ -1,58 +1,37 @@
 """Ten kinds of sounds around us."""
 
-import csv
-import io
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
 
-import torch
+import numpy as np
 
 from omniformer.core.ranges import Natural
-from omniformer.data.sets.archives import members
-from omniformer.data.sets.reading import laid_out_or_original
-from omniformer.data.source import Raw, Source, Split
+from omniformer.data.source import Split
+from omniformer.data.table import Table
+from omniformer.data.table.rows import Row
 
 FOLDS = 5
 CLASSES = (
-    "dog_bark",
+    "dog bark",
     "rain",
-    "sea_waves",
-    "baby_cry",
-    "clock_tick",
-    "person_sneeze",
+    "sea waves",
+    "baby cry",
+    "clock tick",
+    "person sneeze",
     "helicopter",
     "chainsaw",
     "rooster",
-    "fire_crackling",
+    "fire crackling",
 )
 PACKED = "esc10/esc10_ogg_16k.zip"
 COMMIT = "553c8f1743b9dba6b282e1323c3ca8fa76923448"
 ORIGINAL = f"esc10/ESC-10-{COMMIT}.zip"
 URL = f"https://github.com/karoldvl/ESC-10/archive/{COMMIT}.zip"
-_TABLE = "meta.csv"
-# In the repository a folder is called "001 - Dog bark", a file 1-30226-A.ogg: fold, clip, take.
-_ORIGINAL_FILE = re.compile(r"(?:.*/)?\d{3} - ([^/]+)/((\d)-\d+-[A-Z]\.ogg)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
-    """One sound, still encoded."""
-
-    name: str
-    fold: int
-    label: int
-    content: bytes
-
-
-class ESC10(Source):
+class ESC10(Table):
     """Five seconds each of dogs, rain, sea waves, babies, clocks, sneezes, helicopters, chainsaws, roosters and fires
-    ([Piczak 2015](https://doi.org/10.1145/2733373.2806390), ESC-10, CC BY 3.0).
-
-    400 clips, 40 of each class, in the five official folds: all pieces of one recording are in one fold. Published
-    scores are the mean over five runs, one a fold. The contents are files in Ogg Vorbis, decoded by the tokenizer.
+    ([Piczak 2015](https://doi.org/10.1145/2733373.2806390), ESC-10, CC BY 3.0): a table over an archive, of which the
+    name of a folder is the class, and of a file `<fold>-<clip>-<take>.ogg`.
 
     Read is `esc10/esc10_ogg_16k.zip`, in which every clip was encoded anew at 16 kHz and brought to 5 s, or else the
     archive of the repository, which is what is fetched. Both give the same ids, order, splits and labels, but not the
@@ -72,80 +51,32 @@ class ESC10(Source):
         'dog bark'
     """
 
-    modalities = ("audio",)
-
     def __init__(self, *, data_root: str | None = None, download: bool = False, fold: Natural = 5) -> None:
         if not 1 <= fold <= FOLDS:
             raise ValueError(f"fold={fold} is not one of the five folds 1..{FOLDS}")
-        self.data_root = data_root
-        self.download = download
-        self.fold = fold
+        written = {name: name for name in CLASSES} | {name.replace(" ", "_"): name for name in CLASSES}
+        super().__init__(
+            files=f"{PACKED} | {ORIGINAL}::*.ogg",
+            # In the repository a folder is called "001 - Dog bark", here dog_bark.
+            pattern=r"(?:\d{3} - )?(?P<kind>[A-Za-z_ ]+)/(?P<name>(?P<fold>[1-5])-\d+-[A-Z])\.ogg$",
+            columns={"content": "audio", "kind": "label"},
+            labels=written | {name.capitalize(): name for name in CLASSES},
+            splits={"test": f"fold == {fold}", "val": f"fold == {FOLDS if fold == 1 else fold - 1}"},
+            ids="esc10/{split}/{label}/{name}",
+            fetch={ORIGINAL: URL},
+            data_root=data_root,
+            download=download,
+        )
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The classes as words, in the order of the targets."""
-        return tuple(each.replace("_", " ") for each in CLASSES)
-
-    def split(self, name: Split) -> Sequence[Raw]:
-        """The raw samples of one split, ordered by class and name."""
-        return self._splits[name]
-
-    @cached_property
-    def _splits(self) -> dict[Split, list[Raw]]:
-        before = FOLDS if self.fold == 1 else self.fold - 1
-        parts: dict[int, Split] = {self.fold: "test", before: "val"}
-        splits: dict[Split, list[Raw]] = {"train": [], "val": [], "test": []}
-        for clip in self._clips:
-            name = parts.get(clip.fold, "train")
-            splits[name].append(
-                Raw(
-                    id=f"esc10/{name}/{CLASSES[clip.label]}/{clip.name}",
-                    contents={"audio": clip.content},
-                    targets={"label": torch.tensor(clip.label)},
-                )
-            )
-        return splits
+    def _id(self, place: int, row: Row) -> str:
+        return super()._id(place, row).replace(" ", "_")
 
     @cached_property
-    def _clips(self) -> list[Clip]:
-        file = laid_out_or_original(PACKED, ORIGINAL, data_root=self.data_root, url=URL, download=self.download)
-        sounds = members(file, ".ogg")
-        tables = members(file, _TABLE)
-        clips = _listed(file, tables[_TABLE], sounds) if _TABLE in tables else _named(file, sounds)
-        if not clips:
-            raise ValueError(f"{file} holds no sounds; fetch it anew")
-        return sorted(clips, key=lambda clip: (clip.label, clip.name))
+    def _splits(self) -> dict[Split, np.ndarray]:
+        number, seen = {name: i for i, name in enumerate(CLASSES)}, self._looked[0].kept
 
+        def order(place: int) -> tuple[int, str]:
+            part, inner = self._rows.part(seen.index[place])
+            return number[seen.names(place)[0]], part.place(inner)
 
-def _listed(archive: Path, table: bytes, sounds: dict[str, bytes]) -> list[Clip]:
-    """The clips that a table lists."""
-    clips = []
-    for row, fields in enumerate(csv.DictReader(io.StringIO(table.decode("utf-8", errors="replace")))):
-        where = f"{archive}: {_TABLE}, row {row}"
-        file, label, fold = (str(fields.get(name)) for name in ("file", "label", "fold"))
-        if file not in sounds:
-            raise ValueError(f"{where} names {file!r}, which is not in the archive")
-        clips.append(_clip(where, PurePosixPath(file).stem, fold, label, sounds[file]))
-    return clips
-
-
-def _named(archive: Path, sounds: dict[str, bytes]) -> list[Clip]:
-    """The clips by the names of their folders and files, as the repository has them."""
-    clips = []
-    for file, content in sounds.items():
-        match = _ORIGINAL_FILE.fullmatch(file)
-        if match is None:
-            raise ValueError(f"{archive}: {file!r} is not named '<number> - <class>/<fold>-<clip>-<take>.ogg'")
-        label = match[1].lower().replace(" ", "_")
-        clips.append(_clip(f"{archive}: {file!r}", PurePosixPath(match[2]).stem, match[3], label, content))
-    return clips
-
-
-def _clip(where: str, name: str, fold: str, label: str, content: bytes) -> Clip:
-    if label not in CLASSES:
-        raise ValueError(f"{where} is of the class {label!r}; known are {', '.join(CLASSES)}")
-    if fold not in [str(each + 1) for each in range(FOLDS)]:
-        raise ValueError(f"{where} is in the fold {fold!r}; expected 1..{FOLDS}")
-    if not content:
-        raise ValueError(f"{where} is an empty file")
-    return Clip(name=name, fold=int(fold), label=CLASSES.index(label), content=content)
+        return {name: np.array(sorted(rows.tolist(), key=order), dtype=int) for name, rows in super()._splits.items()}

@@ -1,12 +1,8 @@
 """Multi30k: descriptions of pictures in English and German, to be translated."""
 
-from collections.abc import Sequence
-from functools import cached_property
 from typing import Literal
 
-from omniformer.data.download import obtain
-from omniformer.data.sets.reading import lines_in, text_in
-from omniformer.data.source import SPLITS, Raw, Source, Split
+from omniformer.data.table import Table
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw/"
 # By file, what it must hash to.
@@ -18,15 +14,11 @@ SHA256 = {
     "test_2016_flickr.en.gz": "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
     "test_2016_flickr.de.gz": "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
 }
-_STEMS: dict[Split, str] = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 
 
-class Multi30k(Source):
-    """Picture descriptions in English and German (Elliott et al. 2016, https://aclanthology.org/W16-3210), untokenised.
-
-    The official split: 29,000 train, 1,014 validation, 1,000 test (`test_2016_flickr`) pairs of sentences. A sample's
-    content is the sentence in one language, its answer the one in the other, both without blanks around them. Read
-    from `multi30k/<split>.<language>.gz`, the publisher's own files, which `download` fetches.
+class Multi30k(Table):
+    """Picture descriptions in English and German (Elliott et al. 2016, https://aclanthology.org/W16-3210), untokenised:
+    a table over the lines of `multi30k/<split>.<language>.gz`, the publisher's own files, in the official split.
 
     Args:
         data_root: the folder that holds `multi30k`; None means the current folder.
@@ -44,8 +36,6 @@ class Multi30k(Source):
         ('de', 'en')
     """
 
-    modalities = ("text",)
-
     def __init__(
         self,
         *,
@@ -56,36 +46,18 @@ class Multi30k(Source):
     ) -> None:
         if {source, target} != {"en", "de"}:
             raise ValueError(f"source={source!r} and target={target!r}: one must be 'en' and the other 'de'")
-        self.data_root = data_root
-        self.download = download
         self.languages = (source, target)
-
-    def split(self, name: Split) -> Sequence[Raw]:
-        """The raw samples of one split, in a fixed order."""
-        return self._splits[name]
-
-    @cached_property
-    def _splits(self) -> dict[Split, list[Raw]]:
-        return {name: self._pairs(name) for name in SPLITS}
-
-    def _pairs(self, name: Split) -> list[Raw]:
-        given, wanted = (self._sentences(f"{_STEMS[name]}.{language}.gz") for language in self.languages)
-        if len(given) != len(wanted):
-            raise ValueError(
-                f"multi30k/{_STEMS[name]} has {len(given)} lines in {self.languages[0]} and {len(wanted)} in "
-                f"{self.languages[1]}; they must pair up, so fetch the files again"
-            )
-        return [
-            Raw(id=f"multi30k/{name}/{row}", contents={"text": given[row]}, answer={"text": wanted[row]})
-            for row in range(len(given))
-        ]
-
-    def _sentences(self, name: str) -> list[str]:
-        file = obtain(
-            f"multi30k/{name}",
-            data_root=self.data_root,
-            url=URL + name,
-            sha256=SHA256[name],
-            download=self.download,
+        train, val, test = (
+            " + ".join(f"lines:multi30k/{stem}.{language}.gz" for language in self.languages)
+            for stem in ("train", "val", "test_2016_flickr")
         )
-        return lines_in(text_in(file), str(file))
+        super().__init__(
+            train=train,
+            val=val,
+            test=test,
+            columns={"line": "text", "line 2": "answer.text"},
+            ids="multi30k/{split}/{row}",
+            fetch={f"multi30k/{file}": f"{URL}{file} {sha256}" for file, sha256 in SHA256.items()},
+            data_root=data_root,
+            download=download,
+        )

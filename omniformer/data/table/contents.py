@@ -96,7 +96,7 @@ class Reader:
 
 def _file(reader: Reader, cell: Any) -> Any:
     """A picture, a sound or a video: the path of a file or its bytes, also as `datasets` nests them."""
-    if isinstance(cell, bytes):
+    if isinstance(cell, bytes | Tensor):
         return cell
     if isinstance(cell, Mapping):
         if isinstance(content := cell.get("bytes"), bytes):

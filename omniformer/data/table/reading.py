@@ -63,6 +63,7 @@ class RowReader:
         join: what stands between several texts; None leaves two as a pair.
         separator: what stands between the classes of a cell with several.
         names: what class numbers stand for, by column, where the format says so.
+        words: how a class is called, by what a cell says, where that is otherwise.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class RowReader:
         join: str | None,
         separator: str,
         names: Mapping[str, tuple[str, ...]],
+        words: Mapping[str, str],
     ) -> None:
         self.roles, self.places, self.join, self.separator, self.names = roles, places, join, separator, names
+        self.words = words
 
     def read(self, row: Row, beside: Path | None, *, passed: frozenset[str] = frozenset()) -> Sample:
         """What a row holds; what is wrong with it is in its `problems`.
@@ -113,7 +116,8 @@ class RowReader:
         targets = self.roles.targets
         for name in targets.get("label", ()):
             if (value := cell(row, name)) is not None:
-                found.label = _try(found, name, class_of, value, self.names.get(name, ()))
+                label = _try(found, name, class_of, value, self.names.get(name, ()))
+                found.label = self.words.get(label, label) if label is not None else None
         columns = targets.get("labels", ())
         if len(columns) == 1:
             if (value := cell(row, columns[0])) is not None:

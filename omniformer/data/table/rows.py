@@ -22,6 +22,7 @@ class Rows(ABC):
 
     file: Path | str
     name: str  # of the file, as short as tells it from the others; part of the ids of rows
+    inner: str = ""  # what is taken of the file, where it holds several tables
 
     @property
     @abstractmethod
@@ -72,6 +73,10 @@ class Rows(ABC):
         """The names that a column of class numbers stands for, where the format says so."""
         return ()
 
+    def facts(self) -> Mapping[str, Any]:
+        """What a tokenizer must know of the cells, where the format says so: see `Source.facts`."""
+        return {}
+
 
 class Joined(Rows):
     """The rows of several files, one file after the other.
@@ -116,3 +121,6 @@ class Joined(Rows):
 
     def class_names(self, column: str) -> tuple[str, ...]:
         return next((names for part in self.parts if (names := part.class_names(column))), ())
+
+    def facts(self) -> Mapping[str, Any]:
+        return {key: value for part in self.parts for key, value in part.facts().items()}

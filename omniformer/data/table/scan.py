@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from omniformer.data.source import SPLITS, Split
+from omniformer.data.table.conditions import OUT, PART, ROW, Conditions
 from omniformer.data.table.graphs import GraphFacts
 from omniformer.data.table.reading import RowReader, Sample
 from omniformer.data.table.roles import Roles, cell, top
@@ -27,6 +28,7 @@ class Scan:
         roles: of the columns.
         reader: of rows.
         fold: of a split column of whole numbers, the one that tests.
+        conditions: what rows must hold to be in a split; None where nothing is said of it.
     """
 
     rows: Joined
@@ -34,6 +36,7 @@ class Scan:
     roles: Roles
     reader: RowReader
     fold: int
+    conditions: Conditions | None = None
     kept: Seen = field(init=False)
     problems: list[str] = field(default_factory=list)
     missing: Counter[str] = field(default_factory=Counter)
@@ -60,13 +63,16 @@ class Scan:
 
     def _passed(self) -> frozenset[str]:
         """Columns of whole files, which are read only where their content decides on the split."""
-        decided = None not in self.given or self.roles.one("split") or self.roles.one("id")
+        decided = None not in self.given or self.conditions or self.roles.one("split") or self.roles.one("id")
         heavy = self.rows.heavy() if decided else frozenset()
         return frozenset(name for name in self.roles.names() if top(name, self.rows.columns) in heavy)
 
     def _splits(self) -> Iterator[Split | str | None]:
         """The split of each row as its column or its file says."""
         column = self.roles.one("split")
+        if self.conditions is not None:
+            yield from self._by_conditions(self.conditions)
+            return
         if column is None:
             for part, split in zip(self.rows.parts, self.given, strict=True):
                 yield from [split] * len(part)
@@ -76,11 +82,27 @@ class Scan:
             [None if isinstance(row, BadRowError) else cell(row, column) for row in self.rows.each([outer])], self.fold
         )
 
+    def _by_conditions(self, conditions: Conditions) -> Iterator[Split | str | None]:
+        """The split of each row by what it holds; that of its file, where one gives it and no condition holds."""
+        for part, given in zip(self.rows.parts, self.given, strict=True):
+            tops = [name for each in conditions.columns if (name := top(each, part.columns)) is not None]
+            for number, row in enumerate(part.each(tops)):
+                try:
+                    whole = {} if isinstance(row, BadRowError) else {ROW: number, PART: part.inner, **row}
+                    found = conditions.split(whole) if whole else None
+                except ValueError as error:
+                    found = None
+                    self.problems.append(f"{part.where(number)}, {error}")
+                yield found or given or "train"
+
     def _look(self, index: int, row: Row, split: Any, passed: frozenset[str], seen: set[str]) -> None:
+        if split == OUT:
+            self.left_out[OUT] += 1
+            return
         sample = self.reader.read(row, self.rows.part(index)[0].folder, passed=passed)
         problems = [f"{self.rows.where(index)}, {each}" for each in sample.problems]
         column = self.roles.one("split")
-        if column is not None and split not in SPLITS:
+        if column is not None and self.conditions is None and split not in SPLITS:
             told = "is empty" if split is None else f"{split!r} is not the name of a split"
             problems.append(f"{self.rows.where(index)}, column {column!r}: {told}; known are {', '.join(SYNONYMS)}")
         row_id = cell(row, name) if (name := self.roles.one("id")) else None
@@ -153,6 +175,12 @@ class Scan:
         keys = map(self.kept.key, places)
         sets = self.kept.sets(grouped=self.roles.one("group") is not None)[places]
         self.kept.put(places, by_hash(keys, sets, strata=strata, shares=shares, fold=fold))
+
+    def follow(self) -> None:
+        """Gives rows that belong together the split of the first of them, whatever was said of the others."""
+        sets = self.kept.sets(grouped=self.roles.one("group") is not None)
+        _, first, own = np.unique(sets, return_index=True, return_inverse=True)
+        self.kept.follow(first[own])
 
     def trained(self) -> tuple[str, ...]:
         """The classes of the rows of training, in order."""

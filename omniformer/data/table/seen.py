@@ -74,6 +74,15 @@ class Seen:
         """Gives rows a split."""
         np.asarray(self._split)[places] = [SPLITS.index(split) for split in splits]
 
+    def follow(self, places: np.ndarray) -> None:
+        """Gives each row the split of the one at the place said for it."""
+        splits = np.asarray(self._split)
+        splits[:] = splits[places]
+
+    def split(self, place: int) -> Split | None:
+        """The split of a row; None where it has none yet."""
+        return None if self._split[place] == _FREE else SPLITS[self._split[place]]
+
     def names(self, place: int) -> tuple[str, ...]:
         """The classes of a row."""
         known = list(self._code)
@@ -148,10 +157,9 @@ class Seen:
         gone, kept = {*places}, Seen(n_values=self.n_values, named=self._keys is not None)
         for place in range(len(self)):
             if place not in gone:
-                split = None if self._split[place] == _FREE else SPLITS[self._split[place]]
                 values = self._values[place * self.n_values : (place + 1) * self.n_values]
                 digest = bytes(self._digests[_DIGEST * place : _DIGEST * (place + 1)])
-                kept.add(self.index[place], split, self.names(place), values, digest, self.key(place))
+                kept.add(self.index[place], self.split(place), self.names(place), values, digest, self.key(place))
         return kept
 
     def _contents(self) -> np.ndarray:

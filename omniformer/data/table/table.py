@@ -15,15 +15,17 @@ from lightning.pytorch.utilities import rank_zero_info
 from omniformer.core.ranges import Natural, Share
 from omniformer.data.sets.on_access import OnAccess
 from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder
+from omniformer.data.table.conditions import OUT, PART, ROW, Conditions
 from omniformer.data.table.opening import Opener
 from omniformer.data.table.places import Places
 from omniformer.data.table.reading import RowReader, of_nodes, targets_of
 from omniformer.data.table.roles import Roles, cell
-from omniformer.data.table.rows import Joined
+from omniformer.data.table.rows import Joined, Row, Rows
 from omniformer.data.table.scan import Scan
 from omniformer.data.table.splits import check_shares
 
 _SHOWN = 10
+_OTHERS = "..."  # among names of classes: all others
 
 
 class Table(Source):
@@ -36,7 +38,8 @@ class Table(Source):
 
     Rows are split by their column `split`, by files (`train`, `val`, `test`), or by the hash of what they hold or of
     their `id`; never by where the table lies, or in which order its rows stand. Rows of the same content, and of the
-    same `group`, are in one split. Where there is a `label`, each class is divided alike.
+    same `group`, are in one split. Where there is a `label`, each class is divided alike. Or `splits` says what rows of
+    a split hold.
 
     Args:
         columns: what the columns are for, by name: `{photo: vision, caption: answer.text}`. Nested ones have a dot,
@@ -44,17 +47,27 @@ class Table(Source):
         files: paths or patterns of the table, `.csv`, `.tsv`, `.jsonl`, `.ndjson`, also with `.gz`, `.parquet`,
             `.arrow`, `.feather`, or `.tar` in the manner of webdataset; `hf:<folder or name>` for `datasets`; a folder
             of class folders, with the columns `file` (or `text`, of texts), `class` and, where it has split folders,
-            `split`. Relative ones are looked for where one stands, then under `data_root`.
+            `split`. By name alone also a list in `.json` (`a.json::train`), arrays (`.npz`), files in a `.zip`
+            (`a.zip::*.wav`), lines of any file (`lines:a.en.gz`). Of `a | b` the first that is there is read; of
+            `a + b` the rows stand side by side. Relative ones are looked for where one stands, then under `data_root`.
         train: the same, of training alone, in the place of `files`.
         val: of validation; None takes a share of training.
         test: of test; None takes a share of what `files` hold, and nothing where `train` is given with `val`.
         data_root: where data lies on this machine; None means the current folder alone.
         root: where the files that cells name are looked for, after the folder of the table and before `data_root`.
-        labels: names of the classes in order; None takes those of the training rows, by name.
+        labels: names of the classes in order, or by what cells say, `{neg: against, pos: in favour}`; `...` stands for
+            all others. None takes those of the training rows, by name.
         shares: of train, validation and test, where rows are split by hash. The second is taken from training where
             nothing says what validates; 0 leaves it so.
         folds: so many folds in the place of shares; of the column `split` whole numbers are folds anyway.
         fold: the fold that tests, from 0; the next one validates.
+        splits: of a split, or `out` for rows that are left out, what its rows hold: `{test: row % 10 == 0, val: take <
+            5}`, where `row` is the number of the row in its file, from 0, and `part` what stands behind `::`. The first
+            that holds counts; what holds none is in the split of its file, or trains.
+        together: whether rows of a `group`, or of one content, all follow the first of them, whatever `splits`, files
+            or a column say of the others.
+        ids: how rows are called, of `{split}`, `{row}`, `{part}`, `{label}` (the name of the class) and any column;
+            None calls them by file and row.
         join: what stands between texts of several columns; None leaves two as a pair, which tokenizers of published
             models read.
         separator: what stands between the classes of a cell with several (`labels`).
@@ -62,9 +75,12 @@ class Table(Source):
         quotes: whether double quotes hold cells together; None says yes for CSV, no for TSV.
         names: of the columns of CSV, where its first line holds none.
         config: which configuration of a set of the hub, where there are several.
+        pattern: a regular expression whose named groups, found in the names of files in a `.zip` or of `lines:`, are
+            columns: `(?P<digit>[0-9])_(?P<speaker>[a-z]+)`.
+        fetch: of files that may be fetched, the address, and after a blank the SHA-256 that the file must have.
         outside: whether cells may name files outside of the table's folder, `root` and `data_root`: for tables of one's
             own alone.
-        download: whether addresses in cells, and sets of the hub, may be fetched.
+        download: whether addresses in cells, sets of the hub, and files of `fetch` may be fetched.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -90,16 +106,21 @@ class Table(Source):
         test: str | list[str] | None = None,
         data_root: str | None = None,
         root: str | None = None,
-        labels: list[str] | None = None,
+        labels: list[str] | dict[str, str] | None = None,
         shares: tuple[Share, Share, Share] = (0.8, 0.1, 0.1),
         folds: Annotated[int, Ge(3)] | None = None,
         fold: Natural = 0,
+        splits: dict[str, str] | None = None,
+        together: bool = False,
+        ids: str | None = None,
         join: str | None = None,
         separator: str = ";",
         delimiter: str | None = None,
         quotes: bool | None = None,
         names: list[str] | None = None,
         config: str | None = None,
+        pattern: str | None = None,
+        fetch: dict[str, str] | None = None,
         outside: bool = False,
         download: bool = False,
     ) -> None:
@@ -111,11 +132,21 @@ class Table(Source):
         self.roles = Roles.of(columns or {})
         self.modalities = tuple(dict.fromkeys([*self.roles.given, *self.roles.answers]))
         self.files = _given(files, train, val, test)
-        self.class_names = None if labels is None else tuple(map(str, labels))
+        self.words = {str(cell): str(name) for cell, name in labels.items()} if isinstance(labels, dict) else {}
+        self.class_names = None if labels is None else tuple(dict.fromkeys(map(str, self.words.values() or labels)))
         self.shares, self.folds, self.fold = tuple(shares), folds, fold
+        self.conditions = None if splits is None else Conditions.of(splits)
+        self.together, self.ids = together, ids
         self.join, self.separator = join, separator
         self.opener = Opener(
-            data_root=data_root, delimiter=delimiter, quotes=quotes, names=names, config=config, download=download
+            data_root=data_root,
+            delimiter=delimiter,
+            quotes=quotes,
+            names=names,
+            config=config,
+            pattern=pattern,
+            fetch=fetch,
+            download=download,
         )
         folders = [] if root is None else [existing_folder(root, data_root)]
         folders += [] if data_root is None else [Path(data_root).expanduser()]
@@ -124,13 +155,14 @@ class Table(Source):
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes or questions, in the order of the targets."""
-        columns = self.roles.targets.get("labels", ())
-        return columns if len(columns) > 1 else self._looked[1]
+        if len(columns := self.roles.targets.get("labels", ())) > 1:
+            return columns
+        return self.class_names if self.class_names and _OTHERS not in self.class_names else self._looked[1]
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """The number of classes, and what graphs that are written in the table have at their nodes and edges."""
-        return {**super().facts, **self._looked[0].graphs.told()}
+        return {**super().facts, **self._looked[0].graphs.told(), **self._rows.facts()}
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in the order of the table."""
@@ -157,16 +189,15 @@ class Table(Source):
 
     def _raw(self, name: Split, number: int) -> Raw:
         """The raw sample of a row of a split."""
-        index = self._looked[0].kept.index[self._splits[name][number]]
-        part, inner = self._rows.part(index)
+        place = int(self._splits[name][number])
+        part, inner = self._rows.part(self._looked[0].kept.index[place])
         row = part.row(inner)
         sample = self._reader.read(row, part.folder)
         of_tokens = {}
         if "token_labels" in self.roles.targets and "text" not in self.roles.given:
             of_tokens = of_nodes(sample, self._looked[1])
-        column = self.roles.one("id")
         return Raw(
-            id=f"{part.name}, {part.place(inner)}" if column is None else str(cell(row, column)),
+            id=self._id(place, row),
             contents=sample.contents,
             answer=sample.answer,
             targets=targets_of(sample, self.roles, self.labels),
@@ -174,11 +205,26 @@ class Table(Source):
             marks=self._reader.marks(row, sample, self._looked[1]),
         )
 
+    def _id(self, place: int, row: Row) -> str:
+        """How a row is called, by its place among those that are kept."""
+        seen = self._looked[0].kept
+        part, inner = self._rows.part(seen.index[place])
+        if self.ids is not None:
+            own = {"split": seen.split(place), ROW: inner, PART: part.inner, "label": "".join(seen.names(place)[:1])}
+            return self.ids.format_map({**row, **own})
+        column = self.roles.one("id")
+        return f"{part.name}, {part.place(inner)}" if column is None else str(cell(row, column))
+
     @cached_property
     def _opened(self) -> tuple[Joined, list[Split | None]]:
         rows, given = self.opener.open(self.files)
+        rows.parts = [self.completed(part) for part in rows.parts]
         self.roles.check(rows)
         return rows, given
+
+    def completed(self, rows: Rows) -> Rows:
+        """The rows of one file, beside which a subclass may put columns that it computes (`Computed`)."""
+        return rows
 
     @property
     def _rows(self) -> Joined:
@@ -187,20 +233,33 @@ class Table(Source):
     @cached_property
     def _reader(self) -> RowReader:
         names = {name: found for name in self.roles.names() if (found := self._rows.class_names(name))}
-        return RowReader(self.roles, self.places, join=self.join, separator=self.separator, names=names)
+        return RowReader(
+            self.roles, self.places, join=self.join, separator=self.separator, names=names, words=self.words
+        )
 
     @cached_property
     def _looked(self) -> tuple[Scan, tuple[str, ...]]:
         """All rows, looked at and divided, and the classes that they name."""
         rows, given = self._opened
-        scan = Scan(rows, given, self.roles, self._reader, self.fold).run()
+        scan = Scan(rows, given, self.roles, self._reader, self.fold, self.conditions).run()
         scan.problems += [str(error) for part in rows.parts for error in getattr(part, "wrong", ())]
         scan.divide(self.shares, self.folds)
-        classes = self.class_names or self._named_by_format() or scan.trained()
+        if self.together:
+            scan.follow()
+        classes = self._classes(scan)
         scan.refuse_unknown(classes)
         self._refuse(scan.problems)
         self._tell(scan)
         return scan, classes
+
+    def _classes(self, scan: Scan) -> tuple[str, ...]:
+        """The classes in order: as the user says, the format, or training."""
+        named = self.class_names or self._named_by_format() or (_OTHERS,)
+        if _OTHERS not in named:
+            return named
+        place = named.index(_OTHERS)
+        others = [name for name in scan.trained() if name not in named]
+        return (*named[:place], *others, *named[place + 1 :])
 
     def _named_by_format(self) -> tuple[str, ...]:
         columns = [name for role in ("label", "labels", "token_labels") for name in self.roles.targets.get(role, ())]
@@ -229,6 +288,7 @@ class Table(Source):
     def _tell(self, scan: Scan) -> None:
         """Says once what became of the rows."""
         counted = ", ".join(f"{len(scan.kept.of(name))} {name}" for name in SPLITS)
+        counted += f"; {n} left out, as splits says" if (n := scan.left_out.pop(OUT, 0)) else ""
         missing = "".join(f"; {n} without {what}" for what, n in scan.missing.items())
         repeats = f"; {n} repeat the content of another row" if (n := scan.kept.repeats()) else ""
         rank_zero_info(f"{self._rows.file}: {len(self._rows)} rows: {counted}{missing}{repeats}")

@@ -363,3 +363,15 @@ def test_samples_become_tokens_with_their_targets(tmp_path):
     begin, end = first.targets["span"].tolist()
     assert text.decode(first.pieces[0].values[begin : end + 1]) == "cat"
     assert torch.equal(second.targets["span"], torch.tensor([-1, -1]))
+
+
+def test_classes_are_called_as_labels_says_of_cells(tmp_path):
+    (tmp_path / "a.csv").write_text("text,kind\na,neg\nb,pos\nc,neg\n")
+    table = Table(
+        files=str(tmp_path / "a.csv"),
+        columns={"text": "text", "kind": "label"},
+        labels={"pos": "in favour", "neg": "against"},
+        splits={"val": "row == 1"},
+    )
+    assert table.labels == ("in favour", "against")
+    assert [raw.targets["label"].item() for raw in table.split("train")] == [1, 1]

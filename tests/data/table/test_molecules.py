@@ -1,12 +1,21 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from omniformer_tokenizers import GraphTokenizer
 
-from omniformer.data.sets import molecules
-from omniformer.data.sets.molecules import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES, Molecules, made_molecules, read_molecules
+from omniformer.data.table import molecules
+from omniformer.data.table.columnar import ArrowRows
+from omniformer.data.table.molecules import (
+    ATOM_VOCAB_SIZES,
+    BOND_VOCAB_SIZES,
+    MoleculeRows,
+    Molecules,
+    made_molecules,
+    read_molecules,
+)
 
 # Methane, a row that could not be read, carbon monoxide (C- and O+, a triple bond).
 ARRAYS = {
@@ -69,3 +78,43 @@ def test_rdkit_reads_smiles_into_the_same_arrays():
     for i in range(3):
         for key in ("edges", "node_features", "edge_features"):
             assert torch.equal(made.graph(i)[key], kept.graph(i)[key])
+
+
+def table(**columns):
+    return ArrowRows(
+        pa.table({"smiles": ["C", "no molecule", "[C-]#[O+]"], "CID": ["5", "7", "9"], **columns}), "a.csv"
+    )
+
+
+def test_molecules_stand_beside_their_table_and_know_what_their_tokenizer_must(tmp_path):
+    np.savez(tmp_path / "a.npz", **{f"test_{name}": array for name, array in ARRAYS.items()}, test_cid=[5, 7, 9])
+    rows = MoleculeRows(table(), tmp_path / "a.npz", "test_")
+    assert [row["valid"] for row in rows.each(["valid"])] == [True, False, True]
+    assert rows.row(1)["graph"] is None
+    assert rows.row(2)["graph"]["n_nodes"] == 2
+    assert len({row["alike"] for row in rows.each(["alike"])}) == 3
+    assert rows.facts() == {"node_vocab_sizes": ATOM_VOCAB_SIZES, "edge_vocab_sizes": BOND_VOCAB_SIZES}
+    assert rows.heavy() == {"graph"}
+
+
+def test_graphs_of_other_molecules_and_tables_without_smiles_are_told(tmp_path):
+    np.savez(tmp_path / "a.npz", **ARRAYS, cid=[5, 7, 8])
+    with pytest.raises(ValueError, match=r"a\.npz holds other molecules than a\.csv: cid is not its column CID"):
+        MoleculeRows(table(), tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **ARRAYS)
+    with pytest.raises(ValueError, match=r"a\.npz holds 3 molecules for the 2 rows of short"):
+        MoleculeRows(ArrowRows(pa.table({"smiles": ["C", "O"]}), "short"), tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"a\.csv has no column 'smiles' to make graphs of; it has CID"):
+        MoleculeRows(ArrowRows(pa.table({"CID": ["5"]}), "a.csv"), tmp_path / "none.npz")
+
+
+def test_molecules_are_alike_however_they_are_written_and_scaffolds_are_their_rings(tmp_path):
+    pytest.importorskip("rdkit")
+    smiles = ["Cc1ccccc1O", "Oc1ccccc1C", "Cc1cccc(O)c1", "CCO", "CCCO"]
+    rows = list(
+        MoleculeRows(ArrowRows(pa.table({"SMILES": smiles}), "a.csv"), tmp_path / "none.npz").each(
+            ["alike", "scaffold"]
+        )
+    )
+    assert [each["alike"] == rows[0]["alike"] for each in rows] == [True, True, False, False, False]
+    assert [each["scaffold"] for each in rows] == ["c1ccccc1"] * 3 + ["chain 3", "chain 4"]

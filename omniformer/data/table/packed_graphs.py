@@ -76,9 +76,30 @@ class PackedGraphs:
         self._edges = torch.from_numpy(np.ascontiguousarray(local.T))
         self._node_features = torch.from_numpy(nodes)
         self._edge_features = None if edges is None else torch.from_numpy(edges)
+        self.node_vocab_sizes = tuple(node_vocab_sizes)
 
     def __len__(self) -> int:
         return len(self._node_ptr) - 1
+
+    def alike(self, *, without: Sequence[int] = ()) -> list[str]:
+        """A name for each graph that does not depend on the order of its nodes: graphs of one name are the same as far
+        as four rounds of Weisfeiler and Lehman's colours tell.
+
+        Args:
+            without: columns of the nodes that do depend on it, such as the turning sense of a stereo centre.
+        """
+        kept = [i for i in range(self._node_features.shape[1]) if i not in without]
+        colours = _mixed_rows(self._node_features[:, kept].numpy())
+        kinds = _mixed_rows(self._edge_features.numpy()) if self._edge_features is not None else np.uint64(1)
+        starts = np.repeat(self._node_ptr[:-1], np.diff(self._edge_ptr))
+        begin, end = self._edges.numpy().T + starts
+        for _ in range(4):
+            heard = np.zeros_like(colours)
+            np.add.at(heard, begin, _mixed(colours[end] ^ kinds))
+            colours = _mixed(colours + np.uint64(3) * heard)
+        sums = np.concatenate([[np.uint64(0)], np.cumsum(_mixed(colours))])
+        sizes = np.diff(self._node_ptr)
+        return [f"{n} nodes {part:016x}" for n, part in zip(sizes, np.diff(sums[self._node_ptr]), strict=True)]
 
     def graph(self, index: int) -> dict[str, Any]:
         """One graph as `GraphTokenizer` takes it, its nodes numbered from 0.
@@ -109,3 +130,18 @@ def _check(rows: np.ndarray, sizes: Sequence[int], pointer: np.ndarray, n: int, 
         raise ValueError(
             f"{kind} field {field} is category {rows[row, field]} in graph {graph}; expected 0..{sizes[field] - 1}"
         )
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of 64 bits, each scattered over all of them (the finaliser of splitmix64)."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _mixed_rows(rows: np.ndarray) -> np.ndarray:
+    """One number for each row, in which the order of its columns counts."""
+    found = np.full(len(rows), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for column in rows.T:
+        found = _mixed(found * np.uint64(31) + column.astype(np.uint64) + np.uint64(1))
+    return found

@@ -2,7 +2,7 @@ import pytest
 import torch
 from omniformer_tokenizers import GraphTokenizer
 
-from omniformer.data.sets.graphs_npz import PackedGraphs
+from omniformer.data.table.packed_graphs import PackedGraphs
 
 # A triangle, a node alone, a pair.
 ARRAYS = {
@@ -58,3 +58,18 @@ def test_the_tokenizer_takes_every_graph_as_it_is():
 def test_arrays_that_do_not_fit_are_told_with_file_and_graph(changes, message):
     with pytest.raises(ValueError, match=rf"a\.npz: {message}"):
         packed(**changes)
+
+
+def test_graphs_that_differ_in_the_order_of_their_nodes_are_alike_and_others_are_not():
+    path = {"node_ptr": [0, 3], "edge_ptr": [0, 4], "edge_index": [[0, 1, 1, 2], [1, 0, 2, 1]], "edge_features": None}
+
+    def named(kinds, without=()):
+        rows = [[kind, turn] for kind, turn in zip(kinds, (0, 1, 0), strict=True)]
+        graphs = PackedGraphs(where="a.npz", **path, node_features=rows, node_vocab_sizes=(3, 2))
+        return graphs.alike(without=without)
+
+    assert named([0, 1, 2]) == named([2, 1, 0])
+    assert named([0, 1, 2]) != named([1, 0, 2])  # another atom in the middle
+    assert named([0, 1, 2]) != named([0, 1, 2], without=[1])
+    assert packed().alike()[0] != packed(edge_features=[[1]] * 6 + [[1]] * 2).alike()[0]  # other bonds
+    assert len(set(packed().alike())) == 3
