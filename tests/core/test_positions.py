@@ -288,3 +288,9 @@ def test_coordinates_drawn_to_try_a_model_with_lie_on_the_grid(coordinates):
     assert Sinusoidal(d_model=8, n_axes=2).drawn(5, torch.Generator().manual_seed(0)).shape == (5, 2)
     behind = Learned(d_model=4, sizes=[6], first=2).drawn(100, torch.Generator().manual_seed(0))
     assert behind.unique().tolist() == [0, 1, 2, 3]
+
+
+def test_waves_may_begin_at_another_place():
+    places = torch.arange(4.0)[:, None]
+    shifted = SinusoidalHalves(d_model=6, to_base=True, first=2)
+    assert torch.equal(shifted(places), SinusoidalHalves(d_model=6, to_base=True)(places + 2))

@@ -276,3 +276,9 @@ def test_a_regression_head_without_units_of_its_own_is_the_same_function():
     assert plain.plain() is plain
     with pytest.raises(ValueError, match="without bias"):
         RegressionHead(d_model=4, target_mean=[1.0], bias=False).plain()
+
+
+def test_a_mapped_first_token_may_have_another_width(x):
+    pool = DenseFirstToken(d_model=4, activation="gelu", d_out=7)
+    expected = torch.nn.functional.gelu(x[0] @ pool.map.weight.T + pool.map.bias)
+    torch.testing.assert_close(pool(x, LAYOUT)[0], expected)
