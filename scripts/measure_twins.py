@@ -10,6 +10,7 @@ import re
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,8 @@ class Notes:
     def pytest_configure(self) -> None:
         """Puts itself between the tests and the helpers that they share."""
         sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
-        import decoders
-        import twins
-
+        decoders: Any = import_module("decoders")
+        twins: Any = import_module("twins")
         self._note(twins, "agree", self._outputs)
         self._note(twins, "agree_in_gradient", self._gradients)
         self._of_family(twins, "twin", lambda row: setattr(row, "twins", row.twins + 1))

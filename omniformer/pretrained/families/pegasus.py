@@ -18,7 +18,6 @@ class Pegasus(Marian):
 
     architectures = ("PegasusForConditionalGeneration", "PegasusModel")
     pre_norm = True
-    one_table = True
     defaults: ClassVar[dict[str, Any]] = BART.defaults | {
         "pad_token_id": 0,
         "bos_token_id": None,
@@ -26,3 +25,8 @@ class Pegasus(Marian):
         "decoder_start_token_id": 0,
     }
     needed: ClassVar[dict[str, Any]] = Marian.needed | {"normalize_before": True, "add_final_layer_norm": True}
+
+    @property
+    def one_table(self) -> bool:
+        """Whether what is read and what is written have one table: always."""
+        return True

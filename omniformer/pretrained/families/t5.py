@@ -216,4 +216,8 @@ class MT5(T5):
         "num_heads": 6,
         "feed_forward_proj": "gated-gelu",
     }
-    scaled = False
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the output is scaled and has the input's table: never."""
+        return False
