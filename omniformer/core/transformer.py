@@ -272,9 +272,11 @@ class Transformer(nn.Module):
         found: dict[Rule | None, Plan] = {} if plan is None else {None: plan}
         for name, kind in self.layer_kinds.items():
             layer = self.kind_of_layer.index(name)
-            if kind.rule not in found and cache is None:
+            if kind.rule in found:
+                continue
+            if cache is None:
                 found[kind.rule] = lower(rules[layer], layout, kernel=self.kernel)
-            elif kind.rule not in found:
+            else:
                 found[kind.rule] = cache.plan(rules[layer], kernel=self.kernel, layer=layer)
         return {name: found[kind.rule] for name, kind in self.layer_kinds.items()}
 
