@@ -67,7 +67,9 @@ def active_parameters(model: nn.Module) -> int:
     idle = 0
     for part in model.modules():
         if isinstance(part, MixtureOfExperts):
-            idle += (part.gate_up.numel() + part.down.numel()) // part.n_experts * (part.n_experts - part.top_k)
+            experts = (part.gate_up, part.down, part.gate_up_bias, part.down_bias)
+            weights = sum(each.numel() for each in experts if each is not None)
+            idle += weights // part.n_experts * (part.n_experts - part.top_k)
     return parameters(model) - idle
 
 

@@ -145,6 +145,11 @@ def test_a_mixture_of_experts_costs_what_its_chosen_experts_do(monkeypatch):
     assert "forward" not in vars(core.blocks[0].feedforward.branch)  # the stand-in is gone
 
 
+def test_offsets_of_idle_experts_are_idle_too():
+    moe = MixtureOfExperts(16, n_experts=8, top_k=2, d_ff=32, bias=True)
+    assert parameters(moe) - active_parameters(moe) == 6 * (3 * 16 * 32 + 2 * 32 + 16)
+
+
 def test_experts_may_be_in_the_encoder_of_a_pair():
     sizes = {"d_model": 16, "n_layers": 1, "n_heads": 2}
     plain = partial(Transformer, **sizes)
