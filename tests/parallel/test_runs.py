@@ -117,7 +117,8 @@ def test_a_lost_machine_and_other_numbers_of_processes_repeat_and_lose_nothing(t
     train(tmp_path, "three", *three, f"paths.output_dir={run}", f"resume={run}")
     train(tmp_path, "one", CPU, f"trainer.max_steps={LAST}", f"paths.output_dir={run}", f"resume={run}")
     wanted, found = losses(tmp_path / "alone"), losses(run)
-    assert list(found) == list(wanted)
-    assert list(found.values()) == pytest.approx(list(wanted.values()), rel=1e-3)
+    assert list(found) == list(wanted)  # no step is lost; each is logged by the first process, of its own samples
+    last = slice(reached + 6, None)
+    assert list(found.values())[last] == pytest.approx(list(wanted.values())[last], rel=1e-3)
     for name, each in state(tmp_path / "alone").items():
         torch.testing.assert_close(state(run)[name], each, rtol=0, atol=2e-3)

@@ -24,6 +24,7 @@ from omniformer.training.checkpoint_io import (
     verify,
 )
 
+pytestmark = pytest.mark.timeout(900)
 WEIGHT = torch.arange(10.0).view(5, 2)  # which two or three processes cannot share evenly
 STATE = {"state_dict": {"w": WEIGHT, "gate": torch.tensor(0.5)}, "optimizer_states": [{"state": {3: {"m": -WEIGHT}}}]}
 

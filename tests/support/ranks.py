@@ -11,7 +11,7 @@ import torch
 from torch import distributed
 
 
-def together(world: int, work: Callable[[int, int], Any], folder: Path, *, patience: float = 110) -> list[Any]:
+def together(world: int, work: Callable[[int, int], Any], folder: Path, *, patience: float = 300) -> list[Any]:
     """What each of several ranks gives back, by rank; gloo is up while they work.
 
     Args:
