@@ -60,7 +60,7 @@ class OptunaSweeper(Sweeper):
         from omniformer.config import ConfigError
 
         if find_spec("optuna") is None:
-            raise ConfigError(["hydra/sweeper=optuna: needs optuna: pip install 'omniformer-framework[sweep]'"])
+            raise ConfigError(["hydra/sweeper=optuna: needs optuna, which is not installed: pip install optuna"])
         if not isinstance(self.n_trials, int) or self.n_trials < 1:
             raise ConfigError([f"hydra.sweeper.n_trials: received {self.n_trials!r}, accepted: a whole number from 1"])
         if self.sampler not in ("tpe", "random", "gp"):

@@ -35,10 +35,6 @@ def sweep(conf, capsys):
 
 
 def accuracy(config):
-    if config["core"]["n_heads"] == 2:
-        raise ConfigError(["core.n_heads: two are too few"])
-    if config["core"]["n_heads"] == 8:
-        raise RuntimeError("a bug")
     return Score(config["core"]["d_model"] / 100, metric="val/accuracy", mode="max")
 
 
@@ -50,7 +46,7 @@ def test_a_sweep_of_optuna_maximises_what_is_better_when_more(sweep):
     assert {config["core"]["n_heads"] for config in received} == {1}
     best = max(config["core"]["d_model"] for config in received)
     (study,) = optuna.get_all_study_summaries("sqlite:///kept/studies.db")
-    assert study.study_name == "vision" or study.study_name == received[0]["name"]
+    assert study.study_name == received[0]["name"]
     assert study.direction.name == "MAXIMIZE" and study.best_trial.params == {"core.d_model": best}
     folders = [config["paths"]["output_dir"] for config in received]
     assert [Path(folder).name for folder in folders] == ["0", "1", "2", "3", "4"]
@@ -58,16 +54,19 @@ def test_a_sweep_of_optuna_maximises_what_is_better_when_more(sweep):
 
 
 def test_mistakes_and_bugs_of_single_trials_do_not_end_the_sweep_and_the_same_command_goes_on(sweep):
-    command = ["core.n_heads=1,2,4,8", "core.d_model=range(8,65,8)", "hydra.sweeper.sampler=random", "hydra.sweeper.seed=2"]
-    status, received, printed = sweep("hydra.sweeper.n_trials=10", *command, do=accuracy)
-    heads = [config["core"]["n_heads"] for config in received]
-    assert status == 0 and len(received) == 10 and {2, 8} <= {*heads}
-    assert printed.count("error: core.n_heads: two are too few") == heads.count(2)
-    assert printed.count("RuntimeError: a bug") >= heads.count(8) and printed.count("failed and is left out") == sum(
-        each in (2, 8) for each in heads
-    )
-    status, received, printed = sweep("hydra.sweeper.n_trials=12", *command, do=accuracy)
-    assert len(received) == 2 and "goes on behind 10 trials" in printed
+    raised = {1: ConfigError(["core.n_heads: two are too few"]), 3: RuntimeError("a bug")}
+
+    def faulty(config):
+        if (number := int(Path(config["paths"]["output_dir"]).name)) in raised:
+            raise raised[number]
+        return accuracy(config)
+
+    status, received, printed = sweep("hydra.sweeper.n_trials=5", "core.d_model=range(8,65,8)", do=faulty)
+    assert status == 0 and len(received) == 5
+    assert "error: core.n_heads: two are too few" in printed and "trial 1 failed and is left out" in printed
+    assert "RuntimeError: a bug" in printed and "trial 3 failed and is left out: RuntimeError: a bug" in printed
+    status, received, printed = sweep("hydra.sweeper.n_trials=6", "core.d_model=range(8,65,8)", do=faulty)
+    assert status == 0 and len(received) == 1 and "goes on behind 5 trials" in printed
 
 
 def test_a_run_that_was_stopped_stops_the_sweep(sweep):
@@ -96,4 +95,4 @@ def test_without_optuna_the_extra_is_named(sweep, monkeypatch):
 
     monkeypatch.setattr(util, "find_spec", lambda name: None)
     status, _, printed = sweep("core.d_model=8,16", do=accuracy)
-    assert status == 2 and "needs optuna: pip install 'omniformer-framework[sweep]'" in printed
+    assert status == 2 and "needs optuna, which is not installed: pip install optuna" in printed
