@@ -1,6 +1,7 @@
 """Which files a user's paths and patterns name."""
 
 import glob
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +29,13 @@ def matching_files(patterns: str | Sequence[str], data_root: str | None, suffixe
             raise FileNotFoundError(
                 f"no file matches {pattern!r} here, nor {str(resolve(pattern, data_root))!r} (data_root={data_root})"
             )
-        known = [path for path in paths if path.name.lower().endswith(tuple(suffixes))]
-        others = [path.name for path in paths if path not in known]
+        known: list[Path] = []
+        others: list[str] = []
+        for path in paths:
+            if path.name.lower().endswith(tuple(suffixes)):
+                known.append(path)
+            else:
+                others.append(path.name)
         kinds = ", ".join(suffixes)
         if not known:
             raise ValueError(f"{paths[0]} is not one of {kinds}; rename or convert it")
@@ -49,10 +55,16 @@ def _named(pattern: str, data_root: str | None) -> list[Path]:
     literal = own(pattern, data_root)
     if literal.is_file():
         return [literal]
-    here, there = (
-        [root / name for name in sorted(glob.glob(pattern, root_dir=root, recursive=True)) if (root / name).is_file()]
-        for root in (Path(), Path(data_root or ".").expanduser())
+    roots = dict.fromkeys((Path(), Path() if os.path.isabs(pattern) else Path(data_root or ".").expanduser()))
+    here, *elsewhere = (
+        [
+            root / name
+            for name in sorted(glob.glob(pattern, root_dir=root, recursive=True))
+            if os.path.isfile(os.path.join(root, name))
+        ]
+        for root in roots
     )
+    there = elsewhere[0] if elsewhere else here
     if here and there and not here[0].samefile(there[0]):
         warnings.warn(
             f"{pattern!r} matches files here and under data_root={data_root}; those here are taken, give the whole "
