@@ -173,7 +173,7 @@ class Scan:
     def _divide(self, places: np.ndarray, shares: Sequence[float], fold: tuple[int, int] | None) -> None:
         strata = self.kept.strata(places) if "label" in self.roles.targets else None
         keys = map(self.kept.key, places)
-        sets = self.kept.sets(grouped=self.roles.one("group") is not None)[places]
+        sets = self.kept.sets(places, grouped=self.roles.one("group") is not None)
         self.kept.put(places, by_hash(keys, sets, strata=strata, shares=shares, fold=fold))
 
     def follow(self) -> None:

@@ -116,18 +116,19 @@ class Seen:
         """What a row holds, as a name of it."""
         return self._digests[_DIGEST * place : _DIGEST * (place + 1)].hex()
 
-    def sets(self, *, grouped: bool) -> np.ndarray:
-        """The number of the set that each row is in: rows of one set hold the same, or share a group.
+    def sets(self, places: np.ndarray, *, grouped: bool) -> np.ndarray:
+        """The number of the set that each of some rows is in: rows of one set hold the same, or share a group.
 
         Args:
+            places: of the rows.
             grouped: whether the keys are groups.
         """
-        _, contents = np.unique(self._contents(), return_inverse=True)
+        _, contents = np.unique(self._contents()[places], return_inverse=True)
         if self._keys is None or not grouped:
             return contents
-        number: dict[str, int] = {}
-        groups = np.array([number.setdefault(key, len(number)) for key in self._keys]) + len(self)
-        joined = coo_array((np.ones(len(self), np.int8), (contents, groups)), shape=(2 * len(self), 2 * len(self)))
+        n, number = len(places), dict[str, int]()
+        groups = np.array([number.setdefault(self._keys[place], len(number)) for place in places]) + n
+        joined = coo_array((np.ones(n, np.int8), (contents, groups)), shape=(2 * n, 2 * n))
         return connected_components(joined, directed=False)[1][contents]
 
     def repeats(self) -> int:
