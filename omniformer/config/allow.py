@@ -100,6 +100,7 @@ _NAMED: dict[Scope, dict[str, tuple[str, ...]]] = {
     "run": {"omniformer_tokenizers.augment": ("flip_signs",)},
     "training": {
         "lightning": ("Trainer",),
+        "omniformer.parallel.compiling": ("Trainer",),
         "lightning.pytorch.callbacks": (
             "DeviceStatsMonitor",
             "EarlyStopping",

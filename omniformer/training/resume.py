@@ -23,6 +23,8 @@ FREE = (
     "hydra.*",
     "logger*",
     "callbacks.*",
+    "trainer._target_",
+    "trainer.compile",
     "trainer.max_epochs",
     "trainer.max_steps",
     "trainer.max_time",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Callback
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
@@ -18,6 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info
 
 from omniformer.config import build
+from omniformer.parallel.compiling import Trainer
 from omniformer.parallel.setup import check_processes
 from omniformer.parallel.strategy import FSDP
 from omniformer.training.background import BackgroundSaving
@@ -66,8 +67,8 @@ def build_trainer(
     """A `lightning.Trainer` that writes durable checkpoints, keeps our loaders' order, and gives up on dead ranks.
 
     Args:
-        options: the trainer's own options, by Lightning's names; `_target_` is passed over. Parts such as a profiler
-            may be descriptions for `build`.
+        options: those of the trainer, by Lightning's names, and `compile`; `_target_` is passed over. Parts such as a
+            profiler may be descriptions for `build`.
         callbacks: by name, so that a config can switch a single one off by setting it to null.
         loggers: likewise.
         output_dir: the run folder. What a killed run left half-written in its `checkpoints` is removed.

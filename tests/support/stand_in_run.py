@@ -1,7 +1,7 @@
 """Runs on the stand-in device, in a process of their own: `python stand_in_run.py FOLDER KEY=VALUE...`.
 
-Trains, validates, tests, predicts and saves; writes and predicts with what was saved; and prints as JSON what waited for
-the device in each training step and in each stage, by line.
+Trains, validates, tests, predicts and saves; writes and predicts with what was saved; and leaves as `found.json` what
+waited for the device in each training step and in each stage, by line.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import stand_in_device  # noqa: E402
-import torch  # noqa: E402
+import stand_in_device
+import torch
 
 stand_in_device.register()
 

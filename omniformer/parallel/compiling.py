@@ -1,0 +1,90 @@
+"""`trainer.compile`: the blocks of a core as compiled programs, and how many there had to be."""
+
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Trainer as LightningTrainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
+from torch._dynamo.utils import counters
+
+How = Literal["off", "blocks", "whole"]
+# Programs of one function before torch gives up and runs it uncompiled: its 8 are fewer than the rules of a joint run
+# times the numbers of buckets in which attention lays samples.
+_MOST = 64
+
+
+class Trainer(LightningTrainer):
+    """Lightning's trainer, with the options of a run that Lightning does not know.
+
+    Args:
+        compile: what `torch.compile` makes programs of: nothing, each block of the core, or all of its blocks together.
+        **options: of Lightning's trainer.
+    """
+
+    def __init__(self, *, compile: How = "off", **options: Any) -> None:
+        super().__init__(**options)
+        if compile != "off":
+            self.callbacks.append(Compiling(compile))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Compiling(Callback):
+    """Compiles a core for the time of a training, and says at its end how many programs were made.
+
+    Lowering (the plan of a batch: which kernel, which buckets) stays outside. Sizes are symbols in a program, so other
+    lengths need no other one; another rule, kernel or number of buckets does (`Dense` lays samples of different lengths
+    in at most six), and so do evaluation, and a size of 0 or 1.
+
+    Args:
+        how: "blocks": one program serves all blocks; "whole": a program of all blocks of a stack, which takes longer to
+            compile and may join more.
+        backend: of `torch.compile`.
+
+    Raises:
+        ValueError: when training begins: the core has no stack of blocks.
+    """
+
+    def __init__(self, how: Literal["blocks", "whole"], backend: str = "inductor") -> None:
+        self.how, self.backend = how, backend
+
+    def setup(self, trainer: LightningTrainer, pl_module: LightningModule, stage: str) -> None:
+        """Compiles, before the model is divided or wrapped."""
+        if stage != "fit":
+            return
+        stacks = [part for part in pl_module.model.core.modules() if hasattr(part, "through")]  # pyright: ignore[reportAttributeAccessIssue]
+        if not stacks:
+            raise ValueError(
+                f"trainer.compile={self.how}: {type(pl_module.model.core).__name__} is no stack of blocks; "  # pyright: ignore[reportAttributeAccessIssue]
+                "accepted with this core: off"
+            )
+        self._limit = torch._dynamo.config.recompile_limit
+        torch._dynamo.config.recompile_limit = max(_MOST, self._limit)
+        self._before = counters["stats"]["unique_graphs"]
+        for stack in stacks:
+            self._compile(stack)
+        self._stacks = stacks
+
+    def _compile(self, stack: nn.Module) -> None:
+        options: dict[str, Any] = {"backend": self.backend, "dynamic": True}
+        if self.how == "whole":
+            stack.through = torch.compile(stack.through, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            return
+        for block in stack.blocks:  # pyright: ignore[reportGeneralTypeIssues]
+            block.compile(**options)
+
+    def teardown(self, trainer: LightningTrainer, pl_module: LightningModule, stage: str) -> None:
+        """Leaves the model as it was, and tells what was compiled."""
+        if stage != "fit":
+            return
+        for stack in self._stacks:
+            stack.__dict__.pop("through", None)
+            for block in stack.blocks:  # pyright: ignore[reportGeneralTypeIssues]
+                block._compiled_call_impl = None
+        torch._dynamo.config.recompile_limit = self._limit
+        rank_zero_info(f"trainer.compile={self.how}: {self.made} programs compiled for {trainer.global_step} steps")
+
+    @property
+    def made(self) -> int:
+        """Programs since the training began, those of its validations with them."""
+        return counters["stats"]["unique_graphs"] - self._before
