@@ -137,6 +137,7 @@ _OWN_AFFAIRS = frozenset(
         "directory",
         "dirpath",
         "download",
+        "fetch",
         "file",
         "filename",
         "files",

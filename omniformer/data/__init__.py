@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from omniformer.data.augment import SpecAugment as SpecAugment
     from omniformer.data.augment import Speed as Speed
     from omniformer.data.blocks import Blocks as Blocks
+    from omniformer.data.by_name import known as known
     from omniformer.data.compression import conditional_bz2_bits_per_byte as conditional_bz2_bits_per_byte
     from omniformer.data.corpus import TokenizedCorpus as TokenizedCorpus
     from omniformer.data.graph_tables import GraphTables as GraphTables
     from omniformer.data.held_out_edges import HeldOutEdges as HeldOutEdges
     from omniformer.data.image_folder import ImageFolder as ImageFolder
-    from omniformer.data.known import known as known
     from omniformer.data.masking import Masked as Masked
     from omniformer.data.mixing import CutMix as CutMix
     from omniformer.data.mixing import Either as Either
@@ -83,7 +83,7 @@ _WHERE = {
     "MixtureLoader": "mixture",
     "OmniDataModule": "module",
     "generator": "random",
-    "known": "known",
+    "known": "by_name",
     "ImageJitter": "augment",
     "RandAugment": "augment",
     "RandomResizedCrop": "augment",

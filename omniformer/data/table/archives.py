@@ -1,5 +1,6 @@
 """Zip archives of files as a table: a file is a row."""
 
+import os
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -76,6 +77,8 @@ class ZipRows(Rows):
         name = self.members[index]
         content: dict[str, Any] = {}
         if "content" in columns:
+            if self._process != os.getpid():  # a worker that was forked would move its parent's place in the file
+                self._open()
             try:
                 content["content"] = member_in(self._archive, name)
             except ValueError as error:
@@ -86,6 +89,7 @@ class ZipRows(Rows):
 
     def _open(self) -> None:
         self._archive: zipfile.ZipFile = opened_zip(Path(self.file))
+        self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_archive"}

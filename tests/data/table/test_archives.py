@@ -26,6 +26,14 @@ def test_each_file_is_a_row_in_the_order_of_the_numbers_in_names(archive):
     assert pickle.loads(pickle.dumps(rows)).row(0)["word"] == "one"
 
 
+def test_each_process_reads_the_archive_by_itself(archive, monkeypatch):
+    rows = ZipRows(archive, "*.wav")
+    parents = rows._archive
+    monkeypatch.setattr("os.getpid", lambda: -1)  # as in a worker that was forked
+    assert rows.row(0)["content"] == b"b/2_one.wav" * 50
+    assert rows._archive is not parents
+
+
 def test_contents_are_not_read_before_they_are_asked_for(archive, monkeypatch):
     monkeypatch.setattr("omniformer.data.table.archives.member_in", lambda *_: pytest.fail("was read"))
     rows = ZipRows(archive, "*.wav")

@@ -1,7 +1,7 @@
 import pytest
 
 from omniformer.data import Recall, known
-from omniformer.data.known import names
+from omniformer.data.by_name import names
 
 
 def test_a_set_is_found_by_name_with_what_is_set_of_it():
