@@ -10,7 +10,7 @@ from omniformer.data.table.rows import Rows
 
 # Words of a gender in names, and what others have in the place of such a word.
 _GENDERS = ("man", "woman", "person", "men", "women", "people", "boy", "girl", "child", "santa", "mrs", "mx")
-_ALIKE = {"merman": "merperson", "mermaid": "merperson", "princess": "prince", "older": "old"}
+_ALIKE: dict[str, str] = {"merman": "merperson", "mermaid": "merperson", "princess": "prince", "older": "old"}
 
 
 class Emoji(Table):
@@ -83,5 +83,5 @@ def anybody(caption: Mapping[str, Any]) -> str:
         >>> anybody({"base": "woman artist"}), anybody({"base": "artist"}), anybody({"base": "Mermaid"})
         ('artist', 'artist', 'merperson')
     """
-    words = re.findall(r"\w+", caption["base"].lower())
+    words: list[str] = re.findall(r"\w+", caption["base"].lower())
     return " ".join(_ALIKE.get(word, word) for word in words if word not in _GENDERS) or "person"

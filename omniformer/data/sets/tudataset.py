@@ -9,7 +9,7 @@ import pyarrow as pa
 from omniformer.core.ranges import Natural
 from omniformer.data.download import obtain
 from omniformer.data.sets.reading import lines_in, text_in
-from omniformer.data.source import resolve
+from omniformer.data.source import own
 from omniformer.data.table import Table
 from omniformer.data.table.beside import Beside
 from omniformer.data.table.columnar import ArrowRows
@@ -68,7 +68,7 @@ class TUGraphs(Table):
         self.dataset = dataset
         packed, text = f"tudataset/{dataset}.npz", ORIGINAL.format(dataset=dataset, file=f"{dataset}.txt")
         super().__init__(
-            files=packed if resolve(packed, data_root).is_file() else f"graphs:{text}",
+            files=packed if own(packed, data_root).is_file() else f"graphs:{text}",
             columns={"graph": "graph", "y": "label"},
             labels={str(number): name for number, name in enumerate(LABELS[dataset])},
             splits={"test": f"test_fold == {fold}", "val": f"test_fold == {(fold + 1) % FOLDS}"},

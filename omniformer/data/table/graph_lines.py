@@ -26,7 +26,7 @@ class GraphLineRows(ArrayRows):
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = (file := Path(folder) / "pairs.txt").write_text("1\\n2 5\\n7 1 1\\n8 1 0\\n")
+        ...     _ = (file := Path(folder) / "pairs.txt").write_text("1\n2 5\n7 1 1\n8 1 0\n")
         ...     row = GraphLineRows(file).row(0)
         >>> row["graph"]["edges"].tolist(), row["y"]
         ([[0, 1], [1, 0]], 0)

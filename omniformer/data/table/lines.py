@@ -24,7 +24,7 @@ class LineRows(Rows):
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = (file := Path(folder) / "reviews.pos").write_text("good\\nwell done\\n")
+        ...     _ = (file := Path(folder) / "reviews.pos").write_text("good\nwell done\n")
         ...     list(LineRows(file, pattern=r"(?P<mood>pos|neg)$").each(["line", "mood"]))
         [{'line': 'good', 'mood': 'pos'}, {'line': 'well done', 'mood': 'pos'}]
     """

@@ -90,7 +90,9 @@ def _graphs(file: Path, arrays: Mapping[str, NDArray]) -> PackedGraphs:
     kinds = arrays["node_label"].astype(np.int64).reshape(len(arrays["node_label"]), -1)
     return PackedGraphs(
         where=file,
-        **{name: arrays[name] for name in ("node_ptr", "edge_ptr", "edge_index")},
+        node_ptr=arrays["node_ptr"],
+        edge_ptr=arrays["edge_ptr"],
+        edge_index=arrays["edge_index"],
         node_features=kinds,
         node_vocab_sizes=tuple((1 + kinds.max(0)).tolist()) if len(kinds) else (1,) * kinds.shape[1],
     )

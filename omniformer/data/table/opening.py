@@ -127,7 +127,7 @@ class Opener:
         if name.startswith(_MOLECULES):
             if not before:
                 raise ValueError(f"{name!r} stands beside no table of SMILES; write 'table.csv + {name}'")
-            return [MoleculeRows(before[-1], resolve(name.removeprefix(_MOLECULES), self.data_root), inner or "")]
+            return [MoleculeRows(before[-1], own(name.removeprefix(_MOLECULES), self.data_root), inner or "")]
         if name.startswith(_LINES):
             return [LineRows(self._place(name.removeprefix(_LINES)), inner, self.pattern)]
         if name.startswith(_GRAPHS):
