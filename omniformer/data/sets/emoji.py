@@ -83,5 +83,5 @@ def anybody(caption: Mapping[str, Any]) -> str:
         >>> anybody({"base": "woman artist"}), anybody({"base": "artist"}), anybody({"base": "Mermaid"})
         ('artist', 'artist', 'merperson')
     """
-    words: list[str] = re.findall(r"\w+", caption["base"].lower())
+    words = [str(word) for word in re.findall(r"\w+", caption["base"].lower())]
     return " ".join(_ALIKE.get(word, word) for word in words if word not in _GENDERS) or "person"
