@@ -14,6 +14,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from omniformer.parallel import shards
+from omniformer.parallel.strategy import _alike
+from omniformer.parallel.tensors import like
 from omniformer.training.background import BackgroundCheckpointIO, snapshot
 from omniformer.training.checkpoint_io import (
     CorruptCheckpointError,
@@ -57,10 +59,20 @@ def read(folder: Path, rank: int, world: int) -> dict[str, Any]:
     assert isinstance(weight, DTensor)
     return {
         "rows": weight.to_local().clone(),
+        "taken": taken(weight),
         "whole": [weight.full_tensor(), momentum.full_tensor()],
         "gate": found["state_dict"]["gate"],
         "step": found["global_step"],
     }
+
+
+def taken(weight: DTensor) -> list[torch.Tensor]:
+    """What each process takes over of a checkpoint that is whole: of a weight, and of its optimizer's state."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(weight)], lr=0.1, momentum=0.9)
+    state = {"param_groups": [{"params": [3]}], "state": {3: {"m": -WEIGHT, "step": torch.tensor(1.0)}}}
+    momentum = _alike(state, optimizer)["state"][3]
+    assert float(momentum["step"]) == 1
+    return [like(WEIGHT, weight).to_local(), momentum["m"].to_local()]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +102,7 @@ def test_three_processes_read_what_two_wrote(folder, tmp_path_factory):
     told = together(3, partial(read, folder), tmp_path_factory.mktemp("three"))
     torch.testing.assert_close(torch.cat([each["rows"] for each in told]), WEIGHT, rtol=0, atol=0)
     for each in told:
+        torch.testing.assert_close(each["taken"], [each["rows"], -each["rows"]], rtol=0, atol=0)
         torch.testing.assert_close(each["whole"], [WEIGHT, -WEIGHT], rtol=0, atol=0)
         assert (float(each["gate"]), each["step"]) == (0.5, 3)
 
