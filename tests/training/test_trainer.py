@@ -25,7 +25,8 @@ def test_checkpoints_go_through_the_durable_plugin(tmp_path):
     assert not trainer._accelerator_connector.use_distributed_sampler
 
 
-def test_several_devices_get_ddp_that_gives_up_on_dead_ranks(tmp_path):
+def test_several_devices_get_ddp_that_gives_up_on_dead_ranks(tmp_path, monkeypatch):
+    monkeypatch.setenv("NODE_RANK", "0")  # of several nodes, which this is
     for options in ({"devices": 2}, {"devices": 1, "strategy": "ddp"}, {"devices": 1, "num_nodes": 2}):
         strategy = build(tmp_path, **options).strategy
         assert isinstance(strategy, DDPStrategy)
