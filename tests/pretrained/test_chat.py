@@ -48,7 +48,7 @@ SPELLED = [
 ]
 
 
-def chatty(folder, template=CHATML, kind="Qwen2", **files):
+def chatty(folder, template: str | None = CHATML, kind="Qwen2"):
     """A tiny chat model of the reference with a vocabulary and a template, and its tokenizer."""
     tokenizer = vocabularies.KINDS[kind]()
     tokenizer.chat_template = template
