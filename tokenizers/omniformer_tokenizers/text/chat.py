@@ -86,6 +86,7 @@ def render(template: str, talk: Conversation, special: Mapping[str, str]) -> Ren
         return Rendered(text, marked)
 
     def part(n: int, goes_on: bool) -> str:
+        """The text of the first messages."""
         return environment.tracked(compiled, {**names, "messages": messages[:n], "add_generation_prompt": goes_on})[0]
 
     return Rendered(text, _behind(text, [message["role"] for message in messages], part))
@@ -146,6 +147,8 @@ def _sandbox() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Sandbox(ImmutableSandboxedEnvironment):
+        """Where templates run."""
+
         blocks: list[str]
         spans: list[Span]
 
@@ -160,14 +163,18 @@ def _sandbox() -> Any:
             return "".join(self.blocks), self.spans
 
     class Generation(Extension):
+        """`{% generation %}`: the assistant's words."""
+
         tags = {"generation"}  # noqa: RUF012 (as jinja declares it)
 
         def parse(self, parser: Any) -> Any:
+            """The block as a call of `written`."""
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
             return nodes.CallBlock(self.call_method("written"), [], [], body).set_lineno(line)
 
         def written(self, caller: Callable[[], str]) -> str:
+            """The text of the block, whose place is noted."""
             text = caller()
             first = sum(map(len, self.environment.blocks))  # pyright: ignore[reportAttributeAccessIssue]
             self.environment.spans.append((first, first + len(text)))  # pyright: ignore[reportAttributeAccessIssue]
@@ -191,11 +198,13 @@ def _sandbox() -> Any:
             raise jinja2.TemplateError(f"a namespace may not hold {name!r}")
 
     def refuse(message: str) -> None:
+        """A template's own refusal."""
         raise jinja2.TemplateError(message)
 
     def tojson(
         value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
     ) -> str:
+        """JSON as it is, where jinja would write it for HTML."""
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
     environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
