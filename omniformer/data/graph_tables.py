@@ -84,7 +84,7 @@ class GraphTables(Source):
         self.nodes, self.edges = (matching_files(each, data_root, (*SUFFIXES, ".npz"))[0] for each in (nodes, edges))
         self.node_id, self.label, self.split_column = node_id, label, split
         self.features, self.edge_features, self.ends = features, edge_features, tuple(ends)
-        self.shares = {"val": val, "test": test}
+        self.val, self.test = val, test
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -145,7 +145,7 @@ class GraphTables(Source):
             chosen: dict[Split, list[int]] = {name: [i for i in known if where[i] == name] for name in SPLITS}
         else:
             kinds = [self._classes[i] for i in known]
-            parts = hashed_split([self._names[i] for i in known], **self.shares, strata=kinds)
+            parts = hashed_split([self._names[i] for i in known], val=self.val, test=self.test, strata=kinds)
             chosen = {name: [known[i] for i in parts[name]] for name in SPLITS}
         if not chosen["train"]:
             raise ValueError(f"{self.nodes}: no node with a class is for training, of {len(self._names)}")

@@ -140,7 +140,7 @@ class Seen:
         contents = self._contents()
         trained = contents[self.of("train")]
         parts: tuple[Split, Split] = ("val", "test")
-        found = {name: int(np.isin(contents[self.of(name)], trained).sum()) for name in parts}
+        found: dict[Split, int] = {name: int(np.isin(contents[self.of(name)], trained).sum()) for name in parts}
         return {name: n for name, n in found.items() if n}
 
     def strange(self, known: Iterable[str]) -> dict[int, str]:

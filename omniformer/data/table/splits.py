@@ -115,9 +115,9 @@ def by_hash(
     if strata is None:
         places = [fraction(key, "split") for key in told]
     else:
-        kinds = [strata[i] for i in firsts]
+        kinds = [strata[i] for i in firsts.tolist()]
         several: dict[int, Counter[Hashable]] = defaultdict(Counter)
-        for i in np.flatnonzero(sizes[sets] > 1):
+        for i in np.flatnonzero(sizes[sets] > 1).tolist():
             several[int(sets[i])][strata[i]] += 1
         for number, counted in several.items():
             kinds[number] = counted.most_common(1)[0][0]
