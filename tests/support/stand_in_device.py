@@ -7,7 +7,7 @@ needs one in a process of its own.
 
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def _inner(value: Any) -> Any:
     return torch.device("cpu") if isinstance(value, torch.device) and value.type == NAME else value
 
 
-def _check_devices(func: Any, kind: Any, args: Any, given: list[Tensor], ours: list[Tensor]) -> None:
+def _check_devices(func: Any, kind: Any, args: Any, given: Sequence[Tensor], ours: Sequence[Tensor]) -> None:
     """Numbers of the host may take part as single ones, and as places to look at."""
     looked_at = {id(each) for each in args[1]} if kind in (_aten.index, _aten.index_put, _aten.index_put_) else set()
     theirs = [each for each in given if not isinstance(each, OnDevice) and each.dim() and id(each) not in looked_at]
