@@ -178,7 +178,8 @@ class Scan:
 
     def follow(self) -> None:
         """Gives rows that belong together the split of the first of them, whatever was said of the others."""
-        sets = self.kept.sets(grouped=self.roles.one("group") is not None)
+        every = np.arange(len(self.kept))
+        sets = self.kept.sets(every, grouped=self.roles.one("group") is not None)
         _, first, own = np.unique(sets, return_index=True, return_inverse=True)
         self.kept.follow(first[own])
 

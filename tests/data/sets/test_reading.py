@@ -46,7 +46,11 @@ def test_text_is_the_same_packed_and_plain(tmp_path):
     assert text_in(tmp_path / "a.txt") == text_in(tmp_path / "a.txt.gz") == "Öl\nund\nMehl"
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"long enough" * 99)[:-12], gzip.compress(b"\xff\xfe")])
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"long enough" * 99)[:-12], gzip.compress(b"\xff\xfe")],
+    ids=["no gzip", "an end that is missing", "no UTF-8"],  # what is packed holds the time, and would name the test
+)
 def test_a_damaged_text_is_told_by_the_name_of_its_file(tmp_path, content):
     (tmp_path / "a.txt.gz").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.txt\.gz cannot be read as UTF-8 text"):
