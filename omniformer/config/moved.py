@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from omniformer._confpath import conf_dir
 
@@ -77,7 +77,7 @@ def unfolded(node: Mapping[str, Any]) -> Mapping[str, Any]:
 @cache
 def _row(name: str) -> dict[str, Any]:
     """The source of a file of `conf/data`, without what it takes from elsewhere."""
-    source: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "data" / f"{name}.yaml"))
+    source = yaml.safe_load((conf_dir() / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
     return {key: value for key, value in source["source"].items() if "${" not in str(value)}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from omniformer.core import checks
 from omniformer.core.ranges import Count, Positive
 
 
@@ -196,11 +197,12 @@ class YaRN(Scaling):
         *,
         factor: Positive,
         original_seq_len: Count,
-        beta_fast: float = 32.0,
-        beta_slow: float = 1.0,
+        beta_fast: Positive = 32.0,
+        beta_slow: Positive = 1.0,
         amplitude: float | None = None,
         whole: bool = True,
     ) -> None:
+        checks.positive(beta_fast=beta_fast, beta_slow=beta_slow)
         self.factor = _checked(factor)
         self.original_seq_len, self.beta_fast, self.beta_slow = _checked_length(original_seq_len), beta_fast, beta_slow
         self.amplitude = 0.1 * math.log(factor) + 1.0 if amplitude is None else amplitude

@@ -80,7 +80,7 @@ class SentenceHead(Head):
 
     Example:
         >>> head = SentenceHead(d_model=8, prompts={"query": "query: "})
-        >>> head(torch.ones(5, 8), Layout.from_lengths(2, 3)).norm(dim=1).tolist()
+        >>> head(torch.ones(5, 8), Layout.from_lengths(2, 3)).norm(dim=1).round(decimals=4).tolist()
         [1.0, 1.0]
         >>> head.prompted("Where?", "query")
         'query: Where?'

@@ -13,6 +13,8 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
+from enum import Enum
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
@@ -233,7 +235,8 @@ class _Unpickler(pickle.Unpickler):
         if module.startswith("pathlib") and name in ("PosixPath", "WindowsPath"):
             return PurePath  # where the folder was written, which is not where it is read
         known = super().find_class(module, name) if module in (*_RECORDS, "torch", "torch.serialization") else None
-        record = isinstance(known, type) and known.__module__ in _RECORDS
+        plain = isinstance(known, type) and (is_dataclass(known) or issubclass(known, Enum))
+        record = plain and known.__module__ in _RECORDS
         if record or isinstance(known, torch.dtype) or known in (torch.Size, torch.serialization._get_layout):
             return known
         raise pickle.UnpicklingError(f"{module}.{name} is no part of the metadata of a checkpoint")

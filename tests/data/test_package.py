@@ -55,4 +55,4 @@ def test_keys_of_a_config_are_the_parameters_of_its_classes(path):
     for node in found:
         module, _, name = node["_target_"].rpartition(".")
         parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-        assert set(node) - {"_target_"} <= set(parameters), node["_target_"]
+        assert set(node) - {"_target_", "defaults"} <= set(parameters), node["_target_"]

@@ -38,6 +38,7 @@ TABLES = {
     "omniformer/complete.py",
     "omniformer/config/build.py",
     "omniformer/data/__init__.py",
+    "omniformer/data/table/molecules.py",
     "omniformer/pretrained/family.py",
     "omniformer/training/__init__.py",
     "scripts/check_environment.py",
@@ -75,7 +76,10 @@ def test_nothing_that_is_read_can_run():
     found = {}
     for path in SOURCES:
         place = path.relative_to(REPOSITORY).as_posix()
-        if calls := faulty(path.read_text(encoding="utf-8"), place):
+        calls = faulty(path.read_text(encoding="utf-8"), place)
+        if place == "omniformer/parallel/shards.py":  # the error of its own unpickler, which tests/parallel attack
+            calls = [call for call in calls if not call.startswith("pickle.UnpicklingError(")]
+        if calls:
             found[place] = calls
     assert found == {}
 
@@ -97,6 +101,8 @@ MODULES = {
 # The name of an error; the memory allocator; the requeueing of SLURM, whose arguments are our own.
 HARMLESS = {("cora.py", "pickle", "UnpicklingError"), ("pyg_dataset.py", "pickle", "UnpicklingError")}
 HARMLESS |= {("memory.py", "ctypes", None), ("stop.py", "subprocess", None)}
+# Reads the metadata of checkpoints in pieces by an unpickler that makes records of PyTorch alone.
+HARMLESS |= {("shards.py", "pickle", None)}
 
 
 def test_no_source_imports_what_could_run_data():

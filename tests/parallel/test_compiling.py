@@ -49,8 +49,9 @@ def outcome(core, lengths, rule):
     return [out, x.grad, *(each.grad for each in core.parameters())]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("how", ["blocks", pytest.param("whole", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["blocks", "whole"])
 def test_a_compiled_core_computes_the_same_and_lengths_need_few_programs(compiled, how):
     plain, ours = core(), core()
     each = compiled(ours, how)

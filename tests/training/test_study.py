@@ -68,7 +68,7 @@ def test_a_search_about_nothing_is_refused():
         Space.of(["a=1", "data.fold=0,1"])
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", pytest.param("gp", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("mode", "direction"), [("max", "MAXIMIZE"), ("min", "MINIMIZE")])
 def test_the_study_follows_the_metric_of_the_runs(storage, sampler, mode, direction):
     if sampler == "gp":

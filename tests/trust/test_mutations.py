@@ -148,7 +148,7 @@ BREAKS = [
     Break(
         "an average of weights begins at the random start",
         f"{TRAINING}/ema.py",
-        "min(self.decay, (1 + n) / (10 + n))",
+        "min(self.decay, (1 + self._n) / (10 + self._n))",
         "self.decay",
         f"{TESTS}/test_ema.py",
     ),
@@ -183,7 +183,7 @@ BREAKS = [
     Break(
         "padding of keys is attended to",
         "omniformer/core/attention/dense.py",
-        "return bucket if bool(key_valid.all()) else",
+        "return bucket if _even(key_layout, samples) else",
         "return bucket if len(key_valid) else",
         "tests/core/attention/test_dense.py",
     ),

@@ -84,6 +84,12 @@ class Tokenizer(ABC):
         """
         return self
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that reads one sample in its own way, and says nothing of many, reads these one by one."""
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls) and "encode_batch" not in vars(cls):
+            cls.encode_batch = Tokenizer.encode_batch
+
     def encode_batch(self, raws: Iterable[Any]) -> list[Tokens]:
         """The tokens of many raw samples: equal to one call each, but faster where batching helps."""
         return [self(raw) for raw in raws]

@@ -107,7 +107,7 @@ class BPETokenizer(OwnVocabulary):
 
     def __call__(self, raw: str) -> Tokens:
         """The tokens of one text."""
-        return self.encode_batch([raw])[0]
+        return BPETokenizer.encode_batch(self, [raw])[0]
 
     def encode_batch(self, raws: Iterable[str]) -> list[Tokens]:
         """The tokens of many texts, encoded together."""

@@ -153,7 +153,7 @@ class PublishedTokenizer(TextTokenizer):
         Raises:
             TypeError: neither a string nor two of them.
         """
-        return self.encode_batch([raw])[0]
+        return PublishedTokenizer.encode_batch(self, [raw])[0]
 
     def encode_batch(self, raws: Iterable[Text]) -> list[Tokens]:
         """The tokens of many texts, encoded together."""
