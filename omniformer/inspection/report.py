@@ -6,17 +6,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from omniformer.config import build
+from omniformer.config import BuildError, build
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.core import kinds, reader, writer
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.transformer import Transformer
 from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
+from omniformer.inspection.devices import STRATEGIES, TRAINED
 from omniformer.inspection.whole import build_on_meta
 
-# float32 weights, gradients and the two moments of AdamW.
-_TRAINING_BYTES = 16
 # What each sample lets a core read that has cross-attention and no encoder: the patches of a small picture.
 MEMORY_TOKENS = 16
 
@@ -28,7 +27,7 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
         config: the keys of `Settings`, as plain values.
 
     Raises:
-        BuildError: a part refused its values.
+        BuildError: a part refused its values, or one device is to divide a model.
     """
     whole = build_on_meta(config)
     dtype: torch.dtype = getattr(torch, config["dtype"])
@@ -46,7 +45,7 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
         "parameters": parameters(whole),
         "active_parameters": active_parameters(whole),
         "weight_bytes": parameters(whole) * dtype.itemsize,
-        "training_bytes": parameters(whole) * _TRAINING_BYTES,
+        "training_bytes": parameters(whole) * TRAINED,
         "flops": cost.flops + outside,
         "flops/core": cost.flops,
         "training_flops": 3 * (cost.flops + outside),
@@ -61,7 +60,33 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
         held = min(int(written.lengths[0]), reach.left + 1 + reach.sinks)
         per_token = cache_bytes_per_token(core, dtype)
         found |= {"cache_bytes_per_token": per_token, "cache_bytes": per_token * held * samples}
-    return found
+    return found | share_of_device(whole, config, found)
+
+
+def share_of_device(whole: nn.ModuleDict, config: Mapping[str, Any], found: Mapping[str, int]) -> dict[str, int]:
+    """What each of several devices holds and sends in a training step, by name; nothing of one device.
+
+    Args:
+        whole: the model's parts, as `build_on_meta` makes them.
+        config: the keys of `Settings`, as plain values.
+        found: the other numbers of the model.
+
+    Raises:
+        BuildError: one device is to divide a model.
+    """
+    devices, strategy = config.get("devices", 1), config.get("strategy", "ddp")
+    if devices == 1 and strategy == "fsdp":
+        raise BuildError("strategy=fsdp divides a model between devices, and devices=1 is one; give devices=2 or more")
+    if devices == 1:
+        return {}
+    share = STRATEGIES[strategy](whole, devices, getattr(torch, config["dtype"]))
+    return {
+        "device/held_bytes": share.held_bytes,
+        "device/whole_bytes": share.whole_bytes,
+        "device/bytes": share.held_bytes + share.whole_bytes + found["activation_bytes"],
+        "device/sent_bytes": share.sent_bytes,
+        "device/flops_per_byte": found["training_flops"] // max(share.sent_bytes, 1),
+    }
 
 
 def memory_for(core: nn.Module, samples: int, dtype: torch.dtype) -> Memory | None:
@@ -103,6 +128,8 @@ def print_table(config: Mapping[str, Any], found: Mapping[str, int]) -> None:
     from rich.table import Table
 
     batch = f"{config['batch_size']} x {config['seq_len']} tokens, {config['dtype']}"
+    if "device/bytes" in found:
+        batch += f", on each of {config['devices']} devices ({config['strategy']})"
     table = Table(title=f"{config['core']['_target_'].rpartition('.')[2]}, {batch}", title_justify="left")
     table.add_column("what")
     table.add_column("exactly", justify="right")
@@ -139,8 +166,13 @@ _ROWS = (
     ("memory_tokens", "tokens that cross-attention reads", ""),
     ("cache_bytes_per_token", "key-value cache of a token", "B"),
     ("cache_bytes", "key-value cache of this batch", "B"),
+    ("device/held_bytes", "a device holds (weights and training)", "B"),
+    ("device/whole_bytes", "  and whole, at the fullest moment", "B"),
+    ("device/bytes", "  with what the core keeps, in all", "B"),
+    ("device/sent_bytes", "a device sends in a step, and receives", "B"),
+    ("device/flops_per_byte", "  operations for each of these bytes", "FLOP"),
 )
-_SECTION_ENDS = {"training_bytes", "training_flops", "attention_bytes", "memory_tokens"}
+_SECTION_ENDS = {"training_bytes", "training_flops", "attention_bytes", "memory_tokens", "cache_bytes"}
 
 
 def _short(value: float, unit: str) -> str:

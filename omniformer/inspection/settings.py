@@ -19,8 +19,11 @@ class Settings:
         seq_len: tokens of a sample.
         target_len: tokens that an encoder-decoder writes for a sample, or that all towers but the first read; as many
             as `seq_len` by default.
-        batch_size: samples of a batch.
-        dtype: of weights and activations.
+        batch_size: samples of a batch; on several devices, of each one's.
+        dtype: of weights and activations. A model that is trained on several devices keeps its weights in float32, and
+            `fsdp` gathers them in this type.
+        devices: that train the model together; with more than one, what each of them holds and sends is shown.
+        strategy: `ddp`, each device holds everything, or `fsdp`, each its pieces, as `trainer=` of the same names.
         published: the number of weights that the family's own publication or weights have.
         allow_targets: packages of the user's own whose classes `_target_` may name; counts on the command line alone.
     """
@@ -33,5 +36,7 @@ class Settings:
     target_len: Count | None = None
     batch_size: Count
     dtype: Literal["float32", "bfloat16", "float16"]
+    devices: Count = 1
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     published: Count | None = None
     allow_targets: list[str] = field(default_factory=list)

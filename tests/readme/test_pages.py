@@ -17,9 +17,11 @@ TASKS = PAGES[REPOSITORY / "docs" / "tasks.md"]
 CARDS = {name: PAGES[REPOSITORY / "docs" / name] for name in ("data.md", "data_sets.md")}
 COMMANDS = [
     line.split("  #")[0]
-    for name in ("tasks.md", "data.md", "training.md", "pretrained.md")
+    for name in ("tasks.md", "data.md", "training.md", "pretrained.md", "parallel.md", "scale.md")
     for line in re.findall(
-        r"^    (?:python -m omniformer\.|omniformer )train (.*)$", PAGES[REPOSITORY / "docs" / name], re.MULTILINE
+        r"^ {4,}(?:.*-m omniformer\.train|omniformer train|sbatch .*slurm\.sh) (.*)$",
+        PAGES[REPOSITORY / "docs" / name],
+        re.MULTILINE,
     )
     if "<" not in line and "--config-dir" not in line  # which holds experiments of one's own
 ]
