@@ -72,7 +72,7 @@ def _check_divided(options: Mapping[str, Any], n_devices: int) -> None:
 
 def _scheduled() -> bool:
     """Whether a scheduler that Lightning knows started this process."""
-    return any(name in os.environ for name in ("SLURM_NTASKS", "LSB_JOBID", "KUBERNETES_PORT"))
+    return any(name in os.environ for name in ("SLURM_NTASKS", "LSB_JOBID"))
 
 
 def _check_port() -> None:

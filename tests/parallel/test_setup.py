@@ -71,6 +71,9 @@ def test_another_number_of_processes_than_devices_is_told(monkeypatch):
 def test_several_nodes_need_something_that_starts_them(monkeypatch):
     with pytest.raises(ValueError, match=r"trainer.num_nodes=2 and nothing says which node this is"):
         check_processes({"num_nodes": 2}, n_devices=4)
+    monkeypatch.setenv("KUBERNETES_PORT", "tcp://10.0.0.1:443")  # every pod has it, whoever started its processes
+    with pytest.raises(ValueError, match=r"nothing says which node this is"):
+        check_processes({"num_nodes": 2}, n_devices=4)
     monkeypatch.setenv("SLURM_NTASKS", "4")
     check_processes({"num_nodes": 2}, n_devices=4)
 
