@@ -1,5 +1,6 @@
 """What each of several devices holds and sends in a training step, computed from the shapes of a model's weights."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -48,8 +49,10 @@ def fsdp(model: nn.Module, n: int, gathered: torch.dtype) -> Share:
     """Everything in pieces, as `omniformer.parallel.fsdp` divides it.
 
     Blocks are gathered for the forward pass and again for the backward pass, all the rest once a step. The fullest
-    moment is in the backward pass: of a block, while the next one arrives and its gradient leaves; or at the end, when
-    the gradients of all the rest leave.
+    moment is in the backward pass of a block, while the next one arrives and the gradient of the one before leaves in
+    float32; or at the end, when the gradients of all the rest are there, of a weight with several places from each and
+    their sum, or leave, with no weights beside them. It is a bound: the gradients of embedders come last, and are
+    counted beside the blocks too.
 
     Args:
         model: core, embedders, heads.
@@ -62,10 +65,13 @@ def fsdp(model: nn.Module, n: int, gathered: torch.dtype) -> Share:
     scalars = _numel(weight for block in (*blocks, rest) for weight in block if weight.ndim == 0)
     pieces, size = [_pieces(block, n) for block in blocks], gathered.itemsize
     other, largest = _pieces(rest, n), max(pieces, default=0)
+    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
+    shared = sum(places[id(weight)] * _pieces([weight], n) for weight in rest if places[id(weight)] > 1)
+    beside_blocks = 2 * size * other + (3 * size + _GRADIENT) * largest
     gathers = (2 * sum(pieces) + other) * size
     return Share(
         held_bytes=TRAINED * (sum(pieces) + other + scalars),
-        whole_bytes=n * (2 * size * other + max((3 * size + _GRADIENT) * largest, _GRADIENT * other)),
+        whole_bytes=n * max(beside_blocks, size * (2 * other + shared), (size + _GRADIENT) * other),
         sent_bytes=(n - 1) * (gathers + _GRADIENT * (sum(pieces) + other)) + _around(_GRADIENT * scalars, n),
     )
 

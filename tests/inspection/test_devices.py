@@ -1,5 +1,6 @@
 """What a device holds and sends is what FSDP2 and DDP really do, counted where the collectives are called."""
 
+import weakref
 from contextlib import nullcontext
 
 import pytest
@@ -8,6 +9,7 @@ from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from omniformer.core.layout import Layout
 from omniformer.core.ties import tie
@@ -24,10 +26,10 @@ TOKENS, ROWS = 6, 11  # no number of devices below divides the rows of the table
 class Whole(nn.Module):
     """Ids in, scores out, with a table that embedder and head share and a weight without dimensions."""
 
-    def __init__(self, core):
+    def __init__(self, core, rows=ROWS):
         super().__init__()
-        self.core, self.table = core, nn.Embedding(ROWS, 8)
-        self.head, self.temperature = nn.Linear(8, ROWS, bias=False), nn.Parameter(torch.tensor(2.0))
+        self.core, self.table = core, nn.Embedding(rows, core.d_model)
+        self.head, self.temperature = nn.Linear(core.d_model, rows, bias=False), nn.Parameter(torch.tensor(2.0))
         tie(self, "head.weight", "table.weight")
 
     def training_step(self, ids):
@@ -53,6 +55,23 @@ class Sent(TorchDispatchMode):
         elif name.startswith("c10d::"):
             raise AssertionError(f"{name} is not counted")
         return func(*args, **(kwargs or {}))
+
+
+class Alive(TorchDispatchMode):
+    """The most bytes of tensors that were alive at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.most, self.known = 0, {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for each in tree_iter((args, kwargs, out)):
+            if isinstance(each, torch.Tensor):
+                self.known[each.untyped_storage()._cdata] = weakref.ref(each.untyped_storage())
+        alive = [storage for each in self.known.values() if (storage := each()) is not None]
+        self.most = max(self.most, sum(storage.nbytes() for storage in alive))
+        return out
 
 
 @pytest.fixture(params=[2, 3, 8])
@@ -88,6 +107,18 @@ def test_fsdp_holds_and_sends_what_is_computed(world, core, gathered):
     assert share.sent_bytes == sent.n_bytes
 
 
+@pytest.mark.parametrize("world", [8], indirect=True)
+@pytest.mark.parametrize(("d_model", "ids"), [(128, 64), (64, 8192)])  # most weights in blocks, or outside of them
+def test_what_is_whole_at_the_fullest_moment_is_not_more_than_computed_and_not_much_less(world, d_model, ids):
+    module = Whole(Transformer(d_model=d_model, n_layers=4, n_heads=2), ids)
+    share = fsdp(module, world, torch.float32)
+    real.apply(module, init_device_mesh("cpu", (world,)), reshard_after_forward=True, param_dtype=None)
+    with Alive() as alive:
+        module.training_step(torch.arange(TOKENS)).backward()
+    computed = share.held_bytes // 2 + share.whole_bytes  # no optimizer was there
+    assert 0.8 * computed < alive.most < 1.02 * computed  # which leaves the activations of six tokens
+
+
 def test_ddp_sends_what_is_computed(world):
     module = Whole(plain())
     share = ddp(module, world, torch.float32)
@@ -116,9 +147,9 @@ def test_held_bytes_fall_with_the_number_of_devices_and_what_is_whole_stays():
     assert four.whole_bytes == sixteen.whole_bytes
     block = sum(each.numel() for each in module["core"].blocks[0].parameters())
     rest = sum(each.numel() for each in module.parameters()) - 4 * block
-    # At the end, all the rest three times (weights, gradients, gradients in float32); in a block's backward pass twice,
-    # beside the block, the next one, and the gradient twice.
-    assert four.whole_bytes == max((2 + 2 + 4) * rest, (2 + 2) * rest + (2 + 2 + 2 + 4) * block)
+    # In a block's backward pass weights and gradients of all the rest, the block, the next one, its gradient and the
+    # one before in float32; at the end, the gradients of all the rest twice.
+    assert four.whole_bytes == max((2 + 2) * rest + (2 + 2 + 2 + 4) * block, (2 + 4) * rest)
     assert sixteen.sent_bytes == 15 * (4 * block * (2 + 2 + 4) + rest * (2 + 4)) // 16
 
 
