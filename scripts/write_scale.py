@@ -6,9 +6,9 @@ uv run python scripts/write_scale.py
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from omniformer._confpath import conf_dir
+from omniformer.config.composing import plain
 from omniformer.inspection.report import numbers, share_of_device
 from omniformer.inspection.whole import build_on_meta
 
@@ -43,8 +43,7 @@ def page() -> str:
 
 def _lines(core: str) -> list[str]:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = OmegaConf.to_container(compose("inspect", [f"core={core}", *KEYS]), resolve=True)
-    assert isinstance(config, dict)
+        config = plain(compose("inspect", [f"core={core}", *KEYS]))
     found, whole = numbers(config), build_on_meta(config)
     lines = []
     for devices in DEVICES:
