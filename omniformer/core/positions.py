@@ -409,9 +409,13 @@ class Learned(Position):
         share = torch.rand(n, self.n_axes, generator=generator)
         return share if self.coordinates == "unit" else (share * (torch.tensor(self.sizes) - self.first)).floor()
 
-    def resized(self, *sizes: int) -> "Learned":
+    def resized(self, *sizes: int, antialias: bool = False) -> "Learned":
         """The same positions for another grid, interpolated: bicubic in two dimensions, as ViT changes its resolution
         (3.2 there), linear in others.
+
+        Args:
+            *sizes: places along each axis.
+            antialias: whether two dimensions are smoothed where they shrink, as in DINOv2 with registers; ViT does not.
 
         Raises:
             ValueError: the first rows are no places (`first`).
@@ -428,7 +432,7 @@ class Learned(Position):
         mode = {1: "linear", 2: "bicubic", 3: "trilinear"}[self.n_axes]
         with torch.no_grad():
             grid = rearrange(self.table.float(), "... d_model -> 1 d_model ...")
-            grid = F.interpolate(grid, size=sizes, mode=mode, align_corners=False)
+            grid = F.interpolate(grid, size=sizes, mode=mode, align_corners=False, antialias=antialias)
             resized.table.copy_(rearrange(grid, "1 d_model ... -> ... d_model"))
         return resized.to(self.table.device, self.table.dtype)
 

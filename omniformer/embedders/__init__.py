@@ -2,6 +2,7 @@
 
 from omniformer.embedders.class_tokens import ClassTokenEmbedder
 from omniformer.embedders.ids import IdEmbedder
+from omniformer.embedders.mask_token import MaskToken
 from omniformer.embedders.maskable import Maskable
 from omniformer.embedders.narrow import NarrowIdEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
@@ -12,6 +13,7 @@ __all__ = [
     "ClassTokenEmbedder",
     "ConvStem",
     "IdEmbedder",
+    "MaskToken",
     "Maskable",
     "NarrowIdEmbedder",
     "NodeEmbedder",

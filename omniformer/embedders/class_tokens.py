@@ -6,9 +6,10 @@ from dataclasses import replace
 import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from omniformer.core import checks
-from omniformer.core.ranges import BelowOne, Count, Positive
+from omniformer.core.ranges import BelowOne, Count, Natural, Positive
 from omniformer.embedders.reads import Reads
 
 
@@ -24,14 +25,16 @@ class ClassTokenEmbedder(nn.Module):
         d_model: width of the core.
         embedder: makes the vectors of all other tokens.
         n_class_tokens: of each sample.
+        n_registers: how many of them, the last ones, stand nowhere, and are one vector each: registers, in which a
+            model keeps what belongs to no patch ([Darcet et al. 2023](https://arxiv.org/abs/2309.16588)).
         norm: makes a norm after everything, called with `d_model`, as in CLIP; none by default.
         dropout: share of features of all vectors set to zero in training, after positions were added; the embedder
             inside then needs none.
         init_std: deviation of the vectors at the start; 0.02 as in ViT.
 
     Raises:
-        ValueError: `n_class_tokens` is below 1; at first use, tokens have no feature `class_token`, or more class
-            tokens than there are vectors.
+        ValueError: `n_class_tokens` is below 1, or not above `n_registers`; at first use, tokens have no feature
+            `class_token`, or more class tokens than there are vectors.
 
     Shapes:
         values of the embedder inside → `[tokens, d_model]`.
@@ -54,6 +57,7 @@ class ClassTokenEmbedder(nn.Module):
         d_model: Count,
         embedder: nn.Module,
         n_class_tokens: Count = 1,
+        n_registers: Natural = 0,
         norm: Callable[..., nn.Module] | None = None,
         dropout: BelowOne = 0.0,
         init_std: Positive = 0.02,
@@ -63,9 +67,14 @@ class ClassTokenEmbedder(nn.Module):
         checks.positive(init_std=init_std)
         if n_class_tokens < 1:
             raise ValueError(f"n_class_tokens={n_class_tokens} must be at least 1; without any, use the embedder alone")
-        self.embedder, self.init_std = embedder, init_std
+        checks.not_negative(n_registers=n_registers)
+        if n_registers >= n_class_tokens:
+            raise ValueError(
+                f"n_registers={n_registers} must be below n_class_tokens={n_class_tokens}, which count them"
+            )
+        self.embedder, self.init_std, self.n_registers = embedder, init_std, n_registers
         self.vectors = nn.Parameter(torch.empty(n_class_tokens, d_model))
-        self.positions = nn.Parameter(torch.empty(n_class_tokens, d_model))
+        self.positions = nn.Parameter(torch.empty(n_class_tokens - n_registers, d_model))
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
@@ -76,7 +85,7 @@ class ClassTokenEmbedder(nn.Module):
         number = self._numbers(packed)
         features = {name: feature for name, feature in packed.features.items() if name != "class_token"}
         x = self.embedder(replace(packed, features=features))
-        own = (self.vectors + self.positions).to(x.dtype)
+        own = (self.vectors + F.pad(self.positions, (0, 0, 0, self.n_registers))).to(x.dtype)
         x = torch.where((number > 0)[:, None], own[(number - 1).clamp(min=0)], x)
         return self.dropout(self.norm(x))
 

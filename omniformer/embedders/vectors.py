@@ -23,6 +23,8 @@ class VectorEmbedder(nn.Module):
             rotates queries and keys instead.
         bias: whether the map has an offset; CLIP's has none.
         norm: makes a norm after the map, called with `d_model`; none by default.
+        hidden: makes what stands for the maps of hidden tokens, called with `d_model`, such as `MaskToken`; without it
+            all tokens are seen.
         dropout: share of features set to zero in training.
 
     Shapes:
@@ -45,6 +47,7 @@ class VectorEmbedder(nn.Module):
         position: Callable[..., nn.Module] | None = None,
         bias: bool = True,
         norm: Callable[..., nn.Module] | None = None,
+        hidden: Callable[..., nn.Module] | None = None,
         dropout: BelowOne = 0.0,
     ) -> None:
         super().__init__()
@@ -52,6 +55,7 @@ class VectorEmbedder(nn.Module):
         checks.not_negative(axes=axes)
         self.map = nn.Linear(features, d_model, bias=bias)
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
+        self.hidden = None if hidden is None else hidden(d_model=d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
         checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
@@ -60,6 +64,8 @@ class VectorEmbedder(nn.Module):
     def forward(self, packed: Packed) -> Tensor:
         """The vectors of all tokens."""
         x = self.norm(self.map(packed.values.to(self.map.weight.dtype)))
+        if self.hidden is not None:
+            x = self.hidden(x, packed.features.get("masked"))
         if self.position is not None:
             x = x + self.position(packed.positions).to(x.dtype)
         return self.dropout(x)

@@ -14,6 +14,7 @@ from omniformer.heads.noise import Cosine, Linear
 from omniformer.heads.pooling import (
     AttentionPool,
     DenseFirstToken,
+    FirstAndMean,
     FirstToken,
     FirstTokens,
     LastToken,
@@ -42,6 +43,7 @@ __all__ = [
     "DenseFirstToken",
     "DistilledHead",
     "FeatureHead",
+    "FirstAndMean",
     "FirstToken",
     "FirstTokens",
     "Head",

@@ -9,7 +9,7 @@ from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import BelowOne, Count
 from omniformer.heads.head import Head
-from omniformer.heads.pooling import MeanPool
+from omniformer.heads.pooling import MeanPool, width_of
 
 
 class ClassificationHead(Head):
@@ -48,10 +48,11 @@ class ClassificationHead(Head):
         super().__init__()
         checks.counts(d_model=d_model, n_classes=n_classes)
         self.pool = pool(d_model=d_model)
-        self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
+        width = width_of(self.pool, d_model)
+        self.norm = nn.Identity() if norm is None else norm(d_model=width)
         checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
-        self.classes = nn.Linear(d_model, n_classes, bias=bias)
+        self.classes = nn.Linear(width, n_classes, bias=bias)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:

@@ -13,7 +13,7 @@ from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import Count, NotNegative
 from omniformer.heads.head import Head
-from omniformer.heads.pooling import MeanPool
+from omniformer.heads.pooling import MeanPool, width_of
 
 T = TypeVar("T")
 MAX_SCALE = 100.0
@@ -77,7 +77,10 @@ class ContrastiveHead(Head):
         pools: dict[str, Callable[..., nn.Module]] = _by_modality(pool, self.modalities, "pool")
         self.pools = nn.ModuleDict({name: pools[name](d_model=width) for name, width in self.widths.items()})
         self.maps = nn.ModuleDict(
-            {name: nn.Linear(width, d_embedding, bias=False) for name, width in self.widths.items()}
+            {
+                name: nn.Linear(width_of(self.pools[name], width), d_embedding, bias=False)
+                for name, width in self.widths.items()
+            }
         )
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.bias = None if bias is None else nn.Parameter(torch.zeros(()))

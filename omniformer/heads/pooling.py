@@ -171,6 +171,37 @@ class FirstTokens(nn.Module):
         return torch.stack([_picked(x, layout, i) for i in range(self.n)], dim=1)
 
 
+class FirstAndMean(FirstToken):
+    """A sample's first token beside the mean of the tokens behind the first ones: the class token and the mean of the
+    patches, which classifiers on DINOv2 read ([Oquab et al. 2023](https://arxiv.org/abs/2304.07193), their published
+    code); zero for a sample without tokens.
+
+    Args:
+        d_model: width of the core.
+        n_first: tokens in front of those that are averaged: the class token, and registers where there are any.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, 2 d_model]`.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [9.0], [3.0], [5.0]])
+        >>> FirstAndMean(d_model=1, n_first=2)(x, Layout.from_lengths(4, 0)).tolist()
+        [[1.0, 4.0], [0.0, 0.0]]
+    """
+
+    def __init__(self, *, d_model: Count, n_first: Count = 1) -> None:
+        checks.counts(d_model=d_model, n_first=n_first)
+        super().__init__(d_model=d_model)
+        self.d_out, self.n_first = 2 * d_model, n_first
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Picks the first token of each sample, and averages the others."""
+        behind = x * (layout.index >= self.n_first)[:, None].to(x.dtype)
+        total = x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, behind)
+        count = (layout.lengths.to(x.device) - self.n_first).clamp(min=1)
+        return torch.cat([super().forward(x, layout), total / count[:, None].to(x.dtype)], dim=-1)
+
+
 class LastToken(nn.Module):
     """A sample's last token, which alone has seen all others under a causal rule
     ([Radford et al. 2021](https://arxiv.org/abs/2103.00020), 2.4); zero for a sample without tokens.
@@ -216,7 +247,8 @@ class DenseFirstToken(FirstToken):
         super().__init__(d_model=d_model)
         checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
-        self.map = nn.Linear(d_model, d_model if d_out is None else d_out)
+        self.d_out = d_model if d_out is None else d_out
+        self.map = nn.Linear(d_model, self.d_out)
         self.activation = activation_of(activation)
         self.reset_parameters()
 
@@ -247,11 +279,31 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Averages each sample with learned weights."""
         scores = self.query(x)[:, 0]
-        top = scores.new_full((layout.n_samples,), -torch.inf).scatter_reduce(0, layout.sample, scores.detach(), "amax")
-        weights = (scores - top[layout.sample]).exp()
-        total = weights.new_zeros(layout.n_samples).index_add(0, layout.sample, weights)
-        weights = weights / total[layout.sample]
+        weights = softmax_within(scores, layout)
         return x.new_zeros(layout.n_samples, x.shape[-1]).index_add(0, layout.sample, x * weights[:, None])
+
+
+def width_of(pool: nn.Module, d_model: int) -> int:
+    """The width of what a pooling gives: its `d_out`; that of the core where it says nothing."""
+    return getattr(pool, "d_out", d_model)
+
+
+def softmax_within(scores: Tensor, layout: Layout) -> Tensor:
+    """The softmax of scores over the tokens of each sample.
+
+    Shapes:
+        scores `[tokens, ...]` → the same.
+
+    Example:
+        >>> softmax_within(torch.zeros(3), Layout.from_lengths(2, 0, 1)).tolist()
+        [0.5, 0.5, 1.0]
+    """
+    sample = layout.sample.view(-1, *[1] * (scores.ndim - 1)).expand_as(scores)
+    top = scores.new_full((layout.n_samples, *scores.shape[1:]), -torch.inf)
+    top = top.scatter_reduce(0, sample, scores.detach(), "amax")
+    weights = (scores - top[layout.sample]).exp()
+    total = torch.zeros_like(top).index_add(0, layout.sample, weights)
+    return weights / total[layout.sample]
 
 
 def _picked(x: Tensor, layout: Layout, place: int) -> Tensor:

@@ -11,7 +11,7 @@ from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import BelowOne, Count
 from omniformer.heads.head import Head
-from omniformer.heads.pooling import MeanPool
+from omniformer.heads.pooling import MeanPool, width_of
 
 
 class RegressionHead(Head):
@@ -65,7 +65,7 @@ class RegressionHead(Head):
         self.pool = pool(d_model=d_model)
         checks.below_one(dropout=dropout)
         self.dropout = nn.Dropout(dropout)
-        self.values = nn.Linear(d_model, n_outputs, bias=bias)
+        self.values = nn.Linear(width_of(self.pool, d_model), n_outputs, bias=bias)
         self.n_numbers = n_outputs
         self.reset_parameters()
 

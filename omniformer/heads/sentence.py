@@ -13,7 +13,7 @@ from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import Count
 from omniformer.heads.head import Head
-from omniformer.heads.pooling import MeanPool
+from omniformer.heads.pooling import MeanPool, width_of
 
 Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 SIMILARITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -113,7 +113,9 @@ class SentenceHead(Head):
         self.unit, self.similarity = unit, similarity
         self.prompts, self.prompt, self.pools_prompt, self.lower = dict(prompts or {}), prompt, pools_prompt, lower
         maps: list[Any] = list(self.dense)
-        self.d_embedding: int = maps[-1].map.out_features if maps else d_model * len(self.pools)
+        self.d_embedding: int = (
+            maps[-1].map.out_features if maps else sum(width_of(pool, d_model) for pool in self.pools)
+        )
         self.text_before(prompt)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:

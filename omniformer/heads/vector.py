@@ -9,7 +9,7 @@ from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import Count
 from omniformer.heads.head import Head
-from omniformer.heads.pooling import MeanPool
+from omniformer.heads.pooling import MeanPool, width_of
 
 
 class VectorHead(Head):
@@ -23,7 +23,7 @@ class VectorHead(Head):
         d_embedding: width of the vectors, by a linear map without offset; no map by default.
 
     Shapes:
-        x `[tokens, d_model]` → `[samples, d_embedding]`, or `[samples, d_model]` without a map.
+        x `[tokens, d_model]` → `[samples, d_embedding]`, or what the pooling gives without a map.
 
     Example:
         >>> import torch
@@ -39,7 +39,8 @@ class VectorHead(Head):
         super().__init__()
         checks.counts(d_model=d_model, d_embedding=d_embedding)
         self.pool = pool(d_model=d_model)
-        self.map = nn.Identity() if d_embedding is None else nn.Linear(d_model, d_embedding, bias=False)
+        width = width_of(self.pool, d_model)
+        self.map = nn.Identity() if d_embedding is None else nn.Linear(width, d_embedding, bias=False)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:

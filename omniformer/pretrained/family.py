@@ -29,6 +29,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "clip_text_model": ("clip", "CLIPText"),
     "clip_vision_model": ("clip", "CLIPVision"),
     "deit": ("deit", "DeiT"),
+    "dinov2": ("dinov2", "DINOv2"),
+    "dinov2_with_registers": ("dinov2", "DINOv2WithRegisters"),
     "distilbert": ("distilbert", "DistilBERT"),
     "electra": ("electra", "ELECTRA"),
     "falcon": ("falcon", "Falcon"),

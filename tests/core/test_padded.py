@@ -27,7 +27,7 @@ from omniformer.core.variants.recurrent import Recurrent
 from omniformer.core.variants.recurrent_decoder import RecurrentDecoder
 from omniformer.core.variants.reversible import ReversibleTransformer
 from omniformer.core.variants.value_residual import ValueResidualAttention
-from omniformer.heads import AttentionPool, DenseFirstToken, FirstToken, LastToken, MeanPool, SumPool
+from omniformer.heads import AttentionPool, DenseFirstToken, FirstAndMean, FirstToken, LastToken, MeanPool, SumPool
 
 ROTARY = partial(Rotary, n_axes=2)
 CORES = {
@@ -158,7 +158,9 @@ def test_places_are_counted_over_tokens_alone():
     assert counted(torch.tensor([[False, True, False, True]])).tolist() == [[0, 0, 0, 1]]
 
 
-@pytest.mark.parametrize("pool", [MeanPool, SumPool, FirstToken, LastToken, DenseFirstToken, AttentionPool])
+@pytest.mark.parametrize(
+    "pool", [MeanPool, SumPool, FirstToken, FirstAndMean, LastToken, DenseFirstToken, AttentionPool]
+)
 @settings(max_examples=10, deadline=None)
 @given(valid=masks())
 @torch.no_grad()

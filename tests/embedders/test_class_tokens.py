@@ -61,6 +61,17 @@ def test_tokens_without_class_tokens_are_refused():
         embedder()(pack([PATCHES(PICTURES[0])]))
 
 
+def test_registers_are_class_tokens_that_stand_nowhere():
+    it = embedder(n=3, n_registers=2)
+    assert it.positions.shape == (1, 6)
+    first = it(packed(3))[:3]
+    assert torch.equal(first, torch.stack([it.vectors[0] + it.positions[0], *it.vectors[1:]]))
+    first.sum().backward()
+    assert torch.equal(it.positions.grad, torch.ones(1, 6))
+    with pytest.raises(ValueError, match="n_registers=2 must be below n_class_tokens=2"):
+        embedder(n=2, n_registers=2)
+
+
 def test_more_class_tokens_than_vectors_are_refused():
     with pytest.raises(ValueError, match="a sample has 3 class tokens, this embedder 2 vectors; set n_class_tokens=3"):
         embedder()(packed(3))

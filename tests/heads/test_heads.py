@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,6 +13,7 @@ from omniformer.heads import (
     ClassificationHead,
     DenseFirstToken,
     FeatureHead,
+    FirstAndMean,
     FirstToken,
     FirstTokens,
     LastToken,
@@ -68,6 +71,34 @@ def test_first_tokens_are_averaged_and_a_sample_with_fewer_is_told(x):
         FirstTokens(d_model=4, n=0)
 
 
+def test_the_first_token_stands_beside_the_mean_of_those_behind_the_first_ones():
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    out = FirstAndMean(d_model=4, n_first=2)(x, Layout.from_lengths(4, 0, 1, 2))
+    none = torch.zeros(4)
+    rows = [(x[0], x[2:4].mean(0)), (none, none), (x[4], none), (x[5], none)]
+    torch.testing.assert_close(out, torch.stack([torch.cat(row) for row in rows]))
+
+
+@pytest.mark.parametrize(
+    ("pool", "width"), [(FirstAndMean, 8), (partial(DenseFirstToken, d_out=3), 3), (MeanPool, 4)], ids=str
+)
+def test_heads_are_as_wide_as_what_their_pooling_gives(pool, width, x):
+    made = [
+        ClassificationHead(d_model=4, n_classes=3, pool=pool, norm=LayerNorm),
+        RegressionHead(d_model=4, pool=pool),
+        heads.VectorHead(d_model=4, d_embedding=5, pool=pool),
+    ]
+    for head in made:
+        assert head(x, LAYOUT).shape[0] == 3
+    linears = [made[0].classes, made[1].values, made[2].map]
+    contrastive = heads.ContrastiveHead(d_model=4, modalities=["a", "b"], pool=pool)
+    linears.append(contrastive.maps["b"])
+    assert contrastive.embed(x, LAYOUT, "b").shape == (3, 128)
+    assert [linear.in_features for linear in linears] == [width] * 4
+    sentence = heads.SentenceHead(d_model=4, pools=[pool, MeanPool])
+    assert sentence(x, LAYOUT).shape == (3, sentence.d_embedding) == (3, width + 4)
+
+
 def test_a_norm_stands_between_pooling_and_classes(x):
     head = ClassificationHead(d_model=4, n_classes=3, norm=LayerNorm)
     torch.nn.init.normal_(head.classes.weight)
@@ -105,6 +136,7 @@ def test_the_first_token_mapped_and_squashed():
         RootPool,
         RampPool,
         MaxPool,
+        FirstAndMean,
         FirstToken,
         FirstTokens,
         LastToken,

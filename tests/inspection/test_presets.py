@@ -43,6 +43,7 @@ EXACT = {
     "gpt_oss_20b": 20_914_757_184,
     "olmo3_7b": 7_298_011_136,
     "modernbert_base": 149_014_272,
+    "dinov2_base": 86_580_480,
 }
 ROUNDED = {"transformer_base": 65e6, "transformer_big": 213e6, "gpt3_175b": 175e9}
 

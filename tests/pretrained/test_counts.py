@@ -198,6 +198,7 @@ PUBLISHED = {
         },
         20_914_757_184,
     ),
+    "dinov2_base": ({"model_type": "dinov2", "architectures": ["Dinov2Model"], "image_size": 518}, 86_580_480),
     "t5_small": (
         {
             "model_type": "t5",
@@ -337,6 +338,27 @@ COUNTED = {
     "pegasus-large": (
         {"model_type": "pegasus", "architectures": ["PegasusModel"], "vocab_size": 96103} | _sides(layers=16),
         568_699_904,
+    ),
+    "dinov2-giant": (
+        {
+            "model_type": "dinov2",
+            "architectures": ["Dinov2Model"],
+            "hidden_size": 1536,
+            "image_size": 518,
+            "num_attention_heads": 24,
+            "num_hidden_layers": 40,
+            "use_swiglu_ffn": True,
+        },
+        1_136_480_768,
+    ),
+    "dinov2-with-registers-base": (
+        {
+            "model_type": "dinov2_with_registers",
+            "architectures": ["Dinov2WithRegistersModel"],
+            "image_size": 518,
+            "patch_size": 14,
+        },
+        86_583_552,
     ),
     "nllb-200-distilled-600M": (
         {"model_type": "m2m_100", "architectures": ["M2M100Model"], "vocab_size": 256206},

@@ -31,6 +31,8 @@ class ViT(Family):
     prefix = "vit."
     n_class_tokens: ClassVar[int] = 1
     processor: ClassVar[str] = "ViTImageProcessor"
+    antialias: ClassVar[bool] = False
+    """Whether the reference smooths positions that shrink."""
     defaults: ClassVar[dict[str, Any]] = {
         "hidden_size": 768,
         "num_hidden_layers": 12,
@@ -122,7 +124,7 @@ class ViT(Family):
         other = copy.copy(self)
         other.config = self.config | {"image_size": written(image_size)}
         other.chosen_size = True
-        stretch(model, other.grid)
+        stretch(model, other.grid, antialias=self.antialias)
         return other
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
@@ -181,6 +183,7 @@ def patch_embedder(
     bias: bool = True,
     norm: Node | None = None,
     dropout: float = 0.0,
+    **options: Node,
 ) -> Node:
     """Class tokens before patches with learned positions, in rows and columns."""
     return part(
@@ -196,6 +199,7 @@ def patch_embedder(
             axes=2,
             bias=bias,
             position=factory("omniformer.core.positions.Learned", sizes=sizes),
+            **options,
         ),
     )
 
@@ -260,14 +264,20 @@ def encoder_names(config: Mapping[str, Any], prefix: str) -> Iterator[Name]:
     yield from linear("core.norm", f"{prefix}.layernorm")
 
 
-def stretch(model: OmniFormer, grid: list[int]) -> None:
+def stretch(model: OmniFormer, grid: list[int], *, antialias: bool = False) -> None:
     """Stretches the learned positions of patches to another grid, as the reference does with
     `interpolate_pos_encoding=True`.
+
+    Args:
+        model: changed in place.
+        grid: rows and columns.
+        antialias: whether positions are smoothed where they shrink.
     """
-    embedder: Any = model.embedders["vision"].embedder
+    outer: Any = model.embedders["vision"]
+    embedder: Any = getattr(outer, "embedder", outer)  # of patches, behind class tokens where there are any
     position: Learned = embedder.position
     if list(position.sizes) != grid:
-        embedder.position = position.resized(*grid)
+        embedder.position = position.resized(*grid, antialias=antialias)
 
 
 def written(image_size: tuple[int, int]) -> int | list[int]:

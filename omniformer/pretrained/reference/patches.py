@@ -1,5 +1,6 @@
 """Loaded models of pictures and spectrograms behind the reference library's keywords: pixels in, outputs out."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,8 +39,34 @@ class PictureReference(Reference):
         Raises:
             ValueError: the pictures are not of the size that the model reads.
         """
+        return outputs(self.model, self.head, self.packed(pixel_values))
+
+    def packed(self, pixel_values: Tensor) -> Packed:
+        """Pictures of the size that the model reads, as patches behind class tokens."""
         check_size("pixel_values", tuple(pixel_values.shape[2:]), self.image_size)
-        packed = patches(pixel_values, self.patch_size, n_class_tokens=self.n_class_tokens, modality="vision")
+        return patches(pixel_values, self.patch_size, n_class_tokens=self.n_class_tokens, modality="vision")
+
+
+class MaskedPictureReference(PictureReference):
+    """A model of pictures with a mask token: patches may be hidden from it.
+
+    Arguments as for `PictureReference`.
+    """
+
+    def forward(self, *, pixel_values: Tensor, bool_masked_pos: Tensor | None = None) -> Outputs:
+        """The reference's outputs.
+
+        Shapes:
+            pixel_values `[samples, channels, height, width]`, bool_masked_pos `[samples, patches]`, True where one is
+            hidden.
+
+        Raises:
+            ValueError: the pictures are not of the size that the model reads.
+        """
+        packed = self.packed(pixel_values)
+        if bool_masked_pos is not None:
+            masked = nn.functional.pad(bool_masked_pos.bool(), (self.n_class_tokens, 0)).flatten()
+            packed = replace(packed, features={**packed.features, "masked": masked})
         return outputs(self.model, self.head, packed)
 
 

@@ -9,8 +9,16 @@ from omniformer_tokenizers import ClassTokens, PatchTokenizer, Resampling, Token
 from omniformer.pretrained.files.processors import settings_of
 
 _HALF = [0.5, 0.5, 0.5]
-_CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
 _COMMON = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+_CLIP: dict[str, Any] = _COMMON | {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "size": {"shortest_edge": 224},
+    "resample": 3,
+    "do_center_crop": True,
+    "crop_size": {"height": 224, "width": 224},
+    "default_to_square": False,
+}
 _IMAGENET = {"image_mean": _HALF, "image_std": _HALF}
 # What the reference takes a key for where the file leaves it out, by kind of processor.
 PROCESSORS: dict[str, dict[str, Any]] = {
@@ -26,15 +34,11 @@ PROCESSORS: dict[str, dict[str, Any]] = {
         "crop_size": {"height": 224, "width": 224},
         "default_to_square": True,
     },
-    "CLIPImageProcessor": _COMMON
-    | _CLIP
-    | {
-        "size": {"shortest_edge": 224},
-        "resample": 3,
-        "do_center_crop": True,
-        "crop_size": {"height": 224, "width": 224},
-        "default_to_square": False,
-    },
+    "CLIPImageProcessor": _CLIP,
+    "BitImageProcessor": _CLIP,
+    "SiglipImageProcessor": _COMMON
+    | _IMAGENET
+    | {"size": {"height": 224, "width": 224}, "resample": 3, "do_center_crop": False, "default_to_square": False},
 }
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 # Options of other processors that change pixels.

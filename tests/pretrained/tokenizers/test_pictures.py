@@ -54,10 +54,26 @@ SIZES = [(61, 47), (20, 83), (90, 19), (9, 14), (24, 24), (300, 401)]
         (transformers.CLIPImageProcessor(size={"shortest_edge": 24}, crop_size=24), (24, 24)),
         (transformers.CLIPImageProcessor(size={"shortest_edge": 30}, crop_size={"height": 24, "width": 20}), (24, 20)),
         (transformers.CLIPImageProcessor(size={"shortest_edge": 10}, crop_size=24, do_normalize=False), (24, 24)),
+        (transformers.BitImageProcessor(size={"shortest_edge": 27}, crop_size=24), (24, 24)),
+        (transformers.SiglipImageProcessor(size={"height": 24, "width": 24}), (24, 24)),
         (transformers.ViTImageProcessor(size={"height": 24, "width": 24}, do_rescale=False), (24, 24)),
         (transformers.ViTImageProcessor(size={"height": 24, "width": 24}, rescale_factor=1 / 127.5), (24, 24)),
     ],
-    ids=["vit", "bicubic", "nearest", "lanczos", "deit", "crop alone", "clip", "crop", "black border", "raw", "factor"],
+    ids=[
+        "vit",
+        "bicubic",
+        "nearest",
+        "lanczos",
+        "deit",
+        "crop alone",
+        "clip",
+        "crop",
+        "black border",
+        "bit",
+        "siglip",
+        "raw",
+        "factor",
+    ],
 )
 def test_pixels_equal_the_reference_s(processor, made, size, tmp_path):
     same_pixels(ours(processor, tmp_path, made), processor, photograph(*size))
