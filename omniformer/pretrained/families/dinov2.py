@@ -55,7 +55,6 @@ class DINOv2(ViT):
         """Pre-norm with a learned gain of every branch, over a class token, registers and patches."""
         config = self.config
         self.need("drop_path_rate", 0.0)  # theirs is the same in all layers, ours grows from layer to layer
-        hidden = {"hidden": factory("omniformer.embedders.MaskToken")} if config["use_mask_token"] else {}
         registers = {"n_registers": self.n_registers} if self.n_registers else {}
         patches = patch_embedder(
             d_model=config["hidden_size"],
@@ -63,7 +62,7 @@ class DINOv2(ViT):
             sizes=self.grid,
             n_class_tokens=self.n_class_tokens,
             dropout=config["hidden_dropout_prob"],
-            **hidden,
+            hidden=factory("omniformer.embedders.MaskToken") if config["use_mask_token"] else None,
         )
         return recipe_of(core=self.core, embedders={"vision": patches | registers}, heads=self.heads)
 

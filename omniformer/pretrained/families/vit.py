@@ -183,7 +183,7 @@ def patch_embedder(
     bias: bool = True,
     norm: Node | None = None,
     dropout: float = 0.0,
-    **options: Node,
+    hidden: Node | None = None,
 ) -> Node:
     """Class tokens before patches with learned positions, in rows and columns."""
     return part(
@@ -199,7 +199,7 @@ def patch_embedder(
             axes=2,
             bias=bias,
             position=factory("omniformer.core.positions.Learned", sizes=sizes),
-            **options,
+            hidden=hidden,
         ),
     )
 
