@@ -1,5 +1,6 @@
 """Readers of the core's output: from token vectors to predictions."""
 
+from omniformer.heads.attention_pooling import MultiheadAttentionPool
 from omniformer.heads.category import CategoryHead
 from omniformer.heads.classification import ClassificationHead, MultiLabelHead, TokenClassificationHead
 from omniformer.heads.contrastive import ContrastiveHead
@@ -53,6 +54,7 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "MultiLabelHead",
+    "MultiheadAttentionPool",
     "NextTokenHead",
     "RampPool",
     "ReconstructionHead",
