@@ -59,6 +59,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "qwen3": ("qwen3", "Qwen3"),
     "qwen3_moe": ("qwen3_moe", "Qwen3MoE"),
     "roberta": ("roberta", "RoBERTa"),
+    "siglip_vision_model": ("siglip", "SigLIPVision"),
     "starcoder2": ("starcoder2", "StarCoder2"),
     "smollm3": ("smollm3", "SmolLM3"),
     "t5": ("t5", "T5"),

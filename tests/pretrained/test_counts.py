@@ -360,6 +360,10 @@ COUNTED = {
         },
         86_583_552,
     ),
+    "siglip-base-patch16-224": (
+        {"model_type": "siglip_vision_model", "architectures": ["SiglipVisionModel"]},
+        92_884_224,
+    ),
     "nllb-200-distilled-600M": (
         {"model_type": "m2m_100", "architectures": ["M2M100Model"], "vocab_size": 256206},
         615_073_792,

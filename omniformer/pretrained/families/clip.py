@@ -91,7 +91,7 @@ class CLIP(Family):
         return recipe_of(
             core=part(
                 "omniformer.core.towers.Towers",
-                towers=[_tower(vision, "vision_config."), _tower(text, "text_config.")],
+                towers=[tower(vision, "vision_config."), tower(text, "text_config.")],
                 rules=[part("omniformer.core.rules.Full"), part(CAUSAL)],
             ),
             # In the order of the towers.
@@ -121,7 +121,7 @@ class CLIP(Family):
         other.config = self.config | {"vision_config": self.vision | {"image_size": written(image_size)}}
         other.config.pop("vision_config_dict", None)
         other.chosen_size = True
-        stretch(model, _grid(other.vision))
+        stretch(model, grid_of(other.vision))
         return other
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
@@ -151,7 +151,7 @@ class CLIPVision(Family):
     def recipe(self) -> Node:
         """One tower, and the map of its class token into the common space."""
         return recipe_of(
-            core=_tower(self.config),
+            core=tower(self.config),
             embedders={"vision": _picture_embedder(self.config)},
             heads={"picture": _vector_head(self.config, "omniformer.heads.FirstToken")},
         )
@@ -169,7 +169,7 @@ class CLIPVision(Family):
         other = copy.copy(self)
         other.config = self.config | {"image_size": written(image_size)}
         other.chosen_size = True
-        stretch(model, _grid(other.config))
+        stretch(model, grid_of(other.config))
         return other
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
@@ -200,7 +200,7 @@ class CLIPText(Family):
     def recipe(self) -> Node:
         """One causal tower, and the map of its last token into the common space."""
         return recipe_of(
-            core=_tower(self.config),
+            core=tower(self.config),
             embedders={"text": _text_embedder(self.config)},
             heads={"text": _vector_head(self.config, "omniformer.heads.LastToken")},
             rules={"text": part(CAUSAL)},
@@ -231,7 +231,13 @@ def _part(config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]) -> d
     return {**defaults, **(config.get(key) or {}), **({} if older is None else {**defaults, **older})}
 
 
-def _tower(config: Mapping[str, Any], where: str = "") -> Node:
+def tower(config: Mapping[str, Any], where: str = "") -> Node:
+    """A pre-norm encoder.
+
+    Args:
+        config: of the tower.
+        where: what stands before its keys in messages.
+    """
     name = config["hidden_act"]
     if name not in ACTIVATIONS:
         raise ValueError(f"config.json has {where}hidden_act={name!r}; accepted: {', '.join(ACTIVATIONS)}")
@@ -251,8 +257,8 @@ def _tower(config: Mapping[str, Any], where: str = "") -> Node:
 def _picture_embedder(config: Mapping[str, Any]) -> Node:
     return patch_embedder(
         d_model=config["hidden_size"],
-        features=math.prod(_conv_shape(config)[1:]),
-        sizes=_grid(config),
+        features=math.prod(conv_shape_of(config)[1:]),
+        sizes=grid_of(config),
         n_class_tokens=1,
         bias=False,
         norm=factory("omniformer.core.norm.LayerNorm", eps=config["layer_norm_eps"]),
@@ -277,19 +283,20 @@ def _vector_head(config: Mapping[str, Any], pool: str) -> Node:
     )
 
 
-def _grid(config: Mapping[str, Any]) -> list[int]:
+def grid_of(config: Mapping[str, Any]) -> list[int]:
     """Rows and columns of patches."""
-    return [side // _conv_shape(config)[-1] for side in sides("image_size", config["image_size"])]
+    return [side // conv_shape_of(config)[-1] for side in sides("image_size", config["image_size"])]
 
 
-def _conv_shape(config: Mapping[str, Any]) -> tuple[int, ...]:
+def conv_shape_of(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of the kernel that maps patches, in the files."""
     p = square("patch_size", config["patch_size"])
     return (config["hidden_size"], config["num_channels"], p, p)
 
 
 def _vision_names(config: Mapping[str, Any], core: str) -> Iterator[Name]:
     ours, theirs = "embedders.vision", "vision_model.embeddings"
-    conv, grid = _conv_shape(config), _grid(config)
+    conv, grid = conv_shape_of(config), grid_of(config)
     table = (1 + grid[0] * grid[1], conv[0])
     yield from same(f"{ours}.vectors", f"{theirs}.class_embedding", conv[:1])
     positions = f"{theirs}.position_embedding.weight"
@@ -297,7 +304,7 @@ def _vision_names(config: Mapping[str, Any], core: str) -> Iterator[Name]:
     yield Name(ours=f"{ours}.embedder.position.table", theirs=positions, their_rows=(1, table[0]), shape=table)
     yield from same(f"{ours}.embedder.map.weight", f"{theirs}.patch_embedding.weight", conv)
     yield from linear(f"{ours}.norm", "vision_model.pre_layrnorm")
-    yield from _tower_names(config, core, "vision_model.encoder.layers")
+    yield from tower_names(config, core, "vision_model.encoder.layers")
     yield from linear(f"{core}.norm", "vision_model.post_layernorm")
 
 
@@ -305,11 +312,12 @@ def _text_names(config: Mapping[str, Any], core: str) -> Iterator[Name]:
     ours, theirs = "embedders.text", "text_model.embeddings"
     yield from same(f"{ours}.table.weight", f"{theirs}.token_embedding.weight")
     yield from same(f"{ours}.position.table", f"{theirs}.position_embedding.weight")
-    yield from _tower_names(config, core, "text_model.encoder.layers")
+    yield from tower_names(config, core, "text_model.encoder.layers")
     yield from linear(f"{core}.norm", "text_model.final_layer_norm")
 
 
-def _tower_names(config: Mapping[str, Any], core: str, their_layers: str) -> Iterator[Name]:
+def tower_names(config: Mapping[str, Any], core: str, their_layers: str) -> Iterator[Name]:
+    """The table of names of an encoder."""
     for ours, theirs in layers(config["num_hidden_layers"], f"{core}.blocks", their_layers):
         rows = {f"{theirs}.self_attn.{name}_proj": config["hidden_size"] for name in "qkv"}
         yield from linear(f"{ours}.attention.norm", f"{theirs}.layer_norm1")
@@ -324,7 +332,7 @@ def _picture_tokenizer(folder: Path, config: Mapping[str, Any], chosen: bool) ->
     return picture_tokenizer(
         folder,
         processor="CLIPImageProcessor",
-        patch_size=_conv_shape(config)[-1],
+        patch_size=conv_shape_of(config)[-1],
         channels=config["num_channels"],
         image_size=sides("image_size", config["image_size"]),
         chosen=chosen,

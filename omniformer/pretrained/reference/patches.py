@@ -142,7 +142,7 @@ def patches(
 
     Shapes:
         images `[samples, channels, height, width]` → values `[tokens, channels * patch_size * patch_size]`, positions
-        `[tokens, 2]`, and the feature `class_token`.
+        `[tokens, 2]`, and the feature `class_token` where there are any.
     """
     down, across = strides or (patch_size, patch_size)
     windows = images.unfold(2, patch_size, down).unfold(3, patch_size, across)
@@ -155,7 +155,9 @@ def patches(
     return Packed(
         values=rearrange(values, "samples n features -> (samples n) features"),
         positions=repeat(places, "n axes -> (samples n) axes", samples=n_samples).float(),
-        features={"class_token": repeat(number, "n -> (samples n)", samples=n_samples).to(images.device)},
+        features={"class_token": repeat(number, "n -> (samples n)", samples=n_samples).to(images.device)}
+        if n_class_tokens
+        else {},
         modality=modality,
         lengths=torch.full((n_samples,), n_class_tokens + rows * columns),
     )

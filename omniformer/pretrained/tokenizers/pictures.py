@@ -93,7 +93,7 @@ def picture_tokenizer(
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return {"vision": ClassTokens(tokenizer=tokenizer, n=n_class_tokens)}
+    return {"vision": ClassTokens(tokenizer=tokenizer, n=n_class_tokens) if n_class_tokens else tokenizer}
 
 
 def _described(settings: Mapping[str, Any], processor: str) -> tuple[Resampling, tuple[float, ...], tuple[float, ...]]:
