@@ -14,7 +14,7 @@ from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.files import hub
 from omniformer.pretrained.files.checkpoint import CONFIG_FILE, read_json
-from omniformer.pretrained.files.companions import read_companions, write_companions
+from omniformer.pretrained.files.companions import MODULES_FILE, read_companions, write_companions
 from omniformer.pretrained.files.processors import at_size
 from omniformer.pretrained.files.writing import GENERATION_FILE, usual_writing
 from omniformer.pretrained.filling import Report, fill
@@ -22,7 +22,6 @@ from omniformer.pretrained.saving import save_pretrained
 from omniformer.recipe import Node, build_model
 from omniformer.untrusted import refuse_links_out
 
-MODULES_FILE = "modules.json"
 """Of a folder of the library sentence-transformers: see `omniformer.pretrained.sentences`."""
 
 

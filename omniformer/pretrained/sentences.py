@@ -14,15 +14,13 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 from omniformer.pretrained.family import factory, part
 from omniformer.pretrained.files.checkpoint import WEIGHTS_FILE, Checkpoint, read_json
-from omniformer.pretrained.files.companions import write_companions
-from omniformer.pretrained.loading import MODULES_FILE, Pretrained
+from omniformer.pretrained.files.companions import LENGTH_FILES, MODULES_FILE, SETTINGS_FILE, write_companions
+from omniformer.pretrained.loading import Pretrained
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.pretrained.tuned import Tuned
 from omniformer.recipe import Node
 from omniformer.untrusted import plain_name
 
-SETTINGS_FILE = "config_sentence_transformers.json"
-LENGTH_FILES = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_xlm-roberta_config.json")
 HEAD = "sentences"
 # By the key of the library's file, in the order in which what they give stands side by side, and by its newer name.
 POOLS = {

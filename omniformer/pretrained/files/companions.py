@@ -22,6 +22,11 @@ PATTERNS = (
 )
 """Shell patterns of their names. None of them is a pickle, and none is run."""
 
+MODULES_FILE = "modules.json"
+SETTINGS_FILE = "config_sentence_transformers.json"
+LENGTH_FILES = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_xlm-roberta_config.json")
+"""Of the library sentence-transformers: the steps of its model, each with a folder, its prompts, its longest text."""
+
 
 def read_companions(folder: Path) -> dict[str, bytes]:
     """The files by name, as they are.

@@ -6,14 +6,26 @@ code of a model either. A name can point to other files tomorrow; the hash of a 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
-from omniformer.pretrained.files.companions import PATTERNS
+from omniformer.pretrained.files.checkpoint import read_json
+from omniformer.pretrained.files.companions import LENGTH_FILES, MODULES_FILE, PATTERNS, SETTINGS_FILE
+from omniformer.untrusted import plain_name
 
-FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors", *PATTERNS)
-"""What is fetched of a model, and nothing else."""
+OF_A_STEP = ("config.json", "model.safetensors")
+FILES = (
+    *OF_A_STEP,
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+    *PATTERNS,
+    MODULES_FILE,
+    SETTINGS_FILE,
+    *LENGTH_FILES,
+)
+"""What is fetched of a model, and nothing else but `OF_A_STEP` in the folders that its `MODULES_FILE` names."""
 
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
@@ -38,9 +50,24 @@ def fetch(name: str, *, revision: str | None = None) -> Path:
     Raises:
         FileNotFoundError: there is no such folder, and the model cannot be fetched: the optional library is missing,
             there is no network, or no such model for this user. Says which, and what to do.
+        ValueError: its `MODULES_FILE` is damaged, or names what is no folder; names the file.
     """
+    folder = _fetched(name, revision, FILES)
+    steps = _of_steps(folder / MODULES_FILE)
+    return _fetched(name, revision, (*FILES, *steps)) if steps else folder
+
+
+def _of_steps(path: Path) -> list[str]:
+    """Patterns of the files in the folders that a `MODULES_FILE` names, where there is one."""
+    steps = read_json(path, kind=list) if path.is_file() else []
+    places = [Path(str(step["path"])) for step in steps if isinstance(step, dict) and step.get("path")]
+    named = ["/".join(plain_name(part, path) for part in place.parts) for place in places]
+    return [f"{escape(place)}/{name}" for place in named for name in OF_A_STEP]
+
+
+def _fetched(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
     try:
-        return Path(_snapshot()(name, revision=revision, allow_patterns=list(FILES)))
+        return Path(_snapshot()(name, revision=revision, allow_patterns=list(patterns)))
     except ImportError as error:
         raise FileNotFoundError(
             f"{name!r} is no folder here; to fetch the model of that name from the hub, install the library that does "

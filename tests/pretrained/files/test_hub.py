@@ -1,8 +1,12 @@
 """Models by name: what is fetched, and what is said where nothing can be."""
 
+import json
+import shutil
 import sys
 
 import pytest
+import torch
+from tiny_published import bert
 from twins import saved, shaken, transformers
 
 from omniformer import pretrained
@@ -57,6 +61,38 @@ def test_no_pickle_and_no_code_is_ever_fetched(asked, tmp_path, monkeypatch):
     others = ["pytorch_model.bin", "modeling.py", "onnx/config.json", "tf_model.h5", "model.safetensors.py", "x.pkl"]
     ((_, options),) = asked
     assert list(filter_repo_objects(wanted + others, allow_patterns=options["allow_patterns"])) == wanted
+
+
+def test_what_turns_texts_into_vectors_is_fetched_with_its_folders(tmp_path, monkeypatch):
+    from huggingface_hub.utils import filter_repo_objects
+
+    there = bert(tmp_path / "there", "BertModel")
+    steps = [{"path": "", "type": "models.Transformer"}, {"path": "1_Pooling[a]", "type": "models.Pooling"}]
+    (there / "modules.json").write_text(json.dumps(steps))
+    (there / "config_sentence_transformers.json").write_text('{"prompts": {"query": "the "}}')
+    (there / "sentence_bert_config.json").write_text('{"max_seq_length": 5}')
+    for place in ("1_Pooling[a]", "onnx"):
+        (there / place).mkdir()
+        (there / place / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (there / "1_Pooling[a]" / "pytorch_model.bin").write_bytes(b"a pickle")
+
+    def snapshot_download(name, *, allow_patterns, **options):
+        files = [str(path.relative_to(there)) for path in there.rglob("*") if path.is_file()]
+        for each in filter_repo_objects(files, allow_patterns=allow_patterns):
+            (tmp_path / "here" / each).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(there / each, tmp_path / "here" / each)
+        return str(tmp_path / "here")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    texts = ["the cat", "The dog and the cat were here!"]
+    fetched, expected = (pretrained.load(each).embed(texts, prompt="query") for each in ("somebody/e5", there))
+    assert torch.equal(fetched, expected)
+    assert sorted(path.name for path in (tmp_path / "here").iterdir() if path.is_dir()) == ["1_Pooling[a]"]
+    assert [path.name for path in (tmp_path / "here" / "1_Pooling[a]").iterdir()] == ["config.json"]
+    (there / "modules.json").write_text('[{"path": "../other", "type": "models.Pooling"}]')
+    with pytest.raises(ValueError, match=r"modules.json names '..'; accepted: a plain name"):
+        pretrained.load("somebody/e5")
 
 
 @pytest.mark.parametrize("path", ["./gpt2", "../gpt2", "/models/gpt2", "a/b/c", "models/gpt2/", "~/gpt2", ""])
