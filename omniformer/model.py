@@ -173,15 +173,18 @@ class OmniFormer(nn.Module):
         return Memory(x=self.reader(x, layout) if self.reader is not self.writer else x, layout=layout)
 
     def advance(self, ids: Tensor, positions: Tensor, cache: KVCache | MixedCache, head: str) -> Tensor:
-        """Scores of the next id after one more token of each sample: a step of decoding behind `decode(cache=...)`.
+        """Scores of the next id after each of some more tokens, equally many of every sample: a step of decoding behind
+        `decode(cache=...)`.
 
         Shapes:
-            ids int64 `[samples]`, positions `[samples, axes]` → `[samples, vocab_size]`.
+            ids int64 `[new tokens]`, those of the first sample first, positions `[new tokens, axes]` →
+            `[new tokens, vocab_size]`.
         """
         own = self.head(head)
         modality = own.modality
         assert modality is not None, f"{head!r} scores no ids that could be written"
-        lengths = torch.ones(len(ids), dtype=torch.long)
+        n_samples = len(cache.lengths)
+        lengths = torch.full((n_samples,), len(ids) // max(n_samples, 1))
         packed = Packed(values=ids, positions=positions, modality=modality, lengths=lengths)
         x = self.embedders[modality](packed)
         known = cache.seen.positions

@@ -111,8 +111,8 @@ class Predictor:
             prompts: texts to go on from, or what is to be answered; see `omniformer.generation.Writer`.
             member: which task writes, where the model has several.
             **options: of `Writer.write`: `strategy`, `max_new_tokens`, `stop`, `guidance`, `size`, `cache`,
-                `batch_size`. Of `Painter.write`: `steps`, `guidance`, `seed`, `size`, `batch_size`. Of
-                `Transcriber.write`: `beam`, `batch_size`.
+                `batch_size`, `draft` (here also another predictor, which guesses). Of `Painter.write`: `steps`,
+                `guidance`, `seed`, `size`, `batch_size`. Of `Transcriber.write`: `beam`, `batch_size`.
 
         Raises:
             ValueError: as for `writer` and `Writer.write`.
@@ -122,7 +122,7 @@ class Predictor:
             >>> predictor.generate(["Ein Hund im Schnee."])[0][0].content  # doctest: +SKIP
             'A dog in the snow.'
         """
-        return self.writer(member).write(prompts, **options)
+        return self.writer(member).write(prompts, **_drafted(options))
 
     def chat(
         self,
@@ -152,7 +152,7 @@ class Predictor:
             'I am Qwen.'
         """
         talk = Conversation(messages=messages, tools=tools, goes_on=True, options=template)
-        ((best, *_),) = self.writer(member).write([talk], **options)
+        ((best, *_),) = self.writer(member).write([talk], **_drafted(options))
         return best
 
     def stream_chat(
@@ -173,7 +173,7 @@ class Predictor:
         writer = self.writer(member)
         if not isinstance(writer, Writer):
             raise ValueError(f"{writer.head!r} does not write token by token, and cannot be streamed; use generate")
-        return writer.stream(talk, **options)
+        return writer.stream(talk, **_drafted(options))
 
     @torch.inference_mode()
     def embed(
@@ -303,3 +303,14 @@ class Predictor:
         ]
         samples = fitted(samples, self.model, known) if truncate else samples
         return [replace(sample, prefix=len(sample)) if given else sample for sample in samples]
+
+
+def _drafted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of writing, where a predictor that guesses is the draft that its task makes."""
+    draft = options.get("draft")
+    if not isinstance(draft, Predictor):
+        return dict(options)
+    writer = draft.writer()
+    if not isinstance(writer, Writer):
+        raise ValueError(f"the draft's {writer.head!r} does not write token by token; give a model that does")
+    return {**options, "draft": writer.draft()}

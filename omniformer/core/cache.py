@@ -204,6 +204,28 @@ class KVCache(Cache):
         for fact in self._facts.values():
             fact.reorder(samples)
 
+    def truncate(self, lengths: Tensor) -> None:
+        """Forgets the last tokens of each sample, as if they had never been read.
+
+        Args:
+            lengths: tokens that each sample keeps.
+
+        Shapes:
+            lengths int64 `[samples]`.
+
+        Raises:
+            ValueError: a sample has fewer tokens, or a layer carries a state from token to token (recurrent layers,
+                linear attention), which nobody can take back; the cache is then as it was.
+        """
+        lengths = lengths.cpu().long()
+        if lengths.shape != self.lengths.shape or (lengths > self.lengths).any() or (lengths < 0).any():
+            raise ValueError(f"this cache holds {self.lengths.tolist()} tokens; cannot keep {lengths.tolist()} of them")
+        if stateful := [i for i, layer in enumerate(self.layers) if layer.state]:
+            raise ValueError(
+                f"layer {stateful[0]} carries a state from token to token, which cannot forget the last ones; read anew"
+            )
+        self.lengths = lengths
+
     def _grown(self, new_lengths: Tensor) -> Tensor:
         """The lengths once the new tokens are in."""
         return self.lengths + new_lengths
@@ -305,6 +327,9 @@ class SlidingCache(KVCache):
                 f"window={self.window} with the new token and sinks={self.sinks}"
             )
         return super().plan(rule, kernel=kernel)
+
+    def truncate(self, lengths: Tensor) -> None:
+        raise ValueError("a sliding cache has overwritten what stood before its last tokens; use cache='growing'")
 
     def _columns(self, needed: int, present: int) -> int:
         return self.sinks + self.window

@@ -4,6 +4,7 @@ from omniformer.generation.adjusting import Adjustment, AtLeast, Bias, NoRepeat,
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer
 from omniformer.generation.beam import BeamSearch
+from omniformer.generation.draft import Draft
 from omniformer.generation.filler import Filler, Hole
 from omniformer.generation.painter import Painter
 from omniformer.generation.sampling import Greedy, Sampling
@@ -22,6 +23,7 @@ __all__ = [
     "BeamSearch",
     "Bias",
     "Chosen",
+    "Draft",
     "Filler",
     "Greedy",
     "Hole",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from omniformer.core.ranges import Count, NotNegative, Positive, Seed, SomeShare
+from omniformer.generation.pace import pick
 from omniformer.generation.session import Session
 from omniformer.generation.strategy import Chosen, Strategy, Until, Written
 
@@ -82,11 +83,7 @@ class Sampling(Strategy):
             return self._penalised(logits, seen).argmax(-1)
         if draws is None:
             raise ValueError(f"temperature={self.temperature} chooses at random; give draws")
-        cumulative = self.probabilities(logits, seen=seen).cumsum(-1)
-        total = cumulative[:, -1:].contiguous()
-        # The first id whose cumulative probability is above the draw; never one that adds nothing.
-        found = torch.searchsorted(cumulative, draws.to(total)[:, None] * total, right=True)
-        return torch.minimum(found, torch.searchsorted(cumulative, total))[:, 0]
+        return pick(self.probabilities(logits, seen=seen), draws)
 
     def probabilities(self, logits: Tensor, *, seen: Tensor | None = None) -> Tensor:
         """The distribution that ids are drawn from, for a temperature above 0.
@@ -168,12 +165,9 @@ class Sampling(Strategy):
         """
         alive = list(range(len(session)))
         ids: list[list[int]] = [[] for _ in alive]
-        seen = None if self.repetition_penalty == 1 else _seen([row[1:] for row in session.written], session.logits)
+        pace, seen = session.pace(self, session, chances, owner), self.seen(session)
         for step in range(max_new_tokens):
-            draws = None
-            if self.temperature > 0:
-                draws = torch.cat([torch.rand(1, dtype=torch.float64, generator=chances[row]) for row in alive])
-            found = self.choose(session.logits, draws=draws, seen=seen)
+            found = pace.choose(seen)
             log_probs = session.log_probs.gather(1, found[:, None])[:, 0].tolist()
             chosen, going = found.tolist(), []
             for i, row in enumerate(alive):
@@ -188,9 +182,16 @@ class Sampling(Strategy):
                 return
             if seen is not None:
                 seen = seen.scatter(1, found[:, None], True)[torch.tensor(going, device=seen.device)]
-            session.reorder(going)
-            session.advance([chosen[i] for i in going])
+            pace.advance(going, [chosen[i] for i in going])
             alive = [alive[i] for i in going]
+
+    def seen(self, session: Session) -> Tensor | None:
+        """Which ids are already written in each row of a session, where `repetition_penalty` asks for it.
+
+        Shapes:
+            → bool `[rows, vocab_size]`.
+        """
+        return None if self.repetition_penalty == 1 else _seen([row[1:] for row in session.written], session.logits)
 
     def _penalised(self, logits: Tensor, seen: Tensor | None) -> Tensor:
         if self.repetition_penalty == 1 or seen is None:

@@ -1,6 +1,7 @@
 """A model that has read its prompts and writes on, token by token, over a cache or without one."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -12,10 +13,11 @@ from omniformer.batch import Batch, Sample, collate
 from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 from omniformer.core.layout import Layout
 from omniformer.core.mixed_cache import MixedCache
-from omniformer.fitting import places
 from omniformer.generation.adjusting import Adjustment
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import head_making
+from omniformer.generation.pace import OneByOne
+from omniformer.generation.room import before, room_for
 from omniformer.model import OmniFormer
 
 Caching = Literal["growing", "static", "sliding", "none"]
@@ -93,6 +95,8 @@ class Session:
         self._caching = cache
         self._limit, self._guidance = max_seq_len, guidance
         self._allowed, self._adjust, self._place = allowed, tuple(adjust), 0
+        self.ahead: deque[tuple[list[int], Tensor]] = deque()  # guesses, and the scores behind each
+        self.pace: Callable[..., OneByOne] = OneByOne
         if cache not in ("growing", "static", "sliding", "none"):
             raise ValueError(f"cache={cache!r} is not known; choose growing, static, sliding or none")
         if guidance < 0:
@@ -175,8 +179,22 @@ class Session:
             raise ValueError(f"answers with positions must have begun equally long; received lengths {sorted(lengths)}")
         return len(self._positions) - max(lengths, default=0)
 
-    def advance(self, ids: Sequence[int]) -> None:
-        """Writes one more id in each row and scores the next ones."""
+    @property
+    def left(self) -> int:
+        """How many ids may still be written and read before the answers end, or their context is full."""
+        left = self._room - self._place
+        if self._limit is None:
+            return left
+        return min(left, self._limit - max(map(len, self._context), default=0))
+
+    def advance(self, ids: Sequence[int], guesses: Sequence[Sequence[int]] = ()) -> None:
+        """Writes one more id in each row and scores the next ones.
+
+        Args:
+            ids: of each row.
+            guesses: what may come then in each row, step by step, fewer than are `left`; read in the same pass. Where
+                all rows then write what was guessed, their scores are there; else the rest is forgotten.
+        """
         self._place += 1
         for row, (chosen, context) in enumerate(zip(ids, self._context, strict=True)):
             self.written[row].append(chosen)
@@ -188,13 +206,36 @@ class Session:
             self._plain.advance(ids)
         if self._cache is None:
             self._read()
-            return
-        last = [len(context) - 1 for context in self._context]
+        elif self.ahead and list(ids) == self.ahead[0][0]:
+            self._scores = self._guided(self.ahead.popleft()[1])
+        else:
+            if self.ahead:
+                self._cut(len(self.ahead))
+            self._step(list(ids), [list(each) for each in guesses])
+
+    def forget(self, n: int) -> None:
+        """Takes back the last ids of each row. Scores are right again after the next `advance`."""
+        self._cut(n)
+        self._place -= n
+        for row in (*self.written, *self._context):
+            del row[len(row) - n :]
+
+    def _cut(self, n: int) -> None:
+        """Takes the last tokens of each row out of the cache."""
+        self.ahead.clear()
+        assert isinstance(self._cache, KVCache)
+        self._cache.truncate(self._cache.lengths - n)
+
+    def _step(self, ids: list[int], guesses: list[list[int]]) -> None:
+        """Reads the newest id of each row, and guesses behind it."""
+        assert self._cache is not None
+        n = 1 + len(guesses)
+        new = torch.tensor([ids, *guesses], device=self._device).T.flatten()
+        last = [len(context) - 1 + i for context in self._context for i in range(n)]
         with torch.inference_mode():
-            raw = self.model.advance(
-                torch.tensor(list(ids), device=self._device), self._coordinates(last), self._cache, self.head
-            )
-        self._scores = self._guided(raw)
+            raw = self.model.advance(new, self._coordinates(last), self._cache, self.head).unflatten(0, (-1, n))
+        self._scores = self._guided(raw[:, 0])
+        self.ahead.extend((each, raw[:, i]) for i, each in enumerate(guesses, start=1))
 
     def reorder(self, rows: Sequence[int]) -> None:
         """Makes row i the former row `rows[i]`; rows may repeat or be left out."""
@@ -206,6 +247,7 @@ class Session:
         self._given = [self._given[row] for row in rows]
         index = torch.tensor(list(rows), dtype=torch.long)
         self._scores = self._scores[index.to(self._device)]
+        self.ahead = deque(([ids[row] for row in rows], raw[index.to(self._device)]) for ids, raw in self.ahead)
         if self._cache is not None:
             with torch.inference_mode():
                 self._cache.reorder(index)
@@ -240,9 +282,9 @@ class Session:
         scores = self._scores
         if self._adjust:
             parts = [(ids[:n], ids[n:]) for ids, n in zip(self.written, self._begun, strict=True)]
-            before, written = [each for each, _ in parts], [each for _, each in parts]
+            begun, written = [each for each, _ in parts], [each for _, each in parts]
             for adjust in self._adjust:
-                scores = adjust(scores, before=before, written=written)
+                scores = adjust(scores, before=begun, written=written)
         return scores
 
     def _restricted(self, scores: Tensor) -> Tensor:
@@ -261,11 +303,12 @@ class Session:
         return Tokens(values=values, positions=positions, modality=self._reader.modality)
 
     def _coordinates(self, last: list[int]) -> Tensor:
-        """Where the newest token of each row lies."""
+        """Where tokens lie, equally many of each row."""
         place = torch.tensor(last, device=self._device)
         if self._positions is not None and self._axes > 1:
             return self._placed(place)
-        shift = torch.tensor([self._before(given) for given in self._given], device=self._device)
+        found = [before(given, self.model, self._reader.modality) for given in self._given]
+        shift = torch.tensor(found, device=self._device).repeat_interleave(len(place) // max(len(found), 1))
         positions = place.float()[:, None] if self._positions is None else self._placed(place)
         return positions + shift[:, None]
 
@@ -276,10 +319,6 @@ class Session:
                 f"an answer would have {int(place.max()) + 1} tokens; there are {len(self._positions)} positions"
             )
         return self._positions[place]
-
-    def _before(self, given: Sample) -> int:
-        """How many tokens before the answer count on the same axis: those of its modality, in a joint sequence."""
-        return _before(given, self.model, self._reader.modality)
 
     def _new_cache(self, samples: Sequence[Sample]) -> KVCache | MixedCache | None:
         layers: int = self.model.writer.n_layers  # pyright: ignore[reportAssignmentType]
@@ -324,35 +363,6 @@ def samples_of(batch: Batch) -> list[Sample]:
     return [
         Sample(id=name, pieces=pieces[i], answer=answers[i], prefix=int(prefix[i])) for i, name in enumerate(batch.ids)
     ]
-
-
-def room_for(sample: Sample, model: OmniFormer, modality: str) -> int | None:
-    """How many more ids fit into the positions that a model has for what is written; None where these have no end.
-
-    Args:
-        sample: with what it is given, and what is written already.
-        model: that writes.
-        modality: of what is written.
-
-    Raises:
-        ValueError: none fits; names the sample.
-    """
-    most = places(model, modality)
-    if most is None:
-        return None
-    taken = _before(sample, model, modality) + sum(len(piece) for piece in sample.answer)
-    if taken >= most:
-        raise ValueError(
-            f"{sample.id} has {taken} tokens before its answer, this model has places for {most} with it; give less"
-        )
-    return most - taken
-
-
-def _before(given: Sample, model: OmniFormer, modality: str) -> int:
-    """How many tokens before the answer count on the same axis: those of its modality, in a joint sequence."""
-    if model.writer.reads_memory:
-        return 0
-    return sum(len(piece) for piece in given.pieces if piece.modality == modality)
 
 
 def begin(batch: Batch, start: int | Sequence[int], *, modality: str = "text", axes: int = 1) -> Batch:

@@ -1,12 +1,14 @@
 """Answers of a model to a batch: all at once, or id by id as they are chosen."""
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from omniformer.batch import Batch
 from omniformer.generation.adjusting import Adjustment, AtLeast
 from omniformer.generation.allowed import Allowed
+from omniformer.generation.draft import Draft
 from omniformer.generation.sampling import Sampling
 from omniformer.generation.session import Caching, Session
 from omniformer.generation.strategy import Chosen, Strategy, Until, Written
@@ -32,6 +34,7 @@ def write(
     allowed: Allowed | None = None,
     adjust: Sequence[Adjustment] = (),
     min_new_tokens: int = 0,
+    draft: Draft | None = None,
 ) -> list[list[Written]]:
     """What a model answers to each sample of a batch, the best answer first.
 
@@ -52,6 +55,7 @@ def write(
         allowed: which ids may be written, and where; all, everywhere by default.
         adjust: what changes the scores of the next id, one after the other: `NoRepeat(3)`, `Penalties(presence=1)`.
         min_new_tokens: how many ids an answer has at least before a stop id may end it.
+        draft: guesses ids for `Greedy` and `Sampling`, so that the model reads several in one pass; none by default.
 
     Raises:
         ValueError: a number is out of its range, or the batch does not fit the model; see `Session`.
@@ -77,9 +81,11 @@ def write(
         >>> len(best.ids) <= 5
         True
     """
+    if draft is not None and not isinstance(strategy, Sampling):
+        raise ValueError(f"{strategy} looks at many answers at once, which a draft does not guess; leave out the draft")
     session, limit = _opened(
         model, head, batch, max_new_tokens=max_new_tokens, positions=positions, cache=cache, guidance=guidance,
-        max_seq_len=max_seq_len, allowed=allowed, adjust=_adjusted(adjust, min_new_tokens, stop),
+        max_seq_len=max_seq_len, allowed=allowed, adjust=_adjusted(adjust, min_new_tokens, stop), draft=draft,
     )  # fmt: skip
     return strategy.write(session, stop=stop, max_new_tokens=limit, until=until)
 
@@ -100,6 +106,7 @@ def stream(
     allowed: Allowed | None = None,
     adjust: Sequence[Adjustment] = (),
     min_new_tokens: int = 0,
+    draft: Draft | None = None,
 ) -> Iterator[Chosen]:
     """The ids of `write`, one at a time as they are chosen, those of all samples in turn; stop ids are flagged.
 
@@ -112,7 +119,7 @@ def stream(
         raise ValueError(f"{strategy} knows its answer at the end only; stream with Sampling or Greedy, or write")
     session, limit = _opened(
         model, head, batch, max_new_tokens=max_new_tokens, positions=positions, cache=cache, guidance=guidance,
-        max_seq_len=max_seq_len, allowed=allowed, adjust=_adjusted(adjust, min_new_tokens, stop),
+        max_seq_len=max_seq_len, allowed=allowed, adjust=_adjusted(adjust, min_new_tokens, stop), draft=draft,
     )  # fmt: skip
     return strategy.stream(session, stop=stop, max_new_tokens=limit, until=until)
 
@@ -136,6 +143,7 @@ def _opened(
     max_seq_len: int | None,
     allowed: Allowed | None,
     adjust: Sequence[Adjustment],
+    draft: Draft | None,
 ) -> tuple[Session, int]:
     """A session, and how many ids may be written."""
     if max_new_tokens is not None and max_new_tokens < 0:
@@ -143,8 +151,11 @@ def _opened(
     limit = max_new_tokens
     if limit is None:
         limit = DEFAULT_LENGTH if positions is None else len(positions)
-    session = Session(
-        model, head, batch, cache=cache, max_new_tokens=limit, positions=positions, guidance=guidance,
-        max_seq_len=max_seq_len, allowed=allowed, adjust=adjust,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "cache": cache, "max_new_tokens": limit, "positions": positions, "guidance": guidance, "allowed": allowed,
+        "adjust": adjust,
+    }  # fmt: skip
+    session = Session(model, head, batch, max_seq_len=max_seq_len, **options)
+    if draft is not None:
+        draft.join(session, batch, **options)
     return session, limit if session.room is None else min(limit, session.room)

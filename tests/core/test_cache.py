@@ -342,3 +342,32 @@ def test_a_layout_that_the_cache_did_not_announce_and_another_number_of_layers_a
     core(x, new, Causal(), cache=many, plan=many.plan(Causal()))
     with pytest.raises(ValueError, match="lowered for the queries"):
         core(x, new, Causal(), cache=many, plan=lower(Causal(), Layout.from_lengths(2, 2)))
+
+
+@pytest.mark.parametrize("make", [KVCache, partial(StaticCache, capacity=8)])
+def test_tokens_that_were_forgotten_were_never_read(make):
+    core, samples = model(), sequences([7, 5])
+    cache = make(n_layers=LAYERS, n_samples=2)
+    expected = one_pass(core, samples, Causal())
+    with torch.no_grad():
+        wrong, _ = cache.extend(torch.tensor([6, 4]))
+        core(torch.cat([samples[0][:4], samples[1][:1], samples[0][:3], samples[1][:2]]), wrong, Causal(), cache=cache)
+        cache.truncate(torch.tensor([4, 0]))
+        layout, _ = cache.extend(torch.tensor([3, 5]))
+        found = core(torch.cat([samples[0][4:], samples[1]]), layout, Causal(), cache=cache).split([3, 5])
+    torch.testing.assert_close(found[0], expected[0][4:], **TOLERANCE)
+    torch.testing.assert_close(found[1], expected[1], **TOLERANCE)
+    with pytest.raises(ValueError, match=r"this cache holds \[7, 5\] tokens; cannot keep \[8, 5\] of them"):
+        cache.truncate(torch.tensor([8, 5]))
+    assert cache.lengths.tolist() == [7, 5]
+
+
+def test_what_cannot_forget_its_last_tokens_says_so():
+    cache = SlidingCache(n_layers=1, n_samples=1, window=2)
+    with pytest.raises(ValueError, match="a sliding cache has overwritten"):
+        cache.truncate(torch.tensor([0]))
+    core, cache = Recurrent(d_model=WIDTH, n_layers=1), KVCache(n_layers=1, n_samples=1)
+    layout, _ = cache.extend(torch.tensor([3]))
+    core(sequences([3])[0], layout, Causal(), cache=cache)
+    with pytest.raises(ValueError, match="layer 0 carries a state from token to token"):
+        cache.truncate(torch.tensor([1]))
