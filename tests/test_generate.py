@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
-from omniformer_tokenizers import ByteTokenizer, PatchTokenizer, PixelTokenizer
+from omniformer_tokenizers import ByteTokenizer, CharacterTokenizer, PatchTokenizer, PixelTokenizer
 
 import omniformer
 from omniformer.generate import main
-from omniformer.generation import BeamSearch, Sampling
+from omniformer.generation import BeamSearch, Greedy, Sampling
 from omniformer.predictor import Member, Predictor
 from omniformer.recipe import build_model
 
@@ -270,6 +270,28 @@ def test_misuse_is_told_without_a_traceback(prose, capsys, options, message):
     with pytest.raises(SystemExit):
         main([prose, "once", "--max-new-tokens", "2", *options])
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prompts", [["once"], ["once", "upon"]])
+def test_a_draft_changes_no_greedy_answer_and_its_share_is_told(prompts, prose, tmp_path, capsys):
+    options = ["--temperature", "0", "--max-new-tokens", "9"]
+    main([prose, *prompts, *options])
+    expected = capsys.readouterr().out
+    main([prose, *prompts, *options, "--draft", saved(tmp_path / "small"), "--draft-tokens", "2"])
+    found = capsys.readouterr()
+    assert found.out == expected
+    assert "guesses of the draft were accepted (100.0%))" in found.err
+    model = omniformer.load(prose)
+    plain = model.generate(prompts, strategy=Greedy(), max_new_tokens=9)
+    drafted = model.generate(prompts, strategy=Greedy(), max_new_tokens=9, draft=omniformer.load(tmp_path / "small"))
+    assert [each.ids for (each,) in drafted] == [each.ids for (each,) in plain]
+
+
+def test_a_draft_of_another_vocabulary_is_told(prose, tmp_path, capsys):
+    other = saved(tmp_path / "other", tokenizer=CharacterTokenizer().fit(["once upon"]))
+    with pytest.raises(SystemExit):
+        main([prose, "once", "--draft", other])
+    assert "the draft's tokenizer of 'text' is not that of 'it'" in capsys.readouterr().err
 
 
 def test_a_task_that_is_given_something_needs_it(captions, capsys):
