@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from omniformer.core import checks
 from omniformer.core.attention.multihead import Context
 from omniformer.core.init import linear_
-from omniformer.core.ranges import BelowOne, Count
+from omniformer.core.ranges import BelowOne, Count, NotNegative
 
 
 class PreNorm(nn.Module):
@@ -132,8 +132,9 @@ class LayerScale(PreNorm):
         branch: as for `PreNorm`, like the other arguments.
     """
 
-    def __init__(self, branch: nn.Module, *, d_model: Count, initial_gain: float = 1e-4, **options: Any) -> None:
+    def __init__(self, branch: nn.Module, *, d_model: Count, initial_gain: NotNegative = 1e-4, **options: Any) -> None:
         super().__init__(branch, d_model=d_model, **options)
+        checks.not_negative(initial_gain=initial_gain)
         self.initial_gain = initial_gain
         self.gain = nn.Parameter(torch.full((d_model,), initial_gain))
 
