@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from PIL import Image
 
 assert "site-packages" in omniformer.__file__, omniformer.__file__
-(run,) = Path("outputs/vision").iterdir()
+run = Path("outputs/vision/latest")
 Image.fromarray((load_digits().images[0] * 15.9).astype("uint8")).save("zero.png")
 (prediction,) = omniformer.load(run / "model").predict([Path("zero.png")])
 assert "lightning" not in sys.modules and "hydra" not in sys.modules, "a notebook needs neither"
