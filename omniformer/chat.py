@@ -30,12 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device = chosen(given.device)  # before the rest is loaded, which takes seconds
         from omniformer.folder import load
         from omniformer.generation import Sampling
-        from omniformer.pretrained import Pretrained
 
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(device)
-        options: dict[str, Any] = predictor.usual_writing if isinstance(predictor, Pretrained) else {}
-        options |= {"member": given.member}
+        options = predictor.usual_writing | {"member": given.member}
         if given.max_new_tokens is not None:
             options["max_new_tokens"] = given.max_new_tokens
         options |= adjusting(given)

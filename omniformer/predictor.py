@@ -88,6 +88,11 @@ class Predictor:
             found.update(zip(chunk, said, strict=True))
         return [prediction for i in range(len(named)) for prediction in found[i]]
 
+    @property
+    def usual_writing(self) -> dict[str, Any]:
+        """How it is to write unless told otherwise, as options of `generate` and `chat`: nothing is said of it here."""
+        return {}
+
     def writer(self, member: str | None = None) -> Maker:
         """The task that makes texts, pictures or sounds: token by token, pictures out of noise, texts frame by frame.
 

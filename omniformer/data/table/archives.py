@@ -3,17 +3,17 @@
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from omniformer.data.sets.reading import check_unpacked, member_in, opened_zip
 from omniformer.data.table.lines import parts_of
-from omniformer.data.table.rows import BadRowError, Row, Rows
+from omniformer.data.table.rows import BadRowError, FileRows, Row
 
 
-class ZipRows(Rows):
+class ZipRows(FileRows):
     r"""A zip archive, of which nothing is unpacked: a file in it is a row, in the order of names, whose numbers count.
 
     The columns are `content`, the bytes of the file, read when they are asked for; `file`, its name in the archive; and
@@ -56,16 +56,6 @@ class ZipRows(Rows):
 
     def __len__(self) -> int:
         return len(self.members)
-
-    def row(self, index: int) -> Row:
-        return self._row(index, self.columns)
-
-    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
-        for index in range(len(self)):
-            try:
-                yield self._row(index, columns)
-            except BadRowError as error:
-                yield error
 
     def place(self, index: int) -> str:
         return self.members[index]

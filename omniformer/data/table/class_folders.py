@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from omniformer_tokenizers.files import files_below, read_text
@@ -11,13 +11,13 @@ from omniformer.data.audio_folder import SUFFIXES as SOUNDS
 from omniformer.data.folders import labelled_files
 from omniformer.data.image_folder import SUFFIXES as PICTURES
 from omniformer.data.table.places import leads_within
-from omniformer.data.table.rows import BadRowError, Row, Rows
+from omniformer.data.table.rows import BadRowError, FileRows, Row
 
 TEXTS = (".txt", ".text", ".md")
 _KINDS = (PICTURES, SOUNDS, TEXTS)
 
 
-class FolderRows(Rows):
+class FolderRows(FileRows):
     """Pictures, sounds or texts as `<class>/1.png`, or `train/<class>/1.png` where the split is given.
 
     The columns are `file`, the path from the folder on, or `text`, what the file holds; `class`; and `split` where
@@ -43,16 +43,6 @@ class FolderRows(Rows):
 
     def __len__(self) -> int:
         return len(self.files)
-
-    def row(self, index: int) -> Row:
-        return self._row(index, self.columns)
-
-    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
-        for index in range(len(self)):
-            try:
-                yield self._row(index, columns)
-            except BadRowError as error:
-                yield error
 
     def place(self, index: int) -> str:
         return self.files[index].path[len(os.path.join(self.folder, "")) :].replace(os.sep, "/")

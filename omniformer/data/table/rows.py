@@ -78,6 +78,28 @@ class Rows(ABC):
         return {}
 
 
+class FileRows(Rows):
+    """Rows that are files: each is opened by itself, and read as far as its cells are wanted."""
+
+    def row(self, index: int) -> Row:
+        return self._row(index, self.columns)
+
+    def each(self, columns: Sequence[str]) -> Iterator["Row | BadRowError"]:
+        for index in range(len(self)):
+            try:
+                yield self._row(index, columns)
+            except BadRowError as error:
+                yield error
+
+    @abstractmethod
+    def _row(self, index: int, columns: Sequence[str]) -> Row:
+        """Some cells of a row.
+
+        Raises:
+            BadRowError: it cannot be read.
+        """
+
+
 class Joined(Rows):
     """The rows of several files, one file after the other.
 

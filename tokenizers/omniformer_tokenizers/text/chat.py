@@ -139,6 +139,13 @@ def _compiled(template: str) -> tuple[Any, Any]:
         raise ValueError(f"the chat template is damaged: {error}") from error
 
 
+def _tojson(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    """JSON as it is, where jinja would write it for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
 def _sandbox() -> Any:
     """The reference's environment of templates: its options, filters and names."""
     import jinja2
@@ -201,14 +208,8 @@ def _sandbox() -> Any:
         """A template's own refusal."""
         raise jinja2.TemplateError(message)
 
-    def tojson(
-        value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-    ) -> str:
-        """JSON as it is, where jinja would write it for HTML."""
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
     environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    environment.filters["tojson"] = tojson
+    environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = refuse
     environment.globals["namespace"] = Names
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
