@@ -12,12 +12,14 @@ from omniformer.help import main as ask
 from omniformer.train import main as train
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").glob("*.md"))}
+PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").rglob("*.md"))}
 TASKS = PAGES[REPOSITORY / "docs" / "tasks.md"]
 CARDS = {name: PAGES[REPOSITORY / "docs" / name] for name in ("data.md", "data_sets.md")}
+WITH_COMMANDS = ["index.md", "tasks.md", "data.md", "training.md", "pretrained.md", "parallel.md", "scale.md"]
+WITH_COMMANDS += [f"tutorials/{path.name}" for path in PAGES if path.parent.name == "tutorials"]
 COMMANDS = [
     line.split("  #")[0]
-    for name in ("tasks.md", "data.md", "training.md", "pretrained.md", "parallel.md", "scale.md")
+    for name in WITH_COMMANDS
     for line in re.findall(
         r"^ {4,}(?:.*-m omniformer\.train|omniformer train|sbatch .*slurm\.sh) (.*)$",
         PAGES[REPOSITORY / "docs" / name],
