@@ -13,6 +13,7 @@ from omniformer.config.arguments import (
     add_allow_targets,
     add_device,
     add_drawing,
+    add_weights,
     adjusting,
     command_parser,
     drawn,
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from omniformer.folder import load
         from omniformer.generation import Sampling
 
-        predictor = load(given.run, allow_targets=given.allow_targets)
+        predictor = load(given.run, weights=given.weights, allow_targets=given.allow_targets)
         predictor.model.to(device)
         options = predictor.usual_writing | {"member": given.member}
         if given.max_new_tokens is not None:
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_adjusting(parser)
     parser.add_argument("--member", help="which task talks, in a model that has several")
     add_device(parser)
+    add_weights(parser)
     add_allow_targets(parser)
     return parser
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from omniformer.config import reported
-from omniformer.config.arguments import add_allow_targets, add_device, command_parser
+from omniformer.config.arguments import add_allow_targets, add_device, add_weights, command_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device = chosen(given.device)  # before the rest is loaded, which takes seconds
         from omniformer.experiment import evaluate
 
-        evaluate(given.run, split=given.split, allow_targets=given.allow_targets, device=device)
+        evaluate(given.run, split=given.split, weights=given.weights, allow_targets=given.allow_targets, device=device)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--split", choices=("test", "val"), default="test", help="which part of the data (default: test)"
     )
     add_device(parser)
+    add_weights(parser)
     add_allow_targets(parser)
     return parser
 

@@ -22,6 +22,7 @@ from omniformer.matching import need_classes, need_embedders, need_targets
 from omniformer.model import OmniFormer
 from omniformer.parallel.strategy import whole_model
 from omniformer.predictor import Member, Predictor
+from omniformer.quantization import Weights, dequantize, is_quantized
 from omniformer.recipe import Node, build_model, members, merged
 from omniformer.run_folder import begun_run, read_run, reading_run
 from omniformer.tasks.module import TrainingModule
@@ -69,6 +70,8 @@ class Experiment:
         if is_adapted(self.model):
             # The model's folder holds plain weights, which everything reads; the adapter alone lies beside it.
             save_adapter(self.model, output / "adapter")
+            if is_quantized(self.model):
+                dequantize(self.model)  # the rounded weights are those that the adapter has learned beside
             merge(self.model)
             remove(self.model)
         folder.save(output / "model", self.predictor(), recipe=self.recipe, allow_targets=allow_targets)
@@ -154,18 +157,25 @@ def train(config: Mapping[str, Any]) -> Score | None:
 
 
 def evaluate(
-    run: str | Path, *, split: Split = "test", allow_targets: Sequence[str] = (), device: torch.device | None = None
+    run: str | Path,
+    *,
+    split: Split = "test",
+    weights: Weights | None = None,
+    allow_targets: Sequence[str] = (),
+    device: torch.device | None = None,
 ) -> dict[str, float]:
     """Measures the saved model of a finished run on its own data, with the settings of that run.
 
     Args:
         run: the run folder.
         split: test or val.
+        weights: rounded as by `omniformer.load`.
         allow_targets: packages of your own whose classes the run may name; the folder itself cannot allow any.
         device: where the model runs, in one process; None for what the run's trainer says.
 
     Returns:
-        The metrics by name; they also go into the run's `metrics.json`.
+        The metrics by name; they also go into the run's `metrics.json`, those of rounded weights into a file of their
+        own, such as `metrics-int8.json`, as predictions do.
 
     Raises:
         FileNotFoundError: the folder is not a finished run.
@@ -173,14 +183,15 @@ def evaluate(
     keep_memory()
     quiet()
     output, config = read_run(run)
-    saved = folder.load(output, allow_targets=allow_targets)
+    saved = folder.load(output, weights=weights, allow_targets=allow_targets)
     with reading_run(config, allow_targets):
         experiment = assemble(config, finetuning.measured(output, saved))
         for name, stream in experiment.data.streams.items():
             if stream.raws(split):
                 experiment.data.samples(name, split)  # found now, so that what this takes happens in here
-    metrics = MetricsFile(path=str(output / "metrics.json"), seed=config["seed"])
-    predictions = Predictions(path=str(output / "predictions.jsonl"))
+    kind = "" if weights is None else f"-{weights}"
+    metrics = MetricsFile(path=str(output / f"metrics{kind}.json"), seed=config["seed"])
+    predictions = Predictions(path=str(output / f"predictions{kind}.jsonl"))
     callbacks = {"metrics": metrics, "predictions": predictions, "stop": Stop(dirpath=None)}
     options = measuring(config["trainer"], device)
     trainer = build_trainer(options, callbacks=callbacks, loggers={}, output_dir=str(output))

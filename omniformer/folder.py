@@ -21,6 +21,7 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.files.companions import read_companions, write_companions
+from omniformer.quantization import Weights, quantize, refuse_quantized
 from omniformer.recipe import build_model
 from omniformer.untrusted import plain_name, refuse_link_out, refuse_links_out
 
@@ -42,9 +43,10 @@ def save(
         allow_targets: packages beside our own whose classes the recipe names, for the reader's information.
 
     Raises:
-        ValueError: the model has an adapter, which the recipe does not know.
+        ValueError: the model has an adapter, which the recipe does not know, or its weights are quantized.
     """
     refuse_adapted(predictor.model)
+    refuse_quantized(predictor.model)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     members = {}
@@ -73,12 +75,14 @@ def save(
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
+def load(folder: str | Path, *, weights: Weights | None = None, allow_targets: Sequence[str] = ()) -> Predictor:
     """Rebuilds a trained model with its tokenizers and label names, ready to predict; no Hydra, no Lightning.
 
     Args:
         folder: a run folder, the `model` folder in it, or the folder of a published model
             (see `omniformer.pretrained.load`).
+        weights: rounded to "bf16", "int8" or "int4" to take less memory; see `omniformer.quantization.quantize`, and
+            docs/pretrained.md for what it costs. None leaves them as they are.
         allow_targets: packages of your own whose classes the folder may name, for example `["mypackage"]`. Without it
             a folder can only build parts of models of this project: its files never run code, and lead nowhere else.
 
@@ -97,7 +101,7 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
         '7'
     """
     if is_published(Path(folder)):
-        return pretrained.load(folder)
+        return pretrained.load(folder, weights=weights)
     given, folder = Path(folder), _model_folder(Path(folder))
     refuse_links_out(folder, of=given)
     path = folder / CONFIG_FILE
@@ -107,6 +111,8 @@ def load(folder: str | Path, *, allow_targets: Sequence[str] = ()) -> Predictor:
         load_model(model, str(folder / WEIGHTS_FILE))
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{folder / WEIGHTS_FILE} does not fit {path}: {error}") from error
+    if weights is not None:
+        quantize(model, weights)
     try:
         members = {name: _member(name, member, folder) for name, member in config["members"].items()}
         tokenizers = _tokenizers(folder, "", config.get("modalities", ()))

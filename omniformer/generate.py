@@ -15,6 +15,7 @@ from omniformer.config.arguments import (
     add_allow_targets,
     add_device,
     add_drawing,
+    add_weights,
     adjusting,
     command_parser,
     drawn,
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from omniformer.folder import load
         from omniformer.generation import Painter, Transcriber, Writer
 
-        predictor = load(given.run, allow_targets=given.allow_targets)
+        predictor = load(given.run, weights=given.weights, allow_targets=given.allow_targets)
         predictor.model.to(device)
         writer = predictor.writer(given.member)
         paints, transcribes = isinstance(writer, Painter), isinstance(writer, Transcriber)
@@ -144,6 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--draft-tokens", type=int, metavar="N", help="guesses read in one pass (default: 4)")
     add_device(parser)
+    add_weights(parser)
     add_allow_targets(parser)
     return parser
 
@@ -229,7 +231,7 @@ def _draft(given: argparse.Namespace, device: Any) -> "Draft":
     from omniformer.folder import load
     from omniformer.generation import Writer
 
-    predictor = load(given.draft, allow_targets=given.allow_targets)
+    predictor = load(given.draft, weights=given.weights, allow_targets=given.allow_targets)
     predictor.model.to(device)
     writer = predictor.writer()
     if not isinstance(writer, Writer):

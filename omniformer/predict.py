@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from omniformer.config import reported
-from omniformer.config.arguments import add_allow_targets, add_device, command_parser, tell_unread
+from omniformer.config.arguments import add_allow_targets, add_device, add_weights, command_parser, tell_unread
 
 if TYPE_CHECKING:
     from omniformer.prediction import Prediction
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from omniformer.folder import load
         from omniformer.inputs import typed
 
-        predictor = load(given.run, allow_targets=given.allow_targets)
+        predictor = load(given.run, weights=given.weights, allow_targets=given.allow_targets)
         predictor.model.to(device)
         pairs = zip(given.inputs[::2], given.inputs[1::2], strict=False)
         inputs = list(pairs) if given.pairs else list(map(typed, given.inputs))
@@ -67,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--member", help="which task answers, in a model that has several for one modality")
     add_device(parser)
+    add_weights(parser)
     add_allow_targets(parser)
     return parser
 

@@ -10,6 +10,7 @@ import omniformer
 from omniformer.generate import main
 from omniformer.generation import BeamSearch, Greedy, Sampling
 from omniformer.predictor import Member, Predictor
+from omniformer.quantization import is_quantized
 from omniformer.recipe import build_model
 
 TEXT = ByteTokenizer()
@@ -66,6 +67,15 @@ def test_one_prompt_is_printed_with_what_follows(prose, capsys):
     main([prose, "once", "--max-new-tokens", "9", "--seed", "3"])
     expected = omniformer.load(prose).generate(["once"], strategy=Sampling(seed=3), max_new_tokens=9)[0][0].content
     assert capsys.readouterr().out == f"once{expected}\n"
+
+
+def test_weights_are_rounded_as_they_are_told(prose, capsys):
+    main([prose, "once", "--max-new-tokens", "9", "--weights", "int8", "--temperature", "0"])
+    said = capsys.readouterr().out
+    rounded = omniformer.load(prose, weights="int8")
+    assert is_quantized(rounded.model)
+    expected = rounded.generate(["once"], strategy=Greedy(), max_new_tokens=9)
+    assert said == f"once{expected[0][0].content}\n"
 
 
 def test_one_prompt_is_printed_as_it_is_written(prose, monkeypatch):

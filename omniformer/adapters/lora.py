@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from omniformer.adapters.places import Place, chosen, places
 from omniformer.core.ranges import BelowOne, Count, Positive
+from omniformer.quantization import QuantizedLinear, refuse_quantized
 
 CHILD = "lora"
 """The name of the submodule of a linear map that holds its updates."""
@@ -219,7 +220,7 @@ def merge(model: nn.Module) -> None:
     away. Sums are made in float32 and rounded once to the type of the weight.
 
     Raises:
-        ValueError: there is nothing to merge, or it is merged already.
+        ValueError: there is nothing to merge, it is merged already, or the weights are quantized.
     """
     _fold(model, sign=1)
 
@@ -271,6 +272,7 @@ def _fold(model: nn.Module, *, sign: int) -> None:
     pairs = list(_adapted(model))
     if not pairs:
         raise ValueError("this model has no adapter; apply or load one first")
+    refuse_quantized(model)
     if any(updates.merged == (sign > 0) for _, updates in pairs):
         raise ValueError("the adapter is merged already" if sign > 0 else "the adapter is not merged")
     for linear, updates in pairs:
@@ -286,7 +288,9 @@ def _update(model: nn.Module, place: Place) -> Update | None:
 
 
 def _refuse_shared(model: nn.Module, place: Place) -> None:
-    weight: Any = model.get_submodule(place.linear).weight
-    names = [name for name, each in model.named_parameters(remove_duplicate=False) if each is weight]
+    linear: Any = model.get_submodule(place.linear)
+    weight = linear.codes.numbers if isinstance(linear, QuantizedLinear) else linear.weight
+    every = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    names = [name for name, each in every if each is weight]
     if len(names) > 1:
         raise ValueError(f"{place.path} cannot be adapted: {' and '.join(names)} are one weight")

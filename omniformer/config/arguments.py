@@ -96,6 +96,15 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Adds `--weights`, for `omniformer.load`."""
+    parser.add_argument(
+        "--weights",
+        choices=("bf16", "int8", "int4"),
+        help="round the weights so that they take less memory (default: as they are); see docs/pretrained.md",
+    )
+
+
 def tell_unread(bad: Sequence[Exception]) -> None:
     """Says what could not be read, one line each, and how much it was, after all else was done."""
     for error in bad:

@@ -1,6 +1,7 @@
 """The keys of a whole configuration, written as classes: their annotations are checked like any constructor's."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from omniformer.core.ranges import Count, Positive, Seed
 
@@ -36,6 +37,7 @@ class Model:
         core: keys laid over the core, published or not, such as `{dropout: 0.2}`.
         lora: updates of low rank beside projections of a model that otherwise stays as it is: the options of
             `omniformer.adapters.LoRA`.
+        weights: rounds what does not learn beside `lora` to numbers of 8 or 4 bits, which takes less memory.
         special_tokens: names of further special tokens of a published vocabulary.
         image_size: height and width of pictures, or one number for a square, where they are to differ from those of a
             published model.
@@ -45,6 +47,7 @@ class Model:
     freeze: list[str] = field(default_factory=list)
     core: dict[str, object] | None = None
     lora: dict[str, object] | None = None
+    weights: Literal["int8", "int4"] | None = None
     special_tokens: list[str] = field(default_factory=list)
     image_size: Count | list[Count] | None = None
 

@@ -21,6 +21,7 @@ from omniformer.export.program import Program
 from omniformer.export.programs import programs
 from omniformer.fitting import places
 from omniformer.predictor import Member, Predictor
+from omniformer.quantization import refuse_quantized
 
 Format = Literal["pt2", "onnx"]
 CONFIG_FILE = "config.json"
@@ -285,6 +286,7 @@ def _task(predictor: Predictor, member: str | None) -> str | None:
 
 
 def _check_weights(predictor: Predictor) -> None:
+    refuse_quantized(predictor.model)
     for name, weight in predictor.model.named_parameters():
         if weight.dtype != torch.float32 or weight.device.type != "cpu":
             raise ValueError(

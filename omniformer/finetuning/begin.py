@@ -31,6 +31,8 @@ def begin(config: Mapping[str, Any]) -> Beginning:
         ConfigError: keys of `model` ask for weights that there are not.
     """
     model = config.get("model") or {}
+    if model.get("weights") and not model.get("lora"):
+        raise ConfigError(["model.weights: rounded weights do not learn; say in model.lora what learns beside them"])
     source = model.get("pretrained")
     if not source:
         for key, what in _OF_PRETRAINED.items():

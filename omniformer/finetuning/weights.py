@@ -9,13 +9,15 @@ from torch import nn
 
 from omniformer.adapters import LoRA, apply_lora
 from omniformer.adapters.lora import Updates
+from omniformer.quantization import quantize
 from omniformer.training.warm_start import Loaded, freeze, trainable
 
 log = logging.getLogger(__name__)
 
 
 def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -> None:
-    """Says which parameters learn: freezes what `model.freeze` names, and adapts as `model.lora` says.
+    """Says which parameters learn: freezes what `model.freeze` names, adapts as `model.lora` says, and rounds what then
+    stays as it is as `model.weights` says (QLoRA, [Dettmers et al. 2023](https://arxiv.org/abs/2305.14314)).
 
     Args:
         model: with its weights.
@@ -42,3 +44,5 @@ def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -
             if isinstance(module, Updates):
                 module.train()  # beside parts that are frozen whole, and so have no dropout
         rank_zero_info(f"{len(paths)} projections adapted; {trainable(model):,} numbers to train")
+    if keys.get("weights"):
+        quantize(model, keys["weights"], keep={name for name, each in model.named_parameters() if each.requires_grad})

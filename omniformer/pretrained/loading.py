@@ -19,6 +19,7 @@ from omniformer.pretrained.files.processors import at_size
 from omniformer.pretrained.files.writing import GENERATION_FILE, usual_writing
 from omniformer.pretrained.filling import Report, fill
 from omniformer.pretrained.saving import save_pretrained
+from omniformer.quantization import Weights, quantize
 from omniformer.recipe import Node, build_model
 from omniformer.untrusted import refuse_links_out
 
@@ -76,6 +77,7 @@ def load(
     folder: str | Path,
     *,
     dtype: torch.dtype | None = None,
+    weights: Weights | None = None,
     image_size: tuple[int, int] | None = None,
     revision: str | None = None,
 ) -> Pretrained:
@@ -89,6 +91,7 @@ def load(
             model on the hub, `owner/model`, is fetched, which needs the optional library huggingface-hub; see
             `omniformer.pretrained.files.hub` for what is trusted.
         dtype: of the weights; that of the file by default.
+        weights: rounded to "bf16", "int8" or "int4" once they are read; see `omniformer.quantization.quantize`.
         image_size: height and width to which a model of pictures is changed: its positions are stretched
             ([Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929), 3.2), its tokenizer brings pictures to that
             size.
@@ -119,6 +122,8 @@ def load(
     report = fill(model, family, checkpoint)
     if image_size is not None:
         family = family.at_size(model, image_size)
+    if weights is not None:
+        quantize(model, weights)
     tokenizers, files = family.tokenizers(folder), read_companions(folder)
     if image_size is not None:
         pictures: Any = tokenizers.get("vision")

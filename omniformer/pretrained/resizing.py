@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from omniformer.core.positions import Learned
 from omniformer.pretrained.loading import Pretrained
 from omniformer.pretrained.tuned import Tuned
+from omniformer.quantization import refuse_quantized
 
 # New rows differ from the mean by this share of the old rows' deviation: as good as equal to it, yet not the same.
 _SPREAD = 1e-9**0.5
@@ -40,12 +41,13 @@ def resize_vocabulary(model: Pretrained, vocab_size: int) -> None:
         vocab_size: the new number of ids.
 
     Raises:
-        ValueError: the model has no table of ids, or its tokenizer uses more.
+        ValueError: the model has no table of ids, its tokenizer uses more, or its weights are quantized.
 
     Example:
         >>> model = load("gpt2")  # doctest: +SKIP
         >>> resize_vocabulary(model, 50304)  # a multiple of 64 is faster on GPUs  # doctest: +SKIP
     """
+    refuse_quantized(model.model)
     if vocab_size < 1:
         raise ValueError(f"vocab_size={vocab_size} must be at least 1")
     before, after = model.family.recipe["embedders"], model.family.resized(vocab_size=vocab_size).recipe["embedders"]

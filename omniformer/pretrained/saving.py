@@ -16,6 +16,7 @@ from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.files.checkpoint import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, usual_dtype
 from omniformer.pretrained.names import assemble, brief, lines_of, parameters_of
+from omniformer.quantization import refuse_quantized
 from omniformer.recipe import build_model
 
 
@@ -31,9 +32,10 @@ def save_pretrained(
         max_shard_size: larger models are written in several files with an index, in bytes.
 
     Raises:
-        ValueError: the configuration describes another model, or the model has an adapter.
+        ValueError: the configuration describes another model, the model has an adapter, or its weights are quantized.
     """
     refuse_adapted(model)
+    refuse_quantized(model)
     folder = Path(folder)
     family = family_of(config)
     lines, _ = lines_of(family, model)

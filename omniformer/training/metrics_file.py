@@ -10,6 +10,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from omniformer.core.ranges import Seed
+from omniformer.quantization import n_rounded
 from omniformer.training.checkpoint_io import write_durably
 from omniformer.training.savepoint import is_trial
 from omniformer.training.throughput import Throughput
@@ -49,7 +50,7 @@ class MetricsFile(Callback):
                 self.add(callback.results())
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in pl_module.parameters()]
         parameters = {
-            "parameters": sum(n for n, _ in sizes),
+            "parameters": sum(n for n, _ in sizes) + n_rounded(pl_module),
             "trained_parameters": sum(n for n, learns in sizes if learns),
         }
         epochs = trainer.fit_loop.epoch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,13 +1,18 @@
 """What learns in a run that begins from a published model."""
 
+import json
+
 import pytest
 import torch
+from tiny_published import gpt2
 from tiny_runs import LM, numbers, run, state
 
 import omniformer
 from omniformer import pretrained
 from omniformer.adapters import load_adapter, merge
 from omniformer.evaluate import main as evaluate
+from omniformer.inputs import batch_of, sample_of
+from omniformer.quantization import quantize
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -40,6 +45,37 @@ def test_with_lora_new_heads_learn_and_what_is_frozen_stays(published, labelled,
     )
     name = "core.blocks.0.attention.branch.qkv.weight"
     assert not torch.equal(before[name], state(output)[name])  # what is frozen is the weight, not its update
+
+
+@pytest.mark.slow
+def test_over_rounded_weights_adapters_alone_learn_and_the_run_is_written_with_what_they_learned_beside(tmp_path):
+    wide = gpt2(tmp_path / "gpt2", n_embd=64, n_head=4)
+    output = run(tmp_path / "run", *LM, f"model.pretrained={wide}", "model.lora={rank: 2}", "model.weights=int4")
+    run_again = omniformer.load(output)
+    assert numbers(output)["parameters"] == sum(each.numel() for each in run_again.model.parameters()) + 1024
+    before = pretrained.load(wide, weights="int4")
+    load_adapter(before.model, output / "adapter")
+    measured = numbers(output)
+    evaluate([str(output), "--weights", "int8"])
+    again = json.loads((output / "metrics-int8.json").read_text())
+    assert numbers(output) == measured and again["test/loss"] == pytest.approx(measured["test/loss"], rel=0.01)
+    assert again["test/loss"] != measured["test/loss"]
+    texts = ["the big cat is here.", "the red dog"]
+    with torch.enable_grad():  # so that rounded weights are multiplied as floating-point numbers, as in training
+        ours, theirs = outputs(run_again, texts), outputs(before, texts)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    plain = pretrained.load(wide)
+    quantize(plain.model, "int8")
+    assert not torch.allclose(outputs(plain, texts), theirs, atol=1e-2)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "no", *LM, f"model.pretrained={wide}", "model.weights=int8")
+
+
+def outputs(predictor, texts):
+    """What a model of one task makes of texts."""
+    ((name, member),) = predictor.members.items()
+    batch = batch_of([sample_of(text, text, member.tokenizers) for text in texts], predictor.model)
+    return predictor.model(batch, name)
 
 
 def test_a_stopped_run_with_adapters_goes_on_as_if_nothing_had_happened(published, tmp_path):
