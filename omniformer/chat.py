@@ -12,11 +12,17 @@ from omniformer.config.arguments import (
     add_adjusting,
     add_allow_targets,
     add_device,
+    add_draft,
     add_drawing,
+    add_form,
     add_weights,
     adjusting,
+    check_draft,
     command_parser,
+    draft,
     drawn,
+    form,
+    tell_draft,
 )
 
 
@@ -24,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Talks with a model that has a chat template: what you type is the user's turn, an empty line or the end of the
     input ends the conversation. It writes as its generation_config.json recommends, unless told otherwise.
     """
-    given = build_parser().parse_args(arguments)
+    parser = build_parser()
+    given = parser.parse_args(arguments)
+    check_draft(parser, given)
     with reported():
         from omniformer.device import chosen
 
@@ -37,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = predictor.usual_writing | {"member": given.member}
         if given.max_new_tokens is not None:
             options["max_new_tokens"] = given.max_new_tokens
-        options |= adjusting(given)
+        options |= adjusting(given) | form(given)
         if asked := drawn(given):
             options["strategy"] = Sampling(**asked)
+        if given.draft is not None:
+            options["draft"] = draft(given, device)
         tools = None if given.tools is None else _tools(Path(given.tools))
         messages: list[dict[str, str]] = []
         if given.system is not None:
@@ -53,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 sys.stdout.flush()
             sys.stdout.write("\n")
             messages.append({"role": "assistant", "content": said})
+        tell_draft(options)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,7 +78,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-new-tokens", type=int, help="when an answer ends at the latest (default: 256)")
     add_drawing(parser, best_of=False)
     add_adjusting(parser)
+    add_form(parser)
     parser.add_argument("--member", help="which task talks, in a model that has several")
+    add_draft(parser)
     add_device(parser)
     add_weights(parser)
     add_allow_targets(parser)

@@ -10,28 +10,36 @@ from typing import TYPE_CHECKING, Any
 from omniformer.config import reported
 from omniformer.config.arguments import (
     ADJUSTING,
+    FORM,
     SAMPLING,
     add_adjusting,
     add_allow_targets,
     add_device,
+    add_draft,
     add_drawing,
+    add_form,
     add_weights,
     adjusting,
+    check_draft,
     command_parser,
+    draft,
     drawn,
+    form,
+    tell_draft,
     tell_unread,
 )
 
 if TYPE_CHECKING:
-    from omniformer.generation import Answer, Draft, Painter, Strategy, Transcriber, Writer
+    from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
 
 # Options that only some tasks or strategies have.
-WRITING = ("beams", "max_new_tokens", "stop", "cache", "log_probs", "draft", "draft_tokens", *ADJUSTING)
+WRITING = ("beams", "max_new_tokens", "stop", "cache", "log_probs", "draft", "draft_tokens", *ADJUSTING, *FORM)
 PAINTING = ("steps",)
 # Of these, what a task has no use for that writes down what frames say.
 NOT_TRANSCRIBING = (
     *SAMPLING,
     *ADJUSTING,
+    *FORM,
     "length_penalty",
     "max_new_tokens",
     "stop",
@@ -49,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Goes on from a text, or answers what it is given: translates, describes pictures, writes down speech, paints."""
     parser = build_parser()
     given = parser.parse_intermixed_args(arguments)
+    check_draft(parser, given)
     _check(parser, given)
     with reported():
         from omniformer.device import chosen
@@ -69,10 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options: dict[str, Any] = {"beam": given.beams or 1} if transcribes else _options(given, paints=paints)
         whole = given.json or given.out or given.log_probs or given.beams or given.best_of or given.size
         if given.draft is not None:
-            options["draft"] = _draft(given, device)
+            options["draft"] = draft(given, device)
         if isinstance(writer, Writer) and len(inputs) == 1 and not whole:
             _stream(writer, inputs[0], options)
-            _tell_draft(options)
+            tell_draft(options)
             return
         good = [i for i in range(len(inputs)) if i not in bad]
         found = writer.write([inputs[i] for i in good], **options)
@@ -80,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for i, answers in zip(good, found, strict=True):
             for j, answer in enumerate(answers[: given.answers]):
                 _tell(answer, named[i], (i, j), given, goes_on=goes_on, several=len(inputs) > 1)
-        _tell_draft(options)
+        tell_draft(options)
         if bad:
             tell_unread(list(bad.values()))
             raise SystemExit(1)
@@ -120,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="from noise to a picture, for models of diffusion (default: 50)")
     add_drawing(parser)
     add_adjusting(parser)
+    add_form(parser)
     searching = parser.add_argument_group("to search for the most probable answer")
     searching.add_argument("--beams", type=int, metavar="N", help="beam search with N beams; 4 is usual")
     searching.add_argument(
@@ -138,12 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("growing", "static", "sliding", "none"),
         help="how what was read is kept (default: growing)",
     )
-    parser.add_argument(
-        "--draft",
-        metavar="FOLDER",
-        help="a smaller model of the same vocabulary that guesses tokens; see docs/generation.md",
-    )
-    parser.add_argument("--draft-tokens", type=int, metavar="N", help="guesses read in one pass (default: 4)")
+    add_draft(parser)
     add_device(parser)
     add_weights(parser)
     add_allow_targets(parser)
@@ -157,8 +162,6 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
         parser.error(f"--beams searches, {', '.join(drawing)} draws at random; give one of the two")
     if given.beams is not None and given.draft is not None:
         parser.error("--beams looks at many answers at once, which --draft does not guess; give one of the two")
-    if given.draft_tokens is not None and given.draft is None:
-        parser.error("--draft-tokens are guesses of --draft; give both")
     if given.length_penalty is not None and given.beams is None:
         parser.error("--length-penalty ranks the answers of --beams; give both")
     if given.size and len(given.size) > 2:
@@ -223,26 +226,7 @@ def _options(given: argparse.Namespace, *, paints: bool) -> dict[str, Any]:
         options["size"] = tuple(options["size"]) * (2 // len(options["size"]))
     if paints:
         return options if given.seed is None else options | {"seed": given.seed}
-    return options | adjusting(given) | {"strategy": _strategy(given)}
-
-
-def _draft(given: argparse.Namespace, device: Any) -> "Draft":
-    """The model that guesses."""
-    from omniformer.folder import load
-    from omniformer.generation import Writer
-
-    predictor = load(given.draft, weights=given.weights, allow_targets=given.allow_targets)
-    predictor.model.to(device)
-    writer = predictor.writer()
-    if not isinstance(writer, Writer):
-        raise ValueError(f"--draft {given.draft} does not write token by token; give a model that does")
-    return writer.draft() if given.draft_tokens is None else writer.draft(given.draft_tokens)
-
-
-def _tell_draft(options: dict[str, Any]) -> None:
-    """How many guesses were accepted, beside the answers."""
-    if "draft" in options:
-        print(f"({options['draft']})", file=sys.stderr)
+    return options | adjusting(given) | form(given) | {"strategy": _strategy(given)}
 
 
 def _flag(name: str) -> str:

@@ -1,6 +1,7 @@
 """The command, from a saved folder to what it prints."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -295,6 +296,20 @@ def test_a_draft_changes_no_greedy_answer_and_its_share_is_told(prompts, prose, 
     plain = model.generate(prompts, strategy=Greedy(), max_new_tokens=9)
     drafted = model.generate(prompts, strategy=Greedy(), max_new_tokens=9, draft=omniformer.load(tmp_path / "small"))
     assert [each.ids for (each,) in drafted] == [each.ids for (each,) in plain]
+
+
+def test_answers_have_the_form_that_a_file_or_a_pattern_says(prose, tmp_path, capsys):
+    path = tmp_path / "schema.json"
+    path.write_text('{"enum": [1, "zwei", null]}')
+    main([prose, "once", "upon", "--max-new-tokens", "60", "--json", "--schema", str(path)])
+    said = [json.loads(json.loads(line)["text"]) for line in capsys.readouterr().out.splitlines()]
+    assert len(said) == 2 and all(each in (1, "zwei", None) for each in said)
+    main([prose, "once", "--regex", "[a-c]{4}"])
+    assert re.fullmatch("once[a-c]{4}\n", capsys.readouterr().out)
+    path.write_text("{")
+    with pytest.raises(SystemExit):
+        main([prose, "once", "--schema", str(path)])
+    assert "schema.json is no JSON" in capsys.readouterr().err
 
 
 def test_a_draft_of_another_vocabulary_is_told(prose, tmp_path, capsys):

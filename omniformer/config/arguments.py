@@ -1,8 +1,10 @@
 """What the commands with options of their own have in common: how they are named, `--version`, `--allow-targets`."""
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omniformer._called import called, versions
@@ -63,6 +65,32 @@ def add_adjusting(parser: argparse.ArgumentParser) -> None:
 ADJUSTING = ("min_new_tokens", "no_repeat", "presence_penalty", "frequency_penalty")
 
 
+FORM = ("schema", "regex")
+
+
+def add_form(parser: argparse.ArgumentParser) -> None:
+    """Adds the form that an answer is to have."""
+    group = parser.add_argument_group("to answer in a form (needs llguidance)")
+    group.add_argument("--schema", metavar="FILE", help="a JSON schema that each answer fulfils")
+    group.add_argument("--regex", metavar="PATTERN", help="a regular expression that each whole answer matches")
+
+
+def form(given: argparse.Namespace) -> dict[str, Any]:
+    """What was typed of these options, as keywords of `Writer.write`; empty where nothing was.
+
+    Raises:
+        ValueError: the file holds no JSON; names it.
+    """
+    found: dict[str, Any] = {} if given.regex is None else {"regex": given.regex}
+    if given.schema is None:
+        return found
+    path = Path(given.schema)
+    try:
+        return found | {"schema": json.loads(path.read_text(encoding="utf-8"))}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+
+
 def adjusting(given: argparse.Namespace) -> dict[str, Any]:
     """What was typed of these options, as keywords of `Writer.write`; empty where nothing was."""
     from omniformer.generation import NoRepeat, Penalties
@@ -78,6 +106,45 @@ def drawn(given: argparse.Namespace) -> dict[str, Any]:
     """What was typed of these options, as arguments of `Sampling`; empty where nothing was."""
     asked = {name: getattr(given, name, None) for name in SAMPLING}
     return {"n" if name == "best_of" else name: value for name, value in asked.items() if value is not None}
+
+
+def add_draft(parser: argparse.ArgumentParser) -> None:
+    """Adds a smaller model that guesses."""
+    parser.add_argument(
+        "--draft",
+        metavar="FOLDER",
+        help="a smaller model of the same vocabulary that guesses tokens; see docs/generation.md",
+    )
+    parser.add_argument("--draft-tokens", type=int, metavar="N", help="guesses read in one pass (default: 4)")
+
+
+def check_draft(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Refuses a number of guesses where nobody guesses."""
+    if given.draft_tokens is not None and given.draft is None:
+        parser.error("--draft-tokens are guesses of --draft; give both")
+
+
+def draft(given: argparse.Namespace, device: Any) -> Any:
+    """The `Draft` of the model that guesses, on a device.
+
+    Raises:
+        ValueError: it does not write token by token.
+    """
+    from omniformer.folder import load
+    from omniformer.generation import Writer
+
+    predictor = load(given.draft, weights=given.weights, allow_targets=given.allow_targets)
+    predictor.model.to(device)
+    writer = predictor.writer()
+    if not isinstance(writer, Writer):
+        raise ValueError(f"--draft {given.draft} does not write token by token; give a model that does")
+    return writer.draft() if given.draft_tokens is None else writer.draft(given.draft_tokens)
+
+
+def tell_draft(options: Mapping[str, Any]) -> None:
+    """How many guesses were accepted, beside the answers."""
+    if "draft" in options:
+        print(f"({options['draft']})", file=sys.stderr)
 
 
 def add_allow_targets(parser: argparse.ArgumentParser) -> None:

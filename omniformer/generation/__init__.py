@@ -4,6 +4,7 @@ from omniformer.generation.adjusting import Adjustment, AtLeast, Bias, NoRepeat,
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer
 from omniformer.generation.beam import BeamSearch
+from omniformer.generation.constrained import Constrained
 from omniformer.generation.draft import Draft
 from omniformer.generation.filler import Filler, Hole
 from omniformer.generation.painter import Painter
@@ -23,6 +24,7 @@ __all__ = [
     "BeamSearch",
     "Bias",
     "Chosen",
+    "Constrained",
     "Draft",
     "Filler",
     "Greedy",

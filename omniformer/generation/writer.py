@@ -14,6 +14,7 @@ from omniformer.fitting import fitted, refuse_long
 from omniformer.generation.adjusting import Adjustment
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making, keyed
+from omniformer.generation.constrained import form_of, tell_cut, watched
 from omniformer.generation.draft import Draft
 from omniformer.generation.room import room_for
 from omniformer.generation.sampling import Greedy, Sampling
@@ -124,6 +125,8 @@ class Writer:
         truncate: bool = True,
         adjust: Sequence[Adjustment] = (),
         min_new_tokens: int = 0,
+        schema: Mapping[str, Any] | bool | None = None,
+        regex: str | None = None,
         draft: Draft | None = None,
     ) -> list[list[Answer]]:
         """What is written for each prompt, the best answer first.
@@ -148,6 +151,9 @@ class Writer:
             adjust: what changes the scores of the next id, one after the other: `NoRepeat(3)`,
                 `Penalties(presence=0.5)`, `Bias({42: -5.0})`, or an `Adjustment` of your own.
             min_new_tokens: how many ids an answer has at least before the model may end it.
+            schema: a JSON schema that each answer is to fulfil; see `Constrained`, as for `regex`. Answers that reach
+                the most ids before they are whole are counted in a warning.
+            regex: a regular expression that each whole answer is to match.
             draft: a cheaper model that guesses ids, so that this one reads several in one pass: `other.draft()` of its
                 writer; for `Greedy` and `Sampling`. Fastest with `batch_size=1`.
 
@@ -158,6 +164,7 @@ class Writer:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         self._check(draft)
+        form = form_of(self.tokenizer, schema=schema, regex=regex, stop=stop, min_new_tokens=min_new_tokens)
         blank = self._blank(size)
         options = self._options(blank, max_new_tokens, stop)
         samples = self._samples(listed(prompts), blank, begin, truncate=truncate)
@@ -175,13 +182,15 @@ class Writer:
                 until=_until(spellings) if stop else None,
                 guidance=guidance,
                 cache=cache,
-                adjust=adjust,
+                adjust=(*adjust, *form),
                 min_new_tokens=min_new_tokens,
                 draft=draft,
                 **options,
             )
             for i, spelling, written in zip(rows, spellings, found, strict=True):
                 answers[i] = [self._answer(names[i], each, spelling, blank) for each in written]
+        if form:
+            tell_cut([each.ended for some in answers.values() for each in some])
         return [answers[i] for i in range(len(samples))]
 
     def stream(
@@ -197,6 +206,8 @@ class Writer:
         truncate: bool = True,
         adjust: Sequence[Adjustment] = (),
         min_new_tokens: int = 0,
+        schema: Mapping[str, Any] | bool | None = None,
+        regex: str | None = None,
         draft: Draft | None = None,
     ) -> Iterator[str]:
         """The text that is written for one prompt, piece by piece as it is written; pieces are whole characters.
@@ -209,6 +220,7 @@ class Writer:
         if not self.writes_text:
             raise ValueError(f"{self.head!r} writes {self.modality}, no text, and cannot be streamed; use write")
         self._check(draft)
+        form = form_of(self.tokenizer, schema=schema, regex=regex, stop=stop, min_new_tokens=min_new_tokens)
         samples = self._samples([prompt], None, begin, truncate=truncate)
         self._room(samples[0], max_new_tokens)  # says the name of a prompt that leaves none
         (sample,) = keyed(samples)
@@ -221,12 +233,12 @@ class Writer:
             until=_until([spelling]) if stop else None,
             guidance=guidance,
             cache=cache,
-            adjust=adjust,
+            adjust=(*adjust, *form),
             min_new_tokens=min_new_tokens,
             draft=draft,
             **self._options(None, max_new_tokens, stop),
         )
-        return spelling.pieces(each.id for each in chosen if not each.stops)
+        return spelling.pieces(each.id for each in (watched(chosen) if form else chosen) if not each.stops)
 
     def draft(self, n: Count = 4) -> Draft:
         """This task as a guesser for a larger model with the same tokenizers; see `Draft`.

@@ -1,6 +1,7 @@
 """Conversations as the reference library's `apply_chat_template` makes them: its text, its ids, its answers."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -150,6 +151,20 @@ def test_lines_that_are_typed_are_turns_until_an_empty_one(tmp_path, capsys, mon
     with pytest.raises(SystemExit):
         main([str(tmp_path), "hi", *options])
     assert "tools.json must hold a JSON list of schemas" in capsys.readouterr().err
+
+
+def test_a_draft_guesses_and_the_answer_keeps_its_form(tmp_path, capsys):
+    chatty(tmp_path / "model")
+    options = ["hi", "--temperature", "0", "--regex", "[0-9]{3} dogs?"]
+    main([str(tmp_path / "model"), *options])
+    said = capsys.readouterr().out
+    assert re.fullmatch("[0-9]{3} dogs?\n", said)
+    main([str(tmp_path / "model"), *options, "--draft", str(tmp_path / "model"), "--draft-tokens", "2"])
+    found = capsys.readouterr()
+    assert found.out == said and "guesses of the draft were accepted (100.0%))" in found.err
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "model"), "hi", "--draft-tokens", "2"])
+    assert "--draft-tokens are guesses of --draft; give both" in capsys.readouterr().err
 
 
 def test_a_saved_tokenizer_keeps_its_template(tmp_path):
