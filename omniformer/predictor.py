@@ -116,8 +116,8 @@ class Predictor:
             prompts: texts to go on from, or what is to be answered; see `omniformer.generation.Writer`.
             member: which task writes, where the model has several.
             **options: of `Writer.write`: `strategy`, `max_new_tokens`, `stop`, `guidance`, `size`, `cache`,
-                `batch_size`, `schema`, `regex`, `draft` (here also another predictor, which guesses). Of `Painter.write`: `steps`,
-                `guidance`, `seed`, `size`, `batch_size`. Of `Transcriber.write`: `beam`, `batch_size`.
+                `batch_size`, `schema`, `regex`, `draft` (here also another predictor, which guesses).
+                Of `Painter.write`: `steps`, `guidance`, `seed`, `size`, `batch_size`. Of `Transcriber.write`: `beam`, `batch_size`.
 
         Raises:
             ValueError: as for `writer` and `Writer.write`.
@@ -146,7 +146,8 @@ class Predictor:
             member: which task writes, where the model has several.
             tools: what the model may call, as JSON schemas.
             template: further names that its template knows, such as `{"enable_thinking": False}`.
-            **options: of `Writer.write`: `strategy`, `max_new_tokens`, `stop`, `cache`, `truncate`, `schema`, `regex`, `draft`.
+            **options: of `Writer.write`: `strategy`, `max_new_tokens`, `stop`, `cache`, `truncate`, `schema`,
+                `regex`, `draft`.
 
         Raises:
             ValueError: the model has no chat template, or its template refuses the conversation.
