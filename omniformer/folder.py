@@ -21,6 +21,7 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.files.companions import read_companions, write_companions
+from omniformer.pretrained.gguf import gguf_file
 from omniformer.quantization import Weights, quantize, refuse_quantized
 from omniformer.recipe import build_model
 from omniformer.untrusted import plain_name, refuse_link_out, refuse_links_out
@@ -139,8 +140,10 @@ def recipe_of(folder: str | Path) -> dict[str, Any]:
 
 
 def is_published(folder: Path) -> bool:
-    """Whether a folder holds a model in the layout of the reference library, not in ours."""
+    """Whether a folder holds a model in the layout of the reference library, or a GGUF file, not in ours."""
     path = folder / CONFIG_FILE
+    if gguf_file(folder) is not None and not (folder / "model" / CONFIG_FILE).is_file():
+        return True
     if not path.is_file():
         return False
     refuse_link_out(path, folder)

@@ -117,7 +117,8 @@ class Predictor:
             member: which task writes, where the model has several.
             **options: of `Writer.write`: `strategy`, `max_new_tokens`, `stop`, `guidance`, `size`, `cache`,
                 `batch_size`, `schema`, `regex`, `draft` (here also another predictor, which guesses).
-                Of `Painter.write`: `steps`, `guidance`, `seed`, `size`, `batch_size`. Of `Transcriber.write`: `beam`, `batch_size`.
+                Of `Painter.write`: `steps`, `guidance`, `seed`, `size`, `batch_size`. Of `Transcriber.write`: `beam`,
+                `batch_size`.
 
         Raises:
             ValueError: as for `writer` and `Writer.write`.

@@ -1,7 +1,7 @@
 """Published models in, ordinary models out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.files import hub
-from omniformer.pretrained.files.checkpoint import CONFIG_FILE, read_json
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, Checkpoint, read_json
 from omniformer.pretrained.files.companions import MODULES_FILE, read_companions, write_companions
 from omniformer.pretrained.files.processors import at_size
 from omniformer.pretrained.files.writing import GENERATION_FILE, usual_writing
 from omniformer.pretrained.filling import Report, fill
+from omniformer.pretrained.gguf import as_folder, gguf_file
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.quantization import Weights, quantize
 from omniformer.recipe import Node, build_model
@@ -87,8 +88,9 @@ def load(
 
     Args:
         folder: holds `config.json`, `model.safetensors` (or shards with their index, or `pytorch_model.bin`), and the
-            files of the tokenizer; or the one of its weight files that is meant. Where there is neither, the name of a
-            model on the hub, `owner/model`, is fetched, which needs the optional library huggingface-hub; see
+            files of the tokenizer; or the one of its weight files that is meant. Or a GGUF file of a LLaMA,
+            Qwen2 or Qwen3, or the folder that holds one and no `config.json`. Where there is none of them, the name of
+            a model on the hub, `owner/model`, is fetched, which needs the optional library huggingface-hub; see
             `omniformer.pretrained.files.hub` for what is trusted.
         dtype: of the weights; that of the file by default.
         weights: rounded to "bf16", "int8" or "int4" once they are read; see `omniformer.quantization.quantize`.
@@ -110,13 +112,35 @@ def load(
         ' there was a man named John.'
     """
     source = _local(folder, revision)
-    folder = source.parent if source.is_file() else source
-    refuse_links_out(folder, deep=False)
-    path = folder / CONFIG_FILE
+    sizes = {"dtype": dtype, "weights": weights, "image_size": image_size}
+    if (file := gguf_file(source)) is not None:
+        with as_folder(file) as (place, checkpoint):
+            return _read(place, lambda family: checkpoint, **sizes)
+    place = source.parent if source.is_file() else source
+    refuse_links_out(place, deep=False)
+    path = place / CONFIG_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
+        raise FileNotFoundError(f"{place} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
+    loaded = _read(place, lambda family: family.checkpoint(place if source == path else source), **sizes)
+    if not (place / MODULES_FILE).is_file():
+        return loaded
+    from omniformer.pretrained.sentences import with_sentences  # built upon this module
+
+    return with_sentences(loaded, place)
+
+
+def _read(
+    folder: Path,
+    tensors: Callable[[Family], Checkpoint],
+    *,
+    dtype: torch.dtype | None,
+    weights: Weights | None,
+    image_size: tuple[int, int] | None,
+) -> Pretrained:
+    """The model that the small files of a folder describe, with the tensors that belong to it."""
+    path = folder / CONFIG_FILE
     family = family_of(read_json(path), str(path))
-    checkpoint = family.checkpoint(folder if source == path else source)
+    checkpoint = tensors(family)
     family = family.holding(checkpoint.where)
     model = _empty(_recipe(family, path), dtype or checkpoint.dtype)
     report = fill(model, family, checkpoint)
@@ -128,12 +152,7 @@ def load(
     if image_size is not None:
         pictures: Any = tokenizers.get("vision")
         files = files if pictures is None else at_size(files, pictures.tokenizer.resize)
-    loaded = _loaded(model, family, tokenizers, folder, report=report, files=files)
-    if not (folder / MODULES_FILE).is_file():
-        return loaded
-    from omniformer.pretrained.sentences import with_sentences  # built upon this module
-
-    return with_sentences(loaded, folder)
+    return _loaded(model, family, tokenizers, folder, report=report, files=files)
 
 
 def _loaded(
