@@ -1,10 +1,12 @@
 """Which experts a token goes to, and how much each of them counts."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from omniformer.core import checks
 from omniformer.core.ranges import Count, NotNegative
 
 
@@ -28,6 +30,13 @@ class Routing(nn.Module, ABC):
 
         Shapes:
             float32 `[tokens, n_experts]` → float32 `[tokens, top_k]`, int64 `[tokens, top_k]`.
+        """
+
+    def stepped(self, everywhere: Callable[[Tensor], Tensor]) -> None:
+        """What changes after an optimizer step, which whoever trains tells; nothing here.
+
+        Args:
+            everywhere: adds up counts over all processes that train together.
         """
 
 
@@ -66,7 +75,8 @@ class SigmoidRouting(Routing):
     without any loss; what a chosen expert counts is its sigmoid alone, as a share of those of all chosen
     ([DeepSeek-AI 2024](https://arxiv.org/abs/2412.19437), 2.1.2).
 
-    The offsets are kept with the weights and get no gradient: whoever trains moves them, `even_out` by one step.
+    The offsets are kept with the weights and get no gradient: after each optimizer step they are moved by what was asked
+    for since the last one (`stepped`).
 
     Args:
         n_experts: number of experts.
@@ -74,6 +84,7 @@ class SigmoidRouting(Routing):
         scale: factor of what the experts count; 2.5 in DeepSeek-V3.
         n_groups: groups of experts, of which only the best are looked at; a group is as good as its two best experts.
         top_groups: how many groups are looked at; all by default.
+        step: how far the offsets move after each optimizer step; 0.001 as in DeepSeek-V3, 0 leaves them.
 
     Raises:
         ValueError: `n_groups` does not divide `n_experts`, or the groups that are looked at hold fewer than `top_k`
@@ -95,8 +106,10 @@ class SigmoidRouting(Routing):
         scale: NotNegative = 1.0,
         n_groups: Count = 1,
         top_groups: Count | None = None,
+        step: NotNegative = 0.001,
     ) -> None:
         super().__init__(n_experts=n_experts, top_k=top_k)
+        checks.not_negative(step=step)
         top_groups = n_groups if top_groups is None else top_groups
         size, rest = divmod(n_experts, n_groups)
         if rest or not 1 <= top_groups <= n_groups or size * top_groups < top_k or (n_groups > 1 and size < 2):
@@ -105,7 +118,10 @@ class SigmoidRouting(Routing):
                 f"top_groups={top_groups} must hold top_k={top_k} experts"
             )
         self.scale, self.n_groups, self.top_groups = scale, n_groups, top_groups
+        self.step = step
         self.register_buffer("offset", torch.zeros(n_experts))
+        # How often each expert was asked since the last step; no buffer, which DDP would make equal on all ranks.
+        self._asked: Tensor | None = None
 
     def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         scores = logits.sigmoid()
@@ -116,15 +132,15 @@ class SigmoidRouting(Routing):
             kept = torch.zeros_like(groups[..., 0], dtype=torch.bool).scatter(-1, best, True)
             judged = groups.masked_fill(~kept[..., None], -torch.inf).flatten(-2)
         experts = judged.topk(self.top_k, dim=-1).indices
+        if self.training and torch.is_grad_enabled():
+            asked = experts.flatten().bincount(minlength=self.n_experts)
+            self._asked = asked if self._asked is None else self._asked + asked
         weights = scores.gather(-1, experts)
         return weights / (weights.sum(-1, keepdim=True) + 1e-20) * self.scale, experts
 
     @torch.no_grad()
-    def even_out(self, load: Tensor, step: NotNegative = 0.001) -> None:
-        """Makes experts that were asked too often a little less attractive, and the others more.
-
-        Args:
-            load: each expert's share of the choices, as the core's `stages` hold it.
-            step: how much; 0.001 as in DeepSeek-V3.
-        """
-        self.offset += step * (1 / self.n_experts - load).sign().to(self.offset.dtype)
+    def stepped(self, everywhere: Callable[[Tensor], Tensor]) -> None:
+        """Makes experts that were asked too often a little less attractive, and the others more."""
+        asked = torch.zeros_like(self.offset, dtype=torch.long) if self._asked is None else self._asked
+        asked, self._asked = everywhere(asked), None
+        self.offset += self.step * (asked.sum() - asked * self.n_experts).sign().to(self.offset.dtype)

@@ -8,10 +8,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from omniformer.batch import Batch, MicroBatch
+from omniformer.core.routing import Routing
 from omniformer.model import OmniFormer
 from omniformer.parallel.tensors import clip, divided
 from omniformer.tasks.causal_lm import Rate
-from omniformer.tasks.gathering import n_ranks
+from omniformer.tasks.gathering import gather, n_ranks
 from omniformer.tasks.task import Mode, Stage, Step, Task, Watched
 from omniformer.tasks.whole_step import WholeStep, beside, read_by, touch
 
@@ -147,6 +148,13 @@ class TrainingModule(LightningModule):
         if n_ranks() > 1 and self._step is not None:
             for parameter in self._step.unread():
                 parameter.grad = None
+
+    def optimizer_step(self, *given: Any, **options: Any) -> None:
+        """Steps, and tells the routings of experts, some of which even out their load then."""
+        super().optimizer_step(*given, **options)
+        for each in self.model.modules():
+            if isinstance(each, Routing):
+                each.stepped(lambda counts: gather(counts[None]).sum(0))
 
     def configure_gradient_clipping(
         self,

@@ -34,11 +34,29 @@ def test_only_the_best_groups_are_looked_at_each_as_good_as_its_two_best():
     assert sorted(experts[0].tolist()) == [0, 3]
 
 
-def test_evening_out_moves_a_loads_extremes_towards_each_other():
-    routing = SigmoidRouting(n_experts=2, top_k=1)
-    routing.even_out(torch.tensor([0.9, 0.1]), step=0.5)
-    assert routing.offset.tolist() == [-0.5, 0.5]
-    assert not list(routing.parameters())
+def test_after_a_step_the_offsets_of_experts_that_were_asked_too_often_fall_and_the_others_rise():
+    routing = SigmoidRouting(n_experts=4, top_k=2, step=0.5)
+    routing(LOGITS)  # asks 2 twice, 3 and 0 once, 1 never
+    routing(LOGITS[:1])
+    routing.stepped(lambda counts: counts)
+    assert routing.offset.tolist() == [0.5, 0.5, -0.5, -0.5]
+    routing.stepped(lambda counts: counts)  # nothing was asked since
+    assert routing.offset.tolist() == [0.5, 0.5, -0.5, -0.5]
+    assert not list(routing.parameters()) and list(routing.state_dict()) == ["offset"]
+
+
+def test_processes_that_train_together_count_together_and_who_evaluates_counts_nothing():
+    routing = SigmoidRouting(n_experts=4, top_k=2, step=0.5)
+    with torch.no_grad():
+        routing(LOGITS)
+    routing.eval()(LOGITS)
+    elsewhere = torch.tensor([0, 0, 0, 9])
+    routing.stepped(lambda counts: counts + elsewhere)
+    assert routing.offset.tolist() == [0.5, 0.5, 0.5, -0.5]
+    still = SigmoidRouting(n_experts=4, top_k=2, step=0)
+    still(LOGITS)
+    still.stepped(lambda counts: counts)
+    assert not still.offset.any()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""What a mixture of tasks is compared by."""
+"""What a mixture of tasks is compared by, and what follows an optimizer step."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny_runs import LM, numbers, run, state
 from torch import nn
 
 from omniformer.heads import ClassificationHead, MultiLabelHead, NextTokenHead
@@ -73,3 +74,18 @@ def test_what_members_share_is_reported_as_their_mean(found, expected, monkeypat
     made._report("val")
     assert {name: told[name] for name in told if name.startswith("val/")} == pytest.approx(expected)
     assert ("val/accuracy" in made.undefined) == ("val/accuracy" not in expected)
+
+
+@pytest.mark.slow
+def test_experts_are_evened_out_after_each_optimizer_step_and_what_was_moved_is_saved(tmp_path):
+    routing = "{_target_: omniformer.core.routing.SigmoidRouting, _partial_: true, step: STEP}"
+    experts = [*LM, "core/feedforward=experts", "core.feedforward.n_experts=4"]
+    for step in (0.25, 0):
+        chosen = f"+core.feedforward.routing={routing.replace('STEP', str(step))}"
+        output = run(tmp_path / str(step), *experts, chosen)
+        offsets = [each for name, each in state(output).items() if name.endswith("routing.offset")]
+        n_steps = numbers(output)["steps"]
+        assert offsets and all(bool(each.any()) == bool(step) for each in offsets)
+        for each in offsets if step else ():
+            moves = each / step
+            assert torch.equal(moves, moves.round()) and moves.abs().max() <= n_steps
