@@ -75,8 +75,8 @@ class SigmoidRouting(Routing):
     without any loss; what a chosen expert counts is its sigmoid alone, as a share of those of all chosen
     ([DeepSeek-AI 2024](https://arxiv.org/abs/2412.19437), 2.1.2).
 
-    The offsets are kept with the weights and get no gradient: after each optimizer step they are moved by what was asked
-    for since the last one (`stepped`).
+    The offsets are kept with the weights and get no gradient: after each optimizer step they are moved by what was
+    asked for since the last one (`stepped`).
 
     Args:
         n_experts: number of experts.
