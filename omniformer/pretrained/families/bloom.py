@@ -15,7 +15,7 @@ class BLOOM(Decoder):
     Arguments and errors as for `Decoder`.
     """
 
-    architectures = ("BloomForCausalLM", "BloomModel")
+    architectures = ("BloomForCausalLM", "BloomModel", "BloomForSequenceClassification")
     prefix = "transformer."
     table = "transformer.word_embeddings"
     defaults: ClassVar[dict[str, Any]] = {

@@ -9,15 +9,16 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.family import Family, factory, part, recipe_of
+from omniformer.pretrained.families.scored import Scored
+from omniformer.pretrained.family import factory, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same
 from omniformer.pretrained.reference.sequences import CausalReference
 from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
 
-class Decoder(Family):
-    """A language model with its head, or the part below the head, whose rule stays causal.
+class Decoder(Scored):
+    """A language model with its head, a classifier on top of one, or the part below the head, whose rule stays causal.
 
     A subclass says how its stack is built (`core`, `embedding`) and what its tensors are called (`table`,
     `names_below`).
@@ -53,17 +54,19 @@ class Decoder(Family):
 
     @property
     def recipe(self) -> Node:
-        """A table of ids, the stack, and scores of the next id."""
+        """A table of ids, the stack, and scores of the next id or of classes."""
         sizes = {"d_model": self.d_model, "vocab_size": self.config["vocab_size"]}
-        name = "features" if self.architecture.endswith("Model") and "LMHead" not in self.architecture else "causal_lm"
+        below = self.architecture.endswith("Model") and "LMHead" not in self.architecture
+        name = "classification" if self.classifies else "features" if below else "causal_lm"
         heads = {
-            "features": part("omniformer.heads.FeatureHead"),
-            "causal_lm": part("omniformer.heads.NextTokenHead", **sizes, tied=self.tied, bias=self.output_bias),
+            "features": lambda: part("omniformer.heads.FeatureHead"),
+            "classification": lambda: self.classifier(self.d_model),
+            "causal_lm": lambda: part("omniformer.heads.NextTokenHead", **sizes, tied=self.tied, bias=self.output_bias),
         }
         return recipe_of(
             core=self.core,
             embedders={"text": part("omniformer.embedders.IdEmbedder", **sizes, **self.embedding)},
-            heads={name: heads[name]},
+            heads={name: heads[name]()},
             rules={name: part("omniformer.core.rules.Causal")},
         )
 
@@ -71,6 +74,8 @@ class Decoder(Family):
         """The table of names."""
         yield from same("embedders.text.table.weight", f"{self.table}.weight")
         yield from self.names_below()
+        if self.classifies:
+            yield from self.classifier_names()
         if self.head != "causal_lm":
             return
         name, *older = self.output

@@ -18,7 +18,7 @@ class Falcon(Decoder):
     Arguments and errors as for `Decoder`.
     """
 
-    architectures = ("FalconForCausalLM", "FalconModel")
+    architectures = ("FalconForCausalLM", "FalconModel", "FalconForSequenceClassification")
     prefix = "transformer."
     table = "transformer.word_embeddings"
     defaults: ClassVar[dict[str, Any]] = {

@@ -18,7 +18,7 @@ class GPTNeoX(Decoder):
     Arguments and errors as for `Decoder`.
     """
 
-    architectures = ("GPTNeoXForCausalLM", "GPTNeoXModel")
+    architectures = ("GPTNeoXForCausalLM", "GPTNeoXModel", "GPTNeoXForSequenceClassification")
     prefix = "gpt_neox."
     table = "gpt_neox.embed_in"
     output = ("embed_out", "lm_head")

@@ -18,7 +18,7 @@ class GPTJ(Decoder):
     Arguments and errors as for `Decoder`.
     """
 
-    architectures = ("GPTJForCausalLM", "GPTJModel")
+    architectures = ("GPTJForCausalLM", "GPTJModel", "GPTJForSequenceClassification")
     prefix = "transformer."
     table = "transformer.wte"
     output_bias = True

@@ -11,20 +11,15 @@ from torch import nn
 
 from omniformer.model import OmniFormer
 from omniformer.pretrained.families.rotary import rotary_of
-from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
+from omniformer.pretrained.families.scored import Scored
+from omniformer.pretrained.family import factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
 from omniformer.pretrained.reference.sequences import CausalReference
 from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
-_CLASSIFIERS = {
-    "single_label_classification": "ClassificationHead",
-    "multi_label_classification": "MultiLabelHead",
-    "regression": "RegressionHead",
-}
 
-
-class Llama(Family):
+class Llama(Scored):
     """LLaMA of all sizes and ages, as `LlamaForCausalLM` writes them, without a head, or with a classifier or a
     scorer that reads the last token.
 
@@ -131,8 +126,7 @@ class Llama(Family):
             yield from self.feedforward_names(f"{ours}.feedforward.branch", theirs)
         yield from linear("core.norm", "model.norm", bias=False)
         if self.head == "classification":
-            scores = "values" if self.problem == "regression" else "classes"
-            yield from same(f"heads.classification.{scores}.weight", "score.weight")
+            yield from self.classifier_names()
         if self.head == "causal_lm" and not self.config["tie_word_embeddings"]:
             yield from same("heads.causal_lm.ids.weight", "lm_head.weight")
 
@@ -171,23 +165,6 @@ class Llama(Family):
         return self.config["head_dim"] or self.config["hidden_size"] // self.config["num_attention_heads"]
 
     @property
-    def problem(self) -> str:
-        """What a classifier's labels mean; a single one is a number, as in the reference."""
-        named = self.need("problem_type", None, *_CLASSIFIERS)
-        return named or ("regression" if self.n_classes == 1 else "single_label_classification")
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of its classes; empty where it has none."""
-        classifies = self.architecture.endswith("ForSequenceClassification") and self.problem != "regression"
-        return super().labels if classifies else ()
-
-    @property
-    def n_classes(self) -> int:
-        """Classes, or numbers of a regression."""
-        return len(super().labels)
-
-    @property
     def max_seq_len(self) -> int:
         """The longest text of the training; rotary positions themselves have no end."""
         return self.config["max_position_embeddings"]
@@ -208,10 +185,6 @@ class Llama(Family):
             tied = self.config["tie_word_embeddings"]
             sizes = {"d_model": d_model, "vocab_size": self.config["vocab_size"]}
             return "causal_lm", part("omniformer.heads.NextTokenHead", **sizes, tied=tied, **self.scores)
-        if self.architecture.endswith("ForSequenceClassification"):
-            sizes = {"n_outputs" if self.problem == "regression" else "n_classes": self.n_classes}
-            pool = factory("omniformer.heads.LastToken")
-            return "classification", part(
-                f"omniformer.heads.{_CLASSIFIERS[self.problem]}", d_model=d_model, **sizes, pool=pool, bias=False
-            )
+        if self.classifies:
+            return "classification", self.classifier(d_model)
         return "features", part("omniformer.heads.FeatureHead")

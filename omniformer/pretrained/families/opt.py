@@ -15,7 +15,7 @@ class OPT(Decoder):
     Arguments and errors as for `Decoder`.
     """
 
-    architectures = ("OPTForCausalLM", "OPTModel")
+    architectures = ("OPTForCausalLM", "OPTModel", "OPTForSequenceClassification")
     prefix = "model."
     table = "model.decoder.embed_tokens"
     sizes: ClassVar[dict[str, str]] = {"vocab_size": "vocab_size", "max_seq_len": "max_position_embeddings"}
