@@ -1,8 +1,10 @@
 """What people hand to a trained model, files and raw objects of any modality, as samples."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +30,7 @@ SUFFIXES = {
     "text": (".txt", ".md"),
     "graph": (".json",),
 }
+_ARRAYS = ".npy"
 # What looks like one modality may be wanted as another: pictures as pixels.
 _SAME = {"vision": ("pixels", "video"), "audio": ("samples", "series")}
 
@@ -110,7 +113,7 @@ def of_array(array: np.ndarray) -> Any:
         if array.dtype == np.uint8:
             return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if array.shape[2] == 1 else array))
         array = array.transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
 
 
 def reads_text(tokenizer: Tokenizer) -> bool:
@@ -176,31 +179,83 @@ def modality_of(raw: Any) -> str | None:
     return "vision" if hasattr(raw, "convert") and hasattr(raw, "size") else None
 
 
-def expand(given: Any, i: int) -> Iterator[tuple[str, Any]]:
-    """An input with its name; the path of a folder is the files in it that have a known suffix."""
+def looks_like(raw: Any, tokenizers: Iterable[Tokenizer]) -> str | None:
+    """`modality_of`, where files of a suffix that one of the tokenizers names are of its modality.
+
+    Example:
+        >>> from omniformer_tokenizers import ByteTokenizer
+        >>> looks_like(Path("a.png"), [ByteTokenizer()]), looks_like(Path("a.xyz"), [ByteTokenizer()])
+        ('vision', None)
+    """
+    if isinstance(raw, Path):
+        own = (each.modality for each in tokenizers if raw.suffix.lower() in each.suffixes)
+        return next(own, modality_of(raw))
+    return modality_of(raw)
+
+
+def expand(given: Any, i: int, suffixes: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+    """An input with its name; the path of a folder is the files in it that have a known suffix, that of a pattern
+    (`scans/*.png`) the files that it matches, and that of a file of numpy, `.npy`, what the array holds.
+
+    Args:
+        given: one of the inputs.
+        i: its number among them.
+        suffixes: of files that the model reads beside those that everybody knows, such as `.acc`.
+    """
     if not isinstance(given, Path):
         yield f"input {i}", given
     elif given.is_dir():
-        files = [path for name in files_below(given) if modality_of(path := given / name) is not None]
-        if not files:
-            known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-            raise ValueError(f"{given} holds no file that a model could read; known suffixes: {known}")
-        yield from ((str(path), path) for path in files)
+        yield from _below(given, suffixes)
+    elif given.suffix.lower() == _ARRAYS:
+        rows = listed(_array(_found(given)))
+        yield from ((str(given) if len(rows) == 1 else f"{given}[{row}]", each) for row, each in enumerate(rows))
+    elif has_magic(str(given)) and not given.is_file():
+        found = sorted(path for path in map(Path, glob(str(given), recursive=True)) if path.is_file())
+        if not found:
+            raise FileNotFoundError(f"no file matches {str(given)!r}")
+        yield from ((str(path), path) for path in found)
     else:
         yield str(given), _found(given)
 
 
-def named_inputs(inputs: Any, refused: Refused | None = None) -> list[tuple[str, Any]]:
+def _below(folder: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The files of a folder that have a known suffix; of what kinds others are, and how many, is said."""
+    paths = [folder / name for name in files_below(folder)]
+    known = {path: modality_of(path) is not None or path.suffix.lower() in suffixes for path in paths}
+    files = [path for path in paths if known[path]]
+    if not files:
+        shown = ", ".join([*(each for every in SUFFIXES.values() for each in every), *suffixes])
+        raise ValueError(f"{folder} holds no file that a model could read; known suffixes: {shown}")
+    if others := Counter(path.suffix.lower() or path.name for path in paths if not known[path]):
+        kinds = ", ".join(f"{n} {kind}" for kind, n in others.most_common(8))
+        log.warning("%s: %s files of other kinds are passed over: %s", folder, sum(others.values()), kinds)
+    yield from ((str(path), path) for path in files)
+
+
+def _array(path: Path) -> np.ndarray:
+    """The array of a file, of which only what is used comes into memory.
+
+    Raises:
+        ValueError: it is none, or one of Python objects, which could run code; names the file.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as an array of numbers: {error}") from error
+
+
+def named_inputs(inputs: Any, refused: Refused | None = None, suffixes: Sequence[str] = ()) -> list[tuple[str, Any]]:
     """Inputs with their names, folders as the files in them.
 
     Args:
         inputs: as for `listed`.
         refused: called with the error of what is not there; None raises it.
+        suffixes: as for `expand`.
     """
     named: list[tuple[str, Any]] = []
     for i, given in enumerate(listed(inputs)):
         try:
-            named += expand(given, i)
+            named += expand(given, i, suffixes)
         except (ValueError, OSError) as error:
             if refused is None:
                 raise
@@ -208,22 +263,24 @@ def named_inputs(inputs: Any, refused: Refused | None = None) -> list[tuple[str,
     return named
 
 
-def of_readable(use: Callable[[Named], list[Result]], named: Named, refused: Refused) -> list[Result]:
-    """What is made of the inputs that can be read: where one of them cannot, of each half by itself.
+def of_each(use: Callable[[Named], list[Result]], named: Named) -> list[Result | Exception]:
+    """What is made of each input, or why it cannot be read: where one of them cannot, each half is tried by itself.
 
     Args:
-        use: from inputs to what is made of them; raises for one that cannot be read.
+        use: from inputs to what is made of each of them; raises for one that cannot be read.
         named: inputs with their names.
-        refused: called with the error of each that cannot be read.
+
+    Example:
+        >>> of_each(lambda named: [len(raw) for _, raw in named], [("a", "abc"), ("b", "de")])
+        [3, 2]
     """
     try:
-        return use(named)
+        return list(use(named))
     except (ValueError, OSError) as error:
         if len(named) == 1:
-            refused(error)
-            return []
+            return [error.with_traceback(None)]  # which would keep all that was read in memory
         half = len(named) // 2
-        return [each for part in (named[:half], named[half:]) for each in of_readable(use, part, refused)]
+        return [each for part in (named[:half], named[half:]) for each in of_each(use, part)]
 
 
 def typed(word: str) -> str | Path:
@@ -253,19 +310,23 @@ def _found(path: Path) -> Path:
 
 
 def _is_path(text: str) -> bool:
-    """Whether a string names a file: it exists, or has a known suffix and no spaces or line breaks."""
-    known = any(text.lower().endswith(suffix) for suffixes in SUFFIXES.values() for suffix in suffixes)
-    if known and not any(character.isspace() for character in text):
-        return True
-    try:
-        return len(text) < 4096 and Path(text).exists() and bool(text)
-    except (OSError, ValueError):
+    """Whether a string names files: it exists, or has a known suffix and no spaces or line breaks, or is a pattern
+    without these that matches some.
+    """
+    if not text or len(text) >= 4096:
         return False
+    whole = not any(character.isspace() for character in text)
+    known = [_ARRAYS, *(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)]
+    try:
+        there = Path(text).exists() or (whole and has_magic(text) and bool(glob(text, recursive=True)))
+    except (OSError, ValueError):
+        there = False
+    return there or (whole and text.lower().endswith(tuple(known)))
 
 
 def _key(name: str, raw: Any, takes: Mapping[str, Tokenizer]) -> str:
     """Which of a task's modalities a raw input is."""
-    looks = modality_of(raw)
+    looks = looks_like(raw, takes.values())
     if isinstance(raw, str):
         need_text(name, raw, takes)
         fitting = [key for key, each in takes.items() if reads_text(each)]

@@ -1,8 +1,9 @@
 """A trained model ready to use: raw inputs in, named predictions, texts, pictures and sounds out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -16,7 +17,7 @@ from omniformer.generation.answer import Answer
 from omniformer.generation.filler import writes_nothing
 from omniformer.generation.makers import Maker, maker_of
 from omniformer.generation.writer import Writer
-from omniformer.inputs import Named, Refused, batch_of, by_kind, named_inputs, of_readable, sample_of
+from omniformer.inputs import Named, Refused, batch_of, by_kind, named_inputs, of_each, sample_of
 from omniformer.member import Member
 from omniformer.model import OmniFormer
 from omniformer.prediction import Prediction, predictions
@@ -71,22 +72,61 @@ class Predictor:
         Raises:
             ValueError: no task of this model fits an input, or several do; or a file cannot be read. Names the input.
         """
-        named = named_inputs(inputs, refused)
-        predicted = partial(self._predicted, member=member, batch_size=batch_size, top=top, truncate=truncate)
+        named = self.named(inputs, refused)
+        options: dict[str, Any] = {"member": member, "batch_size": batch_size, "top": top, "truncate": truncate}
         if refused is None:
-            return predicted(named)
-        chunks = [named[start : start + batch_size] for start in range(0, len(named), batch_size)]
-        return [each for chunk in chunks for each in of_readable(predicted, chunk, refused)]
+            return [each for said in self._predicted(named, **options) for each in said]
+        found: list[Prediction] = []
+        for _, said in self.outcomes(named, **options):
+            if isinstance(said, Exception):
+                refused(said)
+            else:
+                found += said
+        return found
+
+    def named(self, inputs: Any, refused: Refused | None = None) -> list[tuple[str, Any]]:
+        """Inputs with their names, folders, patterns and arrays as what is in them; arguments as for `predict`."""
+        every = [self.tokenizers, *(member.tokenizers for member in self.members.values())]
+        return named_inputs(
+            inputs, refused, [suffix for each in every for one in each.values() for suffix in one.suffixes]
+        )
+
+    def outcomes(
+        self,
+        named: Iterable[tuple[str, Any]],
+        *,
+        member: str | None = None,
+        batch_size: int = 64,
+        top: int = 5,
+        truncate: bool = True,
+    ) -> Iterator[tuple[str, list[Prediction] | Exception]]:
+        """What is said of each input, in order and as it comes, in the memory of one batch: the name of the input, and
+        its predictions, or why it cannot be read.
+
+        Args:
+            named: inputs with their names, of any number.
+            member: as for `predict`, and so are the others.
+
+        Example:
+            >>> for name, said in load("outputs/vision/latest").outcomes(endless()):  # doctest: +SKIP
+            ...     print(name, said if isinstance(said, Exception) else said[0].label)
+        """
+        predicted = partial(self._predicted, member=member, batch_size=batch_size, top=top, truncate=truncate)
+        waiting = iter(named)
+        while chunk := list(islice(waiting, batch_size)):
+            yield from zip((name for name, _ in chunk), of_each(predicted, chunk), strict=True)
 
     @torch.inference_mode()
-    def _predicted(self, named: Named, *, batch_size: int, member: str | None, **options: Any) -> list[Prediction]:
-        """Predictions for inputs with their names."""
+    def _predicted(
+        self, named: Named, *, batch_size: int, member: str | None, **options: Any
+    ) -> list[list[Prediction]]:
+        """Predictions of each of the inputs with their names."""
         tasks = [self._task(member) or self.route(raw, name) for name, raw in named]
         found: dict[int, list[Prediction]] = {}
         for task, chunk in by_kind(tasks, batch_size):
             said = predictions(self.model, task, self.members[task], [named[i] for i in chunk], **options)
             found.update(zip(chunk, said, strict=True))
-        return [prediction for i in range(len(named)) for prediction in found[i]]
+        return [found[i] for i in range(len(named))]
 
     @property
     def usual_writing(self) -> dict[str, Any]:
@@ -182,7 +222,6 @@ class Predictor:
             raise ValueError(f"{writer.head!r} does not write token by token, and cannot be streamed; use generate")
         return writer.stream(talk, **_drafted(options))
 
-    @torch.inference_mode()
     def embed(
         self,
         inputs: Any,
@@ -221,7 +260,21 @@ class Predictor:
         Example:
             >>> load("outputs/bert_pretrain/latest").embed(["a fine film", "a good movie"])  # doctest: +SKIP
         """
-        named = named_inputs(inputs)
+        options: dict[str, Any] = {"member": member, "pool": pool, "prompt": prompt}
+        return self.embed_named(self.named(inputs), batch_size=batch_size, truncate=truncate, **options)
+
+    @torch.inference_mode()
+    def embed_named(
+        self,
+        named: Named,
+        *,
+        member: str | None = None,
+        pool: Literal["mean", "first"] | Pooling | None = None,
+        prompt: str | None = None,
+        batch_size: int = 64,
+        truncate: bool = True,
+    ) -> Tensor:
+        """`embed`, of inputs with their names, which stand in messages; arguments as there."""
         able = [name for name in self.members if self.model.head(name).compares]
         if pool is None and (member in able or (member is None and able)):
             space = only(able, self.members, member, "compares nothing", "a contrastive task")

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omniformer.inputs import modality_of, need_text
+from omniformer.inputs import looks_like, need_text
 from omniformer.member import Member
 from omniformer.model import OmniFormer
 
 
 def route(model: OmniFormer, members: Mapping[str, Member], raw: Any, name: str = "input") -> str:
     """The task that a raw input is for, by its modality; one that predicts before one that finds hidden tokens, and
-    this before one that only writes.
+    this before one that only writes. What looks like nothing known goes to a model of one modality.
 
     Args:
         model: has the tasks' heads.
@@ -22,9 +22,10 @@ def route(model: OmniFormer, members: Mapping[str, Member], raw: Any, name: str 
         ValueError: no task fits, or several do.
     """
     taken = sorted({modality for member in members.values() for modality in member.takes})
-    modality = modality_of(raw)
+    tokenizers = [each for member in members.values() for each in member.tokenizers.values()]
+    modality = looks_like(raw, tokenizers)
     wanted = {modality}
-    parts = [modality_of(each) for each in raw] if isinstance(raw, list) else raw
+    parts = [looks_like(each, tokenizers) for each in raw] if isinstance(raw, list) else raw
     if isinstance(parts, list | Mapping) and parts and set(parts) <= set(taken):
         wanted = set(parts)
         modality = " and ".join(map(str, parts))
@@ -34,6 +35,8 @@ def route(model: OmniFormer, members: Mapping[str, Member], raw: Any, name: str 
     if isinstance(raw, str) and not fitting:
         need_text(name, raw, {key: each.tokenizers[key] for each in members.values() for key in each.takes})
         fitting = [task for task, member in members.items() if member.reads_text]
+    if modality is None and not fitting and len(taken) == 1:
+        fitting = list(members)  # whose tokenizer says whether it is one of its own
     ranks = {task: _rank(model, task) for task in fitting}
     fitting = [task for task in fitting if ranks[task] == min(ranks.values())]
     if len(fitting) != 1:

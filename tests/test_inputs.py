@@ -14,7 +14,18 @@ from omniformer_tokenizers import (
 )
 from PIL import Image
 
-from omniformer.inputs import expand, listed, modality_of, named_inputs, of_readable, sample_of, tokens_of, typed
+from omniformer.inputs import (
+    expand,
+    listed,
+    looks_like,
+    modality_of,
+    named_inputs,
+    of_array,
+    of_each,
+    sample_of,
+    tokens_of,
+    typed,
+)
 
 TEXT, PATCHES, PIXELS = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1), PixelTokenizer(channels=1)
 PICTURE, WAVE = torch.zeros(1, 8, 8, dtype=torch.uint8), torch.zeros(100)
@@ -170,7 +181,7 @@ def test_a_string_for_a_model_that_reads_no_text_says_how_to_give_a_file(tmp_pat
 
 
 def test_what_can_be_read_is_used_and_the_rest_is_refused_by_name():
-    asked, bad = [], []
+    asked = []
 
     def use(named):
         asked.append(len(named))
@@ -180,9 +191,59 @@ def test_what_can_be_read_is_used_and_the_rest_is_refused_by_name():
         return [raw for _, raw in named]
 
     numbers = [(str(i), i) for i in range(16)]
-    assert of_readable(use, numbers, bad.append) == [i for i in range(16) if i != 13]
-    assert [str(error) for error in bad] == ["13: unlucky"]
+    found = of_each(use, numbers)
+    assert found[:13] + found[14:] == [i for i in range(16) if i != 13]
+    assert str(found[13]) == "13: unlucky" and found[13].__traceback__ is None
     assert len(asked) < 12
+
+
+def test_a_pattern_is_the_files_that_it_matches_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.png", "a.png", "c.txt", "in/d.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    assert [name for name, _ in named_inputs([typed("*.png")])] == ["a.png", "b.png"]
+    assert [name for name, _ in named_inputs([typed("**/*.png")])] == ["a.png", "b.png", "in/d.png"]
+    assert typed("what is a.?") == "what is a.?" and typed("why?") == "why?"
+    with pytest.raises(FileNotFoundError, match=r"no file matches '\*\.jpg'"):
+        named_inputs([typed("*.jpg")])
+    Path("[1].png").touch()
+    assert named_inputs(Path("[1].png")) == [("[1].png", Path("[1].png"))]
+
+
+def test_a_file_of_numpy_is_what_it_holds_and_nothing_that_runs(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), dtype=np.uint8)
+    np.save(tmp_path / "many.npy", pictures)
+    np.save(tmp_path / "one.npy", pictures[0].astype(np.float32))
+    names, arrays = zip(*named_inputs([typed(str(tmp_path / "many.npy"))]), strict=True)
+    assert names == tuple(f"{tmp_path / 'many.npy'}[{i}]" for i in range(3))
+    for array, expected in zip(arrays, pictures, strict=True):
+        assert np.array_equal(np.asarray(of_array(array)), expected)
+    ((name, one),) = named_inputs(tmp_path / "one.npy")
+    assert name == str(tmp_path / "one.npy") and of_array(one).shape == (3, 4, 6)
+    np.save(tmp_path / "bad.npy", np.array([print], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"bad\.npy cannot be read as an array of numbers: "):
+        named_inputs(tmp_path / "bad.npy")
+
+
+def test_what_a_folder_holds_beside_is_counted(tmp_path, caplog):
+    for name in ("a.png", "b.acc", "c.csv", "d.csv", "README"):
+        (tmp_path / name).touch()
+    assert len(named_inputs(tmp_path)) == 1
+    assert caplog.messages == [f"{tmp_path}: 4 files of other kinds are passed over: 2 .csv, 1 README, 1 .acc"]
+    assert [Path(name).name for name, _ in named_inputs(tmp_path, suffixes=(".acc",))] == ["a.png", "b.acc"]
+
+
+def test_files_of_an_own_modality_are_known_by_the_suffixes_of_their_tokenizer():
+    class Readings(ByteTokenizer):
+        modality = "acceleration"
+        suffixes = (".acc",)
+
+        def __call__(self, raw):
+            return super().__call__(raw.read_text())
+
+    assert looks_like(Path("a.ACC"), [PATCHES, Readings()]) == "acceleration"
+    assert looks_like(Path("a.png"), [Readings()]) == "vision"
 
 
 def test_a_sound_that_is_cut_is_said_by_name(caplog):

@@ -25,6 +25,7 @@ class Tokenizer(ABC):
 
     modality: ClassVar[str]
     reads_strings: ClassVar[bool] = False  # whether a string is a sample, as SMILES is; of text it always is
+    suffixes: ClassVar[tuple[str, ...]] = ()  # of files that it reads, in small letters, beside those of its modality
 
     @abstractmethod
     def __call__(self, raw: Any) -> Tokens:
