@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer._called import called, versions
+from omniformer.config.errors import ConfigError
 
 
 def command_parser(verb: str, *, description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -172,7 +173,28 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def tell_unread(bad: Sequence[Exception]) -> None:
+def columns_in(text: str | None) -> dict[str, str | None]:
+    """What was typed behind `--columns`: roles by column; none where nothing was.
+
+    Raises:
+        ConfigError: it is no mapping of that kind.
+
+    Example:
+        >>> columns_in("{photo: vision, note: null}")
+        {'photo': 'vision', 'note': None}
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load(text or "{}")
+    except yaml.YAMLError as error:
+        found = error
+    if not isinstance(found, dict) or not all(each is None or isinstance(each, str) for each in found.values()):
+        raise ConfigError([f"--columns: received {text!r}, accepted roles by column, as in '{{photo: vision}}'"])
+    return found
+
+
+def tell_unread(bad: Sequence[object]) -> None:
     """Says what could not be read, one line each, and how much it was, after all else was done."""
     for error in bad:
         print(f"error: {error}", file=sys.stderr)

@@ -5,15 +5,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from omniformer.config import ConfigError, reported
-from omniformer.config.arguments import command_parser
+from omniformer.config import reported
+from omniformer.config.arguments import columns_in, command_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a report, and the command that trains."""
     given = build_parser().parse_args(arguments)
     with reported():
-        columns = _columns(given.columns)
+        columns = columns_in(given.columns)
         from omniformer.prepare.preparing import prepare
         from omniformer.training.checkpoint_io import write_durably
 
@@ -53,18 +53,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", metavar="FILE", help="write all that was found here")
     parser.add_argument("--train", action="store_true", help="train at once")
     return parser
-
-
-def _columns(text: str | None) -> dict[str, str | None]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(text or "{}")
-    except yaml.YAMLError as error:
-        found = error
-    if not isinstance(found, dict) or not all(each is None or isinstance(each, str) for each in found.values()):
-        raise ConfigError([f"--columns: received {text!r}, accepted roles by column, as in '{{photo: vision}}'"])
-    return found
 
 
 if __name__ == "__main__":

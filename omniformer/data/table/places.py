@@ -17,11 +17,14 @@ class Places:
         folders: where a relative path is looked for, in order, after the folder of the table.
         outside: whether a path may lead out of these folders: an absolute one, one with `..`, a link.
         download: whether addresses may be fetched.
+        ask: how a user says `outside`, for messages.
     """
 
-    def __init__(self, folders: Sequence[Path], *, outside: bool = False, download: bool = False) -> None:
+    def __init__(
+        self, folders: Sequence[Path], *, outside: bool = False, download: bool = False, ask: str = "set outside=true"
+    ) -> None:
         self.folders = [_real(folder) for folder in dict.fromkeys(folders)]
-        self.outside, self.download = outside, download
+        self.outside, self.download, self.ask = outside, download, ask
 
     def find(self, name: str, beside: Path | None) -> Path | Remote:
         """The file of a cell, or what lies at its address.
@@ -44,9 +47,9 @@ class Places:
                 continue
             if self.outside or (not away and leads_within(path, folder)):
                 return path
-            raise ValueError(f"{name!r} leads out of {folder}; set outside=true where the table is your own")
+            raise ValueError(f"{name!r} leads out of {folder}; {self.ask} where the table is your own")
         if away and not self.outside:
-            raise ValueError(f"{name!r} is no path beside the table; set outside=true where the table is your own")
+            raise ValueError(f"{name!r} is no path beside the table; {self.ask} where the table is your own")
         raise ValueError(f"there is no file {name!r} in {', '.join(map(str, dict.fromkeys(folders)))}")
 
     def _address(self, name: str, scheme: str) -> Remote:
