@@ -8,7 +8,10 @@ from omniformer.config.arguments import add_allow_targets, add_device, add_weigh
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures the saved model of a run folder and prints a table."""
+    """Measures the saved model of a run folder and prints a table.
+
+    On its own data, numbers and predictions also go into the run's folder; on other data only where --out says.
+    """
     given = build_parser().parse_args(arguments)
     with reported():
         from omniformer.device import chosen
@@ -16,7 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device = chosen(given.device)  # before the rest is loaded, which takes seconds
         from omniformer.experiment import evaluate
 
-        evaluate(given.run, split=given.split, weights=given.weights, allow_targets=given.allow_targets, device=device)
+        evaluate(
+            given.run,
+            split=given.split,
+            weights=given.weights,
+            allow_targets=given.allow_targets,
+            device=device,
+            data_root=given.data_root,
+            data=given.data,
+            out=given.out,
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,6 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split", choices=("test", "val"), default="test", help="which part of the data (default: test)"
     )
+    parser.add_argument("--data-root", metavar="FOLDER", help="where the run's data lie on this machine")
+    parser.add_argument(
+        "--data",
+        metavar="NAME_OR_TABLE",
+        help="other data: a known set, or a table with the columns of the run's, which is its test split",
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="where metrics.json and predictions.jsonl of other data go")
     add_device(parser)
     add_weights(parser)
     add_allow_targets(parser)

@@ -11,9 +11,10 @@ from lightning import Trainer
 
 from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
-from omniformer.config import build
+from omniformer.config import ConfigError, build
 from omniformer.data.deal import Work
 from omniformer.data.module import OmniDataModule
+from omniformer.data.other import with_other_data
 from omniformer.data.source import Split
 from omniformer.finetuning import Beginning
 from omniformer.generation import Allowed
@@ -163,8 +164,11 @@ def evaluate(
     weights: Weights | None = None,
     allow_targets: Sequence[str] = (),
     device: torch.device | None = None,
+    data_root: str | None = None,
+    data: str | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, float]:
-    """Measures the saved model of a finished run on its own data, with the settings of that run.
+    """Measures the saved model of a finished run on its own data, with the settings of that run, or on other data.
 
     Args:
         run: the run folder.
@@ -172,34 +176,65 @@ def evaluate(
         weights: rounded as by `omniformer.load`.
         allow_targets: packages of your own whose classes the run may name; the folder itself cannot allow any.
         device: where the model runs, in one process; None for what the run's trainer says.
+        data_root: where data lie on this machine; None for where they lay.
+        data: other data, see `omniformer.data.other.with_other_data`.
+        out: the folder into which the numbers and predictions of other data go; nothing is written without one.
 
     Returns:
-        The metrics by name; they also go into the run's `metrics.json`, those of rounded weights into a file of their
-        own, such as `metrics-int8.json`, as predictions do.
+        The metrics by name; those of its own data also go into the run's `metrics.json`, those of rounded weights into a file
+        of their own, such as `metrics-int8.json`, as predictions do.
 
     Raises:
         FileNotFoundError: the folder is not a finished run.
+        ValueError: other data have other classes, or there is no such split.
     """
     keep_memory()
     quiet()
     output, config = read_run(run)
+    if data_root is not None:
+        config = _moved(config, str(config["data_root"]), data_root)
+    if data is not None:
+        config = with_other_data(config, data)
+    elif out is not None:
+        raise ConfigError([f"--out {out} is for other data; what is measured on its own goes into {output}"])
     saved = folder.load(output, weights=weights, allow_targets=allow_targets)
     with reading_run(config, allow_targets):
         experiment = assemble(config, finetuning.measured(output, saved))
         for name, stream in experiment.data.streams.items():
+            if (labels := experiment.data.labels(name)) != saved.members[name].labels:
+                told = f"{list(labels)}, the model {list(saved.members[name].labels)}"
+                raise ValueError(
+                    f"{name}: the data name the classes {told}; only data of the same classes are measured"
+                )
             if stream.raws(split):
                 experiment.data.samples(name, split)  # found now, so that what this takes happens in here
     kind = "" if weights is None else f"-{weights}"
-    metrics = MetricsFile(path=str(output / f"metrics{kind}.json"), seed=config["seed"])
-    predictions = Predictions(path=str(output / f"predictions{kind}.jsonl"))
-    callbacks = {"metrics": metrics, "predictions": predictions, "stop": Stop(dirpath=None)}
+    into = output if data is None else None if out is None else Path(out)
+    callbacks: dict[str, Any] = {"stop": Stop(dirpath=None)}
+    if into is not None:
+        into.mkdir(parents=True, exist_ok=True)
+        callbacks["metrics"] = MetricsFile(path=str(into / f"metrics{kind}.json"), seed=config["seed"])
+        callbacks["predictions"] = Predictions(path=str(into / f"predictions{kind}.jsonl"))
     options = measuring(config["trainer"], device)
     trainer = build_trainer(options, callbacks=callbacks, loggers={}, output_dir=str(output))
     module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
     measure = {"test": trainer.test, "val": trainer.validate}[split]
     (results,) = measure(module, datamodule=experiment.data, verbose=False)
-    print_results(results, title=f"{config['name']}: {split} split", main=module.watched.metric)
+    title = config["name"] if data is None else f"{config['name']} on {Path(data).name}"
+    print_results(results, title=f"{title}: {split} split", main=module.watched.metric)
     return dict(results)
+
+
+def _moved(value: Any, before: str, after: str) -> Any:
+    """A configuration whose data lie elsewhere: the key `data_root`, wherever it stands."""
+    if isinstance(value, list):
+        return [_moved(each, before, after) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: after if key == "data_root" and str(each) == before else _moved(each, before, after)
+        for key, each in value.items()
+    }
 
 
 def consolidate(run: str | Path, *, checkpoint: str | Path | None = None, allow_targets: Sequence[str] = ()) -> Path:

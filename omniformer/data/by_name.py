@@ -24,12 +24,17 @@ def known(name: str, *, data_root: str | None = None, **options: Any) -> Source:
         >>> known("digits").labels[:3], len(known("karate").split("train"))
         (('0', '1', '2'), 1)
     """
+    return build(described(name, data_root=data_root) | options, "data.source")
+
+
+def described(name: str, *, data_root: str | None = None) -> dict[str, Any]:
+    """What `conf/data` says of the source of a known set; arguments and errors as for `known`."""
     folder = conf_dir() / "data"
     if not (folder / f"{name}.yaml").is_file():
         raise ValueError(f"there is no data set {name!r}; known are {', '.join(names())}")
-    described = OmegaConf.create({"data_root": data_root, "data": OmegaConf.load(folder / f"{name}.yaml")})
-    config: Any = OmegaConf.to_container(described, resolve=True)
-    return build(config["data"]["source"] | options, "data.source")
+    whole = OmegaConf.create({"data_root": data_root, "data": OmegaConf.load(folder / f"{name}.yaml")})
+    config: Any = OmegaConf.to_container(whole, resolve=True)
+    return config["data"]["source"]
 
 
 def names() -> list[str]:

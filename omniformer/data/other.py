@@ -1,0 +1,53 @@
+"""The configuration of a run with other data in the place of its own, to measure its model on them."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from omniformer.config import ConfigError
+from omniformer.data.by_name import described, names
+from omniformer.data.table.given import SUFFIXES
+
+
+def with_other_data(config: Mapping[str, Any], data: str) -> dict[str, Any]:
+    """The configuration with the source of other samples; how they are read, arranged and batched stays.
+
+    Args:
+        config: of a run with one data set.
+        data: a set by name (`conf/data`); or a table with the columns of the run's, whose rows take the place of its
+            test split. What trained stays what it was: of it are the classes.
+
+    Raises:
+        ConfigError: it is neither, or the run learned from several data sets, or not from a table.
+
+    Example:
+        >>> run = {"data": {"source": {"columns": {"a": "text"}, "files": "old.csv"}}, "data_root": None}
+        >>> with_other_data(run, "new.csv")["data"]["source"]["test"]
+        'new.csv'
+    """
+    if config.get("members"):
+        raise ConfigError(
+            [f"--data {data}: the run learned from {', '.join(config['members'])}; only one set is replaced"]
+        )
+    changed = deepcopy(dict(config))
+    if data in names():
+        changed["data"]["source"] = described(data, data_root=config["data_root"])
+        return changed
+    if not data.lower().endswith(SUFFIXES):
+        known = f"a known data set ({', '.join(names())}), or a table ({', '.join(SUFFIXES)})"
+        raise ConfigError([f"--data: received {data!r}, accepted {known}"])
+    table = _table(changed["data"])
+    if table is None:
+        raise ConfigError([f"--data {data} is a table, and the run learned from none; give a known data set by name"])
+    if table.get("splits") or table.get("folds"):
+        raise ConfigError([f"--data {data}: the run's table is divided by its rows; give it without splits and folds"])
+    table |= {"train": table.get("train") or table["files"], "files": None, "test": data}
+    return changed
+
+
+def _table(data: dict[str, Any]) -> dict[str, Any] | None:
+    """The node of the table that a run learned from."""
+    if isinstance(data.get("columns"), Mapping):
+        return data
+    inner = (_table(each) for each in data.values() if isinstance(each, dict))
+    return next((found for found in inner if found is not None), None)
