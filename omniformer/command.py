@@ -16,6 +16,7 @@ VERBS = {
     "predict": "omniformer.predict",
     "generate": "omniformer.generate",
     "chat": "omniformer.chat",
+    "serve": "omniformer.serving.__main__",
     "export": "omniformer.export.__main__",
     "consolidate": "omniformer.consolidate",
     "inspect": "omniformer.inspect",

@@ -3,6 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -31,6 +33,7 @@ SUFFIXES = {
     "graph": (".json",),
 }
 _ARRAYS = ".npy"
+_MOST: ContextVar[int | None] = ContextVar("most", default=None)
 # What looks like one modality may be wanted as another: pictures as pixels.
 _SAME = {"vision": ("pixels", "video"), "audio": ("samples", "series")}
 
@@ -80,9 +83,30 @@ def tokens_of(name: str, modality: str, content: Any, tokenizer: Tokenizer) -> T
     except (ValueError, TypeError) as error:
         told = str(error)
         raise ValueError(told if name in told else f"{name}: {told}") from error
+    if (most := _MOST.get()) is not None and len(tokens) > most:
+        raise ValueError(f"{name} has {len(tokens)} tokens of {modality}; at most {most} are read here, give less")
     if "left_out" in tokens.facts and (seconds := float(tokens.facts["left_out"])) > 0:
         log.warning("%s: its last %.1f s are left out, since this model reads no longer sounds", name, seconds)
     return tokens
+
+
+@contextmanager
+def at_most(tokens: int) -> Iterator[None]:
+    """Refuses, while the context lasts, each content with more tokens: for inputs of strangers, whom a model that reads
+    texts and pictures of any length would let fill the memory.
+
+    Example:
+        >>> from omniformer_tokenizers import ByteTokenizer
+        >>> with at_most(3):
+        ...     sample_of("greeting", "hello", {"text": ByteTokenizer()})
+        Traceback (most recent call last):
+        ValueError: greeting has 5 tokens of text; at most 3 are read here, give less
+    """
+    before = _MOST.set(tokens)
+    try:
+        yield
+    finally:
+        _MOST.reset(before)
 
 
 def text_of(name: str, raw: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from omniformer_tokenizers import Tokenizer, unpack
 
-from omniformer.batch import collate
+from omniformer.batch import Sample, collate
 from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making, keyed
 from omniformer.generation.diffusion import denoise
 from omniformer.inputs import listed
@@ -97,11 +97,8 @@ class Painter:
         if guidance is None:
             guidance = 3.0 if self.given and self.model.writer.reads_memory else 1.0
         blank = replace(blank_picture(self.tokenizer, size, self.head), modality=self.modality)
-        samples = [
-            replace(given_sample(f"prompt {i}", prompt, self.given, self.head), answer=[blank])
-            for i, prompt in enumerate(listed(prompts))
-        ]
-        names, samples = [sample.id for sample in samples], keyed(samples)
+        given = self._given(prompts)
+        names, samples = [each.id for each in given], keyed([replace(each, answer=[blank]) for each in given])
         device = next(self.model.parameters()).device
         made: list[list[Answer]] = []
         for start in range(0, len(samples), batch_size):
@@ -113,3 +110,10 @@ class Painter:
                 content = self.tokenizer.decode(tokens)
                 made.append([Answer(input=names[len(made)], member=self.head, content=content)])
         return made
+
+    def read(self, prompts: Sequence[Any]) -> list[Sample]:
+        """Prompts as `write` reads them, see `Writer.read`."""
+        return keyed(self._given(prompts))
+
+    def _given(self, prompts: Sequence[Any]) -> list[Sample]:
+        return [given_sample(f"prompt {i}", each, self.given, self.head) for i, each in enumerate(listed(prompts))]

@@ -6,6 +6,8 @@ from typing import Any
 
 from omniformer_tokenizers import Tokenizer
 
+from omniformer.generation.strategy import Chosen
+
 _PATIENCE = 8  # ids read for each byte of a stop text, where some of them, such as special tokens, say nothing
 
 
@@ -132,3 +134,32 @@ class Spelling:
         """How many characters at the end of a text may be the beginning of a stop text."""
         longest = min(max(map(len, self.stop), default=1) - 1, len(text))
         return next((n for n in range(longest, 0, -1) if any(s.startswith(text[-n:]) for s in self.stop)), 0)
+
+
+class Streamed(Iterator[str]):
+    """A text as it is written: its pieces, and afterwards how it ended.
+
+    Args:
+        chosen: its ids as they are chosen.
+        spelling: makes text of them.
+        read: how many tokens the model read before it began.
+    """
+
+    def __init__(self, chosen: Iterator[Chosen], spelling: Spelling, *, read: int) -> None:
+        self.read = read
+        self.ids: list[int] = []
+        self.ended = False  # by the model or a stop text; else it reached the most tokens allowed
+        self._spelling = spelling
+        self._pieces = spelling.pieces(self._noted(chosen))
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def _noted(self, chosen: Iterator[Chosen]) -> Iterator[int]:
+        for each in chosen:
+            if each.stops:
+                self.ended = True
+                return
+            self.ids.append(each.id)
+            self.ended = self._spelling.ends(self.ids)
+            yield each.id

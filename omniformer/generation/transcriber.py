@@ -7,7 +7,7 @@ import torch
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.batch import Sample, collate
-from omniformer.generation.answer import Answer, given_sample, head_making
+from omniformer.generation.answer import Answer, given_sample, head_making, keyed
 from omniformer.generation.ctc import best_path, prefix_beam
 from omniformer.inputs import listed
 from omniformer.member import Member
@@ -79,11 +79,16 @@ class Transcriber:
         """
         if batch_size < 1 or beam < 1:
             raise ValueError(f"batch_size={batch_size} and beam={beam} must be at least 1")
-        samples = [
-            given_sample(f"prompt {i}", prompt, self.given, self.head) for i, prompt in enumerate(listed(prompts))
-        ]
+        samples = self._given(prompts)
         chunks = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
         return [[answer] for chunk in chunks for answer in self.transcribe(chunk, beam=beam)]
+
+    def read(self, prompts: Sequence[Any]) -> list[Sample]:
+        """Prompts as `write` reads them, see `Writer.read`."""
+        return keyed(self._given(prompts))
+
+    def _given(self, prompts: Sequence[Any]) -> list[Sample]:
+        return [given_sample(f"prompt {i}", each, self.given, self.head) for i, each in enumerate(listed(prompts))]
 
     @torch.inference_mode()
     def transcribe(self, samples: Sequence[Sample], *, beam: int = 1) -> list[Answer]:

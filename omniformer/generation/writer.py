@@ -1,7 +1,7 @@
 """A task that writes, with its tokenizers: prompts in, texts, pictures and sounds out."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from omniformer.generation.room import room_for
 from omniformer.generation.sampling import Greedy, Sampling
 from omniformer.generation.session import Caching
 from omniformer.generation.strategy import Strategy, Written
-from omniformer.generation.texts import Spelling
+from omniformer.generation.texts import Spelling, Streamed
 from omniformer.generation.write import DEFAULT_LENGTH, stream, write
 from omniformer.inputs import by_kind, listed, tokens_of
 from omniformer.member import Member
@@ -209,10 +209,11 @@ class Writer:
         schema: Mapping[str, Any] | bool | None = None,
         regex: str | None = None,
         draft: Draft | None = None,
-    ) -> Iterator[str]:
+    ) -> Streamed:
         """The text that is written for one prompt, piece by piece as it is written; pieces are whole characters.
 
-        Arguments as for `write`.
+        Arguments as for `write`. What results also says, once all pieces came, how many ids there were and whether the
+        model ended the text.
 
         Raises:
             ValueError: as for `write`; or what is written is no text, or the strategy knows its answer at the end only.
@@ -238,7 +239,16 @@ class Writer:
             draft=draft,
             **self._options(None, max_new_tokens, stop),
         )
-        return spelling.pieces(each.id for each in (watched(chosen) if form else chosen) if not each.stops)
+        return Streamed(watched(chosen) if form else chosen, spelling, read=sample.n_tokens)
+
+    def read(self, prompts: Sequence[Any]) -> list[Sample]:
+        """Prompts as `write` reads them, cut to what the model can read; their ids are what draws at random are keyed
+        by, so that prompts of which the model reads the same have the same, one by one.
+
+        Raises:
+            ValueError: as for `write`.
+        """
+        return keyed(self._samples(listed(prompts), None, (), truncate=True))
 
     def draft(self, n: Count = 4) -> Draft:
         """This task as a guesser for a larger model with the same tokenizers; see `Draft`.

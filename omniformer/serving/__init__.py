@@ -1,0 +1,1 @@
+"""A trained model behind HTTP: `omniformer serve RUN`, see docs/serving.md."""
