@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.to(device)
-        name = given.name or Path(given.run).resolve().name
+        name = given.name or _name(Path(given.run))
         limits = Limits(**{key: getattr(given, key) for key in _LIMITS})
         service = Service(predictor, name=name, limits=limits)
         key = given.api_key or os.environ.get(_KEY) or None
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="where to listen; 0 takes a free one (default: 8000)")
     parser.add_argument("--api-key", metavar="KEY", help=f"what clients must show (default: {_KEY} of the environment)")
-    parser.add_argument("--name", help="what clients call the model (default: the name of the folder)")
+    parser.add_argument("--name", help="what clients call the model (default: the name of the run)")
     limits = parser.add_argument_group("limits")
     for key, what in _LIMITS.items():
         value = getattr(Limits(), key)
@@ -74,6 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_device(parser)
     add_allow_targets(parser)
     return parser
+
+
+def _name(run: Path) -> str:
+    """What the run is called, or the folder of a model of others."""
+    from omniformer.run_folder import read_run
+
+    around = run.parent if run.name == "model" else run
+    return str(read_run(around)[1]["name"]) if (around / "config.yaml").is_file() else run.resolve().name
 
 
 def _need_libraries() -> None:

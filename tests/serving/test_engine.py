@@ -1,0 +1,165 @@
+"""What waits for the model, and in which batches it is done."""
+
+import threading
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+
+import pytest
+
+from omniformer.serving.engine import BusyError, Engine
+from omniformer.serving.metrics import Metrics
+from omniformer.serving.work import Work, Writing
+
+
+class Door:
+    """Holds the model up until it is opened, and notes what it was given."""
+
+    def __init__(self):
+        self.open = threading.Event()
+        self.batches = []
+
+
+@dataclass(frozen=True)
+class Doubling(Work):
+    door: Door
+    option: int = 0
+
+    def run(self, predictor, named):
+        assert self.door.open.wait(30)
+        self.door.batches.append([raw for _, raw in named])
+        if any(raw == "fault" for _, raw in named):
+            raise RuntimeError("a fault")
+        return [ValueError(f"{name} is bad") if raw == "bad" else raw * 2 for name, raw in named]
+
+
+class Letters(Writing):
+    """Streams the letters of its prompt."""
+
+    def stream(self, predictor, raw):
+        return iter(raw)
+
+
+@pytest.fixture
+def engine():
+    made = []
+
+    def make(**options):
+        made.append(Engine(None, Metrics(), **{"window": 0.0, **options}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        assert each.close(30)
+
+
+def named(*raws):
+    return [(f"input {i}", raw) for i, raw in enumerate(raws)]
+
+
+def busy(engine, door):
+    """Gives the engine something to do until the door is opened."""
+    (held,) = engine.submit(Doubling(door, option=-1), named(0))
+    while held.running() is False:
+        pass
+    return held
+
+
+def test_inputs_of_many_clients_with_the_same_wish_are_one_batch_and_get_their_own_answers(engine):
+    made, door = engine(max_batch=3), Door()
+    busy(made, door)
+    futures = [made.submit(Doubling(door, option=i % 2), named(i))[0] for i in range(7)]
+    door.open.set()
+    assert [future.result(30) for future in futures] == [2 * i for i in range(7)]
+    assert door.batches == [[0], [0, 2, 4], [1, 3, 5], [6]]
+
+
+def test_a_bad_input_spoils_no_other_and_a_fault_reaches_everyone(engine, caplog):
+    made, door = engine(), Door()
+    door.open.set()
+    good, bad = made.submit(Doubling(door), named(1, "bad"))
+    assert good.result(30) == 2
+    with pytest.raises(ValueError, match="input 1 is bad"):
+        bad.result(30)
+    assert not caplog.messages
+    with pytest.raises(RuntimeError, match="a fault"):
+        made.submit(Doubling(door), named("fault"))[0].result(30)
+    assert caplog.messages == ["a batch failed"]
+    assert made.submit(Doubling(door), named(4))[0].result(30) == 8  # and it goes on
+
+
+def test_more_than_may_wait_is_refused_whole(engine):
+    made, door = engine(max_waiting=4), Door()
+    busy(made, door)
+    kept = made.submit(Doubling(door), named(1, 2))
+    with pytest.raises(BusyError, match="3 inputs wait already and 2 more are too many"):
+        made.submit(Doubling(door), named(3, 4))
+    kept += made.submit(Doubling(door), named(5))
+    door.open.set()
+    assert [each.result(30) for each in kept] == [2, 4, 10]
+
+
+def test_what_is_cancelled_while_it_waits_is_never_done(engine):
+    made, door = engine(), Door()
+    busy(made, door)
+    gone, kept = made.submit(Doubling(door), named(1, 2))
+    assert gone.cancel()
+    door.open.set()
+    assert kept.result(30) == 4
+    assert door.batches == [[0], [2]]
+
+
+def test_at_the_end_what_was_taken_is_finished_and_nothing_new_is_taken(engine):
+    made, door = engine(), Door()
+    busy(made, door)
+    kept = made.submit(Doubling(door), named(1, 2, 3))
+    assert not made.close(0.01)
+    with pytest.raises(BusyError, match="about to end"):
+        made.submit(Doubling(door), named(4))
+    door.open.set()
+    assert made.close(30) and not made.alive
+    assert [each.result(0) for each in kept] == [2, 4, 6]
+
+
+def test_a_window_lets_others_join(engine):
+    made, door = engine(window=0.3), Door()
+    door.open.set()
+    first = made.submit(Doubling(door), named(1))
+    second = made.submit(Doubling(door), named(2))
+    assert [first[0].result(30), second[0].result(30)] == [2, 4]
+    assert door.batches == [[1, 2]]
+
+
+def test_streams_take_turns_with_each_other_and_with_batches(engine):
+    made, door = engine(max_streams=2), Door()
+    busy(made, door)
+    told = []
+    futures = [made.stream(Letters(), "prompt", text, told.append) for text in ("abc", "123", "xy")]
+    batch = made.submit(Doubling(door), named(1))
+    door.open.set()
+    for future in (*futures, *batch):
+        future.result(30)
+    said = "".join(told)
+    assert sorted(said) == sorted("abc123xy")
+    assert said.index("1") < said.index("c") < said.index("x")  # two at a time, by turns; the third when there is room
+    for text in ("abc", "123", "xy"):
+        assert "".join(each for each in said if each in text) == text
+
+
+def test_who_wants_no_more_of_a_stream_ends_it(engine):
+    made = engine()
+    told = []
+
+    def hear(piece):
+        if len(told) == 2:
+            raise CancelledError
+        told.append(piece)
+
+    made.stream(Letters(), "prompt", "abcdef", hear)
+    assert made.close(30)
+    assert told == ["a", "b"]
+
+
+@pytest.mark.parametrize("options", [{"max_batch": 0}, {"max_waiting": 0}, {"max_streams": 0}, {"window": -1.0}])
+def test_numbers_below_their_least_are_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}=.* must be at least"):
+        Engine(None, Metrics(), **options)
