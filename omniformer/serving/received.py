@@ -28,7 +28,7 @@ class Received:
     """What a request holds.
 
     Args:
-        named: inputs with their names; files are named by where they lie, as messages of readers name them.
+        named: inputs with their names, or what is wrong with one; files are named by where they lie, as in messages.
         options: all other fields, as they were sent.
         files: how each file is called by its client, by where it lies.
     """
@@ -120,7 +120,7 @@ class Reader:
             content = await self._upload(value, folder / str(i), received) if isinstance(value, UploadFile) else value
             if key == FILE:
                 name = str(content) if isinstance(content, Path) else f"{FILE} {i}"
-                received.named.append((name, self._opened(name, content)))
+                received.named.append((name, self._tried(name, content)))
             elif key in self.tokenizers:
                 if key in whole:
                     raise ValueError(
@@ -157,6 +157,13 @@ class Reader:
                 return self._content(modality, modality, _parsed(modality, content))
             raise ValueError(f"{modality} is a text; upload a file")
         return self.text(modality, content)
+
+    def _tried(self, name: str, content: Any) -> Any:
+        """One of several files, or why it cannot be read."""
+        try:
+            return self._opened(name, content)
+        except ValueError as error:
+            return error
 
     def _opened(self, name: str, content: Any) -> Any:
         """A file as the model reads it: texts and graphs are looked at first, so that none asks for too much."""

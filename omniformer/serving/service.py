@@ -63,18 +63,19 @@ class Service:
         return Writing(member=member, wish=wish, usual=recommended)
 
     async def results(self, work: Work[Any], named: Named) -> Sequence[Any]:
-        """What becomes of each input: its result, or the error that there is.
+        """What becomes of each input: its result, or the error that there is, of one that was bad already its own.
 
         Raises:
             BusyError: too much waits already.
             TimeoutError: it takes too long.
         """
-        futures = self.engine.submit(work, named)
+        futures = self.engine.submit(work, [(name, raw) for name, raw in named if not isinstance(raw, Exception)])
         every = asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
         try:
-            return await asyncio.wait_for(every, self.limits.seconds)
+            found = iter(await asyncio.wait_for(every, self.limits.seconds))
         except TimeoutError:
             raise TimeoutError(f"no answer within {self.limits.seconds:g} seconds; ask for less, or later") from None
+        return [raw if isinstance(raw, Exception) else next(found) for _, raw in named]
 
     @asynccontextmanager
     async def pieces(self, work: Writing, name: str, raw: Any) -> AsyncIterator["Pieces"]:

@@ -31,7 +31,7 @@ def make_predictor() -> Predictor:
         core=Transformer(d_model=16, n_layers=1, n_heads=2, init_std=0.5),
         embedders={
             "vision": VectorEmbedder(**d, **PATCHES.facts),
-            "graph": NodeEmbedder(**d, **NODES.facts),
+            "graph": NodeEmbedder(**d, vocab_sizes=[1], max_degree=63),
             "text": IdEmbedder(**ids),
         },
         heads=heads,
