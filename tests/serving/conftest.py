@@ -2,52 +2,70 @@
 
 import pytest
 import torch
-from omniformer_tokenizers import ByteTokenizer, GraphTokenizer, PatchTokenizer
+from omniformer_tokenizers import ByteTokenizer, GraphTokenizer, PatchTokenizer, SpectrogramTokenizer
 
-from omniformer.core import Transformer
-from omniformer.core.rules import Causal, Full
-from omniformer.embedders import IdEmbedder, NodeEmbedder, VectorEmbedder
-from omniformer.heads import ClassificationHead, NextTokenHead
-from omniformer.model import OmniFormer
+import omniformer
 from omniformer.predictor import Member, Predictor
+from omniformer.recipe import build_model
 from omniformer.serving.limits import Limits
 from omniformer.serving.service import Service
 
 TEXT, PATCHES, NODES = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1), GraphTokenizer()
+MELS = SpectrogramTokenizer(sample_rate=8000, n_mels=16)
 LABELS = ("ant", "bee", "cat")
 
 
-def make_predictor() -> Predictor:
-    """A model that tells pictures, pictures with texts, and graphs apart, and goes on from texts."""
-    torch.manual_seed(0)
-    d = {"d_model": 16}
-    ids = {**d, "vocab_size": 257}
-    heads = {
-        "animals": ClassificationHead(**d, n_classes=3),
-        "rings": ClassificationHead(**d, n_classes=3),
-        "prose": NextTokenHead(**ids),
-    }
-    model = OmniFormer(
-        core=Transformer(d_model=16, n_layers=1, n_heads=2, init_std=0.5),
-        embedders={
-            "vision": VectorEmbedder(**d, **PATCHES.facts),
-            "graph": NodeEmbedder(**d, vocab_sizes=[1], max_degree=63),
-            "text": IdEmbedder(**ids),
+D, IDS = {"d_model": 16}, {"d_model": 16, "vocab_size": 257}
+CLASSES = {"node": {"_target_": "omniformer.heads.ClassificationHead"}, "facts": {**D, "n_classes": 3}}
+RECIPE = {
+    "core": {"_target_": "omniformer.core.transformer.Transformer", **D, "n_layers": 1, "n_heads": 2, "init_std": 0.5},
+    "embedders": {
+        "vision": {"node": {"_target_": "omniformer.embedders.VectorEmbedder"}, "facts": {**D, **PATCHES.facts}},
+        "audio": {"node": {"_target_": "omniformer.embedders.VectorEmbedder"}, "facts": {**D, **MELS.facts}},
+        "graph": {
+            "node": {"_target_": "omniformer.embedders.NodeEmbedder"},
+            "facts": {**D, "vocab_sizes": [1], "max_degree": 63},
         },
-        heads=heads,
-        rules={"animals": Full(), "rings": Full(), "prose": Causal()},
-    )
-    for name in ("animals", "rings"):
-        torch.nn.init.normal_(heads[name].classes.weight)
-    for embedder in model.embedders.values():
-        for parameter in embedder.parameters():
+        "text": {"node": {"_target_": "omniformer.embedders.IdEmbedder"}, "facts": IDS},
+    },
+    "heads": {
+        "animals": CLASSES,
+        "sounds": CLASSES,
+        "rings": CLASSES,
+        "prose": {"node": {"_target_": "omniformer.heads.NextTokenHead"}, "facts": IDS},
+    },
+    "rules": {
+        "animals": {"_target_": "omniformer.core.rules.Full"},
+        "sounds": {"_target_": "omniformer.core.rules.Full"},
+        "rings": {"_target_": "omniformer.core.rules.Full"},
+        "prose": {"_target_": "omniformer.core.rules.Causal"},
+    },
+}
+
+
+def make_predictor() -> Predictor:
+    """A model that tells pictures, sounds and graphs apart, and goes on from texts."""
+    torch.manual_seed(0)
+    model = build_model(RECIPE)
+    heads = [model.heads[name].classes for name in ("animals", "sounds", "rings")]
+    for part in (*heads, *model.embedders.values()):
+        for parameter in part.parameters():
             torch.nn.init.normal_(parameter)
     members = {
         "animals": Member(tokenizers={"vision": PATCHES}, labels=LABELS),
+        "sounds": Member(tokenizers={"audio": MELS}, labels=LABELS),
         "rings": Member(tokenizers={"graph": NODES}, labels=LABELS),
         "prose": Member(tokenizers={"text": TEXT}, max_seq_len=64),
     }
     return Predictor(model, members)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, predictor):
+    """The folder of that model."""
+    made = tmp_path_factory.mktemp("served") / "zoo"
+    omniformer.save(made, predictor, recipe=RECIPE)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def test_no_file_of_the_server_is_read_or_asked_after(client, tmp_path):
         ({"inputs": ["a"] * 9}, "9 inputs; at most 8 are read in one request"),
         ({"inputs": "a", "tpo": 3}, "tpo: Extra inputs are not permitted"),
         ({"inputs": "a", "top": 0}, "top: Input should be greater than or equal to 1"),
-        ({"inputs": {"smell": "a"}}, "there is no modality 'smell' here; this model takes vision, graph, text"),
+        ({"inputs": {"smell": "a"}}, "there is no modality 'smell' here; this model takes vision, audio, graph, text"),
         ({"inputs": {"n_nodes": 10**7, "edges": []}}, "has 10000000 nodes; at most 16384 are read here"),
         ({"inputs": 3}, "input 0 is a int; accepted: a text, a graph, or contents by modality"),
         ([], "the body is a JSON list; send an object"),
@@ -191,6 +191,7 @@ def test_what_the_model_takes_is_told(client):
     told = client.get("/v1/about").json()
     assert [(task["name"], task["does"], [part["name"] for part in task["takes"]]) for task in told["tasks"]] == [
         ("animals", "predict", ["vision"]),
+        ("sounds", "predict", ["audio"]),
         ("rings", "predict", ["graph"]),
         ("prose", "write", ["text"]),
     ]

@@ -104,9 +104,9 @@ class Browser:
         with urllib.request.urlopen(f"{self._at}/screenshot", timeout=60) as answer:
             path.write_bytes(base64.b64decode(json.load(answer)["value"]))
 
-    def complaints(self) -> list[str]:
-        """What the console said so far, since it was asked last."""
-        return [each["message"] for each in self._ask("/se/log", {"type": "browser"})]
+    def complaints(self) -> list[dict[str, Any]]:
+        """What the console said so far, since it was asked last, with its `level`."""
+        return self._ask("/se/log", {"type": "browser"})
 
     def requests(self) -> list[str]:
         """The addresses that were asked for, since this was asked last."""
