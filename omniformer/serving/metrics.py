@@ -22,20 +22,35 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        here = {"registry": self._registry}
-        self._requests = Counter("omniformer_requests", "Requests answered.", ["path", "status"], **here)
-        self._seconds = Histogram(
-            "omniformer_request_seconds", "From request to the end of its answer.", ["path"], buckets=_SECONDS, **here
+        self._requests = Counter(
+            "omniformer_requests", "Requests answered.", ["path", "status"], registry=self._registry
         )
-        self._sizes = Histogram("omniformer_batch_inputs", "Inputs of a batch.", ["work"], buckets=_SIZES, **here)
+        self._seconds = Histogram(
+            "omniformer_request_seconds",
+            "From request to the end of its answer.",
+            ["path"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._sizes = Histogram(
+            "omniformer_batch_inputs", "Inputs of a batch.", ["work"], buckets=_SIZES, registry=self._registry
+        )
         self._model = Histogram(
-            "omniformer_batch_seconds", "What the model takes for a batch.", ["work"], buckets=_SECONDS, **here
+            "omniformer_batch_seconds",
+            "What the model takes for a batch.",
+            ["work"],
+            buckets=_SECONDS,
+            registry=self._registry,
         )
         self._queue = Histogram(
-            "omniformer_waiting_seconds", "What inputs wait for the model.", buckets=_SECONDS, **here
+            "omniformer_waiting_seconds", "What inputs wait for the model.", buckets=_SECONDS, registry=self._registry
         )
-        self._tokens = Counter("omniformer_written_tokens", "Tokens of texts that were written.", **here)
-        self.waiting = Gauge("omniformer_waiting_inputs", "Inputs that wait for the model, and texts in work.", **here)
+        self._tokens = Counter(
+            "omniformer_written_tokens", "Tokens of texts that were written.", registry=self._registry
+        )
+        self.waiting = Gauge(
+            "omniformer_waiting_inputs", "Inputs that wait for the model, and texts in work.", registry=self._registry
+        )
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Notes a request by the route that answered it, so that clients cannot make up names."""

@@ -1,6 +1,7 @@
 """The page in a real browser: what it shows, what it sends, and that nothing goes wrong in it."""
 
 import json
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from webdriver import Browser
 
+import omniformer
 from omniformer.serving.app import make_app
 from omniformer.serving.running import Server
 
@@ -23,12 +25,13 @@ def shown(app, folder, *options):
     import uvicorn
 
     addresses = []
-    server = Server(uvicorn.Config(app, port=0, log_level="warning"), addresses.append)
-    listening = uvicorn.Config(app, port=0).bind_socket()
+    server = Server(uvicorn.Config(app, log_level="warning"), addresses.append)
+    listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         while not addresses:
+            assert thread.is_alive()
             time.sleep(0.01)
         with Browser(folder, *options) as browser:
             browser.open(addresses[0])
@@ -99,10 +102,8 @@ def test_with_a_key_nothing_is_shown_before_it_is_given(serving, tmp_path):
         browser.until("document.querySelector('nav button')")
 
 
-def test_labels_of_strangers_are_text_and_no_markup(serving, tmp_path):
-    from conftest import make_predictor
-
-    evil = make_predictor()
+def test_labels_of_strangers_are_text_and_no_markup(serving, folder, tmp_path):
+    evil = omniformer.load(folder)
     evil.members = {"animals": evil.members["animals"]}
     label = "<img src=x onerror=document.title='pwned'>"
     object.__setattr__(evil.members["animals"], "labels", (label, "bee", "cat"))
@@ -121,8 +122,6 @@ def test_a_conversation_is_shown_turn_by_turn(serving, tmp_path):
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "pretrained"))
     from test_chat import chatty
-
-    import omniformer
 
     chatty(tmp_path / "chat")
     model = omniformer.load(tmp_path / "chat")

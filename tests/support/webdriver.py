@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         try:
-            urllib.request.urlopen(urllib.request.Request(self._at, method="DELETE"), timeout=30).read()
+            with urllib.request.urlopen(urllib.request.Request(self._at, method="DELETE"), timeout=30) as answer:
+                answer.read()
         finally:
             self._process.terminate()
             self._process.wait(30)
@@ -121,13 +123,15 @@ class Browser:
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
                 return json.load(answer)["value"]
-        except urllib.request.HTTPError as error:
-            raise AssertionError(error.read().decode()) from None
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(error.read().decode()) from None
 
     def _wait_for_driver(self) -> None:
         for _ in range(300):
             try:
-                urllib.request.urlopen(f"{self._at}/status", timeout=5).read()
+                with urllib.request.urlopen(f"{self._at}/status", timeout=5) as answer:
+                    answer.read()
                 return
             except OSError:
                 time.sleep(0.1)
