@@ -1,0 +1,61 @@
+"""Every benchmark runs, and both of its sides compute the same; nothing here asks whether it is fast."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)
+        yield
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("benchmark", "benchmarks")]:
+        del sys.modules[name]
+
+
+def test_every_subject_runs_and_its_sides_compute_the_same():
+    import benchmark
+
+    benchmark.main(["all", "--quick"])
+
+
+def test_a_side_with_other_weights_or_operations_is_named():
+    from benchmarks.measuring import differences, training
+
+    def contender(name, width, rows, **options):
+        model = nn.Linear(8, width, bias=False)
+        return training(name, model, lambda: model(torch.ones(rows, 8)).sum(), **options)
+
+    ours, larger, longer = contender("ours", 4, 10), contender("larger", 5, 8), contender("longer", 4, 11)
+    assert differences([ours, contender("same", 4, 10)]) == []
+    assert differences([ours, larger]) == ["larger has 40 weights, ours 32"]
+    assert differences([ours, longer]) == ["longer has 1,408 operations, ours 1,280"]
+    assert differences([ours, contender("padded", 4, 20, alike=False)]) == []
+
+
+def test_memory_is_what_tensors_hold_at_most_at_a_time():
+    from benchmarks.measuring import Contender, allocated
+
+    def step():
+        for _ in range(3):
+            torch.ones(1000, 1000)
+
+    assert 4e6 <= allocated(Contender(name="x", step=step, n_parameters=0, traffic=0.0)) < 4.1e6
+
+
+def test_rows_of_a_subject_replace_those_that_the_page_has():
+    import benchmark
+
+    table = [benchmark._HEADER, "|---|", "| a | ours | 1 |", "| b | ours | 2 |"]
+    page = "\n".join(["# Title", "", *table, "", "The end."])
+    lines = benchmark.with_rows(page, "a", ["| a | ours | 3 |", "| a | other | 4 |"]).splitlines()
+    assert lines[4:] == ["| a | ours | 3 |", "| a | other | 4 |", "| b | ours | 2 |", "", "The end."]
+    assert benchmark.with_rows(page, "c", ["| c | ours | 5 |"]).splitlines()[5:7] == [table[3], "| c | ours | 5 |"]
+    with pytest.raises(ValueError, match="no table"):
+        benchmark.with_rows("# Title", "a", [])
