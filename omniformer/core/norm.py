@@ -1,5 +1,7 @@
 """Normalisation over the features of one token."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,7 +51,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises `x [..., d_model]`."""
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        return _by_root_mean_square(x, self.weight.to(x.dtype), self.eps)
 
     def reset_parameters(self) -> None:
         """Sets the gain to one."""
@@ -77,8 +79,54 @@ class ZeroCenteredRMSNorm(RMSNorm):
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), self.weight.shape, 1.0 + self.weight.float(), self.eps).to(x.dtype)
+        return _by_root_mean_square(x.float(), 1.0 + self.weight.float(), self.eps).to(x.dtype)
 
     def reset_parameters(self) -> None:
         """Sets the gain to one, which is a weight of zero."""
         nn.init.zeros_(self.weight)
+
+
+def _by_root_mean_square(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """`x / sqrt(mean(x^2) + eps) * gain`: where gradients are wanted on a CPU, with a backward pass written by hand."""
+    learns = torch.is_grad_enabled() and (x.requires_grad or gain.requires_grad)
+    # CUDA, compilers and transforms of functions have their own. On no device, what is kept is counted as all keep it.
+    if not learns or x.device.type not in ("cpu", "meta") or torch.compiler.is_compiling() or _transformed():
+        return F.rms_norm(x, gain.shape, gain, eps)
+    return _RootMeanSquare.apply(x, gain, eps)  # pyright: ignore[reportReturnType]
+
+
+def _transformed() -> bool:
+    """Whether `torch.func` is at work, as PyTorch itself asks."""
+    return torch._C._are_functorch_transforms_active()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _RootMeanSquare(torch.autograd.Function):
+    """`F.rms_norm`, to the last bit, which autograd derives in a dozen passes over the tokens; here they are five.
+
+    With r = 1 / sqrt(mean(x^2) + eps) and output gradient g: dx = r (g gain - x r^2 mean(g gain x)), and dgain is the
+    sum of g x r over tokens.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        root = _inverse_root(wide, eps)
+        ctx.eps = eps
+        ctx.save_for_backward(x, gain, root)
+        return (wide * root).mul_(gain).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, gain, root = ctx.saved_tensors
+        wide, grad = x.to(root.dtype), grad.to(root.dtype)
+        if torch.is_grad_enabled():  # for derivatives of these, which depend on the root, too
+            root = _inverse_root(wide, ctx.eps)
+        along = grad * wide
+        mean = (along @ gain.to(root.dtype)).unsqueeze(-1)
+        of_gain = along.reshape(-1, x.shape[-1]).t() @ root.reshape(-1)
+        of_x = (grad * gain).mul_(root).addcmul_(wide, mean * root.pow(3), value=-1 / x.shape[-1])
+        return of_x.to(x.dtype), of_gain.to(gain.dtype), None
+
+
+def _inverse_root(x: Tensor, eps: float) -> Tensor:
+    return torch.rsqrt(x.square().mean(-1, keepdim=True).add_(eps))

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from omniformer.core.norm import LayerNorm, RMSNorm, ZeroCenteredRMSNorm
 
@@ -43,3 +44,40 @@ def test_a_zero_centered_gain_is_one_plus_its_weight_in_float32_whatever_the_dty
     rounded = norm.to(torch.bfloat16)(x.bfloat16())
     exact = x.double() / (x.double().square().mean(-1, keepdim=True) + 0.5).sqrt() * (1 + norm.weight.double())
     assert torch.equal(rounded, exact.float().bfloat16())
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (3, 2, 8), (0, 8), (8,)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_a_root_mean_square_that_learns_is_pytorchs_to_the_last_bit(shape, dtype):
+    norm = RMSNorm(8).to(dtype)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+    x = torch.randn(shape, dtype=dtype, requires_grad=True)
+    expected = F.rms_norm(x, (8,), norm.weight, 1e-6)
+    out, grad = norm(x), torch.randn(shape, dtype=dtype)
+    assert torch.equal(out, expected) and out.dtype == dtype
+    with torch.no_grad():
+        assert torch.equal(norm(x), out)
+    found, wanted = (torch.autograd.grad(each, [x, norm.weight], grad) for each in (out, expected))
+    near = {torch.bfloat16: 2e-2, torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+    torch.testing.assert_close(found, wanted, rtol=near, atol=near)
+
+
+def test_derivatives_of_the_first_and_second_order_are_right():
+    x, weight = torch.randn(2, 3, 4).double().requires_grad_(), torch.rand(4).double().requires_grad_()
+
+    def normalised(x, weight):
+        return torch.func.functional_call(RMSNorm(4), {"weight": weight}, (x,))
+
+    assert torch.autograd.gradcheck(normalised, (x, weight)) and torch.autograd.gradgradcheck(normalised, (x, weight))
+
+
+def test_what_a_transform_of_functions_asks_of_it_is_what_autograd_gives():
+    x, weight = torch.randn(3, 4), torch.rand(4)
+
+    def total(x):
+        return torch.func.functional_call(RMSNorm(4), {"weight": weight}, (x,)).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(total))(x)
+    leaf = x.clone().requires_grad_()
+    torch.testing.assert_close(each, torch.autograd.grad(total(leaf), leaf)[0])
