@@ -37,7 +37,7 @@ class Slots:
         self.held = self._held(lengths)
         self.equal = not self.reads_first and len(lengths) > 0 and bool((self.held == self.held[0]).all())
 
-    @property
+    @cached_property
     def needed(self) -> int:
         """The number of columns in use after the step."""
         return int(self.held.max()) if len(self.held) else 0
@@ -145,9 +145,8 @@ class Rows:
     @staticmethod
     def _write(rows: Tensor, new: Tensor, slots: Slots) -> None:
         if slots.span is not None:
-            rows[:, slots.span] = (
-                new.unflatten(0, (len(rows), -1)) if len(new) else new.new_zeros(len(rows), 0, *new.shape[1:])
-            )
+            n_new = slots.span.stop - slots.span.start
+            rows[:, slots.span] = new.view(rows.shape[0], n_new, *rows.shape[2:])
         else:
             tokens, row, column = slots.written
             rows[row, column] = new[tokens].to(rows.dtype)

@@ -111,6 +111,7 @@ class Session:
         self.ids = batch.ids
         self._begun = [len(ids) for ids in self.written]
         self._given = [replace(sample, answer=()) for sample in samples]
+        self._before = [before(given, model, modality) for given in self._given]
         self._axes = max([1, *(piece.positions.shape[1] for sample in samples for piece in sample.answer)])
         self._positions = None if positions is None else positions.to(self._device).float()
         if self._positions is None and self._axes > 1:
@@ -245,6 +246,7 @@ class Session:
             setattr(self, name, [list(getattr(self, name)[row]) for row in rows])
         self._begun = [self._begun[row] for row in rows]
         self._given = [self._given[row] for row in rows]
+        self._before = [self._before[row] for row in rows]
         index = torch.tensor(list(rows), dtype=torch.long)
         self._scores = self._scores[index.to(self._device)]
         self.ahead = deque(([ids[row] for row in rows], raw[index.to(self._device)]) for ids, raw in self.ahead)
@@ -307,8 +309,8 @@ class Session:
         place = torch.tensor(last, device=self._device)
         if self._positions is not None and self._axes > 1:
             return self._placed(place)
-        found = [before(given, self.model, self._reader.modality) for given in self._given]
-        shift = torch.tensor(found, device=self._device).repeat_interleave(len(place) // max(len(found), 1))
+        found = torch.tensor(self._before, device=self._device)
+        shift = found.repeat_interleave(len(place) // max(len(found), 1))
         positions = place.float()[:, None] if self._positions is None else self._placed(place)
         return positions + shift[:, None]
 

@@ -77,7 +77,7 @@ class Blocks(Kernel):
         outs = []
         for bucket, q_rows, k_rows, v_rows in zip(self.buckets, *self._rows(q, k, v), strict=True):
             out = within(q_rows, k_rows, v_rows, bucket, self._added(bucket, how), how)
-            outs.append(rearrange(out, "rows heads queries head_dim -> (rows queries) heads head_dim"))
+            outs.append(out.transpose(1, 2).flatten(0, 1))
         if self.in_order:
             return outs[0]
         nothing = no_tokens(q, k, v, how.bias, self.layout, self.key_layout)
@@ -196,6 +196,5 @@ def with_mask(bucket: Bucket, mask: Tensor) -> Bucket:
 
 
 def _split(x: Tensor, shape: torch.Size) -> Tensor:
-    if x.ndim == 4:
-        return rearrange(x, "rows seq heads head_dim -> rows heads seq head_dim")
-    return rearrange(x, "(rows seq) heads head_dim -> rows heads seq head_dim", rows=shape[0], seq=shape[1])
+    """Tokens `[rows * seq, heads, head_dim]`, or `[rows, seq, heads, head_dim]`, as `[rows, heads, seq, head_dim]`."""
+    return (x if x.ndim == 4 else x.unflatten(0, tuple(shape))).transpose(1, 2)

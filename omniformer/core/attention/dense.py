@@ -46,7 +46,7 @@ def sample_bucket(rule: Rule, layout: Layout, key_layout: Layout, samples: Tenso
     if isinstance(rule, Causal) and layout is key_layout and layout.places is None:
         # Padding stands at the end, where no real query looks.
         return Bucket(query=query, key=key, owned=owned, causal=True)
-    if isinstance(rule, Full):
+    if isinstance(rule, Full) or (isinstance(rule, Causal) and _at_the_end(layout, key_layout)):
         return bucket if _even(key_layout, samples) else replace(bucket, mask=key_valid[:, None, None, :])
     return masked(rule, layout, key_layout, bucket, key_valid)
 
@@ -77,6 +77,13 @@ def grouped(lengths: Tensor, key_lengths: Tensor) -> list[Tensor]:
                 best[j] = (cost, [*best[i][1], cuts[j]])
     ends = best[-1][1]
     return [kept[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _at_the_end(layout: Layout, key_layout: Layout) -> bool:
+    """Whether the queries are the last token of each sample, as in decoding, from which all others can be seen."""
+    if layout.start is None or layout.places is not None or key_layout.places is not None:
+        return False
+    return bool(((layout.lengths == 1) & (layout.start.cpu() + 1 == key_layout.lengths)).all())
 
 
 def _is_uniform(layout: Layout) -> bool:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from omniformer.core import checks
@@ -198,7 +197,8 @@ class MultiHead(nn.Module):
         Shapes:
             `[tokens, heads * head_dim]` → `[tokens, heads, head_dim]`.
         """
-        return rearrange(projected, "tokens (heads head_dim) -> tokens heads head_dim", head_dim=self.head_dim)
+        tokens, width = projected.shape
+        return projected.reshape(tokens, width // self.head_dim, self.head_dim)
 
     def join(self, mixed: Tensor) -> Tensor:
         """Maps what all heads of a token collected back onto the residual stream.
@@ -206,7 +206,7 @@ class MultiHead(nn.Module):
         Shapes:
             `[tokens, heads, head_dim]` → `[tokens, d_model]`.
         """
-        return self.out(rearrange(mixed, "tokens heads head_dim -> tokens (heads head_dim)"))
+        return self.out(mixed.flatten(1))
 
     def draw_weights(self, std: float, output_std: float) -> None:
         for name in dict.fromkeys(each.module for each in self.projections.values()):
@@ -256,7 +256,8 @@ class SelfAttention(MultiHead):
         Shapes:
             `[tokens, heads, head_dim]`, `[tokens, kv_heads, head_dim]`, `[tokens, kv_heads, head_dim]`.
         """
-        q, k, v = self.apart(self.qkv(x)).split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)
+        sizes = [self.n_heads, self.n_kv_heads, self.n_kv_heads]
+        q, k, v = self.apart(self.qkv(x)).split_with_sizes(sizes, dim=1)
         q, k = self.q_norm(q), self.k_norm(k)
         if context.rotation is not None:
             q, k = context.rotation(q), context.rotation(k)

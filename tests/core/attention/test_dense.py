@@ -23,6 +23,18 @@ def test_full_and_causal_build_no_mask():
     assert all(bucket.mask is None for rule in (Full(), Causal()) for bucket in Dense(rule, layout, layout).buckets)
 
 
+@pytest.mark.parametrize("held", [[4, 4], [5, 2]], ids=["equal", "ragged"])
+@pytest.mark.parametrize("back", [1, 2], ids=["last", "one before"])
+def test_in_decoding_the_last_token_needs_no_mask_of_pairs(held, back):
+    keys = Layout.from_lengths(*held)
+    new = Layout(lengths=torch.tensor([1, 1]), start=keys.lengths - back)
+    kernel = Dense(Causal(), new, keys)
+    q, k = torch.randn(2, 2, 8), torch.randn(sum(held), 2, 8)
+    torch.testing.assert_close(kernel(q, k, k, scale=0.5), Reference(Causal(), new, keys)(q, k, k, scale=0.5))
+    if held == [4, 4]:
+        assert (kernel.buckets[0].mask is None) == (back == 1)
+
+
 @pytest.mark.parametrize("rule", [Full(), Causal(), Window(left=1)])
 def test_padding_inside_a_bucket_is_seen_by_nobody(rule):
     layout = Layout.from_lengths(2, 5, 0, 3)
