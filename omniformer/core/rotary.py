@@ -1,6 +1,6 @@
 """Rotary positions: coordinates of tokens as rotations of queries and keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
@@ -23,6 +23,11 @@ class Rotation:
 
     cos: Tensor
     sin: Tensor
+    _signed: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        first, second = self.sin.chunk(2, dim=-1)
+        object.__setattr__(self, "_signed", torch.cat([-first, second], dim=-1))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Rotates the first features of each head by the token's angles; the rest pass unchanged.
@@ -33,11 +38,10 @@ class Rotation:
             `[tokens, heads, head_dim]` → the same.
         """
         rotated = self.cos.shape[-1]
-        head, rest = x[..., :rotated], x[..., rotated:]
-        first, second = head.chunk(2, dim=-1)
-        turned = torch.cat([-second, first], dim=-1)
-        out = (head * self.cos + turned * self.sin).to(x.dtype)
-        return torch.cat([out, rest], dim=-1) if rest.shape[-1] else out
+        if rotated < x.shape[-1]:
+            return torch.cat([self(x[..., :rotated]), x[..., rotated:]], dim=-1)
+        other = x.roll(rotated // 2, dims=-1)  # the feature that each one turns with
+        return (x * self.cos).add_(other * self._signed).to(x.dtype)
 
 
 class Rotary(nn.Module):
