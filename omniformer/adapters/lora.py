@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.adapters.places import Place, chosen, places
+from omniformer.core.dropout import Dropout
 from omniformer.core.ranges import BelowOne, Count, Positive
 from omniformer.quantization import QuantizedLinear, refuse_quantized
 
@@ -82,7 +83,7 @@ class Update(nn.Module):
     def __init__(self, in_features: int, *, first: int, last: int, lora: LoRA) -> None:
         super().__init__()
         self.first, self.last, self.lora = first, last, lora
-        self.dropout = nn.Dropout(lora.dropout)
+        self.dropout = Dropout(lora.dropout)
         self.a = nn.Parameter(torch.empty(lora.rank, in_features))
         self.b = nn.Parameter(torch.empty(last - first, lora.rank))
         self.reset_parameters()

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from omniformer.core import checks
 from omniformer.core.attention.multihead import Context
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.ranges import BelowOne, Count, NotNegative
 
@@ -44,7 +45,7 @@ class PreNorm(nn.Module):
         self.norm = norm(d_model)
         self.branch = branch
         checks.below_one(dropout=dropout, stochastic_depth=stochastic_depth)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.stochastic_depth = stochastic_depth
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
@@ -57,8 +58,10 @@ class PreNorm(nn.Module):
 
     def dropped(self, update: Tensor, context: Context) -> Tensor:
         """The update after dropout and stochastic depth; whole samples skip it together."""
+        if not self.training:
+            return update
         update = self.dropout(update)
-        if not (self.training and self.stochastic_depth):
+        if not self.stochastic_depth:
             return update
         layout = context.plan.layout
         kept = torch.rand(layout.n_samples, 1, device=update.device) >= self.stochastic_depth

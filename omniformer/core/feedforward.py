@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.projections import Projection, stack
 from omniformer.core.ranges import BelowOne, Count
@@ -71,11 +72,12 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(d_ff, d_model, bias=bias)
         self.activation = activation_of(activation)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, context: object = None) -> Tensor:
         """Maps each token `[..., d_model]` by itself."""
-        return self.down(self.dropout(self.activation(self.up(x))))
+        hidden = self.activation(self.up(x))
+        return self.down(self.dropout(hidden) if self.training else hidden)
 
     @property
     def projections(self) -> dict[str, Projection]:
@@ -120,12 +122,13 @@ class GatedFeedForward(nn.Module):
         self.down = nn.Linear(d_ff, d_model, bias=bias)
         self.activation = activation_of(activation)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, context: object = None) -> Tensor:
         """Maps each token `[..., d_model]` by itself."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(self.dropout(self.activation(gate) * up))
+        hidden = self.activation(gate) * up
+        return self.down(self.dropout(hidden) if self.training else hidden)
 
     @property
     def projections(self) -> dict[str, Projection]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.ranges import BelowOne, Count, Natural, Positive
 from omniformer.embedders.reads import Reads
 
@@ -77,7 +78,7 @@ class ClassTokenEmbedder(nn.Module):
         self.positions = nn.Parameter(torch.empty(n_class_tokens - n_registers, d_model))
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.reset_parameters()
 
     def forward(self, packed: Packed) -> Tensor:

@@ -7,6 +7,7 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.positions import Learned
 from omniformer.core.ranges import BelowOne, Count, Natural, NotNegative, Positive
 from omniformer.embedders.reads import Reads
@@ -63,7 +64,7 @@ class IdEmbedder(nn.Module):
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.scale, self.init_std = scale, init_std
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.reset_parameters()
 
     def forward(self, packed: Packed) -> Tensor:

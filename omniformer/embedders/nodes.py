@@ -7,6 +7,7 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.ranges import BelowOne, Count, Natural
 
@@ -67,7 +68,7 @@ class NodeEmbedder(nn.Module):
                 "a node must have at least one of vocab_sizes, features, max_degree, laplacian, random_walk"
             )
         checks.below_one(dropout=dropout, input_dropout=input_dropout)
-        self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
+        self.dropout, self.input_dropout = Dropout(dropout), Dropout(input_dropout)
         self.reset_parameters()
 
     def forward(self, packed: Packed) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.ranges import BelowOne, Count, Natural
 from omniformer.embedders.reads import Reads
 
@@ -62,7 +63,7 @@ class ConvStem(nn.Module):
         self.second = nn.Conv1d(d_model, d_model, kernel_size=3, stride=2, padding=1)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.reset_parameters()
 
     def forward(self, packed: Packed) -> Tensor:

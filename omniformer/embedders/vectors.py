@@ -6,6 +6,7 @@ from omniformer_tokenizers import Packed
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.ranges import BelowOne, Count, Natural
 from omniformer.embedders.reads import Reads
@@ -58,7 +59,7 @@ class VectorEmbedder(nn.Module):
         self.hidden = None if hidden is None else hidden(d_model=d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.reset_parameters()
 
     def forward(self, packed: Packed) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import BelowOne, Count
@@ -51,7 +52,7 @@ class ClassificationHead(Head):
         width = width_of(self.pool, d_model)
         self.norm = nn.Identity() if norm is None else norm(d_model=width)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classes = nn.Linear(width, n_classes, bias=bias)
         self.reset_parameters()
 
@@ -100,7 +101,7 @@ class TokenClassificationHead(Head):
         super().__init__()
         checks.counts(d_model=d_model, n_classes=n_classes)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classes = nn.Linear(d_model, n_classes)
         self.reset_parameters()
 

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import BelowOne, Count
@@ -37,7 +38,7 @@ class CTCHead(Head):
         checks.counts(d_model=d_model, vocab_size=vocab_size)
         self.blank = vocab_size
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.ids = nn.Linear(d_model, vocab_size + 1)
         self.reset_parameters()
 

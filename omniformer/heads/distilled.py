@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import BelowOne, Count
@@ -35,7 +36,7 @@ class DistilledHead(Head):
         checks.counts(d_model=d_model, n_classes=n_classes)
         self.tokens = FirstTokens(d_model=d_model, n=2)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classes = nn.Linear(d_model, n_classes)
         self.distilled = nn.Linear(d_model, n_classes)
         self.reset_parameters()

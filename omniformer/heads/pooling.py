@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.feedforward import Activation, activation_of
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
@@ -246,7 +247,7 @@ class DenseFirstToken(FirstToken):
         checks.counts(d_model=d_model, d_out=d_out)
         super().__init__(d_model=d_model)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.d_out = d_model if d_out is None else d_out
         self.map = nn.Linear(d_model, self.d_out)
         self.activation = activation_of(activation)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import BelowOne, Count
@@ -64,7 +65,7 @@ class RegressionHead(Head):
         self._own_units = target_mean is not None or target_std is not None
         self.pool = pool(d_model=d_model)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.values = nn.Linear(width_of(self.pool, d_model), n_outputs, bias=bias)
         self.n_numbers = n_outputs
         self.reset_parameters()

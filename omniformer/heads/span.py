@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from omniformer.core import checks
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import BelowOne, Count
@@ -33,7 +34,7 @@ class SpanHead(Head):
         super().__init__()
         checks.counts(d_model=d_model)
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.ends = nn.Linear(d_model, 2)
         self.reset_parameters()
 

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 from omniformer.core import checks
 from omniformer.core.attention.plan import Plan
 from omniformer.core.cache import KVCache, LayerCache
+from omniformer.core.dropout import Dropout
 from omniformer.core.init import untouched
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
@@ -64,7 +65,7 @@ class Recurrent(nn.Module):
         hidden = d_model // 2 if bidirectional else d_model
         self.layers = nn.ModuleList(_CELLS[cell](d_model, hidden, bidirectional=bidirectional) for _ in range(n_layers))
         checks.below_one(dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
