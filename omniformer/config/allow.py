@@ -70,6 +70,7 @@ _ROOMS: dict[Scope, tuple[Room, ...]] = {
                 "omniformer.training.optimizers.OptimizerFactory",
                 "lightning.pytorch.callbacks.callback.Callback",
                 "lightning.pytorch.loggers.logger.Logger",
+                "lightning.pytorch.profilers.profiler.Profiler",
             ),
         ),
         Room("omniformer.parallel.", ("lightning.pytorch.strategies.strategy.Strategy",)),
