@@ -31,6 +31,14 @@ def pytest_collection() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept of large tables between runs is no business of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNIFORMER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_composition() -> Iterator[None]:
     """Hydra composes a run twice, the first time to look whether a file sets `hydra.mode`; none here does."""
     from hydra._internal.hydra import Hydra

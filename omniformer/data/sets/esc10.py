@@ -73,7 +73,7 @@ class ESC10(Table):
 
     @cached_property
     def _splits(self) -> dict[Split, np.ndarray]:
-        number, seen = {name: i for i, name in enumerate(CLASSES)}, self._looked[0].kept
+        number, seen = {name: i for i, name in enumerate(CLASSES)}, self._looked.kept
 
         def order(place: int) -> tuple[int, str]:
             part, inner = self._rows.part(seen.index[place])

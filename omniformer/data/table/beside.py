@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from omniformer.data.table.rows import BadRowError, Row, Rows
+from omniformer.data.table.rows import BadRowError, Row, Rows, all_of
 
 
 class Beside(Rows):
@@ -65,6 +66,9 @@ class Beside(Rows):
         heavy = [file.heavy() for file in self.files]
         pairs = zip(self.names, heavy, strict=True)
         return frozenset(here for names, own in pairs for here, name in names.items() if name in own)
+
+    def read_from(self) -> list[Path] | None:
+        return all_of(self.files)
 
     def facts(self) -> Mapping[str, Any]:
         return {key: value for file in self.files for key, value in file.facts().items()}

@@ -64,6 +64,9 @@ class MappedRows(ArrowRows):
     def __init__(self, file: Path, names: dict[str, tuple[str, ...]] | None = None) -> None:
         super().__init__(_mapped(file), file, names)
 
+    def read_from(self) -> list[Path] | None:
+        return [Path(self.file)]
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"table": None}
 
@@ -112,6 +115,9 @@ class GroupedRows(Rows):
             yield from ({} for _ in range(len(self)))
         for number in range(len(self.starts) - 1 if columns else 0):
             yield from listed(self._read(number, list(columns)))
+
+    def read_from(self) -> list[Path] | None:
+        return [Path(self.file)]
 
     def _group(self, number: int) -> pa.Table:
         if number not in self._groups:

@@ -8,11 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from omniformer.data.sets.reading import mapped
 from omniformer.data.table.columnar import GroupedRows
+from omniformer.data.table.index import Index
 from omniformer.data.table.rows import BadRowError
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -24,7 +26,8 @@ _MARK = b"\xef\xbb\xbf"
 class DelimitedRows(GroupedRows):
     """A file of CSV or TSV, also gzip-ed. An empty cell is None; no other cell means that something is missing here.
 
-    The file is mapped, unless it is gzip-ed, and read by stretches of whole rows; where these begin is found once.
+    The file is mapped, unless it is gzip-ed, and read by stretches of whole rows; where these begin is found once, and
+    of a large file kept for later runs (`Index`).
 
     Args:
         file: the file.
@@ -55,7 +58,15 @@ class DelimitedRows(GroupedRows):
             header = names or next(csv.reader(io.StringIO(first), delimiter=self.delimiter, quoting=kind), [])
             self.header = [name.strip() for name in header]
             _check_names(self.header, file)
-            self._divide(begin if names else end, ask=quotes is None and tabbed)
+            settings = {"delimiter": self.delimiter, "quotes": quotes, "names": names}
+            index = Index(f"stretches of {file.name}", [file], settings)
+            if found := index.load(of=("ends", "starts", "wrong")):
+                self.ends, self.starts = found["ends"].tolist(), found["starts"].tolist()
+                self.wrong = list(map(BadRowError, found["wrong"]))
+            else:
+                self._divide(begin if names else end, ask=quotes is None and tabbed)
+                found = {"ends": np.array(self.ends), "starts": np.array(self.starts)}
+                index.save({**found, "wrong": list(map(str, self.wrong))})
         except _DAMAGES as error:
             told = " ".join(str(error).split())
             raise ValueError(told if str(file) in told else f"{file} cannot be read as a table: {told}") from error

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from omniformer.data.sets.reading import mapped
+from omniformer.data.table.index import Index
 from omniformer.data.table.rows import BadRowError, Row, Rows
 
 _LOOKED_AT = 100  # lines whose keys are the columns of the table, beside those that are asked for
@@ -16,7 +19,8 @@ class JsonRows(Rows):
     """A file of JSON lines (`.jsonl`, `.ndjson`), also gzip-ed; empty lines are no rows. A cell may be of any form.
 
     Args:
-        file: the file; mapped, unless it is packed.
+        file: the file; mapped, unless it is packed. Where its lines begin is found once, and of a large file kept for
+            later runs (`Index`).
 
     Raises:
         ValueError: it cannot be read; names it.
@@ -25,14 +29,25 @@ class JsonRows(Rows):
     def __init__(self, file: Path) -> None:
         self.file, self.name = file, str(file)
         self._content = self._read()
-        self.numbers, self.starts = array("q"), array("q")  # of lines, from 1, and where each begins
+        index = Index(f"lines of {file.name}", [file], {})
+        found = index.load(of=("numbers", "starts"))
+        if found is None:
+            self._find()
+            index.save({"numbers": self.numbers, "starts": self.starts})
+        else:
+            self.numbers, self.starts = found["numbers"], found["starts"]
+        self._columns: tuple[str, ...] | None = None
+
+    def _find(self) -> None:
+        """Finds the lines that are rows: their numbers from 1, and where each begins."""
+        numbers, starts = array("q"), array("q")
         start = 0
         for number, end in enumerate(_ends(self._content), start=1):
             if self._content[start:end].strip(b" \t\r\n\xef\xbb\xbf"):
-                self.numbers.append(number)
-                self.starts.append(start)
+                numbers.append(number)
+                starts.append(start)
             start = end
-        self._columns: tuple[str, ...] | None = None
+        self.numbers, self.starts = np.asarray(numbers), np.asarray(starts)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -50,12 +65,11 @@ class JsonRows(Rows):
         return len(self.starts)
 
     def row(self, index: int) -> Row:
-        number, start = self.numbers[index], self.starts[index]
+        number, start = int(self.numbers[index]), int(self.starts[index])
         end = self._content.find(b"\n", start)
         try:
-            found = json.loads(
-                self._content[start : end if end >= 0 else len(self._content)].removeprefix(b"\xef\xbb\xbf")
-            )
+            line = self._content[start : end if end >= 0 else len(self._content)].removeprefix(b"\xef\xbb\xbf")
+            found = json.loads(line.decode("utf-8", "surrogatepass"))
         except (ValueError, RecursionError) as error:
             raise BadRowError(f"{self.file}, line {number}: not JSON: {error}") from error
         if not isinstance(found, dict):
@@ -68,6 +82,9 @@ class JsonRows(Rows):
                 yield self.row(index)
             except BadRowError as error:
                 yield error
+
+    def read_from(self) -> list[Path] | None:
+        return [Path(self.file)]
 
     def place(self, index: int) -> str:
         return f"line {self.numbers[index]}"

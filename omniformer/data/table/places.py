@@ -25,6 +25,7 @@ class Places:
     ) -> None:
         self.folders = [_real(folder) for folder in dict.fromkeys(folders)]
         self.outside, self.download, self.ask = outside, download, ask
+        self.asked = False  # whether a file was looked for
 
     def find(self, name: str, beside: Path | None) -> Path | Remote:
         """The file of a cell, or what lies at its address.
@@ -37,6 +38,7 @@ class Places:
             ValueError: there is no such file, it lies outside of the folders, or it is an address and `download` is
                 off; says what to do.
         """
+        self.asked = True
         if (scheme := name.partition("://")[0]) != name:
             return self._address(name, scheme)
         away = os.path.isabs(name) or bool(PureWindowsPath(name).drive)

@@ -69,6 +69,10 @@ class Rows(ABC):
         """Columns whose cells are whole files, which are not looked at before they are needed."""
         return frozenset()
 
+    def read_from(self) -> list[Path] | None:
+        """The files whose content alone decides what the rows are; None where more does."""
+        return None
+
     def class_names(self, column: str) -> tuple[str, ...]:
         """The names that a column of class numbers stands for, where the format says so."""
         return ()
@@ -141,8 +145,17 @@ class Joined(Rows):
     def heavy(self) -> frozenset[str]:
         return frozenset(chain.from_iterable(part.heavy() for part in self.parts))
 
+    def read_from(self) -> list[Path] | None:
+        return all_of(self.parts)
+
     def class_names(self, column: str) -> tuple[str, ...]:
         return next((names for part in self.parts if (names := part.class_names(column))), ())
 
     def facts(self) -> Mapping[str, Any]:
         return {key: value for part in self.parts for key, value in part.facts().items()}
+
+
+def all_of(rows: Sequence[Rows]) -> list[Path] | None:
+    """The files from which several tables are read; None where more decides of one of them."""
+    files = [each.read_from() for each in rows]
+    return None if None in files else [file for each in files for file in each or ()]

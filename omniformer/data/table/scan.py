@@ -1,9 +1,10 @@
 """One look at all rows before any of them is used: what is wrong, which classes there are, which split each row has."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +17,48 @@ from omniformer.data.table.rows import BadRowError, Joined, Row
 from omniformer.data.table.seen import Seen
 from omniformer.data.table.splits import SYNONYMS, by_hash, digest_of, named
 from omniformer.data.table.targets import in_order
+
+# Of targets without which a row is kept: whether it lacks one.
+_LACKS: Mapping[str, Callable[[Sample], bool]] = {
+    "labels": lambda found: any(each != each for each in found.answers) or (found.tags is None and not found.answers),
+    "value": lambda found: any(each != each for each in found.values),
+    "token_labels": lambda found: found.words is None,
+    "span": lambda found: found.span[0] < 0,
+}
+
+
+@dataclass(slots=True)
+class Looked:
+    """What a look at all rows found.
+
+    Args:
+        kept: the rows that can be used, divided.
+        classes: that they name, in order.
+        graphs: what graphs that are written in the table have, see `GraphFacts`.
+        problems: what is wrong, each with its place.
+        missing: how many rows lack what, and are kept.
+        left_out: how many rows are left out for the lack of what.
+    """
+
+    kept: Seen
+    classes: tuple[str, ...]
+    graphs: dict[str, Any]
+    problems: list[str]
+    missing: dict[str, int]
+    left_out: dict[str, int]
+
+    NAMES: ClassVar = ("classes", "graphs", "problems", "missing", "left_out", *Seen.NAMES)
+
+    def told(self) -> dict[str, Any]:
+        """Arrays and what JSON can say, of which `from_told` makes the same again."""
+        return {name: getattr(self, name) for name in self.NAMES[:5]} | self.kept.told()
+
+    @classmethod
+    def from_told(cls, told: Mapping[str, Any]) -> "Looked":
+        """What `told` has told."""
+        graphs = {name: tuple(each) if isinstance(each, list) else each for name, each in told["graphs"].items()}
+        counts = [told[name] for name in ("problems", "missing", "left_out")]
+        return cls(Seen.from_told(told), tuple(told["classes"]), graphs, *counts)
 
 
 @dataclass(slots=True)
@@ -52,13 +95,16 @@ class Scan:
         passed = self._passed()
         wanted = [name for name in self.roles.names() if name not in passed]
         tops = list(dict.fromkeys(name for each in wanted if (name := top(each, self.rows.columns)) is not None))
-        splits = self._splits()
-        seen: set[str] = set()
-        for index, (row, split) in enumerate(zip(self.rows.each(tops), splits, strict=True)):
-            if isinstance(row, BadRowError):
-                self.problems.append(str(row))
-            else:
-                self._look(index, row, split, passed, seen)
+        splits, seen, index = self._splits(), set[str](), 0
+        for part in self.rows.parts:
+            beside = part.folder
+            for row in part.each([name for name in tops if name in part.columns]):
+                split = next(splits)
+                if isinstance(row, BadRowError):
+                    self.problems.append(str(row))
+                else:
+                    self._look(index, row, split, passed, seen, beside)
+                index += 1
         return self
 
     def _passed(self) -> frozenset[str]:
@@ -95,11 +141,13 @@ class Scan:
                     self.problems.append(f"{part.where(number)}, {error}")
                 yield found or given or "train"
 
-    def _look(self, index: int, row: Row, split: Any, passed: frozenset[str], seen: set[str]) -> None:
+    def _look(
+        self, index: int, row: Row, split: Any, passed: frozenset[str], seen: set[str], beside: Path | None
+    ) -> None:
         if split == OUT:
             self.left_out[OUT] += 1
             return
-        sample = self.reader.read(row, self.rows.part(index)[0].folder, passed=passed)
+        sample = self.reader.read(row, beside, passed=passed)
         problems = [f"{self.rows.where(index)}, {each}" for each in sample.problems]
         column = self.roles.one("split")
         if column is not None and self.conditions is None and split not in SPLITS:
@@ -123,15 +171,8 @@ class Scan:
         for modality, columns in self.roles.given.items():
             if modality not in sample.contents and not passed & {*columns}:
                 self.missing[modality] += 1
-        targets = self.roles.targets
-        for role, absent in (
-            ("labels", sample.tags is None and not sample.answers),
-            ("labels", any(answer != answer for answer in sample.answers)),
-            ("value", any(value != value for value in sample.values)),
-            ("token_labels", sample.words is None),
-            ("span", sample.span[0] < 0),
-        ):
-            if absent and (role in targets or (role == "span" and "span.text" in targets)):
+        for role in {role.removesuffix(".text") for role in self.roles.targets} & _LACKS.keys():
+            if _LACKS[role](sample):
                 self.missing[role] += 1
         if isinstance(graph := sample.contents.get("graph"), dict):
             self.graphs.add(graph)

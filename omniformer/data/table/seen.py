@@ -1,8 +1,8 @@
 """What one look at the rows of a table found: some dozens of bytes a row, so that a table may be larger than memory."""
 
 from array import array
-from collections.abc import Hashable, Iterable, Sequence
-from typing import overload
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -34,6 +34,27 @@ class Seen:
         self._codes, self._ends, self._values = array("i"), array("q", [0]), array("d")
         self._code: dict[str, int] = {}
         self._keys = Texts() if named else None
+
+    NAMES = ("index", "split", "digests", "codes", "ends", "values", "n_values", "names", "keys")
+
+    def told(self) -> dict[str, Any]:
+        """Arrays and what JSON can say, of which `from_told` makes the same again."""
+        columns = (self.index, self._split, np.frombuffer(self._digests, np.uint8), self._codes, self._ends)
+        columns = (*map(np.asarray, (*columns, self._values)), self.n_values, list(self._code))
+        return dict(zip(self.NAMES, (*columns, None if self._keys is None else list(self._keys)), strict=True))
+
+    @classmethod
+    def from_told(cls, told: Mapping[str, Any]) -> "Seen":
+        """What `told` has told."""
+        seen = cls(n_values=told["n_values"], named=told["keys"] is not None)
+        seen.index, seen._split, seen._codes, seen._ends, seen._values = (
+            array(kind, told[name].tobytes())
+            for kind, name in (("q", "index"), ("b", "split"), ("i", "codes"), ("q", "ends"), ("d", "values"))
+        )
+        seen._digests = bytearray(told["digests"].tobytes())
+        seen._code = {name: code for code, name in enumerate(told["names"])}
+        seen._keys = None if told["keys"] is None else Texts(told["keys"])
+        return seen
 
     def __len__(self) -> int:
         return len(self.index)
@@ -123,7 +144,7 @@ class Seen:
             places: of the rows.
             grouped: whether the keys are groups.
         """
-        _, contents = np.unique(self._contents()[places], return_inverse=True)
+        contents = self._contents()[places]
         if self._keys is None or not grouped:
             return contents
         n, number = len(places), dict[str, int]()
@@ -164,11 +185,21 @@ class Seen:
         return kept
 
     def _contents(self) -> np.ndarray:
-        return np.frombuffer(self._digests, dtype=f"V{_DIGEST}").view([("a", "<u8"), ("b", "<u4")])
+        """A number for what each row holds; by the first eight bytes, where these tell all rows apart that differ."""
+        first, rest = (np.frombuffer(self._digests, np.uint32).reshape(-1, 3)[:, part] for part in (slice(2), 2))
+        _, place, numbers = np.unique(
+            np.ascontiguousarray(first).view(np.uint64)[:, 0], return_index=True, return_inverse=True
+        )
+        if (rest == rest[place][numbers]).all():
+            return numbers
+        return np.unique(np.frombuffer(self._digests, f"V{_DIGEST}").view("u8,u4"), return_inverse=True)[1]
 
 
 class Texts(Sequence[str]):
     """Texts end to end.
+
+    Args:
+        texts: the first of them.
 
     Example:
         >>> texts = Texts()
@@ -176,8 +207,10 @@ class Texts(Sequence[str]):
         (None, None, ['a', 'bc'])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, texts: Iterable[str] = ()) -> None:
         self._content, self._ends = bytearray(), array("q", [0])
+        for text in texts:
+            self.append(text)
 
     def append(self, text: str) -> None:
         """Puts a text behind the others."""

@@ -64,6 +64,9 @@ class ShardRows(Rows):
             except BadRowError as error:
                 yield error
 
+    def read_from(self) -> list[Path] | None:
+        return [Path(self.file)]
+
     def place(self, index: int) -> str:
         return self.keys[index]
 

@@ -34,12 +34,20 @@ def digest_of(cells: Mapping[str, Any]) -> str:
         >>> digest_of({"a": 1, "b": None}) == digest_of({"b": None, "a": 1})
         True
     """
-    content = json.dumps(cells, sort_keys=True, ensure_ascii=True, default=_plain)
-    return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
+    content = ", ".join(f"{_ENCODE(name)}: {_written(cell)}" for name, cell in sorted(cells.items()))
+    return hashlib.blake2b(f"{{{content}}}".encode(), digest_size=12).hexdigest()
+
+
+def _written(cell: Any) -> str:
+    """A cell as JSON; of a list each by itself, since texts alone are written much faster."""
+    return f"[{', '.join(map(_ENCODE, cell))}]" if isinstance(cell, list) else _ENCODE(cell)
 
 
 def _plain(value: Any) -> str:
     return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else repr(value)
+
+
+_ENCODE = json.JSONEncoder(sort_keys=True, default=_plain).encode
 
 
 def named(cells: Sequence[Any], fold: int | None) -> list[Split | str | None]:

@@ -16,12 +16,13 @@ from omniformer.core.ranges import Natural, Share
 from omniformer.data.sets.on_access import OnAccess
 from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder
 from omniformer.data.table.conditions import OUT, PART, ROW, Conditions
+from omniformer.data.table.index import Index
 from omniformer.data.table.opening import Opener
 from omniformer.data.table.places import Places
 from omniformer.data.table.reading import RowReader, of_nodes, targets_of
 from omniformer.data.table.roles import Roles, cell
 from omniformer.data.table.rows import Joined, Row, Rows
-from omniformer.data.table.scan import Scan
+from omniformer.data.table.scan import Looked, Scan
 from omniformer.data.table.splits import check_shares
 
 _SHOWN = 10
@@ -124,6 +125,7 @@ class Table(Source):
         outside: bool = False,
         download: bool = False,
     ) -> None:
+        self._settings = {name: each for name, each in locals().items() if name not in ("self", "__class__")}
         if (files is None) == (train is None):
             raise ValueError("give either files, which are split, or train, the files of training alone")
         if files is not None and (val is not None or test is not None):
@@ -157,12 +159,12 @@ class Table(Source):
         """The names of the classes or questions, in the order of the targets."""
         if len(columns := self.roles.targets.get("labels", ())) > 1:
             return columns
-        return self.class_names if self.class_names and _OTHERS not in self.class_names else self._looked[1]
+        return self.class_names if self.class_names and _OTHERS not in self.class_names else self._looked.classes
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """The number of classes, and what graphs that are written in the table have at their nodes and edges."""
-        return {**super().facts, **self._looked[0].graphs.told(), **self._rows.facts()}
+        return {**super().facts, **self._looked.graphs, **self._rows.facts()}
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The raw samples of one split, in the order of the table."""
@@ -170,12 +172,12 @@ class Table(Source):
 
     def kin(self, name: Split) -> Sequence[Sequence[str]]:
         """What each row of a split holds, and its group."""
-        seen, grouped = self._looked[0].kept, self.roles.one("group") is not None
+        seen, grouped = self._looked.kept, self.roles.one("group") is not None
         return [(seen.content(i), seen.key(i)) if grouped else (seen.content(i),) for i in self._splits[name]]
 
     def baselines(self) -> Mapping[str, float]:
         """What the most frequent class of training, or the mean of its numbers, scores on the test split."""
-        seen = self._looked[0].kept
+        seen = self._looked.kept
         if not len(self._splits["test"]):
             return {}
         if "label" in self.roles.targets:
@@ -190,24 +192,24 @@ class Table(Source):
     def _raw(self, name: Split, number: int) -> Raw:
         """The raw sample of a row of a split."""
         place = int(self._splits[name][number])
-        part, inner = self._rows.part(self._looked[0].kept.index[place])
+        part, inner = self._rows.part(self._looked.kept.index[place])
         row = part.row(inner)
         sample = self._reader.read(row, part.folder)
         of_tokens = {}
         if "token_labels" in self.roles.targets and "text" not in self.roles.given:
-            of_tokens = of_nodes(sample, self._looked[1])
+            of_tokens = of_nodes(sample, self._looked.classes)
         return Raw(
             id=self._id(place, row),
             contents=sample.contents,
             answer=sample.answer,
             targets=targets_of(sample, self.roles, self.labels),
             token_targets=of_tokens,
-            marks=self._reader.marks(row, sample, self._looked[1]),
+            marks=self._reader.marks(row, sample, self._looked.classes),
         )
 
     def _id(self, place: int, row: Row) -> str:
         """How a row is called, by its place among those that are kept."""
-        seen = self._looked[0].kept
+        seen = self._looked.kept
         part, inner = self._rows.part(seen.index[place])
         if self.ids is not None:
             own = {"split": seen.split(place), ROW: inner, PART: part.inner, "label": "".join(seen.names(place)[:1])}
@@ -238,7 +240,19 @@ class Table(Source):
         )
 
     @cached_property
-    def _looked(self) -> tuple[Scan, tuple[str, ...]]:
+    def _looked(self) -> Looked:
+        """What one look at all rows found, or that of an earlier run at the same rows."""
+        rows, _ = self._opened
+        index = Index(f"rows of {rows.file}", rows.read_from(), self._settings)
+        found = index.load(of=Looked.NAMES)
+        looked = self._look() if found is None else Looked.from_told(found)
+        self._refuse(looked.problems)
+        if found is None and not self.places.asked:  # whether files that cells name are there, each run sees anew
+            index.save(looked.told())
+        self._tell(looked)
+        return looked
+
+    def _look(self) -> Looked:
         """All rows, looked at and divided, and the classes that they name."""
         rows, given = self._opened
         scan = Scan(rows, given, self.roles, self._reader, self.fold, self.conditions).run()
@@ -248,9 +262,7 @@ class Table(Source):
             scan.follow()
         classes = self._classes(scan)
         scan.refuse_unknown(classes)
-        self._refuse(scan.problems)
-        self._tell(scan)
-        return scan, classes
+        return Looked(scan.kept, classes, scan.graphs.told(), scan.problems, dict(scan.missing), dict(scan.left_out))
 
     def _classes(self, scan: Scan) -> tuple[str, ...]:
         """The classes in order: as the user says, the format, or training."""
@@ -267,7 +279,7 @@ class Table(Source):
 
     @cached_property
     def _splits(self) -> dict[Split, np.ndarray]:
-        found: dict[Split, np.ndarray] = {name: self._looked[0].kept.of(name) for name in SPLITS}
+        found: dict[Split, np.ndarray] = {name: self._looked.kept.of(name) for name in SPLITS}
         if not len(found["train"]):
             raise ValueError(f"{self._rows.file}: no row is left for training, of {len(self._rows)}")
         return found
@@ -285,15 +297,15 @@ class Table(Source):
             "pass over such rows with data.on_error=skip"
         )
 
-    def _tell(self, scan: Scan) -> None:
+    def _tell(self, looked: Looked) -> None:
         """Says once what became of the rows."""
-        counted = ", ".join(f"{len(scan.kept.of(name))} {name}" for name in SPLITS)
-        counted += f"; {n} left out, as splits says" if (n := scan.left_out.pop(OUT, 0)) else ""
-        missing = "".join(f"; {n} without {what}" for what, n in scan.missing.items())
-        repeats = f"; {n} repeat the content of another row" if (n := scan.kept.repeats()) else ""
+        counted = ", ".join(f"{len(looked.kept.of(name))} {name}" for name in SPLITS)
+        counted += f"; {n} left out, as splits says" if (n := looked.left_out.get(OUT)) else ""
+        missing = "".join(f"; {n} without {what}" for what, n in looked.missing.items())
+        repeats = f"; {n} repeat the content of another row" if (n := looked.kept.repeats()) else ""
         rank_zero_info(f"{self._rows.file}: {len(self._rows)} rows: {counted}{missing}{repeats}")
-        told = [f"{n} row(s) without {what} are left out" for what, n in scan.left_out.items()]
-        told += [f"{n} row(s) of {name} hold what a row of training holds" for name, n in scan.kept.leaks().items()]
+        told = [f"{n} row(s) without {what} are left out" for what, n in looked.left_out.items() if what != OUT]
+        told += [f"{n} row(s) of {name} hold what a row of training holds" for name, n in looked.kept.leaks().items()]
         if told:
             warnings.warn(f"{self._rows.file}: {'; '.join(told)}", stacklevel=4)
 

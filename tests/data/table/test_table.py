@@ -324,7 +324,7 @@ def test_whole_files_in_a_table_with_ids_are_not_read_before_they_are_needed(tmp
     table = Table(files=str(tmp_path / "a.parquet"), columns={"p": "vision", "y": "label", "key": "id"})
     asked = []
     monkeypatch.setattr(
-        type(table._rows),
+        type(table._rows.parts[0]),
         "each",
         lambda self, names: asked.append(names) or iter([{"y": r["y"], "key": r["key"]} for r in rows]),
     )
