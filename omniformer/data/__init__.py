@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from omniformer.data.source import Source as Source
     from omniformer.data.span_corruption import SpanCorruption as SpanCorruption
     from omniformer.data.stream import Stream as Stream
+    from omniformer.data.table import StreamedTable as StreamedTable
     from omniformer.data.table import Table as Table
     from omniformer.data.text_files import TextFiles as TextFiles
 
@@ -123,6 +124,7 @@ _WHERE = {
     "Recall": "sets.recall",
     "DigitWords": "sets.digit_words",
     "Table": "table",
+    "StreamedTable": "table",
     "ImageFolder": "image_folder",
     "TextFiles": "text_files",
     "TokenizedCorpus": "corpus",

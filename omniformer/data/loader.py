@@ -67,7 +67,7 @@ class BatchSet(Dataset[Drawn | SampleError]):
     def __init__(self, samples: Samples, stream: Stream, *, name: str, seed: int, train: bool) -> None:
         self.samples = samples
         self.skip = stream.on_error == "skip"
-        self.replace = train and stream.limits.tokens_per_batch is None
+        self.replace = train and stream.limits.tokens_per_batch is None and samples.replaceable
         self.name = name
         self.seed = seed
 
@@ -96,7 +96,7 @@ class BatchSet(Dataset[Drawn | SampleError]):
             except SampleError as error:
                 if not self.skip:
                     raise SampleError(f"{error}; data.on_error=skip passes over it") from error
-                bad.append(self.samples.id(index))
+                bad.append(self.samples.named(epoch, index))
                 if not self.replace:
                     return None
                 chance = chance or generator(self.seed, epoch, bad[-1], "replacement")
@@ -205,7 +205,14 @@ class Feed:
         self.batch = 0
         classes = stream.classes(name) if stream.sampling == "balanced" else None
         self.plan = TrainPlan(
-            len(samples), self.lengths, stream.limits, seed=seed, name=name, classes=classes, window=stream.window
+            len(samples),
+            self.lengths,
+            stream.limits,
+            seed=seed,
+            name=name,
+            classes=classes,
+            window=stream.window,
+            forward=stream.source.passes is not None,
         )
         self._iterator: Iterator[Drawn | SampleError] | None = None
 
@@ -219,6 +226,8 @@ class Feed:
         self.batch += 1
         if self.batch == len(self.plan.batches(self.epoch)):
             self.epoch, self.batch = self.epoch + 1, 0
+        if self.stream.source.passes is not None:  # each epoch has others
+            self.bad.n_samples = len(self.samples) * (self.epoch + 1)
         self.bad.add(bad)
         self.empty.add(batch)
         return batch

@@ -16,7 +16,7 @@ from omniformer.data.kept import losses
 from omniformer.data.loader import Evaluation, Feed
 from omniformer.data.mixture import EvaluationLoader, MixtureLoader, RepeatedLoader, shares
 from omniformer.data.samples import Samples
-from omniformer.data.source import Split
+from omniformer.data.source import Raw, Split
 from omniformer.data.step_loader import StepLoader
 from omniformer.data.stream import Stream
 from omniformer.data.units import units
@@ -145,12 +145,19 @@ class OmniDataModule(LightningDataModule):
 
     def class_counts(self, name: str) -> list[int]:
         """How many of the training samples of a data set, or of their tokens, are of each class."""
-        stream = self.streams[name]
-        return class_counts(stream.raws("train"), stream.source.facts["n_classes"])
+        return class_counts(self._counted(name), self.streams[name].source.facts["n_classes"])
 
     def answer_counts(self, name: str) -> list[tuple[int, int]]:
         """Of each yes-no question of a data set, how many training samples answer it with no and with yes."""
-        return answer_counts(self.streams[name].raws("train"))
+        return answer_counts(self._counted(name))
+
+    def _counted(self, name: str) -> Sequence[Raw]:
+        if self.streams[name].source.passes is not None:
+            raise ValueError(
+                f"{name}: how often each class comes is not known of a stream before it is read; leave the weights of "
+                "classes out, or read the table whole (data=table)"
+            )
+        return self.streams[name].raws("train")
 
     def given(self, name: str) -> tuple[str, ...]:
         """The modalities that a model is given before it writes an answer, in the order in which it reads them; empty

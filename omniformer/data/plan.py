@@ -77,6 +77,7 @@ def train_batches(
     name: str,
     classes: Sequence[int] | None = None,
     window: int | None = None,
+    forward: bool = False,
 ) -> Sequence[list[int]]:
     """The batches of one training epoch, as indices of samples in a shuffled order: every sample once, or as many with
     each class equally often.
@@ -90,6 +91,7 @@ def train_batches(
         name: the name of the data set, so that two sets of one run are shuffled differently.
         classes: of each sample, where each class is to be drawn equally often; None takes every sample once.
         window: shuffles within windows of so many samples; None shuffles all of them together.
+        forward: whether windows follow each other as samples do, for those that are read forwards alone.
 
     Example:
         >>> batches = train_batches(5, None, Limits(batch_size=2), seed=0, epoch=0, name="digits")
@@ -99,7 +101,7 @@ def train_batches(
     if classes is not None:
         order = torch.tensor(balanced(classes, generator(seed, epoch, name, "balanced classes")))
     elif window is not None:
-        order = windowed(length, window, seed, epoch, name)
+        order = windowed(length, window, seed, epoch, name, forward=forward)
     else:
         order = permutation(length, seed, epoch, name)
     if limits.tokens_per_batch is None or lengths is None:
@@ -153,6 +155,7 @@ class TrainPlan:
         name: str,
         classes: Sequence[int] | None = None,
         window: int | None = None,
+        forward: bool = False,
     ) -> None:
         self.length = length
         self.lengths = lengths
@@ -160,7 +163,7 @@ class TrainPlan:
         self.seed = seed
         self.name = name
         self.classes = classes
-        self.window = window
+        self.window, self.forward = window, forward
         self._epochs: dict[int, Sequence[list[int]]] = {}
 
     def batches(self, epoch: int) -> Sequence[list[int]]:
@@ -176,6 +179,7 @@ class TrainPlan:
                 name=self.name,
                 classes=self.classes,
                 window=self.window,
+                forward=self.forward,
             )
         return self._epochs[epoch]
 

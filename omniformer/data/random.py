@@ -39,7 +39,7 @@ def permutation(length: int, seed: int, epoch: int, name: str) -> Tensor:
     return torch.randperm(length, generator=generator(seed, epoch, name, "shuffle"))
 
 
-def windowed(length: int, window: int, seed: int, epoch: int, name: str) -> Tensor:
+def windowed(length: int, window: int, seed: int, epoch: int, name: str, *, forward: bool = False) -> Tensor:
     """`permutation`, in which neighbours stay near each other, so that a file is read in long stretches.
 
     Stretches of a sixteenth of the window are put in a random order, and samples are shuffled within each window.
@@ -50,6 +50,7 @@ def windowed(length: int, window: int, seed: int, epoch: int, name: str) -> Tens
         seed: the seed of the run.
         epoch: which epoch, from 0.
         name: the name of the data set.
+        forward: leave stretches where they are, so that no window is looked into before the last one is through.
 
     Example:
         >>> order = windowed(1000, 32, seed=0, epoch=0, name="digits")
@@ -58,7 +59,7 @@ def windowed(length: int, window: int, seed: int, epoch: int, name: str) -> Tens
     """
     chance = generator(seed, epoch, name, "windows")
     places, size = torch.arange(length), max(window // 16, 1)
-    stretches = torch.randperm(-(-length // size), generator=chance)[places // size]
+    stretches = places if forward else torch.randperm(-(-length // size), generator=chance)[places // size]
     within = torch.rand(length, generator=chance, dtype=torch.float64) + places // window
     return stretches.argsort(stable=True)[within.argsort()]
 

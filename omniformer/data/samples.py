@@ -73,6 +73,13 @@ class Samples(ABC):
     def id(self, index: int) -> str:
         """The id of an example, without making it."""
 
+    def named(self, epoch: int, index: int) -> str:
+        """How an example of an epoch is called where it cannot be read: by its id."""
+        return self.id(index)
+
+    replaceable = True
+    """Whether another example may stand in the place of one that cannot be read."""
+
     def length(self, index: int) -> int:
         """Tokens of an example, answer included; makes it as epoch 0 sees it unless a subclass knows better."""
         return self(0, index).n_tokens
@@ -187,7 +194,10 @@ class EachRaw(Samples):
 
     def __call__(self, epoch: int, index: int) -> Sample:
         """One example as epoch `epoch` sees it."""
-        raw = self.raws[index]
+        try:
+            raw = self.raws[index]
+        except ValueError as error:
+            raise SampleError(f"sample {index} of {self.name}: {error}") from error
         try:
             return self._made([(epoch, index)], [raw])[0]
         except _UNREADABLE as error:

@@ -73,6 +73,8 @@ class Source(ABC):
 
     modalities: tuple[str, ...] = ()  # of contents and answers, where they are known before a sample is read
     on_error: Literal["raise", "skip"] = "raise"  # of the stream that it feeds
+    passes: int | None = None  # of a stream, whose length nobody knows: how many training samples an epoch passes
+    window: int | None = None  # of the stream that it feeds: how far apart samples are asked for, where it passes
     broken: tuple[str, ...] = ()  # lines of its tables that were passed over, each with its place and the cause
 
     @abstractmethod

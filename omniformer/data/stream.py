@@ -13,6 +13,7 @@ from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, So
 from omniformer.data.augment.augmentation import Augment
 from omniformer.data.folds import Folds
 from omniformer.data.mixing import MixedSamples, Mixing
+from omniformer.data.passing import Passing
 from omniformer.data.plan import Limits
 from omniformer.data.samples import Arrangement, EachRaw, Samples, check_bad
 from omniformer.data.source import SPLITS, Raw, Source, Split
@@ -21,6 +22,10 @@ from omniformer.data.splitting import share_of
 
 class Stream:
     """A source, how its samples are arranged, augmented and batched, and how often it takes part in a mixture.
+
+    A source without a length (`StreamedTable`) is passed in its order, shuffled within `window`. It has no stratified
+    split, folds, share of training, balanced sampling, class weights, token budgets, arrangement, mixing or cache: all
+    of these need to know the samples before they are read.
 
     Args:
         source: the data set.
@@ -137,8 +142,19 @@ class Stream:
             )
         if cache and augment is not None:
             raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
+        if source.passes is not None:
+            asked = {"sampling": sampling == "balanced", "fold": fold is not None, "train_share": train_share < 1}
+            asked |= {"tokens_per_batch": tokens_per_batch is not None, "mix": mix is not None, "cache": cache}
+            asked |= {"arrange": arrange is not None}
+            if wrong := [key for key, is_set in asked.items() if is_set]:
+                raise ValueError(
+                    f"{', '.join(wrong)} asks for what is not known of a stream before it is read, which samples there "
+                    f"are, of which class and length; leave it out, or read the table whole (data=table)"
+                )
+            if window is None:
+                raise ValueError("a stream is shuffled within windows; give their size, data.window=1000, 1 for none")
         self.source = source
-        self.source.on_error = on_error
+        self.source.on_error, self.source.window = on_error, window
         self.arrange = arrange
         if arrange is not None:
             arrange.on_error, arrange.max_bad_fraction = on_error, max_bad_fraction
@@ -261,6 +277,8 @@ class Stream:
             n_classes=n_classes,
             max_tokens=self.max_tokens,
         )
+        if train and self.source.passes is not None:
+            return Passing(samples, self.source.passes, name)
         if self.mix is None or not train:
             return samples
         return MixedSamples(samples, self.mix, n_classes=n_classes, name=name, seed=seed)

@@ -29,6 +29,14 @@ COMMANDS = {
     "audio": (1, ["modality=audio", *ONE]),
     "graph": (1, ["modality=graph", *ONE]),
     "all": (1, ["modality=all", "steps_per_epoch=30", "members.vision.data.num_workers=1"]),
+    "window": (
+        1,
+        [
+            *("modality=text", "task=classification", "data=table", "data.source.files=FOLDER/rows.csv"),
+            *("data.source.columns={text: text, kind: label}", "data.window=64", *ONE),
+            *("callbacks.best.monitor=val/accuracy", "callbacks.best.mode=max"),
+        ],
+    ),
     "two ranks": (2, ["modality=vision", "trainer=ddp", *ONE]),
 }
 
@@ -90,7 +98,9 @@ def traced(folder: Path, rank: int) -> dict[int, list]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_killed_at_random_moments_ends_as_the_undisturbed_one(name, tmp_path):
     (ranks, arguments), places = COMMANDS[name], random.Random(name)
-    arguments = [*RUN, *arguments]
+    arguments = [*RUN, *(each.replace("FOLDER", str(tmp_path)) for each in arguments)]
+    rows = [f"{'good' if i % 3 else 'bad'} row {i},{i % 3 > 0}" for i in range(600)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,kind", *rows]))
     full, folder = tmp_path / "full", tmp_path / "killed"
     full.mkdir()
     folder.mkdir()

@@ -78,7 +78,7 @@ def hub_rows(name: str, *, config: str | None, download: bool) -> dict[Split | N
         found = datasets.load_dataset(name, config)
     except Exception as error:  # of many kinds, of the hub, of files and of the library
         raise ValueError(f"{PREFIX}{name} cannot be loaded: {' '.join(str(error).split())}") from error
-    return _by_split({key: HubRows(rows, f"{PREFIX}{name}, {key}") for key, rows in found.items()}, name)
+    return _by_split({str(key): HubRows(rows, f"{PREFIX}{name}, {key}") for key, rows in found.items()}, name)
 
 
 def _saved(folder: Path) -> dict[Split | None, Rows]:

@@ -133,10 +133,10 @@ class Opener:
         if name.startswith(_GRAPHS):
             return [GraphLineRows(self._place(name.removeprefix(_GRAPHS)))]
         if name in self.fetch or name.lower().endswith(_NAMED):
-            return [self._rows(self._place(name), inner)]
+            return [self.rows(self._place(name), inner)]
         if (folder := own(name, self.data_root)).is_dir():
             return [FolderRows(folder)]
-        return [self._rows(path, inner) for path in matching_files(name, self.data_root, SUFFIXES)]
+        return [self.rows(path, inner) for path in matching_files(name, self.data_root, SUFFIXES)]
 
     def _place(self, names: str) -> Path:
         """The first of several files, `a | b`, that is there as it is or packed (`.gz`); the last may be fetched."""
@@ -156,7 +156,8 @@ class Opener:
             others = ", ".join([*choices[:-1], *([] if last.endswith(".gz") else [f"{last}.gz"])])
             raise FileNotFoundError(f"{error}; read are also {others}" if others else str(error)) from None
 
-    def _rows(self, path: Path, inner: str | None) -> Rows:
+    def rows(self, path: Path, inner: str | None = None) -> Rows:
+        """The rows of one file, by its suffix; `inner` is what is taken of it."""
         name = path.name.lower()
         if name.removesuffix(".gz").endswith(_TEXTS):
             return DelimitedRows(path, delimiter=self.delimiter, quotes=self.quotes, names=self.names)

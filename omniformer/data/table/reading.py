@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from omniformer.data.source import Marks
+from omniformer.data.source import Marks, Raw
 from omniformer.data.table.contents import Reader, conversation_of, joined, text_of
 from omniformer.data.table.places import Places
 from omniformer.data.table.roles import MESSAGES, Roles, cell
@@ -154,6 +154,25 @@ class RowReader:
         begin, end = ([cell(row, name) for name in names] + [None, None])[:2]
         answer = cell(row, name) if (name := self.roles.one("span.text")) else None
         found.span = _try(found, name or names[0], span_of, text, begin, end, answer) or UNANSWERED
+
+    def raw(self, row: Row, sample: Sample, classes: Sequence[str], *, id: str) -> Raw:
+        """The raw sample of a row that was read.
+
+        Args:
+            row: its cells.
+            sample: what they hold.
+            classes: in order.
+            id: what the sample is called.
+        """
+        of_words = "token_labels" in self.roles.targets
+        return Raw(
+            id=id,
+            contents=sample.contents,
+            answer=sample.answer,
+            targets=targets_of(sample, self.roles, classes),
+            token_targets=of_nodes(sample, classes) if of_words and "text" not in self.roles.given else {},
+            marks=self.marks(row, sample, classes),
+        )
 
     def marks(self, row: Row, sample: Sample, classes: Sequence[str]) -> dict[str, Marks]:
         """What is to be predicted of stretches of the text."""

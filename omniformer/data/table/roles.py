@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from omniformer.data.table.rows import Row, Rows
+from omniformer.data.table.rows import Row
 
 CONTENTS = ("text", "vision", "audio", "graph", "series", "video")
 TARGETS = ("label", "labels", "value", "token_labels", "span", "span.text")
@@ -94,18 +95,21 @@ class Roles:
         names = self.columns.get(role, ())
         return names[0] if names else None
 
-    def check(self, rows: Rows) -> None:
+    def check(self, there: tuple[str, ...], file: Path | str) -> None:
         """Refuses columns that are not there.
+
+        Args:
+            there: the columns of a table.
+            file: its name, for messages.
 
         Raises:
             ValueError: there is no such column; lists those that there are.
         """
-        there = rows.columns
         for name in self.names():
             if name not in there and top(name, there) is None:
                 near = get_close_matches(name, there, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
-                raise ValueError(f"{rows.file} has no column {name!r}{hint}; its columns are {', '.join(there)}")
+                raise ValueError(f"{file} has no column {name!r}{hint}; its columns are {', '.join(there)}")
 
 
 def top(name: str, columns: tuple[str, ...]) -> str | None:

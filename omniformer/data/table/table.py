@@ -19,7 +19,7 @@ from omniformer.data.table.conditions import OUT, PART, ROW, Conditions
 from omniformer.data.table.index import Index
 from omniformer.data.table.opening import Opener
 from omniformer.data.table.places import Places
-from omniformer.data.table.reading import RowReader, of_nodes, targets_of
+from omniformer.data.table.reading import RowReader
 from omniformer.data.table.roles import Roles, cell
 from omniformer.data.table.rows import Joined, Row, Rows
 from omniformer.data.table.scan import Looked, Scan
@@ -195,17 +195,7 @@ class Table(Source):
         part, inner = self._rows.part(self._looked.kept.index[place])
         row = part.row(inner)
         sample = self._reader.read(row, part.folder)
-        of_tokens = {}
-        if "token_labels" in self.roles.targets and "text" not in self.roles.given:
-            of_tokens = of_nodes(sample, self._looked.classes)
-        return Raw(
-            id=self._id(place, row),
-            contents=sample.contents,
-            answer=sample.answer,
-            targets=targets_of(sample, self.roles, self.labels),
-            token_targets=of_tokens,
-            marks=self._reader.marks(row, sample, self._looked.classes),
-        )
+        return self._reader.raw(row, sample, self.labels, id=self._id(place, row))
 
     def _id(self, place: int, row: Row) -> str:
         """How a row is called, by its place among those that are kept."""
@@ -221,7 +211,7 @@ class Table(Source):
     def _opened(self) -> tuple[Joined, list[Split | None]]:
         rows, given = self.opener.open(self.files)
         rows.parts = [self.completed(part) for part in rows.parts]
-        self.roles.check(rows)
+        self.roles.check(rows.columns, rows.file)
         return rows, given
 
     def completed(self, rows: Rows) -> Rows:
