@@ -43,7 +43,8 @@ def fingerprint(found: Source) -> dict[str, Any]:
         for raw in raws:
             ids.update(raw.id.encode() + b"\n")
             contents.update(_content_of(raw))
-            targets.update(b"".join(_bytes([raw.targets, raw.token_targets])))
+            marks = [(each.span, each.words) for each in raw.marks.values()]
+            targets.update(b"".join(_bytes([raw.targets, raw.token_targets, marks])))
         print_of[split] = {
             "n": len(raws),
             "ids": ids.hexdigest()[:24],

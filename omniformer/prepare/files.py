@@ -1,6 +1,7 @@
 """What a path is: a table, several of one set, a saved set of the library `datasets`, or folders of classes."""
 
 import re
+import warnings
 from pathlib import Path
 
 from omniformer.data.source import SPLITS
@@ -32,7 +33,16 @@ def files_of(path: str | Path) -> Files:
     if (place / "dataset_dict.json").is_file() or (place / "dataset_info.json").is_file():
         return {"files": f"hf:{place}"}
     tables = sorted(each for each in place.iterdir() if each.is_file() and _is_table(each))
-    return _of_tables(tables, place) if tables else {"files": str(place)}
+    if not tables:
+        return {"files": str(place)}
+    folders = sorted(each.name for each in place.iterdir() if each.is_dir() and each.name[0] != ".")
+    if len(folders) > 1:
+        warnings.warn(
+            f"{path} holds {tables[0].name}, which is taken for the table, beside the folders {', '.join(folders[:5])}"
+            f"{', ...' if len(folders) > 5 else ''}; if these are the classes, move {tables[0].name} out of the folder",
+            stacklevel=2,
+        )
+    return _of_tables(tables, place)
 
 
 def _of_tables(tables: list[Path], folder: Path) -> Files:

@@ -33,6 +33,14 @@ def test_files_named_after_splits_are_these_splits(tmp_path):
     }
 
 
+def test_a_table_beside_folders_that_may_be_classes_is_taken_with_a_word(tmp_path):
+    with pytest.warns(
+        UserWarning, match=r"holds list\.csv, which is taken for the table, beside the folders cat, dog;"
+    ):
+        assert names(files_of(made(tmp_path, "cat/1.png", "dog/1.png", "list.csv"))) == {"files": ["list.csv"]}
+    assert names(files_of(made(tmp_path / "one", "photos/1.png", "list.csv"))) == {"files": ["list.csv"]}  # no word
+
+
 def test_a_saved_set_of_datasets_and_a_folder_of_classes(tmp_path):
     assert str(files_of(made(tmp_path / "saved", "dataset_dict.json"))["files"]).startswith("hf:")
     assert names(files_of(made(tmp_path / "pets", "cat/1.png"))) == {"files": ["pets"]}

@@ -11,6 +11,7 @@ from omniformer.data.table.archives import ZipRows
 from omniformer.data.table.beside import Beside
 from omniformer.data.table.class_folders import FolderRows
 from omniformer.data.table.columnar import MappedRows, ParquetRows
+from omniformer.data.table.conll import ConllRows
 from omniformer.data.table.delimited import DelimitedRows
 from omniformer.data.table.graph_lines import GraphLineRows
 from omniformer.data.table.hub import PREFIX, hub_rows
@@ -33,9 +34,10 @@ _READERS: dict[str, Callable[[Path], Rows]] = {
     ".feather": MappedRows,
     ".tar": ShardRows,
 }
-SUFFIXES = (*_TEXTS, *(f"{suffix}.gz" for suffix in _TEXTS), *_READERS)
+_WORDS = (".conll", ".conll.gz", ".bio", ".iob", ".iob2")
+SUFFIXES = (*_TEXTS, *_WORDS, *(f"{suffix}.gz" for suffix in _TEXTS), *_READERS)
 _NAMED = (".json", ".json.gz", ".zip", ".npz")  # not every file of these is a table: no pattern finds them
-_LINES, _MOLECULES, _GRAPHS = "lines:", "molecules:", "graphs:"
+_LINES, _MOLECULES, _GRAPHS, _CONLL = "lines:", "molecules:", "graphs:", "conll:"
 
 
 class Opener:
@@ -132,6 +134,8 @@ class Opener:
             return [LineRows(self._place(name.removeprefix(_LINES)), inner, self.pattern)]
         if name.startswith(_GRAPHS):
             return [GraphLineRows(self._place(name.removeprefix(_GRAPHS)))]
+        if name.startswith(_CONLL):
+            return [ConllRows(self._place(name.removeprefix(_CONLL)), self.names)]
         if name in self.fetch or name.lower().endswith(_NAMED):
             return [self.rows(self._place(name), inner)]
         if (folder := own(name, self.data_root)).is_dir():
@@ -161,6 +165,8 @@ class Opener:
         name = path.name.lower()
         if name.removesuffix(".gz").endswith(_TEXTS):
             return DelimitedRows(path, delimiter=self.delimiter, quotes=self.quotes, names=self.names)
+        if name.endswith(_WORDS):
+            return ConllRows(path, self.names)
         if name.endswith((".json", ".json.gz")):
             return ListRows(path, inner, self.names)
         if name.endswith(".zip"):
