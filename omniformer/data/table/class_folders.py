@@ -31,7 +31,8 @@ class FolderRows(FileRows):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.file, self.name = folder, str(folder)
+        self.file, self.name, self.root = folder, str(folder), folder
+        self.below = len(os.path.join(folder, ""))  # where the path from the folder on begins
         seen = Counter(os.path.splitext(name)[1].lower() for name in files_below(folder))
         suffixes = max(_KINDS, key=lambda kind: sum(seen[suffix] for suffix in kind))
         self.files = labelled_files(folder, suffixes)
@@ -45,11 +46,11 @@ class FolderRows(FileRows):
         return len(self.files)
 
     def place(self, index: int) -> str:
-        return self.files[index].path[len(os.path.join(self.folder, "")) :].replace(os.sep, "/")
+        return self.files[index].path[self.below :].replace(os.sep, "/")
 
     @property
     def folder(self) -> Path:
-        return Path(self.file)
+        return self.root
 
     def _row(self, index: int, columns: Sequence[str]) -> Row:
         file = self.files[index]

@@ -41,18 +41,18 @@ class Places:
         self.asked = True
         if (scheme := name.partition("://")[0]) != name:
             return self._address(name, scheme)
-        away = os.path.isabs(name) or bool(PureWindowsPath(name).drive)
+        away = os.path.isabs(name) or ((name[1:2] == ":" or name[:1] == "\\") and bool(PureWindowsPath(name).drive))
         folders = [*([] if beside is None else [_real(beside)]), *self.folders]
         for folder in folders:
-            path = folder / os.path.expanduser(name) if self.outside else folder / name
-            if not path.is_file():
+            path = os.path.join(folder, os.path.expanduser(name) if self.outside else name)
+            if not os.path.isfile(path):
                 continue
             if self.outside or (not away and leads_within(path, folder)):
-                return path
+                return Path(path)
             raise ValueError(f"{name!r} leads out of {folder}; {self.ask} where the table is your own")
         if away and not self.outside:
             raise ValueError(f"{name!r} is no path beside the table; {self.ask} where the table is your own")
-        raise ValueError(f"there is no file {name!r} in {', '.join(map(str, dict.fromkeys(folders)))}")
+        raise ValueError(f"there is no file {name!r} in {', '.join(dict.fromkeys(folders))}")
 
     def _address(self, name: str, scheme: str) -> Remote:
         if scheme not in _REMOTE or "::" in name:
@@ -74,10 +74,11 @@ def leads_within(path: str | Path, folder: str | Path) -> bool:
     return real.startswith(os.path.join(_real(folder), ""))
 
 
-def _real(folder: str | Path) -> Path:
-    return _followed(os.path.abspath(folder))
+def _real(folder: str | Path) -> str:
+    name = os.fspath(folder)
+    return _followed(name if os.path.isabs(name) else os.path.abspath(name))
 
 
 @lru_cache(maxsize=4096)
-def _followed(folder: str) -> Path:
-    return Path(os.path.realpath(folder))
+def _followed(folder: str) -> str:
+    return os.path.realpath(folder)
