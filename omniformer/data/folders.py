@@ -4,15 +4,19 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from omniformer_tokenizers.files import files_below
 
+from omniformer.core.ranges import BelowOne
 from omniformer.data.sets.on_access import OnAccess
-from omniformer.data.source import SPLITS, Raw, Split
+from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder
 from omniformer.data.splitting import hashed_split, names_apart
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,25 +92,44 @@ def class_names(files: Sequence[Labelled]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def raws_by_split(
-    files: Sequence[Labelled], labels: Sequence[str], *, root: Path, modality: str, val: float, test: float
-) -> dict[Split, Sequence[Raw]]:
-    """The files as raw samples, which hold their paths; split by hash within each class where no split is given.
+class MediaFolder(Source):
+    """Files in class folders as samples, which hold their paths; split by hash within each class where no split is
+    given. Where there is a training split but another one is missing, the missing one stays empty.
 
-    Where there is a training split but another one is missing, the missing one stays empty.
+    A subclass names the one modality, and the suffixes of its files.
     """
-    number = {label: i for i, label in enumerate(labels)}
-    ids = _ids([file.path for file in files], root)
-    if all(file.split is None for file in files):
-        split = hashed_split(ids, val=val, test=test, strata=[file.label for file in files])
-    else:
-        split: dict[Split, list[int]] = {
-            name: [i for i, file in enumerate(files) if file.split == name] for name in SPLITS
-        }
-    return {
-        name: OnAccess(len(items), partial(_raw, [(ids[i], files[i]) for i in items], number, modality))
-        for name, items in split.items()
-    }
+
+    suffixes: tuple[str, ...]
+
+    def __init__(self, *, root: str, data_root: str | None = None, val: BelowOne = 0.1, test: BelowOne = 0.1) -> None:
+        self.root: Path = existing_folder(root, data_root)
+        self.val, self.test = val, test
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the targets."""
+        return class_names(self._files)
+
+    def split(self, name: Split) -> Sequence[Raw]:
+        """The raw samples of one split, in a fixed order."""
+        return self._splits[name]
+
+    @cached_property
+    def _files(self) -> list[Labelled]:
+        return labelled_files(self.root, self.suffixes)
+
+    @cached_property
+    def _splits(self) -> dict[Split, Sequence[Raw]]:
+        number, files = {label: i for i, label in enumerate(self.labels)}, self._files
+        ids = _ids([file.path for file in files], self.root)
+        split: dict[Split, list[int]]
+        if all(file.split is None for file in files):
+            split = hashed_split(ids, val=self.val, test=self.test, strata=[file.label for file in files])
+        else:
+            split = {name: [i for i, file in enumerate(files) if file.split == name] for name in SPLITS}
+        (modality,) = self.modalities
+        named = {name: [(ids[i], files[i]) for i in split[name]] for name in SPLITS}
+        return {name: OnAccess(len(named[name]), partial(_raw, named[name], number, modality)) for name in SPLITS}
 
 
 def _raw(named: Sequence[tuple[str, Labelled]], number: dict[str, int], modality: str, index: int) -> Raw:

@@ -196,7 +196,7 @@ def columns_of(file: Path) -> Columns:
         return dict(read_arrays(file, names))
     opener = Opener(data_root=None, delimiter=None, quotes=None, names=None, config=None, download=False)
     rows, _ = opener.open({None: glob.escape(str(file))})
-    broken = [str(error) for part in rows.parts for error in getattr(part, "wrong", ())]
+    broken = [str(error) for error in rows.wrong]
     columns: Columns = {name: [] for name in rows.columns}
     for row in rows.each(rows.columns):
         if isinstance(row, BadRowError):

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omniformer.data.audio_folder import SUFFIXES as SOUNDS
-from omniformer.data.image_folder import SUFFIXES as PICTURES
+from omniformer.data.folders import PICTURES, SOUNDS
 from omniformer.data.table.splits import SYNONYMS
 from omniformer.data.table.targets import yes_or_no
 from omniformer.prepare.columns import Column

@@ -28,6 +28,7 @@ class Beside(Rows):
                     f"{files[0].file} has {len(files[0])} rows and {other.file} {len(other)}, which stand side by "
                     "side; they must be of one number, so copy or fetch the files again"
                 )
+        self.wrong = [error for file in files for error in file.wrong]
         self.names: list[dict[str, str]] = []  # of each file, its columns by the names that they have here
         for file in self.files:
             taken = [name for names in self.names for name in names]

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from omniformer_tokenizers.files import files_below, read_text
 
-from omniformer.data.audio_folder import SUFFIXES as SOUNDS
-from omniformer.data.folders import labelled_files
-from omniformer.data.image_folder import SUFFIXES as PICTURES
+from omniformer.data.folders import PICTURES, SOUNDS, labelled_files
 from omniformer.data.table.places import leads_within
 from omniformer.data.table.rows import BadRowError, FileRows, Row
 

@@ -22,6 +22,7 @@ class Rows(ABC):
 
     file: Path | str
     name: str  # of the file, as short as tells it from the others; part of the ids of rows
+    wrong: Sequence[BadRowError] = ()  # rows that were passed over where the file was opened
     inner: str = ""  # what is taken of the file, where it holds several tables
 
     @property
@@ -116,6 +117,11 @@ class Joined(Rows):
         self.parts = list(parts)
         self.file = self.name = file
         self.ends = list(accumulate(map(len, self.parts)))
+
+    @property
+    def wrong(self) -> Sequence[BadRowError]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Those of all files."""
+        return [error for part in self.parts for error in part.wrong]
 
     @property
     def columns(self) -> tuple[str, ...]:

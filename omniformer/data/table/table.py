@@ -246,7 +246,7 @@ class Table(Source):
         """All rows, looked at and divided, and the classes that they name."""
         rows, given = self._opened
         scan = Scan(rows, given, self.roles, self._reader, self.fold, self.conditions).run()
-        scan.problems += [str(error) for part in rows.parts for error in getattr(part, "wrong", ())]
+        scan.problems += map(str, rows.wrong)
         scan.divide(self.shares, self.folds)
         if self.together:
             scan.follow()

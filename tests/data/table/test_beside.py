@@ -1,6 +1,7 @@
 import pyarrow as pa
 import pytest
 
+from omniformer.data.table import Table
 from omniformer.data.table.beside import Beside, Computed
 from omniformer.data.table.columnar import ArrowRows
 from omniformer.data.table.rows import BadRowError
@@ -38,3 +39,11 @@ def test_computed_columns_are_made_of_the_row_they_stand_beside():
     assert rows.row(0)["loud"] == "A"
     assert list(rows.each(["loud"])) == [{"loud": "A"}, {"loud": "B"}]
     assert rows.heavy() == {"photo", "loud"}
+
+
+def test_a_row_that_was_passed_over_is_told_wherever_its_file_stands(tmp_path):
+    (tmp_path / "a.csv").write_text("text,kind\none,x\ntwo\nthree,y\n")
+    (tmp_path / "b.csv").write_text("size\n1\n3\n")
+    table = Table(files=f"{tmp_path}/a.csv + {tmp_path}/b.csv", columns={"text": "text", "size": "value"})
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: has 1 cells for 2 columns"):
+        table.split("train")
