@@ -21,6 +21,7 @@ from omniformer.generation import Allowed
 from omniformer.inspection.work import token_and_pair
 from omniformer.matching import need_classes, need_embedders, need_targets
 from omniformer.model import OmniFormer
+from omniformer.parallel.setup import check_heads
 from omniformer.parallel.strategy import whole_model
 from omniformer.predictor import Member, Predictor
 from omniformer.quantization import Weights, dequantize, is_quantized
@@ -126,6 +127,7 @@ def train(config: Mapping[str, Any]) -> Score | None:
     around = build({key: config[key] or {} for key in ("callbacks", "logger", "optim")}, "")
     callbacks, loggers = around["callbacks"], around["logger"]
     trainer = build_trainer(config["trainer"], callbacks=callbacks, loggers=loggers, output_dir=str(output))
+    check_heads(trainer.strategy, config["core"])
     experiment = assemble(config)
     need_targets(experiment.tasks, experiment.data)
     module = TrainingModule(

@@ -20,6 +20,7 @@ from omniformer.data.source import Raw, Split
 from omniformer.data.step_loader import StepLoader
 from omniformer.data.stream import Stream
 from omniformer.data.units import units
+from omniformer.parallel import readers
 
 
 class OmniDataModule(LightningDataModule):
@@ -243,7 +244,7 @@ class OmniDataModule(LightningDataModule):
         """How the steps of a data set are shared: which rank this is of how many, and what samples cost."""
         rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+            rank, world_size = readers.place(self.trainer)
         counts = world_size > 1 and self.streams[name].limits.tokens_per_batch is not None
         return {"rank": rank, "world_size": world_size, "work": self.work(name) if counts else None}
 

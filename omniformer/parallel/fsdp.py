@@ -50,7 +50,7 @@ def units(module: nn.Module) -> list[nn.Module]:
     calls the same ones in the same order, as far as they share no weight with anything else.
     """
     everywhere = _occurrences(module)
-    return [unit for unit in _named(module) if _occurrences(unit).items() <= everywhere.items()]
+    return [unit for unit in named(module) if _occurrences(unit).items() <= everywhere.items()]
 
 
 def _occurrences(module: nn.Module) -> Counter[int]:
@@ -58,11 +58,11 @@ def _occurrences(module: nn.Module) -> Counter[int]:
     return Counter(id(each) for _, each in module.named_parameters(remove_duplicate=False))
 
 
-def _named(module: nn.Module) -> list[nn.Module]:
+def named(module: nn.Module) -> list[nn.Module]:
     """What the outermost parts name that name any."""
     if hasattr(module, "units"):
         return list(module.units)  # pyright: ignore[reportArgumentType]
-    return [unit for part in module.children() for unit in _named(part)]
+    return [unit for part in module.children() for unit in named(part)]
 
 
 @contextmanager

@@ -48,14 +48,42 @@ def check_processes(options: Mapping[str, Any], *, n_devices: int) -> None:
         _check_port()
 
 
+def check_heads(strategy: Any, core: Any, place: str = "core") -> None:
+    """Refuses heads that do not go up between the processes that compute a block together, before data are read.
+
+    Args:
+        strategy: that of the trainer; one without `together` divides no heads.
+        core: its description, which may hold several.
+        place: its key.
+
+    Raises:
+        ValueError: there are as many processes as do not divide a number of heads.
+
+    Example:
+        >>> check_heads(object(), {"n_heads": 3})
+    """
+    size = getattr(strategy, "together", 1)
+    for key, value in core.items() if isinstance(core, Mapping) else ():
+        if key in ("n_heads", "n_kv_heads") and isinstance(value, int) and value % size:
+            raise ValueError(
+                f"trainer.strategy.size={size} does not divide {place}.{key}={value}; choose a number that does"
+            )
+        check_heads(strategy, value, f"{place}.{key}")
+
+
 def _check_divided(options: Mapping[str, Any], n_devices: int) -> None:
     strategy = options.get("strategy")
     if not isinstance(strategy, FSDP):
         return
     if n_devices < 2:
         raise ValueError(
-            "trainer.strategy: FSDP divides a model between processes, and trainer.devices=1 asks for one; give "
-            "trainer.devices=2 or more, or choose trainer=default"
+            f"trainer.strategy: {type(strategy).__name__} divides a model between processes, and trainer.devices=1 "
+            "asks for one; give trainer.devices=2 or more, or choose trainer=default"
+        )
+    if n_devices % strategy.together:
+        raise ValueError(
+            f"trainer.strategy.size={strategy.together} does not divide the {n_devices} processes that trainer.devices "
+            "and trainer.num_nodes ask for; choose a number that does"
         )
     precision = options.get("precision")
     if strategy.param_dtype is not None and precision != "bf16-mixed":
@@ -65,8 +93,8 @@ def _check_divided(options: Mapping[str, Any], n_devices: int) -> None:
         )
     if precision in ("16-mixed", "16-true", 16, "16"):
         raise ValueError(
-            f"trainer.precision={precision}: FSDP scales no losses, so gradients in float16 would vanish; "
-            "choose bf16-mixed or 32-true"
+            f"trainer.precision={precision}: {type(strategy).__name__} scales no losses, so gradients in float16 would "
+            "vanish; choose bf16-mixed or 32-true"
         )
 
 

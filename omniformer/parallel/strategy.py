@@ -1,6 +1,6 @@
-"""The strategy of Lightning that divides weights, gradients and optimizer states between processes."""
+"""The strategies of Lightning that divide weights, gradients and optimizer states between processes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, Literal
@@ -14,9 +14,12 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+from torchmetrics import Metric
 
+from omniformer.core import checks
+from omniformer.core.ranges import Count
 from omniformer.model import OmniFormer
-from omniformer.parallel import fsdp, shards
+from omniformer.parallel import fsdp, readers, shards, tensor_parallel
 from omniformer.parallel.skeleton import Skeleton, gather
 from omniformer.parallel.tensors import like
 
@@ -35,12 +38,16 @@ class FSDP(DDPStrategy):
             they are gathered as they are. Gradients are added up in float32 either way.
     """
 
+    together = 1
+    """How many processes read the same samples."""
+
     def __init__(self, *, reshard_after_forward: bool = True, param_dtype: Literal["bfloat16"] | None = None) -> None:
         super().__init__()
         self.reshard_after_forward = reshard_after_forward
         self.param_dtype = None if param_dtype is None else getattr(torch, param_dtype)
         self._mesh: DeviceMesh | None = None
         self._scalars: list[nn.Parameter] = []
+        self._orders: dict[str, Tensor] = {}  # of rows, where they do not stand as in a whole model
         self.skeleton: Skeleton | None = None
 
     @property
@@ -77,12 +84,16 @@ class FSDP(DDPStrategy):
         """The order in which a model is made parallel: tensor parallelism, recomputed activations, compilation, FSDP2;
         each must see the modules that the one before has left.
         """
-        self._mesh = init_device_mesh(self.root_device.type, (self.world_size,), mesh_dim_names=("data",))
         shards.same_everywhere(module)
         self.skeleton = Skeleton(module.model)  # pyright: ignore[reportArgumentType]
+        self._mesh = self._meet(module)
         self._scalars = fsdp.apply(
             module, self._mesh, reshard_after_forward=self.reshard_after_forward, param_dtype=self.param_dtype
         )
+
+    def _meet(self, module: LightningModule) -> DeviceMesh:
+        """The processes between which all weights are divided; a subclass divides some of them otherwise before."""
+        return init_device_mesh(self.root_device.type, (self.world_size,), mesh_dim_names=("data",))
 
     def post_backward(self, closure_loss: Tensor) -> None:
         """Averages the gradients of what could not be divided."""
@@ -116,13 +127,15 @@ class FSDP(DDPStrategy):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         """Saves on all processes together: each writes its pieces, the first one all the rest."""
+        checkpoint = self._reordered(checkpoint, {name: order.argsort() for name, order in self._orders.items()})
         token = self.broadcast(shards.new_token())
         self.checkpoint_io.save_checkpoint(shards.split(checkpoint, token), self.broadcast(filepath), storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Reads the pieces of this process; a checkpoint that is whole is read whole."""
         assert self._mesh is not None
-        return shards.fill(self.checkpoint_io.read(checkpoint_path), checkpoint_path, self._mesh)  # pyright: ignore[reportAttributeAccessIssue]
+        read = self.checkpoint_io.read(checkpoint_path)  # pyright: ignore[reportAttributeAccessIssue]
+        return self._reordered(shards.fill(read, checkpoint_path, self._mesh), self._orders)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Takes over the weights, whatever pieces they come in."""
@@ -136,6 +149,38 @@ class FSDP(DDPStrategy):
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             optimizer.load_state_dict(_alike(state, optimizer))
 
+    def _reordered(self, checkpoint: dict[str, Any], orders: Mapping[str, Tensor]) -> dict[str, Any]:
+        """A checkpoint with the rows of weights, of their averages and of their optimizer states in other orders."""
+        changed: dict[str, Any] = {
+            key: tensor_parallel.reordered(checkpoint[key], orders)
+            for key in ("state_dict", "current_model_state")
+            if orders and key in checkpoint
+        }
+        if orders and "optimizer_states" in checkpoint:
+            assert self.lightning_module is not None
+            names = {each: name for name, each in self.lightning_module.named_parameters()}
+
+            def change(tensor: Tensor, parameter: Tensor) -> Tensor:
+                name = names[parameter]  # pyright: ignore[reportArgumentType]
+                return tensor_parallel.reordered({name: tensor}, orders)[name]
+
+            states = zip(checkpoint["optimizer_states"], self.optimizers, strict=True)
+            changed["optimizer_states"] = [_changed(state, optimizer, change) for state, optimizer in states]
+        return checkpoint | changed
+
+    def whole(self, model: nn.Module, *, keep: bool) -> nn.Module | None:
+        """A copy of the trained model with all of its weights, on the host; all processes must ask.
+
+        Args:
+            model: of the module.
+            keep: whether this process wants it; the others get None.
+        """
+        state = gather(model, keep=keep)
+        if not keep or self.skeleton is None:
+            return None
+        inverse = {name.removeprefix("model."): order.argsort() for name, order in self._orders.items()}
+        return self.skeleton.filled(tensor_parallel.reordered(state, inverse))
+
     def teardown(self) -> None:
         """Ends, and leaves the pieces where they are: they belong to a mesh of devices."""
         assert self.cluster_environment is not None
@@ -144,6 +189,55 @@ class FSDP(DDPStrategy):
         self.precision_plugin.teardown()
         self.accelerator.teardown()
         self.checkpoint_io.teardown()
+
+
+class TensorParallel(FSDP):
+    """Tensor parallelism, and FSDP2 between groups of processes: each process computes a part of every block, its heads
+    and its hidden features, for the same samples as the others of its group.
+
+    A step, checkpoints and the saved model are those of `FSDP`. Embedders, heads of tasks and norms are whole in each
+    group, and computed by each of its processes. Which layers can be divided, `omniformer.parallel.tensor_parallel`
+    says; masks of dropout within attention and feed-forward layers (`core.attention.dropout` and the like) are not
+    those of one process.
+
+    Args:
+        size: processes that share each block, a divisor of its heads, its key heads and its hidden features; a group's
+            number waits for the others twice a layer, so that all of them should stand in one machine.
+        reshard_after_forward: as for `FSDP`, between the groups.
+        param_dtype: likewise.
+
+    Raises:
+        ValueError: `size` is below 1; at the beginning of a training, the model's layers cannot be divided by it.
+    """
+
+    def __init__(
+        self, *, size: Count, reshard_after_forward: bool = True, param_dtype: Literal["bfloat16"] | None = None
+    ) -> None:
+        super().__init__(reshard_after_forward=reshard_after_forward, param_dtype=param_dtype)
+        checks.counts(size=size)
+        self.together = size
+
+    def setup(self, trainer: Trainer) -> None:
+        """Likewise; what compares samples asks other groups alone."""
+        super().setup(trainer)
+        assert self._mesh is not None
+        readers.are(self._mesh.get_group())
+
+    def teardown(self) -> None:
+        """Likewise."""
+        readers.are()
+        super().teardown()
+
+    def _meet(self, module: LightningModule) -> DeviceMesh:
+        shape = (self.world_size // self.together, self.together)
+        mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("data", "tensor"))
+        core: Any = module.model.core  # pyright: ignore[reportAttributeAccessIssue]
+        orders = tensor_parallel.apply(core, mesh["tensor"])
+        self._orders = {f"model.core.{name}": order for name, order in orders.items()}
+        for part in module.modules():
+            if isinstance(part, Metric):
+                part.process_group = mesh["data"].get_group()
+        return mesh["data"]
 
 
 def whole_model(trainer: Trainer, model: OmniFormer) -> OmniFormer:
@@ -157,18 +251,22 @@ def whole_model(trainer: Trainer, model: OmniFormer) -> OmniFormer:
     strategy = trainer.strategy
     if not isinstance(strategy, FSDP) or strategy.skeleton is None:
         return model
-    state = gather(model, keep=trainer.is_global_zero)
-    return strategy.skeleton.filled(state) if trainer.is_global_zero else model  # pyright: ignore[reportReturnType]
+    return strategy.whole(model, keep=trainer.is_global_zero) or model  # pyright: ignore[reportReturnType]
 
 
 def _alike(state: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
     """An optimizer's state with all tensors that have the shape of their parameter in its pieces."""
+    return _changed(state, optimizer, like)
+
+
+def _changed(state: dict[str, Any], optimizer: Optimizer, change: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
+    """An optimizer's state with all tensors changed that have the shape of their parameter, which is given too."""
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     held = dict(zip(numbers, parameters, strict=True))
     states = {
         number: {
-            name: like(each, held[number]) if isinstance(each, Tensor) and each.shape == held[number].shape else each
+            name: change(each, held[number]) if isinstance(each, Tensor) and each.shape == held[number].shape else each
             for name, each in own.items()
         }
         for number, own in state["state"].items()

@@ -1,10 +1,12 @@
 """Tensors that processes hold in pieces (`DTensor`), beside ordinary ones: what is own, what is whole, what is like."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Replicate
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 
@@ -25,7 +27,12 @@ def whole(tensor: Tensor) -> Tensor:
         >>> whole(torch.arange(3)).tolist()
         [0, 1, 2]
     """
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not isinstance(tensor, DTensor):
+        return tensor
+    for i in range(tensor.device_mesh.ndim - 1):  # one axis of processes after the other, as torch warns of several
+        placements = [Replicate()] * (i + 1) + list(tensor.placements[i + 1 :])
+        tensor = tensor.redistribute(placements=placements)
+    return tensor.full_tensor()
 
 
 def like(value: Tensor, held: Tensor) -> Tensor:
@@ -51,6 +58,11 @@ def like(value: Tensor, held: Tensor) -> Tensor:
     return DTensor.from_local(mine, mesh, placements, run_check=False, shape=value.shape, stride=value.stride())
 
 
+def mesh_of(tensor: Tensor) -> DeviceMesh | None:
+    """The processes between which a tensor is divided; None where it is not."""
+    return tensor.device_mesh if isinstance(tensor, DTensor) else None
+
+
 def divided(tensors: Iterable[Tensor]) -> bool:
     """Whether any of them is held in pieces."""
     return any(isinstance(each, DTensor) for each in tensors)
@@ -68,7 +80,10 @@ def norm(tensors: Iterable[Tensor]) -> Tensor:
     if not pieces:
         return torch.nn.utils.get_total_norm(tensors)
     ordinary = [each for each in tensors if not isinstance(each, DTensor)]
-    norms = [whole(torch.nn.utils.get_total_norm(pieces))]
+    groups: dict[Any, list[Tensor]] = {}
+    for each in pieces:  # what is divided in one way is added up before anything is sent
+        groups.setdefault((each.device_mesh, each.placements), []).append(each)
+    norms = [whole(torch.nn.utils.get_total_norm(group)) for group in groups.values()]
     norms += [torch.nn.utils.get_total_norm(ordinary)] if ordinary else []
     return torch.stack([each.to(norms[0]) for each in norms]).norm()
 

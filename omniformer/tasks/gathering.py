@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
+from omniformer.parallel import readers
+
 
 def gather(rows: Tensor) -> Tensor:
-    """The rows of all ranks in the order of ranks; the rows themselves outside a distributed run.
+    """The rows of all ranks that read other samples, in their order; the rows themselves outside a distributed run.
 
     Ranks may have different numbers of rows, also none. Every rank that computes the same loss from all rows gets the
-    gradient of its own rows times the number of ranks; data-parallel training averages over ranks, so what reaches the
-    weights is the exact gradient of the loss over all rows.
+    gradient of its own rows times the number of those ranks; data-parallel training averages over ranks, so what
+    reaches the weights is the exact gradient of the loss over all rows.
 
     Args:
         rows: of this rank, of the same type and width on every rank.
@@ -26,17 +28,18 @@ def gather(rows: Tensor) -> Tensor:
     """
     if n_ranks() == 1:
         return rows
-    own = distributed.get_rank()
-    sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(n_ranks())]
-    distributed.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
+    group = readers.group()
+    own, world = distributed.get_rank(group), distributed.get_world_size(group)
+    sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(world)]
+    distributed.all_gather(sizes, torch.tensor([len(rows)], device=rows.device), group=group)
     counts = [int(size) for size in sizes]
     longest = max(counts)
     # Collectives need equal sizes, so short ranks send rows of zeros that are cut off again.
     padded = F.pad(rows.detach().flatten(1), (0, 0, 0, longest - len(rows))).contiguous()
-    parts = [torch.empty_like(padded) for _ in range(n_ranks())]
-    distributed.all_gather(parts, padded)
+    parts = [torch.empty_like(padded) for _ in range(world)]
+    distributed.all_gather(parts, padded, group=group)
     found = [part[:count].unflatten(1, rows.shape[1:]) for part, count in zip(parts, counts, strict=True)]
-    found[own] = rows.detach() + n_ranks() * (rows - rows.detach()) if rows.requires_grad else rows
+    found[own] = rows.detach() + world * (rows - rows.detach()) if rows.requires_grad else rows
     return torch.cat(found)
 
 

@@ -4,6 +4,8 @@ import torch
 import torch.distributed as dist
 from lightning import Trainer
 
+from omniformer.parallel import readers
+
 
 class Agreement:
     """Lets all ranks act on what one of them has seen; with a single rank it costs nothing.
@@ -17,6 +19,7 @@ class Agreement:
 
     def __init__(self, trainer: Trainer) -> None:
         self._alone = trainer.world_size == 1
+        self._together = trainer.world_size // readers.place(trainer)[1]
         self._group: dist.ProcessGroup | None = None
         if not self._alone and dist.get_backend() != "gloo":
             group = dist.new_group(backend="gloo")
@@ -38,3 +41,7 @@ class Agreement:
         values: list[object] = [None] * dist.get_world_size()
         dist.all_gather_object(values, value, group=self._group)
         return values
+
+    def gather_read(self, value: object) -> list[object]:
+        """What everybody makes of samples, once for the ranks that read the same ones; for rare events too."""
+        return self.gather(value)[:: self._together]

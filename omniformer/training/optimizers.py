@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from omniformer.core.ranges import BelowOne, Count, Natural, NotNegative, Positive, Share, SomeShare
-from omniformer.parallel.tensors import divided
+from omniformer.parallel.tensors import mesh_of
 from omniformer.training.parameter_groups import check_patterns, describe, groups
 from omniformer.training.schedules import Schedule, schedule
 
@@ -290,9 +290,9 @@ class Joined(Optimizer):
 
 def _kernel(groups: Sequence[Mapping[str, Any]], fused: bool) -> dict[str, Any]:
     """The kernel for some groups: one for all parameters cannot take whole ones beside those in pieces, as a gate
-    without dimensions is in a model that is divided between processes.
+    without dimensions is in a model that is divided between processes, nor those that other processes share.
     """
-    mixed = any(0 < sum(divided([each]) for each in group["params"]) < len(group["params"]) for group in groups)
+    mixed = any(len({mesh_of(each) for each in group["params"]}) > 1 for group in groups)
     return {"fused": False, "foreach": False} if mixed else {"fused": fused}
 
 

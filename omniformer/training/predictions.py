@@ -81,7 +81,7 @@ class Predictions(Callback):
             if name in steps:
                 labels = trainer.datamodule.labels(name)  # pyright: ignore[reportAttributeAccessIssue]
                 own = list(module.tasks[name].rows(module.model.heads[name], steps[name], batch, labels))
-            each: list[Any] = self._ranks.gather(own)
+            each: list[Any] = self._ranks.gather_read(own)
             # Ranks take turns at the samples of a batch, so their rows do too.
             rows = [row for row in chain.from_iterable(zip_longest(*each)) if row is not None]
             if rows and trainer.is_global_zero and not is_trial(trainer):

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from omniformer.core.ranges import NotNegative
+from omniformer.parallel import readers
 from omniformer.training.memory import peak_memory
 from omniformer.training.savepoint import is_last_step
 from omniformer.training.throughput import count
@@ -71,7 +72,7 @@ class TrainingProgress(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts, and shows the state from time to time."""
-        self._tokens += sum(tokens for _, tokens in count(batch).values()) * trainer.world_size
+        self._tokens += sum(tokens for _, tokens in count(batch).values()) * readers.place(trainer)[1]
         period = self.every_seconds if isinstance(self._view, _Lines) else 1 / _REFRESHES_PER_SECOND
         now = time.perf_counter()
         if self._view is not None and (now - self._since >= period or is_last_step(trainer)):

@@ -8,6 +8,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from omniformer.core.ranges import Seed
+from omniformer.parallel import readers
 
 
 class StepSeeds(Callback):
@@ -31,7 +32,8 @@ class StepSeeds(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Reseeds."""
-        reseed(step_key(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
+        reader, _ = readers.place(trainer)  # those that compute one model together draw one mask
+        reseed(step_key(self.seed, trainer.current_epoch, batch_idx, reader))
 
 
 def step_key(seed: int, epoch: int, batch: int, rank: int) -> int:

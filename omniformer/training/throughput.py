@@ -121,7 +121,7 @@ class Throughput(Callback):
     def _settle(self) -> None:
         """Adds up what all ranks have counted since the last time."""
         mine = dict(self._own)
-        told: list[Any] = [mine] if self._agreement is None else self._agreement.gather(mine)
+        told: list[Any] = [mine] if self._agreement is None else self._agreement.gather_read(mine)
         for own in told:
             for member, (samples, tokens) in own.items():
                 self.samples[member] += samples

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning import Callback
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
@@ -157,7 +158,8 @@ class _Notices(logging.Filter):
 def _plugins(callbacks: Sequence[Callback]) -> list[Any]:
     background = (each.io for each in callbacks if isinstance(each, BackgroundSaving))
     plugins: list[Any] = [next(background, None) or DurableCheckpointIO()]
-    if SLURMEnvironment.detect():
+    # Torchrun within a job of SLURM has started this process, and says who it is; SLURM knows of torchrun alone.
+    if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         # `Stop` saves and requeues in the normal course of training; Lightning would do it inside a signal handler.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     return plugins

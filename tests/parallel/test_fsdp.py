@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +11,10 @@ from ranks import together
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
-from whole_steps import HEARD, READ, STEPS, error, joint, own, splits
+from whole_steps import HEARD, READ, STEPS, backward, error, joint, one_process, own, splits
 
 from omniformer.adapters import LoRA, apply_lora
-from omniformer.batch import Batch, MicroBatch, collate
+from omniformer.batch import Batch, collate
 from omniformer.core.transformer import Transformer
 from omniformer.core.variants.reversible import ReversibleTransformer
 from omniformer.parallel import fsdp
@@ -45,15 +44,6 @@ def divided_gradients(
     return {name: whole(each.grad) for name, each in module.model.named_parameters() if each.grad is not None}
 
 
-def backward(module: TrainingModule, step: Sequence[Mapping[str, Batch]], after: Callable[[], None]) -> None:
-    module._trainer = SimpleNamespace(accumulate_grad_batches=len(step))
-    module.log = lambda *args, **options: None
-    for place, each in enumerate(step):
-        (module.training_step(MicroBatch(each, step=step, place=place), place) / len(step)).backward()
-        after()
-    module.on_before_optimizer_step(None)
-
-
 def half_error(rank: int, world: int) -> float:
     """How far gradients are from those of float32 where weights are gathered, and computed with, in bfloat16."""
     halves = partial(divided_gradients, param_dtype=torch.bfloat16)
@@ -71,16 +61,6 @@ def errors_of(names: Sequence[str], rank: int, world: int, most: int = 4) -> dic
         for n in (n for n in splits(name) if n <= most):
             found[name, n] = error(STEPS[name](n, rank, world, gradients=divided_gradients), alone)
     return found
-
-
-def one_process(compute: Callable[[], Any]) -> Any:
-    """What one process by itself computes, while several are up."""
-    n_ranks = torch.distributed.is_initialized
-    torch.distributed.is_initialized = lambda: False
-    try:
-        return compute()
-    finally:
-        torch.distributed.is_initialized = n_ranks
 
 
 def steps_of(rank: int, world: int) -> list[list[dict[str, Batch]]]:

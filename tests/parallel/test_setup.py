@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from omniformer.parallel.setup import check_processes
-from omniformer.parallel.strategy import FSDP
+from omniformer.parallel.setup import check_heads, check_processes
+from omniformer.parallel.strategy import FSDP, TensorParallel
 
 WHOLE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
 
@@ -39,6 +39,18 @@ def started(monkeypatch, **changed: str) -> None:
 def test_a_model_is_not_divided_by_one_process():
     with pytest.raises(ValueError, match=r"FSDP divides a model between processes, and trainer.devices=1 asks for one"):
         check_processes({"strategy": FSDP()}, n_devices=1)
+
+
+def test_processes_that_compute_together_go_up_in_all_processes_and_in_the_heads():
+    with pytest.raises(ValueError, match=r"trainer.strategy.size=2 does not divide the 3 processes"):
+        check_processes({"strategy": TensorParallel(size=2)}, n_devices=3)
+    with pytest.raises(ValueError, match=r"TensorParallel divides a model between processes"):
+        check_processes({"strategy": TensorParallel(size=2)}, n_devices=1)
+    with pytest.raises(ValueError, match=r"size=2 does not divide core.encoder.n_kv_heads=1; choose a number"):
+        check_heads(TensorParallel(size=2), {"n_heads": 4, "encoder": {"n_heads": 4, "n_kv_heads": 1}})
+    check_processes({"strategy": TensorParallel(size=2)}, n_devices=4)
+    check_heads(TensorParallel(size=2), {"n_heads": 4, "n_kv_heads": None})
+    check_heads(FSDP(), {"n_heads": 3})
 
 
 def test_half_precision_with_scaled_losses_is_refused():

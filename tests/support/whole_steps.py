@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from task_cases import CASES, SIZES, TEXT, Case, sound, text
@@ -38,16 +39,45 @@ def own(batches: Mapping[str, Sequence[Sample]], every: Mapping[str, Sequence[Sa
 
 def gradients(module: TrainingModule, step: Sequence[Mapping[str, Batch]]) -> dict[str, Tensor]:
     """The mean over ranks of what the micro-batches of one step leave, as Lightning and DDP compute it."""
+
+    def average() -> None:
+        for parameter in module.parameters() if distributed.is_initialized() else ():
+            distributed.all_reduce(parameter.grad)  # none may lack one, or DDP would wait for it
+            parameter.grad /= distributed.get_world_size()
+
+    backward(module, step, at_end=average)
+    return {name: each.grad for name, each in module.model.named_parameters() if each.grad is not None}
+
+
+def backward(
+    module: TrainingModule,
+    step: Sequence[Mapping[str, Batch]],
+    after: Callable[[], None] = lambda: None,
+    at_end: Callable[[], None] = lambda: None,
+) -> None:
+    """The gradients of a step, as Lightning has them computed.
+
+    Args:
+        after: called after each micro-batch.
+        at_end: called after all of them.
+    """
     module._trainer = SimpleNamespace(accumulate_grad_batches=len(step))
     module.log = lambda *args, **options: None
     for place, each in enumerate(step):
         (module.training_step(MicroBatch(each, step=step, place=place), place) / len(step)).backward()
-    if distributed.is_initialized():
-        for parameter in module.parameters():
-            distributed.all_reduce(parameter.grad)  # none may lack one, or DDP would wait for it
-            parameter.grad /= distributed.get_world_size()
+        after()
+    at_end()
     module.on_before_optimizer_step(None)
-    return {name: each.grad for name, each in module.model.named_parameters() if each.grad is not None}
+
+
+def one_process(compute: Callable[[], Any]) -> Any:
+    """What one process by itself computes, while several are up."""
+    n_ranks = torch.distributed.is_initialized
+    torch.distributed.is_initialized = lambda: False
+    try:
+        return compute()
+    finally:
+        torch.distributed.is_initialized = n_ranks
 
 
 def of_case(name: str, n: int, rank: int = 0, world: int = 1, gradients: Gradients = gradients) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy
@@ -41,6 +42,15 @@ def test_slurm_requeues_through_our_own_callback(tmp_path, monkeypatch):
     environment = build(tmp_path)._accelerator_connector.cluster_environment
     assert isinstance(environment, SLURMEnvironment)
     assert not environment.auto_requeue
+
+
+def test_torchrun_within_a_job_of_slurm_says_who_a_process_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(SLURMEnvironment, "detect", staticmethod(lambda: True))
+    monkeypatch.setattr(TorchElasticEnvironment, "detect", staticmethod(lambda: True))
+    for name, value in {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    environment = build(tmp_path)._accelerator_connector.cluster_environment
+    assert isinstance(environment, TorchElasticEnvironment)
 
 
 def test_checkpoint_callback_that_watches_a_metric_comes_first(tmp_path):
