@@ -15,8 +15,16 @@ def place(trainer: Trainer) -> tuple[int, int]:
     Args:
         trainer: knows the processes.
     """
-    together = getattr(trainer.strategy, "together", 1)
-    return trainer.global_rank // together, trainer.world_size // together
+    return trainer.global_rank // together(trainer), trainer.world_size // together(trainer)
+
+
+def together(trainer: Trainer) -> int:
+    """How many processes read the same samples.
+
+    Args:
+        trainer: knows the processes.
+    """
+    return getattr(getattr(trainer, "strategy", None), "together", 1)
 
 
 def are(*groups: Any) -> None:

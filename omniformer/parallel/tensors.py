@@ -63,11 +63,6 @@ def mesh_of(tensor: Tensor) -> DeviceMesh | None:
     return tensor.device_mesh if isinstance(tensor, DTensor) else None
 
 
-def divided(tensors: Iterable[Tensor]) -> bool:
-    """Whether any of them is held in pieces."""
-    return any(isinstance(each, DTensor) for each in tensors)
-
-
 def norm(tensors: Iterable[Tensor]) -> Tensor:
     """The Euclidean norm of all numbers of some tensors, the same on every process; ordinary ones count once.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from omniformer.batch import Batch, MicroBatch
 from omniformer.core.routing import Routing
 from omniformer.model import OmniFormer
-from omniformer.parallel.tensors import clip, divided
+from omniformer.parallel.tensors import clip
 from omniformer.tasks.causal_lm import Rate
 from omniformer.tasks.gathering import gather, n_ranks
 from omniformer.tasks.task import Mode, Stage, Step, Task, Watched
@@ -162,11 +162,16 @@ class TrainingModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips as Lightning does; where gradients are divided between processes, by the norm of all of them."""
-        gradients = [each.grad for each in self.parameters() if each.grad is not None]
-        if not divided(gradients):
+        """Clips by the norm of all gradients, also of those that are divided between processes.
+
+        Lightning does it where losses are scaled. Elsewhere it would refuse fused optimizers in bfloat16, which scales
+        nothing.
+        """
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
+            parameters = (each for group in optimizer.param_groups for each in group["params"])
+            gradients = [each.grad for each in parameters if each.grad is not None]
             clip(gradients, float(gradient_clip_val), gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ class Agreement:
 
     def __init__(self, trainer: Trainer) -> None:
         self._alone = trainer.world_size == 1
-        self._together = trainer.world_size // readers.place(trainer)[1]
+        self._together = readers.together(trainer)
         self._group: dist.ProcessGroup | None = None
         if not self._alone and dist.get_backend() != "gloo":
             group = dist.new_group(backend="gloo")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from tiny_runs import LM, numbers, run, state
 from torch import nn
 
@@ -89,3 +90,12 @@ def test_experts_are_evened_out_after_each_optimizer_step_and_what_was_moved_is_
         for each in offsets if step else ():
             moves = each / step
             assert torch.equal(moves, moves.round()) and moves.abs().max() <= n_steps
+
+
+def test_a_fused_optimizer_is_clipped_in_bfloat16_which_scales_no_losses():
+    part = module(classes=classes())
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    part._trainer = SimpleNamespace(precision_plugin=MixedPrecision("bf16-mixed", "cpu"))  # pyright: ignore[reportAttributeAccessIssue]
+    part.configure_gradient_clipping(torch.optim.AdamW([weight], fused=True), 1.0)
+    torch.testing.assert_close(weight.grad, torch.tensor([0.6, 0.8]))

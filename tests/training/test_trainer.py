@@ -47,7 +47,8 @@ def test_slurm_requeues_through_our_own_callback(tmp_path, monkeypatch):
 def test_torchrun_within_a_job_of_slurm_says_who_a_process_is(tmp_path, monkeypatch):
     monkeypatch.setattr(SLURMEnvironment, "detect", staticmethod(lambda: True))
     monkeypatch.setattr(TorchElasticEnvironment, "detect", staticmethod(lambda: True))
-    for name, value in {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 1}.items():
+    given = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+    for name, value in (given | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29500}).items():
         monkeypatch.setenv(name, str(value))
     environment = build(tmp_path)._accelerator_connector.cluster_environment
     assert isinstance(environment, TorchElasticEnvironment)
