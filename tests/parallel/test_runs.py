@@ -125,7 +125,7 @@ def test_a_lost_machine_and_other_numbers_of_processes_repeat_and_lose_nothing(t
 
 
 def test_processes_that_compute_together_hand_over_to_one_and_take_over_from_it(tmp_path):
-    averaged = [CPU, "callbacks=[default,ema]"]
+    averaged = [CPU, "callbacks=ema"]
     train(tmp_path, "alone", *averaged, "trainer.max_steps=12", f"paths.output_dir={tmp_path / 'alone'}")
     run = tmp_path / "run"
     pair, four = ("trainer=tensor", "trainer.devices=2"), ("trainer=tensor", "trainer.devices=4")
@@ -134,7 +134,7 @@ def test_processes_that_compute_together_hand_over_to_one_and_take_over_from_it(
     for last, name, by in ((6, "one", ()), (8, "divided", ("trainer=fsdp", "trainer.devices=3")), (12, "four", four)):
         again = [f"trainer.max_steps={last}", f"paths.output_dir={run}", f"resume={run}"]
         train(tmp_path, name, *by, *averaged, *again)
-    assert losses(run) == pytest.approx(losses(tmp_path / "alone"), rel=0.3)  # the first process's, of its own samples
+    assert list(losses(run)) == list(losses(tmp_path / "alone"))
     assert error(tmp_path / "alone", run) < 1e-4
 
 
