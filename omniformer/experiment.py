@@ -183,8 +183,8 @@ def evaluate(
         out: the folder into which the numbers and predictions of other data go; nothing is written without one.
 
     Returns:
-        The metrics by name; those of its own data also go into the run's `metrics.json`, those of rounded weights into a file
-        of their own, such as `metrics-int8.json`, as predictions do.
+        The metrics by name; those of its own data also go into the run's `metrics.json`, those of rounded weights into
+        a file of their own, such as `metrics-int8.json`, as predictions do.
 
     Raises:
         FileNotFoundError: the folder is not a finished run.
