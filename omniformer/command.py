@@ -20,6 +20,7 @@ VERBS = {
     "export": "omniformer.export.__main__",
     "consolidate": "omniformer.consolidate",
     "inspect": "omniformer.inspect",
+    "plugins": "omniformer.plugins",
     "launch": "omniformer.launch",
     "help": "omniformer.help",
     "completion": "omniformer.completion",

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from omniformer import pretrained
 from omniformer.adapters.lora import refuse_adapted
 from omniformer.adapters.rights import usual_rights
 from omniformer.config import BuildError, allowing
+from omniformer.config.allow import NotAllowedError, within
+from omniformer.config.build import locate
 from omniformer.generation.allowed import Allowed
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
@@ -115,8 +118,9 @@ def load(folder: str | Path, *, weights: Weights | None = None, allow_targets: S
     if weights is not None:
         quantize(model, weights)
     try:
-        members = {name: _member(name, member, folder) for name, member in config["members"].items()}
-        tokenizers = _tokenizers(folder, "", config.get("modalities", ()))
+        trusted = partial(_trusted, config, allow_targets)
+        members = {name: _member(name, member, folder, trusted) for name, member in config["members"].items()}
+        tokenizers = _tokenizers(folder, "", config.get("modalities", ()), trusted)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}; copy the folder anew or train again") from error
     if "published" in config:
@@ -186,9 +190,9 @@ def asked(config: Mapping[str, Any], allow_targets: Sequence[str]) -> str:
     )
 
 
-def _member(name: str, described: Mapping[str, Any], folder: Path) -> Member:
+def _member(name: str, described: Mapping[str, Any], folder: Path, trusted: Callable[[str], object]) -> Member:
     return Member(
-        tokenizers=_tokenizers(folder, name, described["modalities"]),
+        tokenizers=_tokenizers(folder, name, described["modalities"], trusted),
         labels=tuple(str(label) for label in described["labels"]),
         max_seq_len=described["max_seq_len"],
         given=tuple(described.get("given", ())),
@@ -196,11 +200,22 @@ def _member(name: str, described: Mapping[str, Any], folder: Path) -> Member:
     )
 
 
-def _tokenizers(folder: Path, member: str, modalities: Iterable[str]) -> dict[str, Tokenizer]:
+def _trusted(config: Mapping[str, Any], allow_targets: Sequence[str], target: str) -> object:
+    """The class of a tokenizer of somebody's own, where its package is allowed."""
+    try:
+        with within("model"), allowing(allow_targets):
+            return locate(target)
+    except (LookupError, NotAllowedError) as error:
+        raise ValueError(f"{error}{asked(config, allow_targets)}") from error
+
+
+def _tokenizers(
+    folder: Path, member: str, modalities: Iterable[str], trusted: Callable[[str], object]
+) -> dict[str, Tokenizer]:
     """The tokenizers of a member, or those that belong to none."""
     path = folder / CONFIG_FILE
     place = folder / "tokenizers" / plain_name(member, path) if member else folder / "tokenizers"
-    return {each: omniformer_tokenizers.load(place / plain_name(each, path)) for each in modalities}
+    return {each: omniformer_tokenizers.load(place / plain_name(each, path), trusted=trusted) for each in modalities}
 
 
 def _model_folder(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from omniformer.config.cli import STAMP, run_stamp
 from omniformer.config.composing import compose, layers, resolved, written
 from omniformer.config.explain import Composition, explain
 from omniformer.config.overrides import CommandLine, default_groups, group_options, read, repair
+from omniformer.config.plugins import searched
 from omniformer.config.validate import ROOT
 from omniformer.inspect import ROOT as INSPECT_ROOT
 
@@ -36,7 +37,7 @@ def _answer(line: CommandLine, given: Sequence[str]) -> str:
     name, folder = line.config_name or "train", conf_dir()
     if name not in ROOTS:
         raise ConfigError([f"--config-name {name}: accepted: {', '.join(ROOTS)}"])
-    folders = [folder, *([line.config_dir] if line.config_dir else [])]
+    folders = searched(folder, line.config_dir)
     options = group_options(folders)
     defaults = default_groups(folder / f"{name}.yaml")
     repaired = repair(overrides, options, defaults)

@@ -15,6 +15,7 @@ from omniformer.config.allow import allowing
 from omniformer.config.composing import compose, composition_errors, plain
 from omniformer.config.errors import ConfigError, shown
 from omniformer.config.overrides import CommandLine, default_groups, group_options, own_packages, read, repair
+from omniformer.config.plugins import installed, named, searched
 from omniformer.config.report import reported
 from omniformer.config.usage import usage
 from omniformer.config.validate import validate
@@ -99,7 +100,7 @@ def _answer(
     if line.version:
         print(versions())
         return None
-    options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
+    options = group_options(searched(folder, line.config_dir))
     defaults = default_groups(folder / f"{config_name}.yaml")
     if line.help:
         print(usage(called(), _summary(function), _within(options, defaults), examples))
@@ -137,7 +138,7 @@ def _run(
     if line.version:
         print(versions())
         return None
-    options = group_options([folder, *([line.config_dir] if line.config_dir else [])])
+    options = group_options(searched(folder, line.config_dir))
     primary = folder / f"{line.config_name or config_name}.yaml"
     defaults = default_groups(primary if primary.is_file() else folder / f"{config_name}.yaml")
     if line.help:
@@ -199,7 +200,7 @@ def _check_composed(
 
 @contextmanager
 def _trusting(config: Mapping[str, Any], trusted: object) -> Iterator[None]:
-    """Allows what the user named on the command line; a file cannot allow what it uses itself.
+    """Allows what the user typed or installed as a plug-in; a file cannot allow what it uses itself.
 
     Raises:
         ConfigError: a file sets `allow_targets`, or an entry is no name of a package.
@@ -215,7 +216,7 @@ def _trusting(config: Mapping[str, Any], trusted: object) -> Iterator[None]:
     known = named if isinstance(named, list) and all(isinstance(each, str) for each in named) else []
     with ExitStack() as stack:
         try:
-            stack.enter_context(allowing(known))
+            stack.enter_context(allowing([*known, *(plugin.package for plugin in installed())]))
         except ValueError as error:
             raise ConfigError([str(error)]) from None
         yield
@@ -283,7 +284,7 @@ def _job(
         _remove_empty(Path(run_folder))  # a resumed run goes on in the folder it had
     with _trusting(config, trusted):
         try:
-            return function(config)
+            return function(config | {"allow_targets": [*config["allow_targets"], *named(config, installed())]})
         except Exception:
             _remove_empty(Path(run_folder))
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.config.overrides import CommandLine
+from omniformer.config.plugins import searched
 
 
 def compose(
@@ -62,7 +63,7 @@ def layers(
 
 def _folder(config_path: str | None, folder: Path, line: CommandLine) -> Path | None:
     """The folder that holds a config file: the package's own comes first, as in Hydra; None for a part of Hydra's."""
-    places = [folder, *([line.config_dir] if line.config_dir else [])]
+    places = searched(folder, line.config_dir)
     return next((place for place in places if config_path and (place / f"{config_path}.yaml").is_file()), None)
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from omniformer.config.accepts import is_node, kind
 from omniformer.config.overrides import default_groups, group_options, read
+from omniformer.config.plugins import searched
 from omniformer.config.signature import Signature, signature
 from omniformer.config.sketch import lay_over, layers, merged
 from omniformer.config.validate import META, described_by
@@ -41,7 +42,7 @@ def offers(words: Sequence[str], begun: str, *, name: str, root: str, folder: Pa
         return _starting(begun, (f"{flag} " for flag in FLAGS))
     plus = begun[: len(begun) - len(begun.lstrip("+"))]
     line = read(words)
-    folders = [folder, *([line.config_dir] if line.config_dir else [])]
+    folders = searched(folder, line.config_dir)
     name = line.config_name or name
     primary = folder / f"{name}.yaml"
     named = default_groups(primary) if primary.is_file() else set()

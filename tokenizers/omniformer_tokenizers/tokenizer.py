@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.tokens import Tokens, framed
 
 CONFIG_FILE = "tokenizer_config.json"
+MODULE = "tokenizer_module"  # where a class that is not ours is defined
 
 
 class Tokenizer(ABC):
@@ -122,7 +123,7 @@ class Tokenizer(ABC):
         """Writes the tokenizer as JSON and safetensors into `folder`, which is made when missing."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        config = {"tokenizer": type(self).__name__, **self.config()}
+        config = {"tokenizer": type(self).__name__, **_module(type(self)), **self.config()}
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         self._save_files(folder)
 
@@ -136,6 +137,7 @@ class Tokenizer(ABC):
         """
         config = _read_config(Path(folder))
         name = config.pop("tokenizer")
+        config.pop(MODULE, None)
         if name != cls.__name__:
             raise ValueError(
                 f"{folder} holds a {name}, not a {cls.__name__}; use omniformer_tokenizers.load({str(folder)!r})"
@@ -169,21 +171,38 @@ class Tokenizer(ABC):
         """Reads what `_save_files` wrote."""
 
 
-def load(folder: str | Path) -> Tokenizer:
+def load(folder: str | Path, *, trusted: Callable[[str], object] | None = None) -> Tokenizer:
     """The tokenizer saved in `folder`, whatever its class.
 
     Only classes of this package's public list are built: a folder cannot name code to run.
 
+    Args:
+        folder: what `save_pretrained` wrote.
+        trusted: gives the class of a dotted path that the folder names, or raises where its code is not trusted; None
+            trusts none but those of this package.
+
     Raises:
         FileNotFoundError: the folder holds no saved tokenizer.
-        ValueError: it names a class that this package does not have.
+        ValueError: it names a class that this package does not have, and which is not trusted or no tokenizer.
     """
-    name = _read_config(Path(folder))["tokenizer"]
+    config = _read_config(Path(folder))
+    name = config["tokenizer"]
+    if MODULE in config and trusted is not None:
+        own = trusted(f"{config[MODULE]}.{name}")
+        if not (isinstance(own, type) and issubclass(own, Tokenizer)):
+            raise ValueError(f"{folder} was saved by {config[MODULE]}.{name}, which is no tokenizer")
+        return own.from_pretrained(folder)
     try:
         known = known_class(name)
     except ValueError as error:
         raise ValueError(f"{folder} was saved by {error}") from None
     return known.from_pretrained(folder)
+
+
+def _module(kind: type[Tokenizer]) -> dict[str, str]:
+    """Where the class of a tokenizer is defined, if not in this package."""
+    ours = kind.__module__.split(".")[0] == __name__.split(".")[0]
+    return {} if ours else {MODULE: kind.__module__}
 
 
 def known_class(name: str) -> type[Tokenizer]:
