@@ -37,6 +37,15 @@ COMMANDS = {
             *("callbacks.best.monitor=val/accuracy", "callbacks.best.mode=max"),
         ],
     ),
+    "stream": (
+        1,
+        [
+            *("modality=text", "task=classification", "data=streamed_table", "data.source.train=FOLDER/rows.csv"),
+            *("data.source.columns={text: text, kind: label}", "data.source.labels=[False,True]", "data.window=64"),
+            *("data.source.samples_per_epoch=500", "data.source.val=FOLDER/rows.csv", *ONE),
+            *("callbacks.best.monitor=val/accuracy", "callbacks.best.mode=max"),
+        ],
+    ),
     "two ranks": (2, ["modality=vision", "trainer=ddp", *ONE]),
 }
 

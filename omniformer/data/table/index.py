@@ -6,7 +6,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class Index:
         except (ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{path} is damaged, so that {self.what} are looked at anew: {error}", stacklevel=2)
             return None
-        if told["contents"] != self._contents():
+        if told["contents"] != self._contents:
             rank_zero_info(f"{self.what}: the file has changed since it was looked at; it is looked at anew")
             return None
         os.utime(path)  # one that is used stays
@@ -80,7 +80,7 @@ class Index:
             return
         arrays = {name: each for name, each in found.items() if isinstance(each, np.ndarray)}
         values = {name: each for name, each in found.items() if name not in arrays}
-        told = json.dumps({"contents": self._contents(), "values": values}).encode()
+        told = json.dumps({"contents": self._contents, "values": values}).encode()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as stream:
@@ -91,7 +91,9 @@ class Index:
         except OSError as error:
             warnings.warn(f"what was found of {self.what} cannot be kept for the next run: {error}", stacklevel=2)
 
+    @cached_property
     def _contents(self) -> list[str]:
+        """The hashes of the files before they are looked at: one that changes meanwhile is another one."""
         stats = [(file, file.stat()) for file in self.files]
         return [_hash(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats]
 

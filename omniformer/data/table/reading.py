@@ -155,21 +155,22 @@ class RowReader:
         answer = cell(row, name) if (name := self.roles.one("span.text")) else None
         found.span = _try(found, name or names[0], span_of, text, begin, end, answer) or UNANSWERED
 
-    def raw(self, row: Row, sample: Sample, classes: Sequence[str], *, id: str) -> Raw:
+    def raw(self, row: Row, sample: Sample, *, id: str, labels: Sequence[str], classes: Sequence[str]) -> Raw:
         """The raw sample of a row that was read.
 
         Args:
             row: its cells.
             sample: what they hold.
-            classes: in order.
             id: what the sample is called.
+            labels: the classes, or the questions, of the sample as a whole.
+            classes: of words and nodes.
         """
         of_words = "token_labels" in self.roles.targets
         return Raw(
             id=id,
             contents=sample.contents,
             answer=sample.answer,
-            targets=targets_of(sample, self.roles, classes),
+            targets=targets_of(sample, self.roles, labels),
             token_targets=of_nodes(sample, classes) if of_words and "text" not in self.roles.given else {},
             marks=self.marks(row, sample, classes),
         )

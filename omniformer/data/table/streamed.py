@@ -106,9 +106,14 @@ class StreamedTable(Source):
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes or questions, in the order of the targets."""
-        if len(questions := self.roles.targets.get("labels", ())) > 1:
-            return questions
-        names = [name for role in ("label", "labels", "token_labels") for name in self.roles.targets.get(role, ())]
+        questions = self.roles.targets.get("labels", ())
+        return questions if len(questions) > 1 else self._classes
+
+    @cached_property
+    def _classes(self) -> tuple[str, ...]:
+        """The classes in order, as the user or the format names them; none where no column has any."""
+        of_role = [self.roles.targets.get(role, ()) for role in ("label", "labels", "token_labels")]
+        names = [name for columns in of_role if len(columns) == 1 for name in columns]  # several are yes-no questions
         found = self.class_names or (self._train.class_names(names[0]) if names else ())
         if names and not found:
             raise ValueError(
@@ -187,15 +192,17 @@ class StreamedTable(Source):
             ValueError: a cell cannot be read, or one without which nothing is learned from the row is empty.
         """
         sample = self._reader.read(row, folder)
-        if sample.label is not None and sample.label not in self.labels:
-            sample.problems.append(f"class {sample.label!r} is not among {', '.join(self.labels[:20])}")
+        named = (sample.label, *(sample.tags or ()), *(sample.words or ()))
+        if strange := [each for each in named if each is not None and each not in self._classes]:
+            sample.problems.append(f"class {strange[0]!r} is not among {', '.join(self._classes[:20])}")
         if "label" in self.roles.targets and sample.label is None:
             sample.problems.append("it has no label")
         sample.problems += [f"it has no answer.{name}" for name in self.roles.answers if name not in sample.answer]
         if sample.problems:
             raise ValueError(f"{where}: {'; '.join(sample.problems)}")
         column = self.roles.one("id")
-        return self._reader.raw(row, sample, self.labels, id=where if column is None else str(cell(row, column)))
+        called = where if column is None else str(cell(row, column))
+        return self._reader.raw(row, sample, id=called, labels=self.labels, classes=self._classes)
 
     @cached_property
     def _reader(self) -> RowReader:

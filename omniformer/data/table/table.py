@@ -195,7 +195,7 @@ class Table(Source):
         part, inner = self._rows.part(self._looked.kept.index[place])
         row = part.row(inner)
         sample = self._reader.read(row, part.folder)
-        return self._reader.raw(row, sample, self.labels, id=self._id(place, row))
+        return self._reader.raw(row, sample, id=self._id(place, row), labels=self.labels, classes=self._looked.classes)
 
     def _id(self, place: int, row: Row) -> str:
         """How a row is called, by its place among those that are kept."""

@@ -42,8 +42,8 @@ def test_a_column_that_is_not_there_lists_those_that_are():
     with pytest.raises(
         ValueError, match=r"has no column 'reviw' \(did you mean 'review'\?\); its columns are review, mood"
     ):
-        Roles.of({"reviw": "text"}).check(rows)
-    Roles.of({"review": "text", "mood.deep": "label"}).check(rows)
+        Roles.of({"reviw": "text"}).check(rows.columns, rows.file)
+    Roles.of({"review": "text", "mood.deep": "label"}).check(rows.columns, rows.file)
 
 
 @pytest.mark.parametrize("empty", [None, float("nan"), "", "  "])

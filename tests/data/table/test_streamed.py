@@ -94,12 +94,13 @@ def test_rows_of_tar_shards_hold_whole_files(tmp_path):
     assert [(raw.contents["text"], int(raw.targets["label"])) for raw in (raws[0], raws[1])] == [("one", 1), ("two", 0)]
 
 
-def test_validation_is_the_first_rows_of_its_own_files(shards, tmp_path, caplog):
-    with caplog.at_level("INFO"):
-        source = table(str(tmp_path / "a.jsonl"), val=str(tmp_path / "c.jsonl"), evaluated=4)
-        assert [len(source.split(name)) for name in ("val", "test")] == [4, 0]
-        assert len(table(shards, val=str(tmp_path / "c.jsonl")).split("val")) == 6
-    assert "the first 4 rows are for val" in caplog.text
+def test_validation_is_the_first_rows_of_its_own_files(shards, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("omniformer.data.table.streamed.rank_zero_info", said.append)
+    source = table(str(tmp_path / "a.jsonl"), val=str(tmp_path / "c.jsonl"), evaluated=4)
+    assert [len(source.split(name)) for name in ("val", "test")] == [4, 0]
+    assert len(table(shards, val=str(tmp_path / "c.jsonl")).split("val")) == 6
+    assert "the first 4 rows are for val" in said[0]
 
 
 def test_rows_that_cannot_be_used_are_told_with_their_place_or_left_out_and_counted(shards, tmp_path):
@@ -118,6 +119,19 @@ def test_rows_that_cannot_be_used_are_told_with_their_place_or_left_out_and_coun
     data = module(table(shards), batch_size=8, on_error="skip", max_bad_fraction=0.5)
     assert [len(step["s"]) for step in data.train_dataloader()] == [5]
     assert data.bad_samples == {"s/train": [f"s, sample {n}" for n in (5, 6, 7)]}
+
+
+def test_classes_of_words_and_several_of_a_row_must_be_among_those_that_are_named(tmp_path):
+    rows = [{"text": "Ada saw", "tags": ["PER", "O"], "kinds": ["a"]}, {"text": "we", "tags": ["LOC"], "kinds": []}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, {**rows[0], "kinds": ["b"]}]))
+    words = table(str(tmp_path / "a.jsonl"), columns={"text": "text", "tags": "token_labels"}, labels=["O", "PER"])
+    assert words.split("train")[0].marks["text"].words == ((0, 3, 1), (4, 7, 0))
+    with pytest.raises(ValueError, match="line 2: class 'LOC' is not among O, PER"):
+        words.split("train")[1]
+    kinds = table(str(tmp_path / "a.jsonl"), columns={"text": "text", "kinds": "labels"}, labels=["a"]).split("train")
+    assert kinds[0].targets["labels"].tolist() == [1.0]
+    with pytest.raises(ValueError, match="line 3: class 'b' is not among a"):
+        kinds[2]
 
 
 @pytest.mark.parametrize(
