@@ -41,7 +41,7 @@ COMMANDS = {
         1,
         [
             *("modality=text", "task=classification", "data=streamed_table", "data.source.train=FOLDER/rows.csv"),
-            *("data.source.columns={text: text, kind: label}", "data.source.labels=[False,True]", "data.window=64"),
+            *("data.source.columns={text: text, kind: label}", "data.source.labels=['False','True']", "data.window=64"),
             *("data.source.samples_per_epoch=500", "data.source.val=FOLDER/rows.csv", *ONE),
             *("callbacks.best.monitor=val/accuracy", "callbacks.best.mode=max"),
         ],
