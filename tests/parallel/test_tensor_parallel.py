@@ -34,7 +34,7 @@ from omniformer.tasks import TrainingModule
 from omniformer.training.optimizers import AdamW
 
 pytestmark = pytest.mark.timeout(900)
-QUICK = ("causal", "contrastive", "a mixture")
+QUICK = ("a mixture",)  # the others on four processes
 GROUPED: dict[str, Any] = {"n_heads": 4, "n_kv_heads": 2}
 CORES: dict[str, Callable[[], nn.Module]] = {
     "gated, grouped heads": lambda: Transformer(
@@ -46,7 +46,7 @@ CORES: dict[str, Callable[[], nn.Module]] = {
     "side by side": lambda: Transformer(**SIZES, block=ParallelBlock),
     "reading a memory": lambda: Transformer(**SIZES, block=CrossBlock),
 }
-SIZES: dict[str, Any] = {"d_model": 16, "n_layers": 2, "n_heads": 4}
+SIZES: dict[str, Any] = {"d_model": 16, "n_layers": 1, "n_heads": 4}
 EVERY = {"heard": HEARD, "read": READ}
 
 
@@ -122,7 +122,7 @@ def trained(n: int) -> dict[str, Any]:
 
 def work(rank: int, world: int) -> dict[str, Any]:
     found: dict[str, Any] = {name: passed_together(drawn(make()), world) for name, make in CORES.items()}
-    found |= {"errors": errors_of(QUICK, rank, world), "trained": trained(3)}
+    found |= {"errors": errors_of(QUICK, rank, world), "trained": trained(2)}
     return found
 
 
@@ -151,7 +151,7 @@ def test_every_task_on_two_groups_of_two_processes(tmp_path):
 
 
 def test_weights_after_clipped_steps_are_those_of_one_process_and_each_holds_its_share(two):
-    alone = trained(3)
+    alone = trained(2)
     for told in two:
         found = told["trained"]
         assert error(learned(found["weights"]), learned(alone["weights"])) < 1e-4
