@@ -150,11 +150,13 @@ class FSDP(DDPStrategy):
             optimizer.load_state_dict(_alike(state, optimizer))
 
     def _reordered(self, checkpoint: dict[str, Any], orders: Mapping[str, Tensor]) -> dict[str, Any]:
-        """A checkpoint with the rows of weights, of their averages and of their optimizer states in other orders."""
+        """A checkpoint with rows in other orders: of all that it keeps by names of weights, such as their averages and
+        gradients, and of their optimizer states.
+        """
         changed: dict[str, Any] = {
-            key: tensor_parallel.reordered(checkpoint[key], orders)
-            for key in ("state_dict", "current_model_state")
-            if orders and key in checkpoint
+            key: tensor_parallel.reordered(each, orders)
+            for key, each in checkpoint.items()
+            if isinstance(each, Mapping) and each.keys() & orders.keys()
         }
         if orders and "optimizer_states" in checkpoint:
             assert self.lightning_module is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
 from omniformer.core.variants.reversible import ReversibleTransformer
 from omniformer.parallel import fsdp, readers, tensor_parallel
+from omniformer.parallel.strategy import TensorParallel
 from omniformer.parallel.tensors import clip, whole
 from omniformer.parallel.tensors import own as piece
 from omniformer.tasks import TrainingModule
@@ -193,6 +195,19 @@ def test_what_cannot_be_divided_is_refused_by_name_before_anything_is(core, told
     with pytest.raises(ValueError, match=told):
         tensor_parallel.apply(whole_one, Mesh())  # pyright: ignore[reportArgumentType]
     assert not any(isinstance(each, DTensor) for each in whole_one.parameters())
+
+
+def test_all_that_a_checkpoint_keeps_by_names_of_weights_has_the_rows_of_a_whole_model():
+    strategy, written = TensorParallel(size=2), []
+    strategy._orders = {"model.core.qkv": torch.tensor([0, 2, 1, 3])}
+    strategy.broadcast = lambda value, src=0: value  # pyright: ignore[reportAttributeAccessIssue]
+    strategy._checkpoint_io = SimpleNamespace(save_checkpoint=lambda checkpoint, *_: written.append(checkpoint))  # pyright: ignore[reportAttributeAccessIssue]
+    kept = ("state_dict", "current_model_state", "accumulated_gradients")
+    rows = {"model.core.qkv": torch.tensor([1, 3, 2, 4]), "model.norm": torch.tensor([2, 1])}
+    strategy.save_checkpoint({"epoch": 1, **dict.fromkeys(kept, rows)}, "x")
+    assert all(written[0][key]["model.core.qkv"].tolist() == [1, 2, 3, 4] for key in kept)
+    assert all(written[0][key]["model.norm"].tolist() == [2, 1] for key in kept)
+    assert written[0]["epoch"] == 1 and rows["model.core.qkv"].tolist() == [1, 3, 2, 4]
 
 
 def test_adapted_maps_are_refused_by_name():
