@@ -163,8 +163,11 @@ async def asked(http: httpx.AsyncClient, request: Request) -> tuple[Any, float]:
     try:
         answer = await http.post(**request)
         content = told(answer) if answer.status_code == 200 else None
-    except httpx.HTTPError:
-        content = None
+        reason = f"{request['url']}: {answer.status_code} {answer.text[-200:]}"
+    except httpx.HTTPError as error:
+        content, reason = None, f"{request['url']}: {error!r}"
+    if content is None:
+        print(reason, file=sys.stderr)
     return content, time.perf_counter() - began
 
 

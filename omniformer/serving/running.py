@@ -79,7 +79,7 @@ def run(app: FastAPI, *, host: str, port: int, seconds: float, started: Callable
         raise OSError(f"nobody can listen at {host}, port {port}: {error}; give another --port or --host") from error
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=int(seconds) + 1,
-        timeout_keep_alive=15, limit_concurrency=1024,
+        timeout_keep_alive=75, limit_concurrency=1024,
     )  # fmt: skip
     server = Server(config, started)
     server.run(sockets=[listening])
