@@ -113,7 +113,7 @@ class Tokens(Movable):
             )
 
     def __len__(self) -> int:
-        return len(self.values)
+        return self.values.shape[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

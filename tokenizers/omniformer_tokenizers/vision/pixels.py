@@ -120,5 +120,7 @@ def check_area(image: Tensor, height: int, width: int) -> None:
 
 def interpolated(image: Tensor, height: int, width: int) -> Tensor:
     """An image 0..1 of another size, bilinear, averaging where it shrinks."""
+    if image.shape[1:] == (height, width):
+        return image.clamp(0, 1)
     check_area(image, height, width)
     return functional.interpolate(image[None], (height, width), mode="bilinear", antialias=True)[0].clamp(0, 1)

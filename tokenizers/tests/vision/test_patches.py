@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from omniformer_tokenizers import ColourTokenizer, PatchTokenizer, PixelTokenizer, Resampling
+from omniformer_tokenizers.vision.pixels import interpolated
 from torch.nn import functional
 
 
@@ -184,6 +185,14 @@ def test_a_picture_of_one_row_is_taken_or_refused_but_never_fills_memory(size, a
 def test_what_lies_between_two_sizes_is_bounded_too():
     with pytest.raises(ValueError, match="1000000 x 1 pixels to be resized or padded to 224 x 224"):
         PatchTokenizer(image_size=(224, 224), resize="stretch")(torch.zeros(3, 1_000_000, 1, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 17, 33), (4, 1, 5)], ids=str)
+def test_a_picture_of_the_right_size_is_what_resizing_would_make_of_it(shape, monkeypatch):
+    image = torch.rand(shape)
+    expected = functional.interpolate(image[None], shape[1:], mode="bilinear", antialias=True)[0].clamp(0, 1)
+    monkeypatch.setattr(functional, "interpolate", None)  # which costs more than cutting patches, and is not called
+    assert torch.equal(interpolated(image, *shape[1:]), expected)
 
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 7), (7, 0)])
