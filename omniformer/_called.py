@@ -1,7 +1,8 @@
 """How this program was called: `omniformer predict`, `python -m omniformer.predict`, or a script of somebody's own."""
 
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from omniformer import __version__
 
 _verb: ContextVar[str | None] = ContextVar("verb", default=None)
+_typed: ContextVar[tuple[str, ...]] = ContextVar("typed", default=())
 
 
 @contextmanager
@@ -24,6 +26,29 @@ def under(verb: str) -> Iterator[None]:
 def verb() -> list[str]:
     """The verb, as arguments that stand before a command's own; empty for a command that was started by itself."""
     return [] if (known := _verb.get()) is None else [known]
+
+
+@contextmanager
+def typed(words: Sequence[str]) -> Iterator[None]:
+    """Notes, while the context lasts, what makes this run again: the words behind `omniformer`."""
+    token = _typed.set(tuple(words))
+    try:
+        yield
+    finally:
+        _typed.reset(token)
+
+
+def again() -> str:
+    """The command that makes this run again, in one line; empty where no command line began it, or one that takes more
+    than a line.
+
+    Example:
+        >>> with typed(["train", "name=my run"]):
+        ...     again()
+        "omniformer train 'name=my run'"
+    """
+    command = shlex.join(["omniformer", *_typed.get()]) if _typed.get() else ""
+    return command if len(command.splitlines()) == 1 else ""
 
 
 def called(name: str | None = None) -> str:

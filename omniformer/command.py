@@ -13,6 +13,7 @@ VERBS = {
     "tokenize": "omniformer.tokenize",
     "train": "omniformer.train",
     "evaluate": "omniformer.evaluate",
+    "report": "omniformer.report.__main__",
     "predict": "omniformer.predict",
     "generate": "omniformer.generate",
     "chat": "omniformer.chat",

@@ -26,7 +26,8 @@ from omniformer.parallel.strategy import whole_model
 from omniformer.predictor import Member, Predictor
 from omniformer.quantization import Weights, dequantize, is_quantized
 from omniformer.recipe import Node, build_model, members, merged
-from omniformer.run_folder import begun_run, read_run, reading_run
+from omniformer.report.writing import report_finished
+from omniformer.run_folder import begun_run, read_run, reading_run, refuse_used
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint
@@ -105,14 +106,14 @@ def train(config: Mapping[str, Any]) -> Score | None:
     """Trains, validates, tests and saves; prints the table of results.
 
     Everything is written into `paths.output_dir`: `config.yaml`, `metrics.json`, `metrics.csv`, `predictions.jsonl`,
-    `checkpoints/` and `model/`.
+    `checkpoints/` and `model/`; and `report.html` with `report.md`, where `report` asks for them.
 
     Returns:
         The best value of the metric that `callbacks.best` watches, for sweeps; None without one.
 
     Raises:
         ConfigError: `resume` names a run that this configuration does not continue, or a callback watches a metric that
-            no task of the run reports.
+            no task of the run reports; or the folder holds another run.
         NoMemoryError: a step needs more memory than there is.
     """
     keep_memory()
@@ -123,6 +124,8 @@ def train(config: Mapping[str, Any]) -> Score | None:
     resume = latest_checkpoint(config["resume"]) if config["resume"] else None
     if resume is not None:
         check_same_run(config, output)
+    else:
+        refuse_used(output)
     # The trainer first: a device or a logger that is not there is told before data are touched.
     around = build({key: config[key] or {} for key in ("callbacks", "logger", "optim")}, "")
     callbacks, loggers = around["callbacks"], around["logger"]
@@ -154,6 +157,8 @@ def train(config: Mapping[str, Any]) -> Score | None:
         write_texts(output / "written.jsonl", output / "predictions.jsonl")
         experiment.save(output, config["allow_targets"])
         _report(callbacks, config, experiment, output, main=watched.metric)
+        if config.get("report"):
+            report_finished(output, experiment.predictor(), experiment.data)
     if best is None:
         return None
     return Score(float(best.best_model_score), metric=best.monitor, mode=best.mode)  # pyright: ignore[reportArgumentType]

@@ -11,6 +11,7 @@ import yaml
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from omniformer import folder
+from omniformer._called import again
 from omniformer.config import BuildError, ConfigError, allowing, validate, within
 from omniformer.data.quarantine import quarantine
 from omniformer.training.checkpoint_io import write_durably
@@ -34,7 +35,8 @@ def begun_run(config: Mapping[str, Any], output: Path, steps: Callable[[], int])
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
     if rank_zero_only.rank == 0:
         output.mkdir(parents=True, exist_ok=True)
-        write_durably(path, yaml.safe_dump(dict(config), sort_keys=False))
+        header = f"# {command}\n" if (command := again()) else ""
+        write_durably(path, header + yaml.safe_dump(dict(config), sort_keys=False))
     latest = _latest(config, output)
     before = os.readlink(latest) if latest is not None and latest.is_symlink() else None
     _point(latest, output.name)
@@ -48,6 +50,21 @@ def begun_run(config: Mapping[str, Any], output: Path, steps: Callable[[], int])
                 for folder in made:
                     folder.rmdir()
         raise
+
+
+def refuse_used(output: Path) -> None:
+    """Refuses the folder of another run for a new one: their files would be mixed.
+
+    Raises:
+        ConfigError: the folder holds a checkpoint, a model or results.
+    """
+    used = [name for name in ("checkpoints", "model", "metrics.json") if (output / name).exists()]
+    if used and rank_zero_only.rank == 0:
+        mistake = (
+            f"paths.output_dir: {output} holds a run already ({', '.join(used)}); resume={output} goes on with it, "
+            "and a new run has a folder of its own where paths.output_dir is left out"
+        )
+        raise ConfigError([mistake])
 
 
 def _latest(config: Mapping[str, Any], output: Path) -> Path | None:

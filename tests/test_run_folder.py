@@ -3,7 +3,9 @@ import contextlib
 import pytest
 import yaml
 
-from omniformer.run_folder import begun_run
+from omniformer._called import typed
+from omniformer.config import ConfigError
+from omniformer.run_folder import begun_run, refuse_used
 
 
 def fail_in(output, steps: int) -> None:
@@ -63,3 +65,18 @@ def test_no_link_is_made_beside_a_folder_that_was_chosen_by_hand_or_over_somethi
     (tmp_path / "mine" / "latest").mkdir(parents=True)
     begin(tmp_path, "monday")
     assert not (tmp_path / "mine" / "latest").is_symlink() and not (tmp_path / "latest").exists()
+
+
+def test_the_folder_of_another_run_is_refused(tmp_path):
+    refuse_used(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"holds a run already \(metrics.json\); resume=.* goes on with it"):
+        refuse_used(tmp_path)
+
+
+def test_the_command_that_made_a_run_stands_above_its_settings(tmp_path):
+    with typed(["train", "name=my run"]), begun_run({"name": "my run"}, tmp_path, lambda: 1):
+        pass
+    first, *rest = (tmp_path / "config.yaml").read_text().splitlines()
+    assert first == "# omniformer train 'name=my run'"
+    assert rest == ["name: my run"]

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -9,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omniformer._called import called, verb, versions
+from omniformer._called import called, typed, verb, versions
 from omniformer._confpath import conf_dir
 from omniformer.config.allow import allowing
 from omniformer.config.composing import compose, composition_errors, plain
@@ -241,7 +242,7 @@ def _with_hydra(
     def job(composed: Any) -> Any:
         # Lightning starts the processes of further devices with these arguments.
         sys.argv[1:] = [*verb(), *arguments]
-        with reported():
+        with reported(), typed([config_name, *_again(arguments)]):
             results.append(_job(function, composed, options, trusted, newest_run))
         _note(swept)
         return results[-1]
@@ -249,6 +250,20 @@ def _with_hydra(
     with _argv(arguments), composition_errors(options):
         hydra.main(config_path=str(folder), config_name=config_name, version_base="1.3")(job)()
     return results[-1]
+
+
+def _again(arguments: Sequence[str]) -> list[str]:
+    """What makes the run at hand again, in a folder of its own: of a sweep, the settings of this run alone."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        options = [each for each in arguments if each.startswith("-") or not re.match(r"[~+]|.*=", each)]
+        arguments = [*(each for each in options if each not in ("-m", "--multirun")), *hydra.overrides.task]
+    # `repair` puts ++ before what is typed without, and does so again.
+    words = [each.removeprefix("++") for each in arguments]
+    return [each for each in words if not re.match(r"\+*(resume|paths\.output_dir)=", each)]
 
 
 def _note(swept: list[tuple[Path, list[str]]]) -> None:

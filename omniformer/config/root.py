@@ -87,6 +87,8 @@ class Root:
         callbacks: callbacks by name; null switches one off.
         logger: loggers by name.
         members: in a joint run, the members by name; the four keys above are then null.
+        report: whether a run that is through writes `report.html` and `report.md`; needs matplotlib, and does without
+            where that is not installed.
     """
 
     seed: Seed
@@ -108,3 +110,4 @@ class Root:
     callbacks: dict[str, Node | None] | None = None
     logger: Node | dict[str, Node | None] | None = None
     members: dict[str, dict[str, object]] | None = None
+    report: bool = False

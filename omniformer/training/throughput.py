@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from omniformer.batch import Batch
 from omniformer.training.agreement import Agreement
+from omniformer.training.memory import peak_memory
 
 
 class Throughput(Callback):
@@ -17,7 +18,8 @@ class Throughput(Callback):
     `train/seconds` is the wall time of fit, validation and checkpoints included, from the first batch to the end.
     `train/tokens_per_second` divides by the time outside validation, so that it compares with a bare training loop. On
     several ranks the tokens of all are counted. A resumed run adds up its parts; what was computed after the last
-    checkpoint and lost is not counted. Both are also logged while training, over the steps since the last time.
+    checkpoint and lost is not counted. Tokens a second are also logged while training, over the steps
+    since the last time, and beside them `train/memory_gib`, what was held at most so far.
 
     Example:
         >>> import torch
@@ -134,8 +136,10 @@ class Throughput(Callback):
         self._logged = (self.n_tokens, self.training_seconds)
         if self._logged[1] > seconds:
             rate = (self._logged[0] - tokens) / (self._logged[1] - seconds)
+            memory = peak_memory(trainer) / 2**30
+            told = {"train/tokens_per_second": rate} | ({"train/memory_gib": memory} if memory else {})
             for logger in trainer.loggers:
-                logger.log_metrics({"train/tokens_per_second": rate}, step=trainer.global_step - 1)
+                logger.log_metrics(told, step=trainer.global_step - 1)
 
 
 def count(batch: Any) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,111 @@
+"""What was trained on what, for how long, how fast, and the command that makes it again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from omniformer._called import versions
+from omniformer.data.module import OmniDataModule
+from omniformer.data.source import SPLITS
+from omniformer.pages.blocks import Block, Command, Section, Table, Words
+from omniformer.recipe import members
+from omniformer.report.run import Run
+from omniformer.training.results import format_number
+
+_MADE_BY = "# omniformer "  # how the first line of a config.yaml begins
+
+
+def about(run: Run, data: OmniDataModule | None) -> Section:
+    """The members with their sizes, the model, and how it learned.
+
+    Args:
+        run: the run.
+        data: of the run; None where they cannot be read, so that nothing is counted.
+    """
+    rows = [_member(name, member, data) for name, member in members(run.config).items()]
+    header = ["member", "task", "data", "reads", *SPLITS, "classes"]
+    return Section("What was trained", [Table(header, rows), Table(["setting", "value"], _settings(run))])
+
+
+def _member(name: str, member: Mapping[str, Any], data: OmniDataModule | None) -> list[str]:
+    described = [name, _class(member["task"]), _data(member["data"])]
+    if data is None:
+        return [*described, *["not known"] * 5]
+    stream = data.streams[name]
+    counts = [f"{len(stream.raws(split)):,}" for split in SPLITS]
+    return [*described, ", ".join(data.tokenizers[name]), *counts, str(len(data.labels(name)) or "")]
+
+
+def _data(node: Mapping[str, Any]) -> str:
+    source = node.get("source") or node
+    files = source.get("files")
+    return _class(source) + (f" of {', '.join(map(str, files)) if isinstance(files, list) else files}" if files else "")
+
+
+def _class(node: Any) -> str:
+    return str(node.get("_target_", "")).rsplit(".", 1)[-1] if isinstance(node, Mapping) else str(node)
+
+
+def _settings(run: Run) -> list[list[str]]:
+    """What people ask first of a run; `config.yaml` has the rest."""
+    config, numbers = run.config, run.numbers
+    core, optim = config.get("core") or {}, config.get("optim") or {}
+    found = {
+        "parameters": _number(numbers, "parameters"),
+        "of which trained": _number(numbers, "trained_parameters"),
+        "core": ", ".join(f"{key} {core[key]}" for key in ("d_model", "n_layers", "n_heads") if core.get(key)),
+        "begun from": (config.get("model") or {}).get("pretrained") or "fresh weights",
+        "optimizer": ", ".join(
+            [_class(optim), *(f"{key} {optim[key]}" for key in _OPTIM if optim.get(key) is not None)]
+        ),
+        "epochs": _number(numbers, "epochs"),
+        "steps": _number(numbers, "steps"),
+        "samples seen": _number(numbers, "train/samples"),
+        "seed": str(config.get("seed", "")),
+        "precision": str((config.get("trainer") or {}).get("precision", "")),
+        "report written with": versions(),
+    }
+    return [[name, str(value)] for name, value in found.items() if value]
+
+
+_OPTIM = ("lr", "weight_decay", "schedule", "warmup_steps")
+
+
+def _number(numbers: Mapping[str, float], name: str) -> str:
+    return format_number(name, numbers[name]) if name in numbers else ""
+
+
+def cost(run: Run) -> Section:
+    """Seconds, tokens a second, memory, as far as the run noted them."""
+    numbers, curves = run.numbers, run.curves
+    rows = [
+        [said, format_number(name, numbers[name])]
+        for name, said in (
+            ("train/seconds", "seconds of training, validations included"),
+            ("train/tokens", "tokens learned from"),
+            ("train/tokens_per_second", "tokens a second, outside of validations"),
+        )
+        if name in numbers
+    ]
+    if memory := curves.get("train/memory_gib"):
+        rows.append(["memory at most, GiB", f"{max(memory.values()):.2f}"])
+    blocks: list[Block] = [Table(["what", "value"], rows)] if rows else [Words("The run noted none of it.")]
+    profile = next(iter(sorted(run.folder.glob("fit-profile*.txt"))), None)
+    if profile is not None:
+        blocks.append(Words(f"{profile.name} of the run folder says where the time went, by hook."))
+    return Section("Time and memory", blocks)
+
+
+def again(run: Run) -> Section:
+    """The command that makes the run again."""
+    with (run.folder / "config.yaml").open(encoding="utf-8") as file:
+        first = file.readline().rstrip("\n")
+    if first.startswith(_MADE_BY):
+        return Section("To make it again", [Command(first.removeprefix("# "))])
+    config = yaml.safe_dump(str(run.folder / "config.yaml"), default_style='"').strip()
+    told = Words(
+        "The command was not noted; config.yaml holds every setting, the run folder among them (paths.output_dir):"
+    )
+    code = f"import yaml, omniformer.experiment\nomniformer.experiment.train(yaml.safe_load(open({config})))"
+    return Section("To make it again", [told, Command(code)])
