@@ -14,6 +14,7 @@ VERBS = {
     "train": "omniformer.train",
     "evaluate": "omniformer.evaluate",
     "report": "omniformer.report.__main__",
+    "compare": "omniformer.compare.__main__",
     "predict": "omniformer.predict",
     "generate": "omniformer.generate",
     "chat": "omniformer.chat",

@@ -1,5 +1,6 @@
 """What can be said of predictions, whatever they are of."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,13 @@ class Kind(ABC):
         """How bad a row is: above 0 where it is wrong, the larger the worse; up to 0 where it is right, 0 the least
         sure. NaN where that is not known.
         """
+
+    def score(self, row: Row) -> float:
+        """How good a row is, the larger the better: 1 where it is right and 0 where it is wrong; NaN where that is not
+        known.
+        """
+        mistake = self.mistake(row)
+        return mistake if math.isnan(mistake) else float(mistake <= 0)
 
     @abstractmethod
     def told(self, row: Row) -> list[str]:

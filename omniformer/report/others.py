@@ -44,6 +44,9 @@ class Numbers(Kind):
         off = [abs(wanted - found) for wanted, found in _known(row)]
         return fmean(off) if off else float("nan")
 
+    def score(self, row: Row) -> float:
+        return -self.mistake(row)
+
     def told(self, row: Row) -> list[str]:
         return [f"predicted: {shortened(_listed(row['prediction']))}", f"target: {shortened(_listed(row['target']))}"]
 

@@ -102,7 +102,7 @@ def _differences(config: Mapping[str, Any], run: Path) -> str:
         raise ConfigError([f"resume: {path} is damaged: {error}"]) from error
     if not isinstance(old, Mapping):
         raise ConfigError([f"resume: {path} is damaged: it holds no keys"])
-    before, now = dict(_leaves(brought_up(old))), dict(_leaves(brought_up(config)))
+    before, now = dict(leaves(brought_up(old))), dict(leaves(brought_up(config)))
     changed = [key for key in dict.fromkeys((*now, *before)) if before.get(key) != now.get(key) and not _free(key)]
     told = "; ".join(f"{key} is {now.get(key)!r} here and {before.get(key)!r} there" for key in changed[:_NAMED])
     return f"{told}; and {len(changed) - _NAMED} more keys" if len(changed) > _NAMED else told
@@ -140,11 +140,11 @@ def _matches(key: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
-def _leaves(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """Whole keys and values; lists count as one value, and so does what is empty."""
     for key, value in node.items():
         name = f"{above}{key}"
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{name}.")
+            yield from leaves(value, f"{name}.")
         else:
             yield name, value
