@@ -58,7 +58,7 @@ def refuse_used(output: Path) -> None:
     Raises:
         ConfigError: the folder holds a checkpoint, a model or results.
     """
-    used = [name for name in ("checkpoints", "model", "metrics.json") if (output / name).exists()]
+    used = [name for name in ("checkpoints/*.ckpt", "model", "metrics.json") if any(output.glob(name))]
     if used and rank_zero_only.rank == 0:
         mistake = (
             f"paths.output_dir: {output} holds a run already ({', '.join(used)}); resume={output} goes on with it, "

@@ -68,6 +68,7 @@ def test_no_link_is_made_beside_a_folder_that_was_chosen_by_hand_or_over_somethi
 
 
 def test_the_folder_of_another_run_is_refused(tmp_path):
+    (tmp_path / "checkpoints").mkdir()  # as a run leaves it that was killed before its first checkpoint
     refuse_used(tmp_path)
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"holds a run already \(metrics.json\); resume=.* goes on with it"):

@@ -79,7 +79,7 @@ def small(config: dict[str, Any]) -> dict[str, Any]:
             node["weight"] = 1.0  # every member of a mixture takes part in both steps
     if config["name"] in LARGER:
         config["data"]["batch_size"] = LARGER[config["name"]]
-    config["steps_per_epoch"] = 2
+    config["steps_per_epoch"], config["report"] = 2, False
     config["trainer"].update(TWO_BATCHES)
     with allowing(config["allow_targets"]):
         validate(config)

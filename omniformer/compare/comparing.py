@@ -144,8 +144,8 @@ def _outcome(member: str, first: Sequence[Mapping], second: Sequence[Mapping]) -
     if len(shared) < len(keys):
         apart = len(keys) - len(shared)
         return (
-            f"{member}: {apart:,} of {len(keys):,} samples of the test splits are not in all of these runs, or have other "
-            "targets there; their predictions cannot be paired."
+            f"{member}: {apart:,} of {len(keys):,} samples of the test splits are not in all of these runs, or have "
+            "other targets there; their predictions cannot be paired."
         )
     means = [[fmean(run[member][key] for run in group) for key in shared] for group in (first, second)]
     return paired(*means)
