@@ -12,6 +12,7 @@ VERBS = {
     "prepare": "omniformer.prepare.__main__",
     "tokenize": "omniformer.tokenize",
     "train": "omniformer.train",
+    "baseline": "omniformer.baseline",
     "evaluate": "omniformer.evaluate",
     "report": "omniformer.report.__main__",
     "compare": "omniformer.compare.__main__",

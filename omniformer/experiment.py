@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 
+from omniformer import baselines as simple
 from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
 from omniformer.config import ConfigError, build
@@ -228,8 +229,35 @@ def evaluate(
     measure = {"test": trainer.test, "val": trainer.validate}[split]
     (results,) = measure(module, datamodule=experiment.data, verbose=False)
     title = config["name"] if data is None else f"{config['name']} on {Path(data).name}"
-    print_results(results, title=f"{title}: {split} split", main=module.watched.metric)
+    beside = _baselines(config, experiment, compute=False)[1]
+    print_results(results, title=f"{title}: {split} split", main=module.watched.metric, beside=beside)
     return dict(results)
+
+
+def baselines(config: Mapping[str, Any]) -> list[Path]:
+    """Measures simple methods on the data of a run and prints a table of each member; see `omniformer.baselines`.
+
+    Returns:
+        The file of each member's scores, under `paths.output_root`.
+
+    Raises:
+        ConfigError: no simple method knows any of the tasks.
+    """
+    quiet()
+    # What the model begins from is no concern of theirs.
+    experiment = assemble({**config, "model": {}})
+    need_targets(experiment.tasks, experiment.data)
+    files = []
+    for name, task in experiment.tasks.items():
+        if (problem := simple.problem_of(name, experiment.data, task)) is not None:
+            files.append(simple.compute(Path(config["paths"]["output_root"]), problem, config["seed"]))
+    if not files:
+        mistake = (
+            "baseline: no simple method is known for this task; there are some for classes, yes-no questions and "
+            "numbers of a sample, classes of nodes, and written texts"
+        )
+        raise ConfigError([mistake])
+    return files
 
 
 def _moved(value: Any, before: str, after: str) -> Any:
@@ -317,16 +345,47 @@ def _tasks(
 def _report(
     callbacks: Mapping[str, Any], config: Mapping[str, Any], experiment: Experiment, output: Path, *, main: str
 ) -> None:
-    """Adds what trivial answers score to `metrics.json`, and prints it all."""
+    """Adds what trivial answers and simple methods score to `metrics.json`, and prints it all."""
     for metrics in callbacks.values():
         if not isinstance(metrics, MetricsFile):
             continue
+        own = {}
         for name, stream in experiment.data.streams.items():
             prefix = f"{name}/" if len(experiment.tasks) > 1 else ""
-            metrics.add({f"{prefix}baseline/{key}": value for key, value in stream.source.baselines().items()})
+            own |= {f"{prefix}baseline/{key}": value for key, value in stream.source.baselines().items()}
+        metrics.add(own)
+        shown = dict(metrics.numbers)
+        found, beside = _baselines(config, experiment, compute=bool(config.get("baselines")))
+        metrics.add(found)
         metrics.write()
-        print_results(metrics.numbers, title=f"{config['name']}: results", main=main)
+        print_results(shown, title=f"{config['name']}: results", main=main, beside=beside)
         print(f"everything is in {_short(output)}")
+
+
+def _baselines(
+    config: Mapping[str, Any], experiment: Experiment, *, compute: bool
+) -> tuple[dict[str, float], dict[str, str]]:
+    """What simple methods score on the data of a run, where they were measured: as numbers by name, and as what stands
+    beside the run's own.
+
+    Args:
+        config: of the run.
+        experiment: its data and tasks.
+        compute: whether they are measured where they were not.
+    """
+    root, found, beside = Path(config["paths"]["output_root"]), {}, {}
+    for name, task in experiment.tasks.items():
+        if (problem := simple.problem_of(name, experiment.data, task)) is None:
+            continue
+        known = simple.stored(root, problem)
+        if known is None and compute:
+            simple.compute(root, problem, config["seed"])
+            known = simple.stored(root, problem)
+        if known is not None:
+            prefix = f"{name}/" if len(experiment.tasks) > 1 else ""
+            found |= {f"{prefix}{key}": value for key, value in simple.numbers(known[1]).items()}
+            beside |= {f"{prefix}{key}": said for key, said in simple.beside(known[1], task.reported("test")).items()}
+    return found, beside
 
 
 def _short(path: Path) -> Path:

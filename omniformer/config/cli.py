@@ -110,6 +110,7 @@ def _answer(
         raise ConfigError(["--multirun: this command looks at one configuration; leave it out"])
     if unknown := [each for each in line.rest if each.startswith("-")]:
         raise ConfigError([f"{unknown[0]}: no such option; accepted: --cfg job, --config-dir, --config-name, --help"])
+    os.environ[STAMP] = run_stamp(os.environ)  # which paths of runs are named by
     composed = compose(line, config_name, folder, repair(line.rest, options, defaults), options)
     with composition_errors(options):
         config = plain(composed)

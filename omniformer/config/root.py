@@ -75,6 +75,8 @@ class Root:
             more evens out, null leaves it to the weights.
         name: the folder of the run under `paths.output_root`.
         allow_targets: packages of the user's own whose classes `_target_` may name; counts on the command line alone.
+        baselines: whether simple methods are measured on the data beside the run, where they were not yet; see
+            `omniformer baseline`.
         paths: where a run reads and writes; the keys of `Paths`.
         model: what the model begins from, and which of it learns; the keys of `Model`.
         core: the shared transformer.
@@ -98,6 +100,7 @@ class Root:
     mixture_temperature: Positive | None = None
     name: str
     allow_targets: list[str] = field(default_factory=list)
+    baselines: bool = False
     paths: dict[str, str]
     model: dict[str, object] = field(default_factory=dict)
     core: Node

@@ -3,13 +3,20 @@
 from collections.abc import Iterable, Mapping
 
 
-def print_results(numbers: Mapping[str, float], *, title: str = "results", main: str = "") -> None:
+def print_results(
+    numbers: Mapping[str, float],
+    *,
+    title: str = "results",
+    main: str = "",
+    beside: Mapping[str, str] | None = None,
+) -> None:
     """Prints the numbers as a table: test first, then the best and last validation, then training.
 
     Args:
         numbers: by name.
         title: of the table.
         main: the metric that comes first of each, such as `val/accuracy`.
+        beside: what stands beside a number, by its name: the scores of simple methods.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -18,8 +25,10 @@ def print_results(numbers: Mapping[str, float], *, title: str = "results", main:
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
+    if beside:
+        table.add_column("simple methods", overflow="fold")
     for name in ordered(numbers, main=main):
-        table.add_row(escape(name), format_number(name, numbers[name]))
+        table.add_row(escape(name), format_number(name, numbers[name]), *([beside.get(name, "")] if beside else []))
     Console().print(table)
 
 

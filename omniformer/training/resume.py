@@ -17,6 +17,7 @@ from omniformer.training.checkpoint_io import newest_run, state_shapes
 # What a run is, is all but this: how long it goes on, on which machine, where data lie, what is reported and kept.
 FREE = (
     "resume",
+    "baselines",
     "allow_targets*",
     "report",
     "data_root",

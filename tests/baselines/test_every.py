@@ -1,0 +1,73 @@
+"""Each simple method answers what it should, and only that; the trivial one answers everything."""
+
+import pytest
+import torch
+
+from omniformer.baselines.every import EVERY
+from omniformer.baselines.graphs import GIN, BagOfNodes
+from omniformer.baselines.nodes import GCN, NodeFeatures
+from omniformer.baselines.pictures import NearestPicture, Pixels, SmallCNN
+from omniformer.baselines.sounds import LogMel
+from omniformer.baselines.texts import Letters, Words
+from omniformer.baselines.trivial import Trivial
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    for module in ("pictures", "graphs"):
+        monkeypatch.setattr(f"omniformer.baselines.{module}.steps_for", lambda samples, passes, most: 30)
+    monkeypatch.setattr("omniformer.baselines.nodes._STEPS", 30)
+
+
+def fitting(problem):
+    return [kind for kind in EVERY if kind().fits(problem)]
+
+
+def score(method, problem, metric="accuracy"):
+    torch.manual_seed(0)
+    return problem.scores("test", method().answers(problem)["test"])[metric]
+
+
+def test_methods_go_by_what_samples_are_given_and_what_is_asked(texts, pictures, sounds, graphs, nodes):
+    assert fitting(texts()) == [Trivial, Words, Letters]
+    assert fitting(pictures()) == [Trivial, Pixels, NearestPicture, SmallCNN]
+    assert fitting(pictures("value")) == [Trivial, Pixels, SmallCNN]
+    assert fitting(sounds) == [Trivial, LogMel]
+    assert fitting(graphs()) == [Trivial, BagOfNodes, GIN]
+    assert fitting(nodes) == [Trivial, NodeFeatures, GCN]
+
+
+@pytest.mark.parametrize("method", [Words, Letters])
+def test_texts(method, texts):
+    assert score(method, texts()) == 1.0
+    assert score(method, texts("labels"), "auroc") == 1.0
+    assert score(method, texts("value"), "rmse") < 1.0 < score(Trivial, texts("value"), "rmse")
+
+
+@pytest.mark.parametrize("method", [Pixels, NearestPicture, SmallCNN])
+def test_pictures(method, pictures, few_steps):
+    assert score(method, pictures()) == 1.0
+
+
+def test_numbers_and_questions_of_pictures(pictures):
+    assert score(Pixels, pictures("labels"), "auroc") == 1.0
+    assert score(Pixels, pictures("value"), "rmse") < 1.0
+
+
+def test_sounds(sounds):
+    assert score(LogMel, sounds) == 1.0
+
+
+@pytest.mark.parametrize("method", [BagOfNodes, GIN])
+def test_graphs(method, graphs, few_steps):
+    assert score(method, graphs("value"), "rmse") < 1.4 < score(Trivial, graphs("value"), "rmse")
+
+
+def test_nodes_are_told_by_their_neighbours_alone(nodes, few_steps):
+    assert score(GCN, nodes) == 1.0
+    assert score(NodeFeatures, nodes) <= 0.5
+
+
+def test_the_trivial_answers_are_those_of_training(texts):
+    assert score(Trivial, texts()) == 0.5
+    assert score(Trivial, texts("value"), "mae") == pytest.approx(1.5)
