@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 from omniformer import baselines as simple
 from omniformer import finetuning, folder
@@ -17,6 +18,7 @@ from omniformer.data.deal import Work
 from omniformer.data.module import OmniDataModule
 from omniformer.data.other import with_other_data
 from omniformer.data.source import Split
+from omniformer.data.told import told
 from omniformer.finetuning import Beginning
 from omniformer.generation import Allowed
 from omniformer.inspection.work import token_and_pair
@@ -140,6 +142,8 @@ def train(config: Mapping[str, Any]) -> Score | None:
         optimizer=around["optim"],
         total_steps=planned_steps(config["trainer"], len(experiment.data.train_dataloader())),
     )
+    for name, stream in experiment.data.streams.items():
+        rank_zero_info(told(name, stream))
     watched = module.watched
     watch(callbacks, module.reported("val"), watched.metric, watched.mode, watched.why)
     if resume is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -27,7 +28,7 @@ class OptimizerFactory(ABC):
         layer_decay: factor on the rate for each block further from the head; 1 for none, about 0.75 to fine-tune.
         lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names.
         schedule: how the rate changes, see `omniformer.training.schedules`.
-        warmup_steps: optimizer steps in which the rate rises.
+        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
         min_factor: rate at the end over peak rate, for schedules that end.
         decay_share: share of the run in which `wsd` decays.
 
@@ -43,7 +44,7 @@ class OptimizerFactory(ABC):
         layer_decay: SomeShare,
         lr_of: Mapping[str, Positive] | None,
         schedule: Schedule,
-        warmup_steps: Natural,
+        warmup_steps: Natural | BelowOne,
         min_factor: Share,
         decay_share: Share,
     ) -> None:
@@ -60,6 +61,10 @@ class OptimizerFactory(ABC):
         self.warmup_steps = warmup_steps
         self.min_factor = min_factor
         self.decay_share = decay_share
+        if isinstance(warmup_steps, float) and not 0 <= warmup_steps < 1:
+            raise ValueError(
+                f"warmup_steps={warmup_steps} must be a whole number of steps, or a share of the run from 0 to below 1"
+            )
         self._factor(total_steps=1)  # so that a mistake is told when the config is read
 
     @abstractmethod
@@ -74,21 +79,35 @@ class OptimizerFactory(ABC):
             total_steps: optimizer steps in the run; None if it has no planned end.
 
         Raises:
-            ValueError: the schedule has an end and the run has none.
+            ValueError: the schedule has an end and the run has none, or the warm-up is a share of a run without one.
         """
-        if total_steps is not None and 2 * self.warmup_steps > total_steps:
-            reached = "never reaches" if self.warmup_steps > total_steps else "spends most of its steps on the way to"
+        warmup = self._warmup(total_steps)
+        if total_steps is not None:
+            rank_zero_info(f"{total_steps:,} steps, in {warmup:,} of which the rate rises")
+        if total_steps is not None and 2 * warmup > total_steps:
+            reached = "never reaches" if warmup > total_steps else "spends most of its steps on the way to"
             log.warning(
                 "optim.warmup_steps=%d of a run of %d steps: the rate %s optim.lr=%g; lower the first, or train longer",
-                *(self.warmup_steps, total_steps, reached, self.lr),
+                *(warmup, total_steps, reached, self.lr),
             )
         return LambdaLR(optimizer, self._factor(total_steps=total_steps))
+
+    def _warmup(self, total_steps: int | None) -> int:
+        """The optimizer steps in which the rate rises."""
+        if not isinstance(self.warmup_steps, float):
+            return self.warmup_steps
+        if total_steps is None:
+            raise ValueError(
+                f"warmup_steps={self.warmup_steps} is a share of a run without a planned end; give a number of steps, "
+                "or set trainer.max_epochs or trainer.max_steps"
+            )
+        return round(self.warmup_steps * total_steps)
 
     def _factor(self, *, total_steps: int | None) -> Callable[[int], float]:
         return schedule(
             self.schedule,
             total_steps=total_steps,
-            warmup_steps=self.warmup_steps,
+            warmup_steps=self._warmup(total_steps),
             final=self.min_factor,
             decay_share=self.decay_share,
         )
@@ -108,7 +127,7 @@ class AdamW(OptimizerFactory):
         lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names, such as
             `{"core.*": 1e-5}`; the last that fits counts.
         schedule: `constant`, `linear`, `cosine`, `noam` or `wsd`.
-        warmup_steps: optimizer steps in which the rate rises.
+        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
         min_factor: rate at the end over peak rate.
         decay_share: share of the run in which `wsd` decays.
         fused: one kernel for all parameters, on CPU and GPU. Must be off with `precision=16-mixed` and gradient
@@ -134,7 +153,7 @@ class AdamW(OptimizerFactory):
         layer_decay: SomeShare = 1.0,
         lr_of: dict[str, Positive] | None = None,
         schedule: Schedule = "cosine",
-        warmup_steps: Natural = 100,
+        warmup_steps: Natural | BelowOne = 100,
         min_factor: Share = 0.0,
         decay_share: Share = 0.2,
         fused: bool = True,
@@ -180,7 +199,7 @@ class Muon(OptimizerFactory):
         lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names; the last that fits
             counts.
         schedule: `constant`, `linear`, `cosine`, `noam` or `wsd`.
-        warmup_steps: optimizer steps in which the rate rises.
+        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
         min_factor: rate at the end over peak rate.
         decay_share: share of the run in which `wsd` decays.
         adamw_modules: submodules whose matrices AdamW keeps: their rows or columns are classes or features, each with a
@@ -209,7 +228,7 @@ class Muon(OptimizerFactory):
         layer_decay: SomeShare = 1.0,
         lr_of: dict[str, Positive] | None = None,
         schedule: Schedule = "cosine",
-        warmup_steps: Natural = 100,
+        warmup_steps: Natural | BelowOne = 100,
         min_factor: Share = 0.0,
         decay_share: Share = 0.2,
         adamw_modules: Sequence[str] = ("embedder", "embedders", "head", "heads"),

@@ -189,4 +189,16 @@ def test_a_run_that_ends_inside_its_warm_up_says_so(caplog, total, said):
     factory = AdamW(lr=0.01, warmup_steps=10, schedule="constant")
     factory.scheduler(factory(nn.Linear(2, 2)), total)
     assert (said or "") in caplog.text
-    assert bool(caplog.records) == (said is not None)
+    assert any(each.levelname == "WARNING" for each in caplog.records) == (said is not None)
+
+
+def test_a_warmup_below_one_is_a_share_of_the_run_which_is_said(caplog):
+    model = nn.Linear(2, 2)
+    whole, share = AdamW(lr=1.0, warmup_steps=20), AdamW(lr=1.0, warmup_steps=0.1)
+    schedules = [factory.scheduler(factory(model), 200).lr_lambdas[0] for factory in (whole, share)]
+    assert [schedules[0](step) for step in range(200)] == [schedules[1](step) for step in range(200)]
+    assert [each.message for each in caplog.records] == ["200 steps, in 20 of which the rate rises"] * 2
+    with pytest.raises(ValueError, match="share of a run without a planned end"):
+        share.scheduler(share(model), None)
+    with pytest.raises(ValueError, match=r"warmup_steps=1.5 must be a whole number of steps, or a share of the run"):
+        AdamW(warmup_steps=1.5)
