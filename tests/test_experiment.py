@@ -20,7 +20,7 @@ from omniformer.train import main as train
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("few_speakers")]
 
-TINY = ["core.d_model=32", "core.n_layers=1", "core.n_heads=2"]
+TINY = ["core.d_model=32", "core.n_layers=1", "core.n_heads=2", "report=false"]
 WATCHED = {"vision": "test/accuracy", "text": "test/bits_per_byte", "audio": "test/accuracy", "graph": "test/auroc"}
 
 

@@ -25,7 +25,7 @@ def results(run: Run, trivial: Mapping[str, str]) -> Section:
     for name, value in run.numbers.items():
         if "baseline/" in name:
             simple.append([name.replace("baseline/", ""), format_number(name, value), "the data set knows it"])
-        elif (found := staged(name)) and found[1] not in _COUNTS:
+        elif (found := staged(name)) and found[1].rsplit("/", 1)[-1] not in _COUNTS:
             table[found[1]][found[0]] = format_number(name, value)
     stages = [stage for stage in _STAGES if any(stage in row for row in table.values())]
     rows = [[metric, *(row.get(stage, "") for stage in stages)] for metric, row in sorted(table.items())]
