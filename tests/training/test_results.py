@@ -12,6 +12,12 @@ def test_table_shows_every_number_test_first(capsys):
         assert shown in printed
 
 
+def test_what_stands_beside_a_number_is_in_its_row(capsys):
+    print_results({"test/accuracy": 0.9, "test/f1": 0.8}, beside={"test/accuracy": "GCN 0.8150"})
+    rows = [line for line in capsys.readouterr().out.splitlines() if "test/" in line]
+    assert ["GCN 0.8150" in row for row in rows] == ["test/accuracy" in row for row in rows]
+
+
 def test_the_main_metric_comes_first_of_each_split(capsys):
     print_results({"test/a": 1.0, "test/f1": 2.0, "x/test/f1": 3.0, "val/a": 4.0, "val/f1": 5.0}, main="val/f1")
     printed = capsys.readouterr().out
