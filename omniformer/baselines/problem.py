@@ -127,7 +127,13 @@ class Problem:
         return parts.hexdigest()
 
     def _nodes(self, split: Split) -> Batch:
-        return _targets(self.raws[split])
+        if split not in self._batches:
+            self._batches[split] = _targets(self.raws[split])
+        return self._batches[split]
+
+    @cached_property
+    def _batches(self) -> dict[Split, Batch]:
+        return {}
 
 
 def _targets(raws: Sequence[Raw]) -> Batch:
