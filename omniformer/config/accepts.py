@@ -4,6 +4,7 @@ import ast
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from omniformer.config.errors import shown
 from omniformer.config.ranges import Range, annotated
@@ -64,6 +65,7 @@ _WRAPPERS = {"Final", "InitVar", "Required", "NotRequired"}
 _STANDARD = {"typing", "typing_extensions", "collections", "pathlib", "os", "types", "dataclasses"}
 
 
+@cache
 def kind(annotation: ast.expr | None, module_name: str) -> Kind:
     """The kind of value an annotation asks for.
 
