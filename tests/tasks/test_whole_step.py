@@ -1,14 +1,10 @@
 """A step is the same step, however it is split into micro-batches and over ranks."""
 
-import multiprocessing
-from datetime import timedelta
 from itertools import product
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import torch
-from torch import distributed
+from ranks import together
 from whole_steps import HEARD, READ, STEPS, error, gradients, joint, of_mixture, own, splits
 
 from omniformer.batch import Batch, MicroBatch, collate
@@ -19,35 +15,17 @@ from omniformer.tasks.whole_step import WholeStep, beside, touch
 WORLDS = (2, 4)
 
 
-def work(rank: int, world: int, store: str, answers: Any) -> None:
-    torch.set_num_threads(1)
-    alone = {name: step(1) for name, step in STEPS.items()}
-    rendezvous = distributed.FileStore(store, world)
-    distributed.init_process_group("gloo", store=rendezvous, rank=rank, world_size=world, timeout=timedelta(seconds=60))
-    found: Any = {}
-    try:
-        for name, step in STEPS.items():
-            found |= {(name, n): error(step(n, rank, world), alone[name]) for n in splits(name)}
-    except Exception as failure:
-        found = repr(failure)
-    answers.put((rank, found))
-    distributed.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory) -> dict[int, list[dict[tuple[str, int], float]]]:
     """How far each rank is from one process with one batch."""
-    context, found = multiprocessing.get_context("fork"), {}
-    for world in WORLDS:
-        answers, store = context.Queue(), str(tmp_path_factory.mktemp("ranks") / "store")
-        processes = [context.Process(target=work, args=(rank, world, store, answers)) for rank in range(world)]
-        for process in processes:
-            process.start()
-        told = dict(answers.get(timeout=110) for _ in processes)
-        for process in processes:
-            process.join(timeout=60)
-        found[world] = [told[rank] for rank in range(world)]
-    return found
+    alone = {name: step(1) for name, step in STEPS.items()}
+
+    def work(rank: int, world: int) -> dict[tuple[str, int], float]:
+        return {
+            (name, n): error(step(n, rank, world), alone[name]) for name, step in STEPS.items() for n in splits(name)
+        }
+
+    return {world: together(world, work, tmp_path_factory.mktemp("ranks")) for world in WORLDS}
 
 
 @pytest.mark.parametrize(("name", "n"), [(name, n) for name in STEPS for n in splits(name) if n > 1])
@@ -58,7 +36,6 @@ def test_micro_batches_leave_the_gradient_of_one_batch(name, n):
 @pytest.mark.parametrize(("world", "name"), list(product(WORLDS, STEPS)))
 def test_ranks_leave_the_gradient_of_one_process(errors, world, name):
     for rank in errors[world]:
-        assert isinstance(rank, dict), rank
         assert all(rank[name, n] < 2e-6 for n in splits(name)), rank
 
 
