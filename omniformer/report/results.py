@@ -38,7 +38,7 @@ def results(run: Run, trivial: Mapping[str, str]) -> Section:
     return Section("Results", blocks)
 
 
-_COUNTS = ("seconds", "samples", "tokens", "tokens_per_second", "token_share", "memory_gib")
+_COUNTS = ("seconds", "samples", "tokens", "tokens_per_second", "token_share", "memory_gib", "machine_share")
 _SAID = {"test": "test", "best/val": "best validation", "val": "last validation", "train": "training"}
 
 
