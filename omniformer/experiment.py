@@ -20,6 +20,7 @@ from omniformer.data.other import with_other_data
 from omniformer.data.source import Split
 from omniformer.data.told import told
 from omniformer.finetuning import Beginning
+from omniformer.finetuning.probe import begin_heads
 from omniformer.generation import Allowed
 from omniformer.inspection.work import token_and_pair
 from omniformer.matching import need_classes, need_embedders, need_targets
@@ -148,6 +149,8 @@ def train(config: Mapping[str, Any]) -> Score | None:
     watch(callbacks, module.reported("val"), watched.metric, watched.mode, watched.why)
     if resume is not None:
         check_fits(module, resume)
+    elif (config["model"] or {}).get("probe"):
+        begin_heads(experiment.model, experiment.tasks, experiment.data, trainer.strategy.root_device)
     # Only now: what does not fit leaves no folder, and a resumed one as it was.
     begun = begun_run(config, output, lambda: trainer.global_step)
     with begun, first_cause(trainer, output), advised(trainer):

@@ -56,6 +56,10 @@ class ClassificationHead(Head):
         self.classes = nn.Linear(width, n_classes, bias=bias)
         self.reset_parameters()
 
+    @property
+    def last_map(self) -> nn.Linear:
+        return self.classes
+
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Logits of each sample's classes."""
         return self.classes(self.dropout(self.norm(self.pool(x, layout))))

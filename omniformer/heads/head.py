@@ -48,6 +48,15 @@ class Head(nn.Module, ABC):
     n_numbers: int = 0
     """How many numbers without a name it predicts of a sample."""
 
+    @property
+    def last_map(self) -> nn.Linear | None:
+        """The linear map that ends it, where all before it may be taken as features of samples; else None."""
+        return None
+
+    def in_units(self, targets: Tensor) -> Tensor:
+        """Targets as the last map gives them: as they are by default."""
+        return targets
+
     @abstractmethod
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Raw outputs.

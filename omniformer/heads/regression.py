@@ -70,6 +70,14 @@ class RegressionHead(Head):
         self.n_numbers = n_outputs
         self.reset_parameters()
 
+    @property
+    def last_map(self) -> nn.Linear:
+        return self.values
+
+    def in_units(self, targets: Tensor) -> Tensor:
+        """Targets in the spread of those of training, from their mean."""
+        return (targets - self.target_mean) / self.target_std
+
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """The predicted values of each sample."""
         return self.values(self.dropout(self.pool(x, layout))).float() * self.target_std + self.target_mean

@@ -127,3 +127,9 @@ def test_keys_without_effect_or_sense_are_told(tmp_path, arguments, words, capsy
     with pytest.raises(SystemExit):
         run(tmp_path, *arguments)
     assert words in capsys.readouterr().err
+
+
+def test_a_run_of_no_step_with_a_probe_is_better_than_without(published, labelled, tmp_path):
+    fixed = [*labelled, f"model.pretrained={published}", "optim.lr=1e-30"]
+    plain, probed = (run(tmp_path / each, *fixed, f"model.probe={each}") for each in ("false", "true"))
+    assert numbers(probed)["best/val/loss"] < numbers(plain)["best/val/loss"]

@@ -1,0 +1,140 @@
+"""A fresh head begins where a linear probe of the frozen model ends (LP-FT,
+[Kumar et al. 2022](https://arxiv.org/abs/2202.10054)): a random head would first pull the body away from what it knows.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omniformer.batch import Batch, collate
+from omniformer.config import ConfigError
+from omniformer.data.module import OmniDataModule
+from omniformer.data.source import Split
+from omniformer.linear import Kind, Linear, fit
+from omniformer.model import OmniFormer
+from omniformer.tasks.task import Task
+
+MOST_SAMPLES = 20_000  # of training; a probe of more takes longer and is hardly another
+_BATCH = 64
+
+
+def begin_heads(
+    model: OmniFormer, tasks: Mapping[str, Task], data: OmniDataModule, device: torch.device
+) -> dict[str, float]:
+    """Fits the last map of every fresh head to the features of the training samples, which stay as they are.
+
+    Of several strengths of the penalty the one of the least validation loss counts; without validation samples the
+    second strongest. Heads that came with weights, or do not learn, are left alone.
+
+    Args:
+        model: with the weights that the run begins with.
+        tasks: of its members.
+        data: of its members, set up.
+        device: where features are computed; the model lies on the CPU before and after.
+
+    Returns:
+        The strength of the penalty of each head that was fitted.
+
+    Raises:
+        ConfigError: there is no head that could be fitted.
+    """
+    learning = model.training
+    strengths: dict[str, float] = {}
+    for name, task in tasks.items():
+        found = _fresh(model, name)
+        kind: Any = task.targets[0] if len(task.targets) == 1 else None
+        if found is None or kind not in get_args(Kind):
+            continue
+        model.eval().to(device)
+        x, targets = _features(model, name, kind, data, "train")
+        validation = _features(model, name, kind, data, "val") if data.streams[name].raws("val") else None
+        model.cpu()
+        strengths[name] = _fit(found, x, targets, kind, validation)
+        n_all = len(data.samples(name, "train"))
+        of_all = f"{len(x):,}" if len(x) == n_all else f"the first {len(x):,} of {n_all:,}"
+        rank_zero_info(
+            f"{name}: its head begins as a linear probe of {of_all} samples (penalty {strengths[name]:g})"
+            + ("" if validation is None else f"; {_score(found, *validation, kind)} on validation")
+        )
+    model.train(learning)
+    if not strengths:
+        mistake = (
+            "model.probe: no head is there to fit; it is for fresh heads that learn classes, yes-no questions or "
+            "numbers of a sample; leave it out"
+        )
+        raise ConfigError([mistake])
+    return strengths
+
+
+def _fresh(model: OmniFormer, name: str) -> nn.Linear | None:
+    """The last map of a head that learns and has no weights yet: fresh ones are zero, so that all answers are alike."""
+    found = model.head(name).last_map
+    if found is None or found.bias is None or not found.weight.requires_grad or bool(found.weight.any()):
+        return None
+    return found
+
+
+def _fit(last: nn.Linear, x: Tensor, targets: Tensor, kind: Kind, validation: tuple[Tensor, Tensor] | None) -> float:
+    """Puts the probe into the map; the strength of its penalty."""
+
+    def better(linear: Linear) -> float:
+        return 0.0 if validation is None else -_loss(linear(validation[0]), validation[1], kind)
+
+    options = {} if validation is not None else {"strengths": (1e-2,)}
+    linear, strength = fit(x, targets, kind, last.out_features, better=better, **options)
+    with torch.no_grad():
+        last.weight.copy_(linear.weight)
+        last.bias.copy_(linear.bias)
+    return strength
+
+
+def _features(model: OmniFormer, name: str, kind: Kind, data: OmniDataModule, split: Split) -> tuple[Tensor, Tensor]:
+    """What the last map of a head reads of each sample of a split, and the targets in its units; both on the CPU."""
+    head = model.head(name)
+    last: Any = head.last_map
+    seen: list[Tensor] = []
+    targets: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().float().cpu()))
+    try:
+        with torch.no_grad():
+            for batch in _batches(data, name, split):
+                there = batch.to(next(model.parameters()).device)
+                model(there, name)
+                wanted = there.targets[kind]
+                targets.append((wanted if kind == "label" else head.in_units(wanted.float())).cpu())
+    finally:
+        hook.remove()
+    wanted = torch.cat(targets)
+    if kind == "label":  # of mixed samples, the class with the largest share
+        return torch.cat(seen), wanted.argmax(-1) if wanted.is_floating_point() else wanted
+    return torch.cat(seen), wanted.reshape(len(wanted), -1)
+
+
+def _batches(data: OmniDataModule, name: str, split: Split) -> Iterator[Batch]:
+    """The samples of a split as the first epoch sees them, as many as a probe needs."""
+    samples = data.samples(name, split)
+    n = min(len(samples), MOST_SAMPLES)
+    for begin in range(0, n, _BATCH):
+        yield collate(samples.many([(0, index) for index in range(begin, min(begin + _BATCH, n))]))
+
+
+def _loss(outputs: Tensor, targets: Tensor, kind: Kind) -> float:
+    if kind == "label":
+        return float(F.cross_entropy(outputs, targets))
+    known = ~targets.isnan()
+    if kind == "labels":
+        return float(F.binary_cross_entropy_with_logits(outputs[known], targets[known]))
+    return float(F.mse_loss(outputs[known], targets[known]))
+
+
+def _score(last: nn.Linear, x: Tensor, targets: Tensor, kind: Kind) -> str:
+    """How good the map is on other samples, in words."""
+    with torch.no_grad():
+        outputs = last(x)
+    if kind == "label":
+        return f"accuracy {float((outputs.argmax(-1) == targets).float().mean()):.4f}"
+    return f"loss {_loss(outputs, targets, kind):.4f}"

@@ -1,0 +1,110 @@
+"""A fresh head begins as a linear probe of the frozen model: as scikit-learn finds it; nothing else moves."""
+
+import numpy as np
+import pytest
+import torch
+from omniformer_tokenizers import PatchTokenizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from torch import nn
+
+from omniformer.config import ConfigError
+from omniformer.core import Transformer
+from omniformer.data import OmniDataModule, Raw, Source, Stream
+from omniformer.embedders import VectorEmbedder
+from omniformer.finetuning.probe import begin_heads
+from omniformer.heads import ClassificationHead, RegressionHead
+from omniformer.model import OmniFormer
+from omniformer.tasks import Classification, Regression
+
+
+class Squares(Source):
+    """Grey squares, told apart, or measured, by how bright they are."""
+
+    modalities = ("vision",)
+    labels = ("dark", "light")
+
+    def split(self, name):
+        noise = torch.Generator().manual_seed(("train", "val", "test").index(name))
+        pictures = torch.rand(48, 1, 4, 4, generator=noise)
+        return [
+            Raw(
+                id=f"{name}/{i}",
+                contents={"vision": picture},
+                targets={"label": (picture.mean() > 0.5).long(), "value": 100 + 10 * picture.mean()},
+            )
+            for i, picture in enumerate(pictures)
+        ]
+
+
+def parts(head, task):
+    """A model with an untrained core whose head is fresh, its task, and its data."""
+    data = OmniDataModule(
+        streams={"it": Stream(source=Squares(), batch_size=8)},
+        tokenizers={"it": {"vision": PatchTokenizer(patch_size=2, channels=1)}},
+        seed=0,
+    )
+    data.setup()
+    torch.manual_seed(0)
+    core = Transformer(d_model=16, n_layers=1, n_heads=2)
+    embedder = VectorEmbedder(d_model=16, features=4)
+    return OmniFormer(core=core, embedders={"vision": embedder}, heads={"it": head}), {"it": task}, data
+
+
+def features(model, data, split):
+    """What the head pools of each sample, one by one."""
+    samples = data.samples("it", split)
+    from omniformer.batch import collate
+
+    head, rows = model.head("it"), []
+    with torch.no_grad():
+        for i in range(len(samples)):
+            x, layout = model.encode(collate([samples(0, i)]), "it")
+            rows.append(head.pool(x, layout)[0])
+    targets = [raw.targets for raw in data.streams["it"].raws(split)]
+    return torch.stack(rows).double().numpy(), targets
+
+
+def standard(x):
+    return (x - x.mean(0)) / x.std(0)
+
+
+def test_a_classifier_begins_as_the_logistic_regression_of_its_features():
+    head = ClassificationHead(d_model=16, n_classes=2, dropout=0.5)
+    model, tasks, data = parts(head, Classification(head=head, n_classes=2))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    strength = begin_heads(model.train(), tasks, data, torch.device("cpu"))["it"]
+    assert model.training
+    after = model.state_dict()
+    assert {name for name in after if not torch.equal(after[name], before[name])} == {
+        "heads.it.classes.weight",
+        "heads.it.classes.bias",
+    }
+    x, targets = features(model.eval(), data, "train")
+    labels = np.array([int(each["label"]) for each in targets])
+    theirs = LogisticRegression(C=1 / (strength / 2 * len(x)), tol=1e-8, max_iter=5000).fit(standard(x), labels)
+    mine = head.classes(torch.tensor(x, dtype=torch.float32)).softmax(-1)[:, 1].detach().numpy()
+    np.testing.assert_allclose(mine, theirs.predict_proba(standard(x))[:, 1], atol=2e-3)
+
+
+def test_numbers_begin_as_a_ridge_regression_in_their_own_units():
+    head = RegressionHead(d_model=16, target_mean=[105.0], target_std=[0.5])
+    model, tasks, data = parts(head, Regression(head=head))
+    strength = begin_heads(model, tasks, data, torch.device("cpu"))["it"]
+    x, targets = features(model.eval(), data, "train")
+    values = np.array([float(each["value"]) for each in targets])
+    theirs = Ridge(alpha=strength * len(x)).fit(standard(x), values).predict(standard(x))
+    mine = head.values(torch.tensor(x, dtype=torch.float32))[:, 0].double().detach().numpy() * 0.5 + 105
+    np.testing.assert_allclose(mine, theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("change", ["weights", "frozen", "no offset"])
+def test_a_head_that_has_weights_or_does_not_learn_is_left_alone(change):
+    head = ClassificationHead(d_model=16, n_classes=2, bias=change != "no offset")
+    model, tasks, data = parts(head, Classification(head=head, n_classes=2))
+    if change == "weights":
+        nn.init.normal_(head.classes.weight)
+    head.requires_grad_(change != "frozen")
+    before = head.classes.weight.clone()
+    with pytest.raises(ConfigError, match=r"model.probe: no head is there to fit"):
+        begin_heads(model, tasks, data, torch.device("cpu"))
+    assert torch.equal(head.classes.weight, before)
