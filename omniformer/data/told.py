@@ -14,7 +14,7 @@ def told(name: str, stream: Stream) -> str:
     Example:
         >>> from omniformer.data import Digits
         >>> told("vision", Stream(source=Digits()))
-        'vision: 1,258 samples train, 179 validate, 360 test; 10 classes'
+        'vision: 1,258 samples train, 180 validate, 359 test; 10 classes'
     """
     sizes = {split: len(stream.raws(split)) for split in SPLITS}
     said = f"{name}: {sizes['train']:,} samples train, {sizes['val']:,} validate, {sizes['test']:,} test"

@@ -35,7 +35,7 @@ class GivenRows:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = (file := Path(folder) / "new.csv").write_text("review\\ngood\\nbad\\n")
+        ...     _ = (file := Path(folder) / "new.csv").write_text("review\ngood\nbad\n")
         ...     list(GivenRows(str(file), columns={"review": "text", "mood": "label"}))
         [('new.csv, row 1', {'text': 'good'}), ('new.csv, row 2', {'text': 'bad'})]
     """
@@ -63,7 +63,7 @@ class GivenRows:
             download=False,
         )
         self.rows, _ = opener.open({None: file})
-        self.roles.check(self.rows)
+        self.roles.check(self.rows.columns, self.rows.file)
         places = Places([Path()], outside=outside, ask="give --outside")
         self.reader = RowReader(self.roles, places, join=join, separator=";", names={}, words={})
 
