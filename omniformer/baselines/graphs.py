@@ -71,4 +71,5 @@ class SumNetwork(nn.Module):
 
     def forward(self, x: Tensor, edges: Tensor, sample: Tensor, n: int) -> Tensor:
         """Raw outputs of each graph."""
-        return self.out(pyg.global_add_pool(self.convolutions(self.into(x), edges), sample, n))
+        hidden = self.convolutions(self.into(x), edges)
+        return self.out(hidden.new_zeros(n, hidden.shape[1]).index_add(0, sample, hidden))
