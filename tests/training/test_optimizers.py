@@ -193,6 +193,7 @@ def test_a_run_that_ends_inside_its_warm_up_says_so(caplog, total, said):
 
 
 def test_a_warmup_below_one_is_a_share_of_the_run_which_is_said(caplog):
+    caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
     model = nn.Linear(2, 2)
     whole, share = AdamW(lr=1.0, warmup_steps=20), AdamW(lr=1.0, warmup_steps=0.1)
     schedules = [factory.scheduler(factory(model), 200).lr_lambdas[0] for factory in (whole, share)]

@@ -279,7 +279,7 @@ def test_ctrl_c_on_a_real_process_exits_130_with_a_checkpoint_and_says_nothing_e
     assert process.returncode == 130, errors
     assert latest_checkpoint(tmp_path).name == "last.ckpt"
     # These lines and no other: no traceback, and none of Lightning's notices and adverts.
-    said = ["SIGINT: stopping", "stopped by SIGINT", "checkpoint: ", "to go on: "]
+    said = ["3,000 steps, in 3 of which", "SIGINT: stopping", "stopped by SIGINT", "checkpoint: ", "to go on: "]
     lines = [line for line in errors.splitlines() if line]
     assert len(lines) == len(said), errors
     assert all(line.startswith(start) for line, start in zip(lines, said, strict=True)), errors
