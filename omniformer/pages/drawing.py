@@ -38,7 +38,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        message = "pictures need matplotlib, which is not installed; pip install 'omniformer-framework[plots]'"
+        message = "pictures need matplotlib, which is not installed; pip install matplotlib"
         raise ConfigError([message]) from error
 
 

@@ -64,7 +64,7 @@ def test_without_matplotlib_a_run_says_what_to_install_and_a_command_fails(copie
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with caplog.at_level(logging.INFO):
         writing.report_finished(copied, None, None)
-    assert "pip install 'omniformer-framework[plots]'" in caplog.text
+    assert "pip install matplotlib" in caplog.text
     with pytest.raises(SystemExit):
         report([str(copied)])
     assert "pictures need matplotlib" in capsys.readouterr().err
