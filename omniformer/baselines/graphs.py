@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch_geometric import nn as pyg
 
 from omniformer.baselines.baseline import Baseline
 from omniformer.baselines.dense import DenseLinear
 from omniformer.baselines.graph_input import matrices, plain
 from omniformer.baselines.problem import Answers, Problem
 from omniformer.baselines.training import steps_for, trained
+from omniformer.data.pyg_dataset import pyg
 from omniformer.data.source import Split
 
 _KINDS = ("label", "labels", "value")
@@ -66,7 +66,7 @@ class SumNetwork(nn.Module):
     def __init__(self, features: int, outputs: int, width: int = 64) -> None:
         super().__init__()
         self.into = nn.Linear(features, width)
-        self.convolutions = pyg.GIN(width, width, 4, norm="batch_norm", dropout=0.2)
+        self.convolutions = pyg("nn").GIN(width, width, 4, norm="batch_norm", dropout=0.2)
         self.out = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs))
 
     def forward(self, x: Tensor, edges: Tensor, sample: Tensor, n: int) -> Tensor:

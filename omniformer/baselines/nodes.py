@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch_geometric.nn import GCNConv
 
 from omniformer.baselines.baseline import Baseline, evaluated
 from omniformer.baselines.dense import DenseLinear
 from omniformer.baselines.graph_input import matrices, plain
 from omniformer.baselines.problem import Answers, Problem
+from omniformer.data.pyg_dataset import pyg
 from omniformer.data.source import Split
 
 _STEPS = 200
@@ -50,7 +50,8 @@ class GCN(Baseline):
     def answers(self, problem: Problem) -> Mapping[Split, Answers]:
         graphs = {split: _joined(problem, split) for split in problem.raws}
         label = problem.targets("train")
-        first, second = GCNConv(graphs["train"][0].shape[1], 16), GCNConv(16, problem.n_outputs)
+        layer = pyg("nn").GCNConv
+        first, second = layer(graphs["train"][0].shape[1], 16), layer(16, problem.n_outputs)
 
         def forward(split: Split, learns: bool) -> Tensor:
             x, edges, mask = graphs[split]

@@ -151,20 +151,25 @@ class PyGDataset(Source):
         return Raw(id=f"{self.name}/{index}", contents={"graph": graph}, token_targets=targets)
 
 
-def pyg_datasets() -> Any:
-    """`torch_geometric.datasets`, imported without the deprecation notices that PyG itself runs into."""
+def pyg(part: str) -> Any:
+    """A module of `torch_geometric`, imported without the deprecation notices that PyG itself runs into.
+
+    Example:
+        >>> pyg("nn").GIN.__name__
+        'GIN'
+    """
     with warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning):  # PyG 2.8 scripts a class, which torch 2.15 deprecates
             warnings.simplefilter("ignore", category)
         with fitting():
-            return import_module("torch_geometric.datasets")
+            return import_module(f"torch_geometric.{part}")
 
 
 def _load(dataset: str, root: str | None, data_root: str | None, options: dict[str, Any]) -> list[Any]:
     """The graphs of a PyG class; only in-memory data sets of PyG may be named, so no setting runs other code, and no
     file of theirs does: see `quarantine`.
     """
-    datasets = pyg_datasets()
+    datasets = pyg("datasets")
     from torch_geometric.data import InMemoryDataset
 
     known = getattr(datasets, dataset, None) if dataset in datasets.__all__ else None

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omniformer.data.pyg_dataset import pyg
+
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -158,10 +160,11 @@ class GraphLayers(nn.Module):
 
     def __init__(self, d_model: int, n_layers: int, n_heads: int, features: int, n_outputs: int) -> None:
         super().__init__()
-        from torch_geometric.nn import TransformerConv
-
+        layers = pyg("nn")
         self.map = nn.Linear(features, d_model)
-        self.convs = nn.ModuleList(TransformerConv(d_model, d_model // n_heads, n_heads) for _ in range(n_layers))
+        self.convs = nn.ModuleList(
+            layers.TransformerConv(d_model, d_model // n_heads, n_heads) for _ in range(n_layers)
+        )
         self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(2 * n_layers + 1))
         self.ups = nn.ModuleList(nn.Linear(d_model, 4 * d_model) for _ in range(n_layers))
         self.downs = nn.ModuleList(nn.Linear(4 * d_model, d_model) for _ in range(n_layers))
@@ -183,11 +186,12 @@ class GPSLayers(nn.Module):
 
     def __init__(self, d_model: int, n_layers: int, n_heads: int, features: int, n_outputs: int) -> None:
         super().__init__()
-        from torch_geometric.nn import GPSConv, TransformerConv
-
+        layers = pyg("nn")
         self.map = nn.Linear(features, d_model)
         self.layers = nn.ModuleList(
-            GPSConv(d_model, TransformerConv(d_model, d_model // n_heads, n_heads), n_heads, norm="layer_norm")
+            layers.GPSConv(
+                d_model, layers.TransformerConv(d_model, d_model // n_heads, n_heads), n_heads, norm="layer_norm"
+            )
             for _ in range(n_layers)
         )
         self.classes = nn.Linear(d_model, n_outputs)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from omniformer.data.pyg_dataset import PyGDataset, pyg_datasets
+from omniformer.data.pyg_dataset import PyGDataset, pyg
 
-pyg_datasets()  # first, so that its own deprecation notices stay out of these tests
+pyg("datasets")  # first, so that its own deprecation notices stay out of these tests
 from torch_geometric.data import Data  # noqa: E402
 
 SPLITS = ("train", "val", "test")

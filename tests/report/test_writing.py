@@ -62,7 +62,7 @@ def test_a_report_that_fails_is_told_and_the_run_stays_good(copied, caplog, monk
 
 def test_without_matplotlib_a_run_says_what_to_install_and_a_command_fails(copied, caplog, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
         writing.report_finished(copied, None, None)
     assert "pip install matplotlib" in caplog.text
     with pytest.raises(SystemExit):

@@ -54,7 +54,7 @@ def test_what_is_compiled_is_left_out_and_said(regressor, make_loader, make_trai
         teardown = setup
 
     share = MachineShare()
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
         make_trainer(Throughput(), Elsewhere("blocks"), share).fit(regressor(), make_loader(), make_loader())
     assert share.results() == {} and "compiled programs" in caplog.text
 

@@ -22,7 +22,7 @@ import omniformer
 from omniformer import folder as folders
 from omniformer.adapters import load_adapter
 from omniformer.config import entry_point
-from omniformer.data.pyg_dataset import PyGDataset, pyg_datasets
+from omniformer.data.pyg_dataset import PyGDataset, pyg
 from omniformer.evaluate import main as evaluate
 from omniformer.experiment import assemble
 from omniformer.export.__main__ import main as export
@@ -519,7 +519,7 @@ def test_yaml_is_data(stage, what, capsys):
 @pytest.mark.parametrize("protocol", range(2, 6))
 @pytest.mark.parametrize("file", ["data.pt", "pre_transform.pt"])
 def test_a_file_that_pyg_made_is_not_run(stage, file, protocol):
-    pyg_datasets()
+    pyg("datasets")
     processed = stage.run / "MUTAG" / "processed"
     for folder in (processed, stage.run / "MUTAG" / "raw"):
         folder.mkdir(parents=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omniformer.data.pyg_dataset import pyg_datasets
+from omniformer.data.pyg_dataset import pyg
 from omniformer.data.quarantine import quarantine
 from omniformer.data.sets.arrays import read_arrays
 from omniformer.data.sets.reading import read_member
@@ -111,7 +111,7 @@ class Cora(Source):
                 )
         try:
             with quarantine(writable=[root]):  # the raw files are pickles
-                return pyg_datasets().Planetoid(root=str(root), name="Cora")[0]
+                return pyg("datasets").Planetoid(root=str(root), name="Cora")[0]
         except (OSError, RuntimeError, ValueError, IndexError, EOFError, ImportError, UnpicklingError) as error:
             raise ValueError(f"Cora cannot be read by PyG from {root}: {error}; delete the folder and retry") from error
 

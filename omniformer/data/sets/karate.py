@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from omniformer.data.pyg_dataset import pyg_datasets
+from omniformer.data.pyg_dataset import pyg
 from omniformer.data.source import Raw, Source, Split
 from omniformer.data.splitting import hashed_split
 
@@ -42,7 +42,7 @@ class KarateClub(Source):
     def _splits(self) -> dict[Split, list[Raw]]:
         import torch
 
-        data = pyg_datasets().KarateClub()[0]
+        data = pyg("datasets").KarateClub()[0]
         rest = (~data.train_mask).nonzero().flatten().tolist()
         held_out = hashed_split([f"member {i}" for i in rest], val=0, test=2 / 3)
         masks = {name: torch.zeros(34, dtype=torch.bool) for name in ("val", "test")}

@@ -5,7 +5,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from omniformer.core.attention.edges import Edges
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Neighbours, Self, Window
-from omniformer.data.pyg_dataset import pyg_datasets
+from omniformer.data.pyg_dataset import pyg
 
 
 def graph(n_tokens, n_edges, seed=0):
@@ -54,7 +54,7 @@ def test_dropout_uses_the_same_draw_forward_and_backward():
 
 
 def test_against_pyg_transformer_conv_with_its_weights():
-    pyg_datasets()  # imports PyG without its own deprecation notices
+    pyg("datasets")  # imports PyG without its own deprecation notices
     from torch_geometric.nn import TransformerConv
 
     conv = TransformerConv(8, 4, heads=3, root_weight=False)

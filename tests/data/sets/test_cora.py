@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from omniformer.data.pyg_dataset import pyg_datasets
+from omniformer.data.pyg_dataset import pyg
 from omniformer.data.sets.cora import PACKED, RAW_ARCHIVE, Cora
 
 SPLITS = ("train", "val", "test")
@@ -105,7 +105,7 @@ def test_raw_files_are_fetched_by_pyg_only_when_asked(tmp_path, packed, raw_file
     folder.mkdir()
     for name, content in raw_files.items():
         (folder / name).write_bytes(content)
-    monkeypatch.setattr(pyg_datasets().Planetoid, "url", folder.as_uri())
+    monkeypatch.setattr(pyg("datasets").Planetoid, "url", folder.as_uri())
     root = str(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match=r"cora\.npz.*planetoid_raw_cora\.zip.*download=true"):
         Cora(data_root=root).split("train")
