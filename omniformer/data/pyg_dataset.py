@@ -151,7 +151,7 @@ class PyGDataset(Source):
         return Raw(id=f"{self.name}/{index}", contents={"graph": graph}, token_targets=targets)
 
 
-def pyg(part: str) -> Any:
+def pyg(part: Literal["datasets", "nn"]) -> Any:
     """A module of `torch_geometric`, imported without the deprecation notices that PyG itself runs into.
 
     Example:

@@ -38,6 +38,7 @@ TABLES = {
     "omniformer/complete.py",
     "omniformer/config/build.py",
     "omniformer/data/__init__.py",
+    "omniformer/data/pyg_dataset.py",
     "omniformer/data/table/molecules.py",
     "omniformer/pretrained/family.py",
     "omniformer/training/__init__.py",
