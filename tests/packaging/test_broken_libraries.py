@@ -40,6 +40,7 @@ def test_a_command_beside_a_torch_that_cannot_be_loaded_ends_with_one_sentence(c
     assert line.endswith("cannot be loaded (undefined symbol: x): uv sync")
 
 
+@pytest.mark.slow  # the sentence of a command that cannot load torch is checked in every run
 def test_training_beside_a_torchvision_that_does_not_fit_names_both_versions(beside):
     done = beside("torchvision", "-m", "omniformer.train", "modality=vision", "debug=fast")
     assert done.returncode == 1, done.stderr

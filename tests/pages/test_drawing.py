@@ -27,5 +27,5 @@ def test_a_drawing_takes_the_colour_of_the_page_and_names_no_place_to_fetch_from
 
 def test_without_matplotlib_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ConfigError, match=r"pip install 'omniformer-framework\[plots\]'"):
+    with pytest.raises(ConfigError, match=r"pip install matplotlib"):
         drawn(labelled, 2, 1)

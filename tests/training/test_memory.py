@@ -26,6 +26,7 @@ print(faults(), keep_memory(), faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt belongs to glibc")
 def test_memory_that_was_freed_is_used_again_without_page_faults():
     done = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True)

@@ -98,6 +98,7 @@ def test_gradients_reach_every_weight():
     assert torch.equal(source.grad[5:], torch.zeros(6, 8))  # its reader has no tokens
 
 
+@pytest.mark.slow
 def test_attention_learns_to_copy_a_sequence_that_one_vector_cannot_hold():
     """Bahdanau's point in small: reading token t of a random source asks for alignment."""
     torch.manual_seed(2)
