@@ -18,6 +18,7 @@ RUN = [
     *("allow_targets=[plain_sgd]", "optim._target_=plain_sgd.PlainSGD"),
     *("optim.lr=0.1", "optim.schedule=constant", "optim.warmup_steps=0"),
 ]
+EMBEDDERS = {"text": ["embedder.dropout=0"], "all": ["members.text.embedder.dropout=0"]}  # those that drop ids
 
 
 def weights(folder, data, modality, processes):
@@ -27,7 +28,7 @@ def weights(folder, data, modality, processes):
     folders = [f"data_root={data}", f"paths.output_dir={output}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}:{ROOT}:{ROOT / 'tokenizers'}"}
     done = subprocess.run(
-        [*(sys.executable, "-m", "omniformer.train", f"modality={modality}", *split, *RUN), *folders],
+        [*(sys.executable, "-m", "omniformer.train", f"modality={modality}", *split, *RUN), *EMBEDDERS.get(modality, ()), *folders],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
