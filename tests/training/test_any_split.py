@@ -25,10 +25,10 @@ def weights(folder, data, modality, processes):
     """What a run of the command line ends with."""
     split = ["trainer=ddp", f"trainer.devices={processes}"] if processes > 1 else []
     output = folder / str(processes)
-    folders = [f"data_root={data}", f"paths.output_dir={output}"]
+    folders = [*EMBEDDERS.get(modality, ()), f"data_root={data}", f"paths.output_dir={output}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}:{ROOT}:{ROOT / 'tokenizers'}"}
     done = subprocess.run(
-        [*(sys.executable, "-m", "omniformer.train", f"modality={modality}", *split, *RUN), *EMBEDDERS.get(modality, ()), *folders],
+        [*(sys.executable, "-m", "omniformer.train", f"modality={modality}", *split, *RUN), *folders],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
