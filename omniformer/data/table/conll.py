@@ -1,7 +1,7 @@
 """Sentences with a line for each word, as the shared tasks of CoNLL have them: a sentence is a row."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -65,13 +65,6 @@ class ConllRows(Rows):
                     f"{self.file}, line {number}: {len(cells)} columns for {len(self.header)}, {', '.join(self.header)}"
                 )
         return {name: list(column) for name, column in zip(self.header, zip(*lines, strict=True), strict=True)}
-
-    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
-        for index in range(len(self)):
-            try:
-                yield self.row(index)
-            except BadRowError as error:
-                yield error
 
     def place(self, index: int) -> str:
         return f"line {self.sentences[index][0]}"

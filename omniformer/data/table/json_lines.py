@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,6 @@ class JsonRows(Rows):
         if not isinstance(found, dict):
             raise BadRowError(f"{self.file}, line {number}: expected an object, received {type(found).__name__}")
         return found
-
-    def each(self, columns: Sequence[str]) -> Iterator[Row | BadRowError]:
-        for index in range(len(self)):
-            try:
-                yield self.row(index)
-            except BadRowError as error:
-                yield error
 
     def read_from(self) -> list[Path] | None:
         return [Path(self.file)]

@@ -42,11 +42,15 @@ class Rows(ABC):
             BadRowError: it cannot be read.
         """
 
-    @abstractmethod
     def each(self, columns: Sequence[str]) -> Iterator["Row | BadRowError"]:
-        """All rows in order with some of their cells, in little memory; the error of one that cannot be read is in its
-        place.
+        """All rows in order with at least some of their cells, in little memory; the error of one that cannot be read
+        is in its place.
         """
+        for index in range(len(self)):
+            try:
+                yield self.row(index)
+            except BadRowError as error:
+                yield error
 
     def place(self, index: int) -> str:
         """Where a row stands, for messages and ids.
