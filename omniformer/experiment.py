@@ -16,7 +16,7 @@ from omniformer.adapters import is_adapted, merge, remove, save_adapter
 from omniformer.config import ConfigError, build
 from omniformer.data.deal import Work
 from omniformer.data.module import OmniDataModule
-from omniformer.data.other import with_other_data
+from omniformer.data.other import with_data_root, with_other_data
 from omniformer.data.source import Split
 from omniformer.data.told import told
 from omniformer.finetuning import Beginning
@@ -207,7 +207,7 @@ def evaluate(
     quiet()
     output, config = read_run(run)
     if data_root is not None:
-        config = _moved(config, str(config["data_root"]), data_root)
+        config = with_data_root(config, data_root)
     if data is not None:
         config = with_other_data(config, data)
     elif out is not None:
@@ -265,18 +265,6 @@ def baselines(config: Mapping[str, Any]) -> list[Path]:
         )
         raise ConfigError([mistake])
     return files
-
-
-def _moved(value: Any, before: str, after: str) -> Any:
-    """A configuration whose data lie elsewhere: the key `data_root`, wherever it stands."""
-    if isinstance(value, list):
-        return [_moved(each, before, after) for each in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: after if key == "data_root" and str(each) == before else _moved(each, before, after)
-        for key, each in value.items()
-    }
 
 
 def consolidate(run: str | Path, *, checkpoint: str | Path | None = None, allow_targets: Sequence[str] = ()) -> Path:

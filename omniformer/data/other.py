@@ -9,6 +9,16 @@ from omniformer.data.by_name import described, names
 from omniformer.data.table.given import SUFFIXES
 
 
+def with_data_root(config: Mapping[str, Any], data_root: str) -> dict[str, Any]:
+    """The configuration of a run whose data now lie elsewhere: the key `data_root`, wherever it had the run's value.
+
+    Example:
+        >>> with_data_root({"data_root": "a", "data": {"source": {"data_root": "a"}}}, "b")
+        {'data_root': 'b', 'data': {'source': {'data_root': 'b'}}}
+    """
+    return _moved(config, str(config["data_root"]), data_root)
+
+
 def with_other_data(config: Mapping[str, Any], data: str) -> dict[str, Any]:
     """The configuration with the source of other samples; how they are read, arranged and batched stays.
 
@@ -51,3 +61,15 @@ def _table(data: dict[str, Any]) -> dict[str, Any] | None:
         return data
     inner = (_table(each) for each in data.values() if isinstance(each, dict))
     return next((found for found in inner if found is not None), None)
+
+
+def _moved(value: Any, before: str, after: str) -> Any:
+    """A configuration whose data lie elsewhere: the key `data_root`, wherever it stands."""
+    if isinstance(value, list):
+        return [_moved(each, before, after) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: after if key == "data_root" and str(each) == before else _moved(each, before, after)
+        for key, each in value.items()
+    }
