@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from omniformer.core import checks
 from omniformer.core.ranges import BelowOne, Count, Natural, NotNegative, Positive, Share, SomeShare
 from omniformer.parallel.tensors import mesh_of
 from omniformer.training.parameter_groups import check_patterns, describe, groups
@@ -31,6 +32,7 @@ class OptimizerFactory(ABC):
         warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
         min_factor: rate at the end over peak rate, for schedules that end.
         decay_share: share of the run in which `wsd` decays.
+        base_width: `core.d_model` at which `lr` was found, so that it holds for other widths; None takes it as it is.
 
     Raises:
         ValueError: a number is out of range.
@@ -47,7 +49,10 @@ class OptimizerFactory(ABC):
         warmup_steps: Natural | BelowOne,
         min_factor: Share,
         decay_share: Share,
+        base_width: Count | None,
     ) -> None:
+        if base_width is not None:
+            checks.counts(base_width=base_width)
         if lr <= 0 or weight_decay < 0 or not 0 < layer_decay <= 1:
             raise ValueError(
                 f"lr={lr}, weight_decay={weight_decay}, layer_decay={layer_decay}: lr must be above 0, weight_decay "
@@ -61,6 +66,7 @@ class OptimizerFactory(ABC):
         self.warmup_steps = warmup_steps
         self.min_factor = min_factor
         self.decay_share = decay_share
+        self.base_width = base_width
         if isinstance(warmup_steps, float) and not 0 <= warmup_steps < 1:
             raise ValueError(
                 f"warmup_steps={warmup_steps} must be a whole number of steps, or a share of the run from 0 to below 1"
@@ -130,6 +136,9 @@ class AdamW(OptimizerFactory):
         warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
         min_factor: rate at the end over peak rate.
         decay_share: share of the run in which `wsd` decays.
+        base_width: `core.d_model` at which `lr` was found. Matrices of a core and heads of another width then learn by
+            `base_width / d_model` of it (muP, https://arxiv.org/abs/2203.03466, table 8), so that the best rate is the
+            same for all widths (docs/sizes.md). None takes `lr` as it is.
         fused: one kernel for all parameters, on CPU and GPU. Must be off with `precision=16-mixed` and gradient
             clipping.
 
@@ -156,6 +165,7 @@ class AdamW(OptimizerFactory):
         warmup_steps: Natural | BelowOne = 100,
         min_factor: Share = 0.0,
         decay_share: Share = 0.2,
+        base_width: Count | None = None,
         fused: bool = True,
     ) -> None:
         super().__init__(
@@ -167,6 +177,7 @@ class AdamW(OptimizerFactory):
             warmup_steps=warmup_steps,
             min_factor=min_factor,
             decay_share=decay_share,
+            base_width=base_width,
         )
         self.betas = _two(betas)
         self.eps = eps
@@ -177,7 +188,7 @@ class AdamW(OptimizerFactory):
         described = describe(model)
         check_patterns(described, self.lr_of)
         rates: Any = {"lr": self.lr, "weight_decay": self.weight_decay, "layer_decay": self.layer_decay}
-        grouped = groups(described, **rates, lr_of=self.lr_of)
+        grouped = groups(described, **rates, lr_of=self.lr_of, base_width=self.base_width)
         return torch.optim.AdamW(grouped, lr=self.lr, betas=self.betas, eps=self.eps, **_kernel(grouped, self.fused))
 
 
@@ -202,6 +213,8 @@ class Muon(OptimizerFactory):
         warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
         min_factor: rate at the end over peak rate.
         decay_share: share of the run in which `wsd` decays.
+        base_width: `core.d_model` at which `lr` was found. AdamW's matrices then learn by `base_width / d_model` of it,
+            Muon's by the root of that. None takes `lr` as it is.
         adamw_modules: submodules whose matrices AdamW keeps: their rows or columns are classes or features, each with a
             meaning of its own, which an orthogonal update would mix.
         fused: one kernel for all of AdamW's parameters.
@@ -231,6 +244,7 @@ class Muon(OptimizerFactory):
         warmup_steps: Natural | BelowOne = 100,
         min_factor: Share = 0.0,
         decay_share: Share = 0.2,
+        base_width: Count | None = None,
         adamw_modules: Sequence[str] = ("embedder", "embedders", "head", "heads"),
         fused: bool = True,
     ) -> None:
@@ -243,6 +257,7 @@ class Muon(OptimizerFactory):
             warmup_steps=warmup_steps,
             min_factor=min_factor,
             decay_share=decay_share,
+            base_width=base_width,
         )
         self.adamw_modules = tuple(adamw_modules)
         self._muon = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
@@ -261,8 +276,10 @@ class Muon(OptimizerFactory):
         check_patterns(described, self.lr_of)
         top = max(item.depth for item in described)
         rates: Any = {"lr": self.lr, "weight_decay": self.weight_decay, "layer_decay": self.layer_decay}
-        rates |= {"top": top, "lr_of": self.lr_of}
-        muon = torch.optim.Muon(groups(hidden, **rates), lr=self.lr, adjust_lr_fn="match_rms_adamw", **self._muon)
+        rates |= {"top": top, "lr_of": self.lr_of, "base_width": self.base_width}
+        muon = torch.optim.Muon(
+            groups(hidden, **rates, width_power=0.5), lr=self.lr, adjust_lr_fn="match_rms_adamw", **self._muon
+        )
         others = groups([item for item in described if not item.hidden], **rates)
         own: Any = self._adamw | _kernel(others, self.fused)
         adamw = torch.optim.AdamW(others, lr=self.lr, **own) if others else None

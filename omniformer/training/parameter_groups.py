@@ -27,6 +27,9 @@ class Described:
         depth: 0 for what comes before the blocks, 1 for the first block, ..., one more than blocks for what follows.
             Where there are several stacks (encoder and decoder, towers), the last blocks of all of them are equally
             deep: each is one step below a head, or read by the block that is.
+        width: features of the stream that a matrix reads: `d_model` of the stack that it belongs to, of the widest one
+            for a head, whose table may be tied to an embedder's. None for what is no matrix, and for embedders, whose
+            inputs are as wide in models of all sizes.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Described:
     decayed: bool
     hidden: bool
     depth: int
+    width: int | None
 
 
 def describe(model: nn.Module, *, outside: Sequence[str] = ()) -> list[Described]:
@@ -54,9 +58,13 @@ def describe(model: nn.Module, *, outside: Sequence[str] = ()) -> list[Described
         [('0.weight', False), ('1.weight', True), ('1.bias', False)]
     """
     owners: dict[int, list[tuple[nn.Module, str]]] = {}
-    for module in model.modules():
+    widths: dict[int, int] = {}
+    stream = _Streams(model)
+    for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             owners.setdefault(id(parameter), []).append((module, name))
+            if _is_matrix(parameter) and not _is_table(module, name) and (width := stream.width(path)) is not None:
+                widths[id(parameter)] = width
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not named:
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
@@ -73,6 +81,7 @@ def describe(model: nn.Module, *, outside: Sequence[str] = ()) -> list[Described
             ),
             hidden=decayed and parameter.ndim == 2 and not set(name.split(".")) & set(outside),
             depth=_depth(name, heights),
+            width=widths.get(id(parameter)),
         )
         for name, parameter in named
     ]
@@ -86,6 +95,8 @@ def groups(
     layer_decay: float,
     top: int | None = None,
     lr_of: Mapping[str, float] | None = None,
+    base_width: int | None = None,
+    width_power: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Parameter groups for a torch optimizer: one for each rate and decay that occurs.
 
@@ -98,12 +109,17 @@ def groups(
         top: the depth that gets `lr` itself; that of the deepest of `described` by default.
         lr_of: rates in the place of `lr`, by shell pattern of names (ULMFiT, https://arxiv.org/abs/1801.06146, 3.2);
             the last pattern that fits counts, and `layer_decay` holds for them too.
+        base_width: the width at which the rates were found; matrices that read a stream of another width get
+            `(base_width / width) ** width_power` of them (muP, https://arxiv.org/abs/2203.03466). None changes nothing.
+        width_power: 1 for Adam, whose updates grow with the number of inputs; 1/2 for orthogonal updates of that size.
     """
     top = max((item.depth for item in described), default=0) if top is None else top
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for item in described:
         fitting = [rate for pattern, rate in (lr_of or {}).items() if _fits(item.name, pattern)]
         rate = (fitting[-1] if fitting else lr) * layer_decay ** (top - item.depth)
+        if base_width is not None and item.width is not None:
+            rate *= (base_width / item.width) ** width_power
         found.setdefault((rate, weight_decay if item.decayed else 0.0), []).append(item.parameter)
     return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in found.items()]
 
@@ -142,6 +158,30 @@ def _depth(name: str, heights: Mapping[str, int]) -> int:
     if match := _BLOCK.search(name):
         return most - heights[match[1]] + int(match[2]) + 1
     return 0 if _is_before_blocks(name.split(".")) else most + 1
+
+
+class _Streams:
+    """How wide the streams are that the modules of a model read.
+
+    Args:
+        model: with a `d_model` at its stacks.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._widths = {
+            path: module.d_model
+            for path, module in model.named_modules()
+            if isinstance(getattr(module, "d_model", None), int) and not _is_before_blocks(path.split("."))
+        }
+
+    def width(self, path: str) -> int | None:
+        """That of the innermost stack around a module, of the widest one for a module outside of all; None for what
+        comes before them.
+        """
+        if _is_before_blocks(path.split(".")):
+            return None
+        around = [stack for stack in self._widths if not stack or f"{path}.".startswith(f"{stack}.")]
+        return self._widths[max(around, key=len)] if around else max(self._widths.values(), default=None)
 
 
 def _is_before_blocks(path: Sequence[str]) -> bool:

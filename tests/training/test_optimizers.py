@@ -7,6 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from omniformer.core.layout import Layout
+from omniformer.core.rules import Full
+from omniformer.core.transformer import Transformer
 from omniformer.training.optimizers import AdamW, Muon
 
 
@@ -133,6 +136,64 @@ def test_some_parameters_have_a_rate_of_their_own(make):
     assert rates[id(model.head.weight)] == 1.0
     with pytest.raises(ValueError, match="lr_of: 'block' fits no parameter"):
         make(lr_of={"block": 0.1})(model)
+
+
+def of_width(width):
+    torch.manual_seed(0)
+    core = Transformer(d_model=width, n_layers=1, n_heads=width // 16)
+    model = nn.ModuleDict({"embed": nn.Linear(6, width), "core": core, "head": nn.Linear(width, 8)})
+    nn.init.normal_(model["head"].weight, std=1 / width)
+    return model
+
+
+def moved_by_three_steps(width, **settings):
+    """How far the outputs of a model move: the coordinate check of Yang et al. 2022, appendix D.1."""
+    model = of_width(width)
+    optimizer = AdamW(lr=0.002, warmup_steps=0, **settings)(model)
+    x, classes, layout = torch.randn(24, 6), torch.arange(24) % 8, Layout.from_lengths(12, 12)
+
+    def outputs():
+        return model["head"](model["core"](model["embed"](x), layout, Full()))
+
+    first = outputs().detach()
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(outputs(), classes).backward()
+        optimizer.step()
+    return (outputs() - first).square().mean().sqrt().item()
+
+
+def test_with_a_base_width_one_rate_moves_models_of_all_widths_alike():
+    narrow = moved_by_three_steps(64, base_width=64)
+    assert moved_by_three_steps(256, base_width=64) == pytest.approx(narrow, rel=0.2)
+    assert moved_by_three_steps(64) == narrow
+    assert moved_by_three_steps(256) > 3 * narrow
+
+
+@pytest.mark.parametrize(("make", "power"), [(AdamW, 1.0), (Muon, 0.5)])
+def test_matrices_of_a_wider_core_learn_more_slowly_and_nothing_else_does(make, power):
+    model = of_width(64)
+    optimizer = make(lr=1.0, base_width=16)(model)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert found["embed.weight"] == found["embed.bias"] == found["head.bias"] == 1.0
+    assert found["head.weight"] == 0.25
+    blocks = {rates[id(each)] for each in model["core"].blocks.parameters() if each.ndim == 2}
+    assert blocks == {0.25**power}
+
+
+def test_a_table_tied_to_a_head_learns_as_the_head_does():
+    model = of_width(64)
+    model["embed"] = nn.Embedding(8, 64)
+    apart = AdamW(lr=1.0, base_width=16)(model)
+    model["head"].weight = model["embed"].weight
+    tied = AdamW(lr=1.0, base_width=16)(model)
+
+    def rate(optimizer):
+        table = model["embed"].weight
+        return next(g["lr"] for g in optimizer.param_groups if any(each is table for each in g["params"]))
+
+    assert (rate(apart), rate(tied)) == (1.0, 0.25)
 
 
 def test_layer_decay_slows_the_lower_blocks():
