@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from omniformer import baselines as simple
 from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
+from omniformer.card import write_card
 from omniformer.config import ConfigError, build
 from omniformer.data.deal import Work
 from omniformer.data.module import OmniDataModule
@@ -30,6 +31,8 @@ from omniformer.parallel.strategy import whole_model
 from omniformer.predictor import Member, Predictor
 from omniformer.quantization import Weights, dequantize, is_quantized
 from omniformer.recipe import Node, build_model, members, merged
+from omniformer.report.card import run_card
+from omniformer.report.run import read as read_finished
 from omniformer.report.writing import report_finished
 from omniformer.run_folder import begun_run, read_run, reading_run, refuse_used
 from omniformer.tasks.module import TrainingModule
@@ -82,6 +85,10 @@ class Experiment:
             merge(self.model)
             remove(self.model)
         folder.save(output / "model", self.predictor(), recipe=self.recipe, allow_targets=allow_targets)
+
+    def describe(self, output: Path) -> None:
+        """Writes the card of the folder `model`, of what the run has left beside it until now."""
+        write_card(output / "model", run_card(read_finished(output), self.predictor(), self.data))
 
 
 def assemble(config: Mapping[str, Any], beginning: Beginning | None = None) -> Experiment:
@@ -165,6 +172,7 @@ def train(config: Mapping[str, Any]) -> Score | None:
         write_texts(output / "written.jsonl", output / "predictions.jsonl")
         experiment.save(output, config["allow_targets"])
         _report(callbacks, config, experiment, output, main=watched.metric)
+        experiment.describe(output)
         if config.get("report"):
             report_finished(output, experiment.predictor(), experiment.data)
     if best is None:
@@ -293,6 +301,7 @@ def consolidate(run: str | Path, *, checkpoint: str | Path | None = None, allow_
     check_fits(module, path)
     module.load_state_dict(DurableCheckpointIO().load_checkpoint(path)["state_dict"])
     experiment.save(output, allow_targets)
+    experiment.describe(output)
     return path
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_model, save_model
 from omniformer import pretrained
 from omniformer.adapters.lora import refuse_adapted
 from omniformer.adapters.rights import usual_rights
+from omniformer.card import card, write_card
 from omniformer.config import BuildError, allowing
 from omniformer.config.allow import NotAllowedError, within
 from omniformer.config.build import locate
@@ -38,7 +39,7 @@ _IDENTIFIERS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.?")
 def save(
     folder: str | Path, predictor: Predictor, *, recipe: Mapping[str, Any], allow_targets: Sequence[str] = ()
 ) -> None:
-    """Writes a model into a folder from which `load` rebuilds it: JSON and safetensors, never pickle.
+    """Writes a model into a folder from which `load` rebuilds it: JSON and safetensors, never pickle; and a card.
 
     Args:
         folder: made when missing.
@@ -77,6 +78,8 @@ def save(
     save_model(predictor.model, str(folder / WEIGHTS_FILE))
     usual_rights(folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    named = folder.resolve()
+    write_card(folder, card(predictor, title=named.parent.name if named.name == "model" else named.name))
 
 
 def load(folder: str | Path, *, weights: Weights | None = None, allow_targets: Sequence[str] = ()) -> Predictor:

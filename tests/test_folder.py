@@ -95,8 +95,8 @@ def test_whoever_may_read_the_recipe_may_read_the_weights(saved):
     assert len(modes) == 1
 
 
-def test_the_folder_holds_json_and_safetensors_only(saved):
-    assert {path.suffix for path in saved.rglob("*") if path.is_file()} <= {".json", ".safetensors"}
+def test_the_folder_holds_json_safetensors_and_a_card_only(saved):
+    assert {path.suffix for path in saved.rglob("*") if path.is_file()} <= {".json", ".safetensors", ".md"}
 
 
 def test_a_folder_cannot_name_code_to_run(saved, tmp_path):

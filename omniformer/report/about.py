@@ -29,7 +29,7 @@ def about(run: Run, data: OmniDataModule | None) -> Section:
 
 
 def _member(name: str, member: Mapping[str, Any], data: OmniDataModule | None) -> list[str]:
-    described = [name, _class(member["task"]), _data(member["data"])]
+    described = [name, _class(member["task"]), data_of(member["data"])]
     if data is None:
         return [*described, *["not known"] * 5]
     stream = data.streams[name]
@@ -37,7 +37,8 @@ def _member(name: str, member: Mapping[str, Any], data: OmniDataModule | None) -
     return [*described, ", ".join(data.tokenizers[name]), *counts, str(len(data.labels(name)) or "")]
 
 
-def _data(node: Mapping[str, Any]) -> str:
+def data_of(node: Mapping[str, Any]) -> str:
+    """The data set of a member in words: its class, and its files where it is a table."""
     source = node.get("source") or node
     files = source.get("files")
     return _class(source) + (f" of {', '.join(map(str, files)) if isinstance(files, list) else files}" if files else "")

@@ -25,7 +25,7 @@ def results(run: Run, trivial: Mapping[str, str]) -> Section:
     for name, value in run.numbers.items():
         if "baseline/" in name:
             simple.append([name.replace("baseline/", ""), format_number(name, value), "the data set knows it"])
-        elif (found := staged(name)) and found[1].rsplit("/", 1)[-1] not in _COUNTS:
+        elif (found := staged(name)) and found[1].rsplit("/", 1)[-1] not in COUNTS:
             table[found[1]][found[0]] = format_number(name, value)
     stages = [stage for stage in _STAGES if any(stage in row for row in table.values())]
     rows = [[metric, *(row.get(stage, "") for stage in stages)] for metric, row in sorted(table.items())]
@@ -38,7 +38,7 @@ def results(run: Run, trivial: Mapping[str, str]) -> Section:
     return Section("Results", blocks)
 
 
-_COUNTS = ("seconds", "samples", "tokens", "tokens_per_second", "token_share", "memory_gib", "machine_share")
+COUNTS = ("seconds", "samples", "tokens", "tokens_per_second", "token_share", "memory_gib", "machine_share")
 _SAID = {"test": "test", "best/val": "best validation", "val": "last validation", "train": "training"}
 
 
