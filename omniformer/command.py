@@ -21,6 +21,7 @@ VERBS = {
     "chat": "omniformer.chat",
     "serve": "omniformer.serving.__main__",
     "export": "omniformer.export.__main__",
+    "push": "omniformer.push",
     "consolidate": "omniformer.consolidate",
     "inspect": "omniformer.inspect",
     "plugins": "omniformer.plugins",

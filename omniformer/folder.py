@@ -23,6 +23,7 @@ from omniformer.config.build import locate
 from omniformer.generation.allowed import Allowed
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
+from omniformer.pretrained.files import hub
 from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.files.companions import read_companions, write_companions
 from omniformer.pretrained.gguf import gguf_file
@@ -82,23 +83,32 @@ def save(
     write_card(folder, card(predictor, title=named.parent.name if named.name == "model" else named.name))
 
 
-def load(folder: str | Path, *, weights: Weights | None = None, allow_targets: Sequence[str] = ()) -> Predictor:
+def load(
+    folder: str | Path,
+    *,
+    weights: Weights | None = None,
+    allow_targets: Sequence[str] = (),
+    revision: str | None = None,
+) -> Predictor:
     """Rebuilds a trained model with its tokenizers and label names, ready to predict; no Hydra, no Lightning.
 
     Args:
         folder: a run folder, the `model` folder in it, or the folder of a published model
-            (see `omniformer.pretrained.load`).
+            (see `omniformer.pretrained.load`). Where there is none, the name of a model of either kind on the hub,
+            `owner/model` or `owner/model@revision`, is fetched, which needs the optional library huggingface-hub; see
+            `omniformer.pretrained.files.hub` for what is trusted.
         weights: rounded to "bf16", "int8" or "int4" to take less memory; see `omniformer.quantization.quantize`, and
             docs/pretrained.md for what it costs. None leaves them as they are.
         allow_targets: packages of your own whose classes the folder may name, for example `["mypackage"]`. Without it
             a folder can only build parts of models of this project: its files never run code, and lead nowhere else.
+        revision: of a model on the hub: a branch, a tag, or the hash of a commit, which alone stays what it is.
 
     Returns:
         The model ready to predict; a `pretrained.Pretrained`, with `save_pretrained`, where it is a published one or
         was trained from one.
 
     Raises:
-        FileNotFoundError: the folder holds no saved model.
+        FileNotFoundError: the folder holds no saved model, or a model cannot be fetched.
         ValueError: a file is damaged, weights and recipe disagree, a link leads out of the folder, or it names what a
             saved model may not; names the file.
 
@@ -107,9 +117,10 @@ def load(folder: str | Path, *, weights: Weights | None = None, allow_targets: S
         >>> predictor.predict(Path("seven.png"))[0].label  # doctest: +SKIP
         '7'
     """
-    if is_published(Path(folder)):
-        return pretrained.load(folder, weights=weights)
-    given, folder = Path(folder), _model_folder(Path(folder))
+    given = hub.local(folder, revision)
+    if is_published(given):
+        return pretrained.load(given, weights=weights)
+    folder = model_folder(given)
     refuse_links_out(folder, of=given)
     path = folder / CONFIG_FILE
     config = read_json(path)
@@ -141,7 +152,7 @@ def recipe_of(folder: str | Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: the folder holds no saved model.
     """
-    path = _model_folder(Path(folder)) / CONFIG_FILE
+    path = model_folder(Path(folder)) / CONFIG_FILE
     refuse_link_out(path, Path(folder))
     return read_json(path)["recipe"]
 
@@ -221,7 +232,12 @@ def _tokenizers(
     return {each: omniformer_tokenizers.load(place / plain_name(each, path), trusted=trusted) for each in modalities}
 
 
-def _model_folder(folder: Path) -> Path:
+def model_folder(folder: Path) -> Path:
+    """The folder of the model itself, where a run folder or that one is given.
+
+    Raises:
+        FileNotFoundError: there is no saved model in either.
+    """
     for candidate in (folder, folder / "model"):
         if (candidate / CONFIG_FILE).is_file() and (candidate / WEIGHTS_FILE).is_file():
             return candidate

@@ -13,6 +13,7 @@ from omniformer.finetuning.finished import FinishedRun, MeasuredRun
 from omniformer.finetuning.published import PublishedModel
 from omniformer.predictor import Predictor
 from omniformer.pretrained import Pretrained
+from omniformer.pretrained.files import hub
 
 # Keys of `model` that mean nothing without weights to begin from.
 _OF_PRETRAINED = {
@@ -40,14 +41,15 @@ def begin(config: Mapping[str, Any]) -> Beginning:
                 raise ConfigError([f"model.{key}: {what}; name the model in model.pretrained"])
         return Beginning()
     size = model.get("image_size") or None
-    if folder.is_published(Path(source)):
+    place = hub.local(source)
+    if folder.is_published(place):
         # Weights that train are float32, whatever the file has; the trainer's precision says what is computed in.
         sides = (size, size) if isinstance(size, int) else size and tuple(size)
-        predictor: Predictor = pretrained.load(source, dtype=torch.float32, image_size=sides)
+        predictor: Predictor = pretrained.load(place, dtype=torch.float32, image_size=sides)
     elif size:
         raise ConfigError([f"model.image_size: {source} is no published model; its tokenizer says the size"])
     else:
-        predictor = folder.load(source, allow_targets=config["allow_targets"])
+        predictor = folder.load(place, allow_targets=config["allow_targets"])
     found = _kind(str(source), predictor)
     if names := model.get("special_tokens"):
         torch.manual_seed(config["seed"])  # their rows are drawn at random

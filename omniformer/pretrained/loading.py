@@ -111,7 +111,7 @@ def load(
         >>> model.generate(["Once upon a time"])[0][0].content  # doctest: +SKIP
         ' there was a man named John.'
     """
-    source = _local(folder, revision)
+    source = hub.local(folder, revision)
     sizes = {"dtype": dtype, "weights": weights, "image_size": image_size}
     if (file := gguf_file(source)) is not None:
         with as_folder(file) as (place, checkpoint):
@@ -161,17 +161,6 @@ def _loaded(
     if family.head is None:
         return Pretrained(model, {}, tokenizers=tokenizers, family=family, **rest)
     return Pretrained(model, {family.head: _member(family, tokenizers, folder)}, family=family, **rest)
-
-
-def _local(folder: str | Path, revision: str | None) -> Path:
-    """The folder on this machine, or the file in it."""
-    if Path(folder).exists():
-        if revision is not None:
-            raise ValueError(f"revision={revision!r} is of a model on the hub; {folder} is a folder here")
-        return Path(folder)
-    if not hub.is_name(folder):
-        raise FileNotFoundError(f"{folder} is no folder; give one that holds {CONFIG_FILE} and weights")
-    return hub.fetch(str(folder), revision=revision)
 
 
 def _recipe(family: Family, path: Path) -> Node:

@@ -1,7 +1,6 @@
 """The card of a run's model: what it learned from, what it scored there, and the command that makes it again."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from omniformer.card import Score, card
