@@ -14,6 +14,7 @@ VERBS = {
     "train": "omniformer.train",
     "baseline": "omniformer.baseline",
     "evaluate": "omniformer.evaluate",
+    "probe": "omniformer.probe",
     "report": "omniformer.report.__main__",
     "compare": "omniformer.compare.__main__",
     "predict": "omniformer.predict",

@@ -114,3 +114,7 @@ def _card(place: Path, predictor: "Predictor", name: str, licence: str | None) -
 
         return run_card(read(place.parent), predictor, place=name, licence=licence)
     return card(predictor, title=name, place=name, licence=licence)
+
+
+if __name__ == "__main__":
+    main()

@@ -58,7 +58,7 @@ def run(problem: Problem, seed: int) -> Iterator[Score]:
         method = kind()
         if not method.fits(problem):
             continue
-        own = _cut(problem, method.most, seed)
+        own = cut(problem, method.most, seed)
         begun = time.perf_counter()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -68,7 +68,7 @@ def run(problem: Problem, seed: int) -> Iterator[Score]:
         yield Score(name=method.name, seconds=seconds, samples=len(own.raws["train"]), scores=scores)
 
 
-def _cut(problem: Problem, most: int | None, seed: int) -> Problem:
+def cut(problem: Problem, most: int | None, seed: int) -> Problem:
     """The problem with no more training samples than that."""
     raws = problem.raws["train"]
     if most is None or len(raws) <= most:

@@ -5,11 +5,11 @@ from statistics import median
 
 import torch
 from omniformer_tokenizers.vision.pixels import read_pixels, resized, unit_range
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
-from omniformer.baselines.baseline import Baseline, evaluated
+from omniformer.baselines.baseline import Baseline
 from omniformer.baselines.dense import DenseLinear
+from omniformer.baselines.nearest import nearest
 from omniformer.baselines.problem import Answers, Problem
 from omniformer.baselines.training import steps_for, trained
 from omniformer.data.source import Split
@@ -50,16 +50,8 @@ class NearestPicture(Baseline):
         return "vision" in problem.modalities and problem.kind == "label"
 
     def answers(self, problem: Problem) -> Mapping[Split, Answers]:
-        rows = {split: pixels(problem, split, _SMALL).flatten(1).numpy() for split in problem.raws}
-        known, said = problem.targets("train").numpy(), []
-        for neighbours in (1, 5) if "val" in rows and len(known) >= 5 else (1,):
-            model = KNeighborsClassifier(neighbours, algorithm="brute", weights="distance").fit(rows["train"], known)
-            said.append({})
-            for split in evaluated(problem):
-                shares = torch.zeros(len(rows[split]), problem.n_outputs)
-                shares[:, torch.from_numpy(model.classes_)] = torch.from_numpy(model.predict_proba(rows[split])).float()
-                said[-1][split] = shares
-        return max(said, key=lambda each: problem.goodness("val", each["val"])) if "val" in rows else said[0]
+        rows = {split: pixels(problem, split, _SMALL).flatten(1) for split in problem.raws}
+        return nearest(problem, rows, (1, 5))[0]
 
 
 class SmallCNN(Baseline):

@@ -15,7 +15,7 @@ from omniformer._confpath import conf_dir
 from omniformer.config.allow import allowing
 from omniformer.config.composing import compose, composition_errors, plain
 from omniformer.config.errors import ConfigError, shown
-from omniformer.config.overrides import CommandLine, default_groups, group_options, own_packages, read, repair
+from omniformer.config.overrides import CommandLine, default_groups, group_options, naming, own_packages, read, repair
 from omniformer.config.plugins import installed, named, searched
 from omniformer.config.report import reported
 from omniformer.config.usage import usage
@@ -66,7 +66,12 @@ def entry_point(
 
 
 def query(
-    config_name: str, root: str, examples: Sequence[tuple[str, str]], folder: Path | None = None
+    config_name: str,
+    root: str,
+    examples: Sequence[tuple[str, str]],
+    folder: Path | None = None,
+    *,
+    first: tuple[str, str] | None = None,
 ) -> Callable[[Main], Callable[..., Any]]:
     """Makes a command that only looks: it composes a configuration of its own, and no folder is made.
 
@@ -75,6 +80,7 @@ def query(
         root: the class that describes the keys of that file.
         examples: arguments, and what they do, for `--help`.
         folder: the folder of the configuration; None for the one that comes with the package.
+        first: what the first argument is called, and the key that it sets, where it is no option and sets none itself.
     """
 
     def decorate(function: Main) -> Callable[..., Any]:
@@ -82,7 +88,9 @@ def query(
         def command(arguments: Sequence[str] | None = None) -> Any:
             given = sys.argv[1:] if arguments is None else arguments
             with reported():
-                return _answer(function, config_name, root, examples, folder or conf_dir(), given)
+                if first is not None:
+                    given = naming(first[1], given)
+                return _answer(function, config_name, root, examples, folder or conf_dir(), given, first and first[0])
 
         return command
 
@@ -96,6 +104,7 @@ def _answer(
     examples: Sequence[tuple[str, str]],
     folder: Path,
     arguments: Sequence[str],
+    first: str | None,
 ) -> Any:
     line = read(arguments)
     if line.version:
@@ -104,7 +113,8 @@ def _answer(
     options = group_options(searched(folder, line.config_dir))
     defaults = default_groups(folder / f"{config_name}.yaml")
     if line.help:
-        print(usage(called(), _summary(function), _within(options, defaults), examples))
+        command = " ".join([called(), *([first] if first else [])])
+        print(usage(command, _summary(function), _within(options, defaults), examples))
         return None
     if line.sweep:
         raise ConfigError(["--multirun: this command looks at one configuration; leave it out"])

@@ -138,3 +138,17 @@ def repair(arguments: Iterable[str], groups: Iterable[str], defaults: Iterable[s
 
 def _is_override(argument: str) -> bool:
     return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+
+
+def naming(key: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments, of which a first one that is a plain word sets a key.
+
+    Example:
+        >>> naming("model.pretrained", ["runs/a b", "data=mnist"])
+        ["model.pretrained='runs/a b'", 'data=mnist']
+    """
+    word, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if not word or word.startswith("-") or "=" in word:
+        return list(arguments)
+    quoted = word.replace("\\", "\\\\").replace("'", "\\'")
+    return [f"{key}='{quoted}'", *rest]
