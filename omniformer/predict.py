@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--batch-size is {given.batch_size}; give at least 1")
     if given.pairs and len(given.inputs) % 2:
         parser.error(f"--pairs reads texts two by two; received {len(given.inputs)}")
+    if given.template and not given.labels:
+        parser.error("--template is for the names of --labels; give both")
     if given.json and given.out:
         parser.error("--json prints what --out FILE.jsonl writes; give one of the two")
     with reported():
@@ -59,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bad.append(str(error))
 
         named, n = _named(given, predictor, columns, refused)
-        options = {"member": given.member, "top": given.top, "batch_size": given.batch_size}
+        outcomes = _outcomes(given, predictor)
         good = 0
         with ExitStack() as open_files:
             told: Callable[[Prediction], None] | None = None
             shown = given.out is not None or not sys.stdout.isatty()
-            for _, said in _counted(predictor.outcomes(named, **options), n, shown=shown):
+            for _, said in _counted(outcomes(named), n, shown=shown):
                 if isinstance(said, Exception):
                     refused(said)
                     continue
@@ -107,6 +109,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--pairs", action="store_true", help="read texts two by two: a question and the text that it is about"
     )
     parser.add_argument(
+        "--labels", nargs="+", metavar="NAME", help="classes that a contrastive model tells by their names, untrained"
+    )
+    parser.add_argument(
+        "--template", action="append", metavar="TEXT", help="a text for such names, as in 'a photo of a {}'; or several"
+    )
+    parser.add_argument(
         "--columns",
         metavar="YAML",
         help="what columns of a table are for, where the run does not say: '{photo: vision}'",
@@ -120,6 +128,16 @@ def build_parser() -> argparse.ArgumentParser:
     add_weights(parser)
     add_allow_targets(parser)
     return parser
+
+
+def _outcomes(given: argparse.Namespace, predictor: "Predictor") -> Callable[..., Iterator[tuple[str, Any]]]:
+    """Who says something of inputs: the task that fits each, or one that compares them with the names of classes."""
+    if not given.labels:
+        return partial(predictor.outcomes, member=given.member, top=given.top, batch_size=given.batch_size)
+    from omniformer.zero_shot import ZeroShot
+
+    told = ZeroShot(predictor, given.labels, templates=given.template or ("{}",), member=given.member)
+    return partial(told.outcomes, batch_size=given.batch_size)
 
 
 def _named(

@@ -86,3 +86,29 @@ def vit(folder, **others):
     settings = {"image_processor_type": "ViTImageProcessor"} | resized | scaled
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     return folder
+
+
+def clip(folder):
+    """A folder of CLIP for pictures of 16 x 16."""
+    tokenizers, names = pytest.importorskip("tokenizers"), ("<|startoftext|>", "<|endoftext|>")
+    n = byte_pairs(folder, specials=names)
+    written = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    around = f"{names[0]} $A {names[1]}"
+    specials = [(name, i) for i, name in enumerate(names)]
+    written.post_processor = tokenizers.processors.TemplateProcessing(single=around, special_tokens=specials)
+    written.save(str(folder / "tokenizer.json"))
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}
+    text = sizes | ids | {"vocab_size": n, "max_position_embeddings": 32}
+    config = transformers.CLIPConfig(
+        text_config=text, vision_config=sizes | {"image_size": 16, "patch_size": 8}, projection_dim=12
+    )
+    shaken(transformers.CLIPModel(config)).save_pretrained(folder)
+    made = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(made))
+    resized = {"do_resize": True, "size": {"shortest_edge": 16}, "resample": 3, "do_center_crop": True}
+    scaled = {"crop_size": {"height": 16, "width": 16}, "do_rescale": True, "do_normalize": True}
+    means = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "do_convert_rgb": True}
+    settings = {"image_processor_type": "CLIPImageProcessor"} | resized | scaled | means
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return folder
