@@ -10,25 +10,26 @@ from omniformer.config.arguments import add_allow_targets, add_device, add_weigh
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the saved model of a run folder and prints a table.
 
-    On its own data, numbers and predictions also go into the run's folder; on other data only where --out says.
+    On its own data, numbers and predictions also go into the run's folder; on other data only where --out says. With
+    --corrupt, it measures how much of some harm the model bears.
     """
-    given = build_parser().parse_args(arguments)
+    parser = build_parser()
+    given = parser.parse_args(arguments)
+    if given.strengths and given.corrupt is None:
+        parser.error("--strengths are of --corrupt; give both")
     with reported():
         from omniformer.device import chosen
 
         device = chosen(given.device)  # before the rest is loaded, which takes seconds
-        from omniformer.experiment import evaluate
+        asked = {name: getattr(given, name) for name in ("split", "weights", "allow_targets", "data_root", "data")}
+        if given.corrupt is None:
+            from omniformer.experiment import evaluate
 
-        evaluate(
-            given.run,
-            split=given.split,
-            weights=given.weights,
-            allow_targets=given.allow_targets,
-            device=device,
-            data_root=given.data_root,
-            data=given.data,
-            out=given.out,
-        )
+            evaluate(given.run, device=device, out=given.out, **asked)
+        else:
+            from omniformer.robustness import sweep
+
+            sweep(given.run, given.corrupt, given.strengths, device=device, out=given.out, **asked)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,6 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="other data: a known set, or a table with the columns of the run's, which is its test split",
     )
     parser.add_argument("--out", metavar="FOLDER", help="where metrics.json and predictions.jsonl of other data go")
+    parser.add_argument(
+        "--corrupt",
+        metavar="KIND[=MODALITY]",
+        help="harm the samples more and more: noise, blur, crop, or missing=MODALITY; into RUN/robustness or --out",
+    )
+    parser.add_argument(
+        "--strengths", nargs="+", type=float, metavar="X", help="of it; what is measured unharmed stands beside them"
+    )
     add_device(parser)
     add_weights(parser)
     add_allow_targets(parser)

@@ -15,6 +15,7 @@ from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
 from omniformer.card import write_card
 from omniformer.config import ConfigError, build
+from omniformer.data.corruption import Corruption
 from omniformer.data.deal import Work
 from omniformer.data.module import OmniDataModule
 from omniformer.data.other import with_data_root, with_other_data
@@ -190,6 +191,7 @@ def evaluate(
     data_root: str | None = None,
     data: str | None = None,
     out: str | Path | None = None,
+    corruption: Corruption | None = None,
 ) -> dict[str, float]:
     """Measures the saved model of a finished run on its own data, with the settings of that run, or on other data.
 
@@ -202,6 +204,7 @@ def evaluate(
         data_root: where data lie on this machine; None for where they lay.
         data: other data, see `omniformer.data.other.with_other_data`.
         out: the folder into which the numbers and predictions of other data go; nothing is written without one.
+        corruption: harms the samples; what is measured of these is neither written nor printed.
 
     Returns:
         The metrics by name; those of its own data also go into the run's `metrics.json`, those of rounded weights into
@@ -224,6 +227,7 @@ def evaluate(
     with reading_run(config, allow_targets):
         experiment = assemble(config, finetuning.measured(output, saved))
         for name, stream in experiment.data.streams.items():
+            stream.corruption = corruption
             if (labels := experiment.data.labels(name)) != saved.members[name].labels:
                 told = f"{list(labels)}, the model {list(saved.members[name].labels)}"
                 raise ValueError(
@@ -232,7 +236,7 @@ def evaluate(
             if stream.raws(split):
                 experiment.data.samples(name, split)  # found now, so that what this takes happens in here
     kind = "" if weights is None else f"-{weights}"
-    into = output if data is None else None if out is None else Path(out)
+    into = None if corruption else output if data is None else None if out is None else Path(out)
     callbacks: dict[str, Any] = {"stop": Stop(dirpath=None)}
     if into is not None:
         into.mkdir(parents=True, exist_ok=True)
@@ -243,6 +247,8 @@ def evaluate(
     module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
     measure = {"test": trainer.test, "val": trainer.validate}[split]
     (results,) = measure(module, datamodule=experiment.data, verbose=False)
+    if corruption is not None:
+        return dict(results)
     title = config["name"] if data is None else f"{config['name']} on {Path(data).name}"
     beside = _baselines(config, experiment, compute=False)[1]
     print_results(results, title=f"{title}: {split} split", main=module.watched.metric, beside=beside)
@@ -363,7 +369,8 @@ def _report(
         metrics.add(found)
         metrics.write()
         print_results(shown, title=f"{config['name']}: results", main=main, beside=beside)
-        print(f"everything is in {_short(output)}")
+        short = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
+        print(f"everything is in {short}")
 
 
 def _baselines(
@@ -390,8 +397,3 @@ def _baselines(
             found |= {f"{prefix}{key}": value for key, value in simple.numbers(known[1]).items()}
             beside |= {f"{prefix}{key}": said for key, said in simple.beside(known[1], task.reported("test")).items()}
     return found, beside
-
-
-def _short(path: Path) -> Path:
-    """The path as people would type it from where they are."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

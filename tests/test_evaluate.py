@@ -54,3 +54,12 @@ def test_the_folder_of_data_may_have_moved(mood, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         main([str(mood), "--data-root", "elsewhere"])
     assert seen[0]["data_root"] == seen[0]["data"]["source"]["data_root"] == "elsewhere"
+
+
+def test_harm_is_measured_beside_the_run_whose_own_numbers_stay(mood):
+    before = {path.name: path.read_bytes() for path in mood.iterdir() if path.is_file()}
+    main([str(mood), "--corrupt", "noise", "--strengths", "1"])
+    told = json.loads((mood / "robustness" / "noise-test.json").read_text())["metrics"]
+    assert told["test/accuracy"][0] == json.loads(before["metrics.json"])["test/accuracy"]
+    assert told["test/loss"][1] != told["test/loss"][0]
+    assert {path.name: path.read_bytes() for path in mood.iterdir() if path.is_file()} == before

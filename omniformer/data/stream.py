@@ -11,6 +11,7 @@ from omniformer_tokenizers import Tokenizer
 
 from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, SomeShare
 from omniformer.data.augment.augmentation import Augment
+from omniformer.data.corruption import Corruption
 from omniformer.data.folds import Folds
 from omniformer.data.mixing import MixedSamples, Mixing
 from omniformer.data.passing import Passing
@@ -163,6 +164,7 @@ class Stream:
         self.mix = mix
         self.answer = answer
         self.given_as = dict(given_as or {})
+        self.corruption: Corruption | None = None  # of what is measured, never of what is learned from
         self.drop = drop
         self.limits = Limits(batch_size=batch_size, tokens_per_batch=tokens_per_batch)
         self.max_tokens = max_tokens
@@ -261,6 +263,8 @@ class Stream:
         """
         raws = self.raws(split)
         train = split == "train"
+        if self.corruption is not None and not train:
+            raws = self.corruption(raws, tokenizers)
         if self.arrange is not None:
             return self.arrange(raws, tokenizers, name=name, seed=seed, split=split)
         n_classes = self.source.facts.get("n_classes")
