@@ -1,16 +1,12 @@
 """What a model reads while it writes: the weights from each token of an answer to each token that it is given."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from omniformer.batch import Batch
-from omniformer.core.attention.cross import CrossAttention
-from omniformer.core.attention.multihead import Context, SelfAttention
-from omniformer.inspection.maps import Maps, recorded
+from omniformer.inspection.maps import Maps, attending, exchanged, recorded
 from omniformer.model import OmniFormer
 
 
@@ -101,13 +97,9 @@ def alignment_maps(model: OmniFormer, head: str, batch: Batch) -> Maps:
     crosses = model.writer.reads_memory
     maps: Maps = []
     stages: dict[str, Tensor] = {}
-    kind, listen = (CrossAttention, _to_memory) if crosses else (SelfAttention, _to_sequence)
-    hooks = [part.register_forward_pre_hook(listen(maps)) for part in model.writer.modules() if isinstance(part, kind)]
-    try:
+    layers, field = read_by(model)
+    with exchanged(layers, lambda plan: recorded(plan, maps), field=field):
         model.decode(batch, head, stages=stages)
-    finally:
-        for hook in hooks:
-            hook.remove()
     given = batch.lengths.tolist()
     if "alignment" in stages:
         rows = stages["alignment"].split(batch.answer.lengths.tolist())
@@ -119,28 +111,11 @@ def alignment_maps(model: OmniFormer, head: str, batch: Batch) -> Maps:
     return [[weights[:, n:, :n] for weights, n in zip(samples, given, strict=True)] for samples in maps]
 
 
-_Hook = Callable[[nn.Module, Any], Any]
-
-
-def _to_memory(maps: Maps) -> _Hook:
-    """Makes a layer write down its weights on the memory."""
-
-    def before(module: nn.Module, inputs: tuple[Tensor, Context]) -> tuple[Tensor, Context]:
-        x, context = inputs
-        plan = context.memory_plan
-        return x, context if plan is None else replace(context, memory_plan=recorded(plan, maps))
-
-    return before
-
-
-def _to_sequence(maps: Maps) -> _Hook:
-    """Makes a layer write down its weights on its own sequence."""
-
-    def before(module: nn.Module, inputs: tuple[Tensor, Context]) -> tuple[Tensor, Context]:
-        x, context = inputs
-        return x, replace(context, plan=recorded(context.plan, maps))
-
-    return before
+def read_by(model: OmniFormer) -> tuple[list[nn.Module], Literal["plan", "memory_plan"]]:
+    """The layers in which answers read what is given, and which of their plans that goes by."""
+    if model.writer.reads_memory:
+        return attending(model.writer, to="memory"), "memory_plan"
+    return attending(model.writer), "plan"
 
 
 def _item(found: Any, number: int, key: str, what: str) -> Any:

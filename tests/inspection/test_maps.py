@@ -4,11 +4,21 @@ import pytest
 import torch
 
 from omniformer.core.layout import Layout
+from omniformer.core.registers import Registers
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full, Neighbours
+from omniformer.core.towers import Towers
 from omniformer.core.transformer import Transformer
 from omniformer.core.variants.linear import LinearAttention
-from omniformer.inspection.maps import attention_maps, collapsed_heads, entropy, modality_flow, rollout
+from omniformer.inspection.maps import (
+    attending,
+    attention_maps,
+    collapsed_heads,
+    entropy,
+    head_effects,
+    modality_flow,
+    rollout,
+)
 
 LAYOUT = Layout.from_lengths(4, 0, 6)
 
@@ -93,3 +103,30 @@ def test_a_core_without_weights_is_refused():
     model = Transformer(d_model=16, n_layers=1, n_heads=2, attention=LinearAttention)
     with pytest.raises(ValueError, match="Transformer computed no attention weights"):
         attention_maps(model, torch.randn(10, 16), LAYOUT)
+
+
+def test_a_head_does_what_is_missing_without_its_columns_of_the_output_map():
+    model, x = core(), torch.randn(10, 16)
+    model.blocks[1].attention.branch.out.weight.data[:, 4:8] = 0  # what the second head of the second layer collected
+    layers = attending(model)
+    maps = attention_maps(model, x, LAYOUT, Causal())
+    found = head_effects(lambda: model(x, LAYOUT, Causal()), layers, maps)
+    assert found.shape == (2, 4) and found[1, 1] == 0 and (found.flatten()[[0, 1, 2, 3, 4, 6, 7]] > 1e-3).all()
+    whole = model(x, LAYOUT, Causal())
+    model.blocks[0].attention.branch.out.weight.data[:, 8:12] = 0
+    torch.testing.assert_close(found[0, 2], (model(x, LAYOUT, Causal()) - whole).norm() / whole.norm())
+
+
+def test_layers_with_fewer_heads_than_others_have_no_number_for_the_rest():
+    found = entropy([[torch.full((2, 4, 4), 0.25)], [torch.full((1, 4, 4), 0.25)]])
+    torch.testing.assert_close(found, torch.tensor([[math.log(4)] * 2, [math.log(4), math.nan]]), equal_nan=True)
+    assert collapsed_heads([[torch.eye(3)[None]], [torch.eye(3).expand(2, 3, 3)]]) == [(0, 0), (1, 0), (1, 1)]
+
+
+def test_towers_and_registers_are_looked_into_as_what_they_are_made_of():
+    towers = Towers(towers=[core(), core()])
+    layout = Layout(lengths=torch.tensor([4, 6]), modality=torch.ones(10, dtype=torch.long))
+    maps = attention_maps(towers, torch.randn(10, 16), layout)
+    assert [tuple(weights.shape) for weights in maps[0]] == [(4, 4, 4), (4, 6, 6)] and len(maps) == 2
+    maps = attention_maps(Registers(core=core(), n_registers=2), torch.randn(10, 16), LAYOUT)
+    assert [tuple(weights.shape) for weights in maps[0]] == [(4, 6, 6), (4, 2, 2), (4, 8, 8)]
