@@ -16,6 +16,7 @@ VERBS = {
     "evaluate": "omniformer.evaluate",
     "probe": "omniformer.probe",
     "report": "omniformer.report.__main__",
+    "attention": "omniformer.attention.__main__",
     "compare": "omniformer.compare.__main__",
     "predict": "omniformer.predict",
     "generate": "omniformer.generate",

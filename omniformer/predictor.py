@@ -290,7 +290,7 @@ class Predictor:
         tasks = [self._reads(raw, name, member) for name, raw in named]
         rows: dict[int, Tensor] = {}
         for task, chunk in by_kind(tasks, batch_size):
-            batch = batch_of(self._given([named[i] for i in chunk], task, truncate=truncate), self.model)
+            batch = batch_of(self.samples([named[i] for i in chunk], task, truncate=truncate), self.model)
             vectors = embeddings(self.model, batch, task, pool="mean" if pool is None else pool).cpu()
             rows.update(zip(chunk, vectors, strict=True))
         if not rows:
@@ -349,8 +349,17 @@ class Predictor:
             raise ValueError(f"no task named {member!r}; this model has {', '.join(self.members) or 'none'}")
         return member
 
-    def _given(self, named: Named, task: str | None, *, truncate: bool) -> list[Sample]:
-        """Inputs as samples of which all is given, nothing answered."""
+    def samples(self, named: Named, task: str | None, *, truncate: bool = True) -> list[Sample]:
+        """Inputs as samples of which all is given, nothing answered.
+
+        Args:
+            named: inputs with their names.
+            task: which reads them; None for a model without tasks.
+            truncate: as for `predict`.
+
+        Raises:
+            ValueError: an input cannot be read, or the model has no tokenizer.
+        """
         given = () if task is None else self.members[task].given
         known = self.tokenizers if task is None else self.members[task].tokenizers
         if not known:

@@ -107,6 +107,47 @@ def _marked(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked(Block):
+    """A text of which each token is marked as strongly as it counts.
+
+    Args:
+        tokens: what they say, in order.
+        weights: of each, none below 0; the largest one is marked fully.
+        caption: what they are.
+
+    Example:
+        >>> Marked(["a", "fine", "film"], [0.0, 0.6, 0.3]).markdown()
+        'a **fine** film'
+    """
+
+    tokens: Sequence[str]
+    weights: Sequence[float]
+    caption: str = ""
+
+    def html(self) -> str:
+        caption = f"<p class=more>{html.escape(self.caption)}</p>" if self.caption else ""
+        return f"<p class=marked>{self._between().join(map(self._token, self.tokens, self.weights))}</p>{caption}"
+
+    def markdown(self) -> str:
+        """The strongest fifth, one token at least, in bold."""
+        least = sorted(self.weights, reverse=True)[len(self.weights) // 5] if self.weights else 0.0
+        words = [
+            f"**{_marked(token)}**" if weight >= least > 0 else _marked(token)
+            for token, weight in zip(self.tokens, self.weights, strict=True)
+        ]
+        caption = [_marked(self.caption)] if self.caption else []
+        return "\n\n".join([*caption, self._between().join(words)])
+
+    def _between(self) -> str:
+        """Nothing between letters, a blank between words."""
+        return " " if any(len(token) > 2 for token in self.tokens) else ""
+
+    def _token(self, token: str, weight: float) -> str:
+        share = round(100 * weight / max(*self.weights, 1e-12))
+        return f'<mark style="--share:{share}%" title="{weight:.4f}">{html.escape(token)}</mark>'
+
+
+@dataclass(frozen=True, slots=True)
 class Picture(Block):
     """A drawing.
 

@@ -120,9 +120,9 @@ def graph(content: Any, weights: Sequence[float] | None = None) -> str:
     name = f"<pre>{html.escape(content)}</pre>" if isinstance(content, str) else ""
     if not 0 < n <= _NODES:
         return told + name
-    places = _places(n, pairs)
+    placed = places(n, pairs)
     lines = "".join(
-        f'<line x1="{places[a][0]:.1f}" y1="{places[a][1]:.1f}" x2="{places[b][0]:.1f}" y2="{places[b][1]:.1f}"/>'
+        f'<line x1="{placed[a][0]:.1f}" y1="{placed[a][1]:.1f}" x2="{placed[b][0]:.1f}" y2="{placed[b][1]:.1f}"/>'
         for a, b in sorted(pairs)
     )
     radius = max(2.5, 9 - n / 8)
@@ -130,7 +130,7 @@ def graph(content: Any, weights: Sequence[float] | None = None) -> str:
     nodes = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="var(--paper)"/>'
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill-opacity="{share:.2f}"/>'
-        for (x, y), share in zip(places, shares, strict=True)
+        for (x, y), share in zip(placed, shares, strict=True)
     )
     return (
         f'<svg viewBox="0 0 {SIDE} {SIDE}" width="{SIDE}"><g stroke="currentColor" stroke-opacity=".45">{lines}</g>'
@@ -143,8 +143,13 @@ def _graph(content: Any) -> Graph:
     return read_graph(read_smiles(content) if is_smiles else content)
 
 
-def _places(n: int, pairs: set[tuple[int, int]]) -> list[tuple[float, float]]:
-    """Where nodes stand, in pixels: the same in every page."""
+def places(n: int, pairs: set[tuple[int, int]]) -> list[tuple[float, float]]:
+    """Where the nodes of a graph stand, in pixels of a square of 200: the same in every page.
+
+    Args:
+        n: how many there are.
+        pairs: which of them are joined.
+    """
     import networkx as nx
 
     drawn: Any = nx.Graph()
@@ -152,8 +157,8 @@ def _places(n: int, pairs: set[tuple[int, int]]) -> list[tuple[float, float]]:
     drawn.add_edges_from(pairs)
     found = np.array([place for _, place in sorted(nx.spring_layout(drawn, seed=0).items())]).reshape(n, 2)
     low, high = found.min(0), found.max(0)
-    scaled = (found - low) / max(float((high - low).max()), 1e-6)
-    return [(14 + x * (SIDE - 28), 14 + y * (SIDE - 28)) for x, y in scaled.tolist()]
+    scaled = (found - (low + high) / 2) / max(float((high - low).max()), 1e-6)
+    return [(SIDE / 2 + x * (SIDE - 28), SIDE / 2 + y * (SIDE - 28)) for x, y in scaled.tolist()]
 
 
 def text(content: Any) -> str:

@@ -1,4 +1,4 @@
-"""Drawings by matplotlib as SVG that stands inside a page and takes its colours, in light and in dark."""
+"""Drawings by matplotlib: as SVG that stands inside a page and takes its colours, in light and in dark, or as PNG."""
 
 import io
 import re
@@ -55,25 +55,53 @@ def drawn(draw: Callable[[Any], None], width: float, height: float) -> str:
     Raises:
         ConfigError: matplotlib is not installed.
     """
+    stream = io.StringIO()
+    _save(draw, width, height, stream, format="svg", transparent=True, metadata={"Date": None})
+    text = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.DOTALL)
+    return text[text.index("<svg") :].replace(_INK, "currentColor")
+
+
+def painted(draw: Callable[[Any], None], width: float, height: float, *, dpi: int = 110) -> bytes:
+    """The same as a PNG file, on white, of at most 256 colours, which keeps it small.
+
+    Args:
+        draw: draws on a figure of matplotlib.
+        width: inches.
+        height: inches.
+        dpi: pixels an inch.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    from PIL import Image
+
+    raw, small = io.BytesIO(), io.BytesIO()
+    _save(draw, width, height, raw, format="png", facecolor="white", dpi=dpi)
+    Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def _save(draw: Callable[[Any], None], width: float, height: float, stream: Any, **options: Any) -> None:
     need_matplotlib()
     from matplotlib import rc_context  # pyright: ignore[reportMissingImports]
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # pyright: ignore[reportMissingImports]
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
-    stream = io.StringIO()
     with rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*(Glyph|[Ll]ayout|constrained_layout|tight_layout)")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure)
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    text = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.DOTALL)
-    return text[text.index("<svg") :].replace(_INK, "currentColor")
+        figure.savefig(stream, **options)
 
 
-def shades() -> Any:
-    """A colour map from nothing to the accent, which suits any paper."""
+def shades(colour: str = ACCENT) -> Any:
+    """A colour map from nothing to a colour, which suits any paper.
+
+    Args:
+        colour: as `#rrggbb`.
+    """
     from matplotlib.colors import LinearSegmentedColormap, to_rgb  # pyright: ignore[reportMissingImports]
 
-    colour = to_rgb(ACCENT)
-    return LinearSegmentedColormap.from_list("accent", [(*colour, 0.0), (*colour, 1.0)])
+    full = to_rgb(colour)
+    return LinearSegmentedColormap.from_list("shades", [(*full, 0.0), (*full, 1.0)])

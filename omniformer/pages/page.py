@@ -37,6 +37,9 @@ figcaption { font-size: .85rem; margin-top: .2rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font: inherit; }
 .command { font: .85rem/1.5 ui-monospace, Menlo, Consolas, monospace; background: var(--tint); padding: .8rem 1rem;
   border-radius: 6px; }
+.marked { max-width: 46rem; line-height: 2; overflow-wrap: anywhere; white-space: pre-wrap; }
+mark { color: inherit; padding: .12em .2em; border-radius: 3px;
+  background: color-mix(in srgb, var(--accent) calc(var(--share) * .75), transparent); }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(13.5rem, 1fr)); gap: 1rem; margin: 1rem 0; }
 .card { background: var(--tint); border-radius: 8px; padding: .8rem; min-width: 0; border-top: 3px solid var(--line); }
 .card.wrong { border-top-color: var(--bad); }
@@ -45,7 +48,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font: inherit; 
 .card img { display: block; max-width: 100%; image-rendering: pixelated; border-radius: 4px; }
 .card svg { display: block; max-width: 100%; height: auto; }
 .card audio { width: 100%; height: 2rem; margin-top: .3rem; }
-.card .more { color: var(--soft); font-size: .78rem; }
+.more { color: var(--soft); font-size: .78rem; }
 """
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from omniformer import finetuning, folder
 from omniformer.config import ConfigError
 from omniformer.data.module import OmniDataModule
+from omniformer.data.other import with_data_root
 from omniformer.pages.blocks import Block, Section, Words
 from omniformer.pages.drawing import need_matplotlib
 from omniformer.pages.page import html_page, markdown_page
@@ -69,7 +70,7 @@ def report(run: str | Path, *, data_root: str | None = None, allow_targets: Sequ
     """
     need_matplotlib()
     output, config = read_run(run)
-    config = config if data_root is None else _moved(config, data_root)
+    config = config if data_root is None else with_data_root(config, data_root)
     missing: list[str] = []
     predictor = data = None
     with reading_run(config, allow_targets):
@@ -110,13 +111,6 @@ def _data(output: Path, config: dict[str, Any], predictor: Predictor, missing: l
         missing.append(f"The data cannot be read, so that no sample is shown; --data-root says where they lie: {error}")
         return None
     return data
-
-
-def _moved(node: Any, data_root: str) -> Any:
-    """A configuration whose data lie elsewhere."""
-    if isinstance(node, dict):
-        return {key: data_root if key == "data_root" else _moved(value, data_root) for key, value in node.items()}
-    return [_moved(each, data_root) for each in node] if isinstance(node, list) else node
 
 
 def write(run: Run, sections: Sequence[Section]) -> Path:
