@@ -35,8 +35,8 @@ class Look(ABC):
         pieces: what it was given, by modality.
         tokenizers: of the pieces.
         maps: of each layer `[heads, queries, keys]`.
-        effects: how much each head does, `[layers, heads]`, as `head_effects` measures it; None for a model of more
-            than 400 heads.
+        effects: how much each head does, `[layers, heads]`, as `head_effects` measures it; None where it was not
+            measured, as for a model of more than 400 heads.
     """
 
     id: str
@@ -205,7 +205,9 @@ def look(predictor: Predictor, inputs: Any, *, member: str | None = None, trunca
 
 
 @torch.no_grad()
-def look_at(predictor: Predictor, sample: Sample, member: str | None, *, max_new_tokens: int = 64) -> Look:
+def look_at(
+    predictor: Predictor, sample: Sample, member: str | None, *, max_new_tokens: int = 64, effects: bool = True
+) -> Look:
     """The same of a sample in tokens; what it has as its answer is what is expected.
 
     Args:
@@ -213,6 +215,7 @@ def look_at(predictor: Predictor, sample: Sample, member: str | None, *, max_new
         sample: with what is given, and what is to be written.
         member: which task reads it; None for a model without tasks.
         max_new_tokens: when an answer ends at the latest.
+        effects: whether to measure what each head does, at the cost of a pass of the model for each.
 
     Raises:
         ValueError: as for `look`.
@@ -222,11 +225,11 @@ def look_at(predictor: Predictor, sample: Sample, member: str | None, *, max_new
     writes = member is not None and predictor.members[member].given and predictor.model.makes(member) == "ids"
     writer = predictor.writer(member) if writes else None
     if isinstance(writer, Writer) and writer.writes_text:
-        return _writing(writer, sample, predictor.members[writer.head].tokenizers, max_new_tokens)
-    return _reading(predictor, sample, member)
+        return _writing(writer, sample, predictor.members[writer.head].tokenizers, max_new_tokens, effects)
+    return _reading(predictor, sample, member, effects)
 
 
-def _reading(predictor: Predictor, sample: Sample, member: str | None) -> Reading:
+def _reading(predictor: Predictor, sample: Sample, member: str | None, effects: bool) -> Reading:
     model = predictor.model
     batch = collate([replace(sample, answer=[])]).to(next(model.parameters()).device)
     x, layout = model.embed(batch)
@@ -242,12 +245,14 @@ def _reading(predictor: Predictor, sample: Sample, member: str | None) -> Readin
         pieces=sample.pieces,
         tokenizers=[known[piece.modality] for piece in sample.pieces],
         maps=[samples[0].cpu() for samples in maps],
-        effects=_effects(lambda: model.reader(x, layout, rule), layers, maps, "plan"),
+        effects=_effects(lambda: model.reader(x, layout, rule), layers, maps, "plan") if effects else None,
         counts=_counts(model, member, layout.n_tokens),
     )
 
 
-def _writing(writer: Writer, sample: Sample, tokenizers: Mapping[str, Tokenizer], longest: int) -> Writing:
+def _writing(
+    writer: Writer, sample: Sample, tokenizers: Mapping[str, Tokenizer], longest: int, effects: bool
+) -> Writing:
     start, stop = writer.tokenizer.start, writer.tokenizer.stop
     assert start is not None
     model, decode = writer.model, writer.tokenizer.decode
@@ -275,7 +280,7 @@ def _writing(writer: Writer, sample: Sample, tokenizers: Mapping[str, Tokenizer]
         pieces=sample.pieces,
         tokenizers=[tokenizers[piece.modality] for piece in sample.pieces],
         maps=[samples[0].cpu() for samples in maps],
-        effects=_effects(lambda: model.decode(answered, writer.head)[0], layers, maps, field),
+        effects=_effects(lambda: model.decode(answered, writer.head)[0], layers, maps, field) if effects else None,
         words=spelled(writer.tokenizer, best.ids) + ["(end)"] * best.ended,
     )
 

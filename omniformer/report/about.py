@@ -1,6 +1,7 @@
 """What was trained on what, for how long, how fast, and the command that makes it again."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -86,6 +87,7 @@ def cost(run: Run) -> Section:
             ("train/seconds", "seconds of training, validations included"),
             ("train/tokens", "tokens learned from"),
             ("train/tokens_per_second", "tokens a second, outside of validations"),
+            ("train/machine_share", "share of what a plain matrix product would have done in that time"),
         )
         if name in numbers
     ]
@@ -94,8 +96,18 @@ def cost(run: Run) -> Section:
     blocks: list[Block] = [Table(["what", "value"], rows)] if rows else [Words("The run noted none of it.")]
     profile = next(iter(sorted(run.folder.glob("fit-profile*.txt"))), None)
     if profile is not None:
-        blocks.append(Words(f"{profile.name} of the run folder says where the time went, by hook."))
+        blocks += _rooms(profile)
     return Section("Time and memory", blocks)
+
+
+def _rooms(profile: Path) -> list[Block]:
+    """Milliseconds of a step by room, as `omniformer.training.rooms` writes them above the report by hook."""
+    lines = profile.read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+    found = [line.rsplit(maxsplit=2) for line in lines]
+    hooks: list[Block] = [Words(f"{profile.name} of the run folder says where the time went, by hook.")]
+    if not found or found[0][1:] != ["ms", "share"]:
+        return hooks
+    return [Table(["room", "ms", "share"], found[1:], f"Where the time goes in {found[0][0]}"), *hooks]
 
 
 def again(run: Run) -> Section:

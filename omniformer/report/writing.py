@@ -19,6 +19,7 @@ from omniformer.predictor import Predictor
 from omniformer.report.about import about, again, cost
 from omniformer.report.classes import Classes, Lists
 from omniformer.report.kind import Kind
+from omniformer.report.looked import drawn_looks
 from omniformer.report.others import Nearest, Numbers, Spans, Texts
 from omniformer.report.questions import Questions
 from omniformer.report.results import drawn, results
@@ -139,7 +140,7 @@ def collected(made_of: Material) -> list[Section]:
             kind = _kind(rows[0])
             several = len({name for _, name in said}) > 1
             trivial |= {f"{member}: {name}" if several else name: each for name, each in kind.trivial(rows).items()}
-            found += _of_member(kind, rows, made_of.data, member, split, several=several)
+            found += _of_member(kind, rows, made_of, member, split, several=several)
     missing = [*made_of.missing, *_unread(left)]
     sections = [
         *([Section("What is missing", [Words(each) for each in missing])] if missing else []),
@@ -154,15 +155,19 @@ def collected(made_of: Material) -> list[Section]:
 
 
 def _of_member(
-    kind: Kind, rows: Sequence[Row], data: OmniDataModule | None, member: str, split: Any, *, several: bool
+    kind: Kind, rows: Sequence[Row], made_of: Material, member: str, split: Any, *, several: bool
 ) -> list[Section]:
-    """What was predicted for one member, and its hardest samples."""
+    """What was predicted for one member, its hardest samples, and where the model looked in some of them."""
     of = f" of {member}" if several else ""
     judged: list[Block] = [Words(f"{len(rows):,} predictions of the {split} split."), *kind.judged(rows)]
-    return [
+    found = [
         Section(f"Predictions{of}", judged),
-        Section(f"Hardest samples{of}", hardest(kind, rows, data, member, split)),
+        Section(f"Hardest samples{of}", hardest(kind, rows, made_of.data, member, split)),
     ]
+    if made_of.predictor is not None and made_of.data is not None:
+        blocks = drawn_looks(kind, rows, made_of.predictor, made_of.data, member, split)
+        found.append(Section(f"Where the model looked{of}", blocks))
+    return found
 
 
 def _kind(row: Row) -> Kind:

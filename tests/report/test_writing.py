@@ -24,12 +24,20 @@ def copied(finished, tmp_path):
 
 def test_a_run_ends_with_its_report(finished):
     page, told = ((finished / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
-    for title in ("What was trained", "Results", "Predictions", "Hardest samples", "Time and memory"):
+    for title in (
+        "What was trained",
+        "Results",
+        "Predictions",
+        "Hardest samples",
+        "Where the model looked",
+        "Time and memory",
+    ):
         assert f"<h2>{title}</h2>" in page and f"## {title}" in told
     assert "omniformer train debug=fast logger=none" in told
     assert "| vision | Classification | Digits | vision | 1,258 | 180 | 359 | 10 |" in told
     assert "accuracy of always" in told
     assert page.count('<div class="card') == 12 and "data:image/png;base64," in page
+    assert page.count(" tokens: how much each counts") == 2
     for sign in ("http://", "https://"):
         assert sign not in page.replace("http://www.w3.org/", "")  # names of XML, which nobody fetches
 
