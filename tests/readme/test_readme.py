@@ -71,9 +71,3 @@ def test_every_exporting_command_of_the_readme_is_understood(line):
 @pytest.mark.parametrize("page", sorted(set(re.findall(r"\]\(((?:docs/)?[\w./]+\.md)\)", README))))
 def test_pages_that_the_readme_links_exist(page):
     assert (REPOSITORY / page).is_file()
-
-
-def test_the_tree_names_folders_that_exist():
-    tree = README.split("```")[-2] if "omniformer/            the framework" in README.split("```")[-2] else README
-    for name in re.findall(r"^  ([a-z_]+)/", tree, flags=re.MULTILINE):
-        assert (REPOSITORY / "omniformer" / name).is_dir(), name
