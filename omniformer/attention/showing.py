@@ -184,7 +184,7 @@ def _heads(look: Look, figure: Any) -> None:
     for axes, (title, numbers, digits) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         axes.imshow(numbers.numpy(), cmap=shades(), vmin=0, aspect="equal")
         axes.set_title(title)
-        _numbered(axes, *numbers.shape, 1.0)
+        _numbered(axes, len(numbers), numbers.shape[1], 1.0)
         if numbers.shape[1] <= _NUMBERED:
             for layer, row in enumerate(numbers.tolist()):
                 for head, number in enumerate(row):
