@@ -4,7 +4,7 @@ import html
 
 import pytest
 
-from omniformer.pages.blocks import Card, Cards, Command, Picture, Table, Words
+from omniformer.pages.blocks import Card, Cards, Command, Marked, Picture, Table, Words
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -39,3 +39,10 @@ def test_a_table_of_markdown_keeps_its_columns_whatever_is_in_its_cells():
 
 def test_a_table_without_rows_has_its_header():
     assert "<th>a</th>" in Table(["a"], []).html()
+
+
+def test_tokens_are_marked_by_their_share_of_the_strongest_and_are_text():
+    words = Marked(["<b>", "film"], [0.2, 0.1], "marked by: all layers")
+    assert '<mark style="--share:100%" title="0.2000">&lt;b&gt;</mark> <mark style="--share:50%"' in words.html()
+    assert words.markdown() == "marked by: all layers\n\n**\\<b\\>** film"
+    assert "</mark><mark" in Marked(["a", "b"], [0.0, 0.0]).html()  # letters stand beside each other

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from omniformer.pages.blocks import Card, Cards, Picture, Section, Table, Words
+from omniformer.pages.blocks import Card, Cards, Marked, Picture, Section, Table, Words
 from omniformer.pages.contents import shown
 from omniformer.pages.drawing import drawn
 from omniformer.pages.page import html_page, markdown_page
@@ -49,7 +49,9 @@ def test_a_browser_shows_a_page_without_an_error_and_asks_for_nothing(tmp_path):
     page = tmp_path / "page.html"
     page.write_text(
         html_page(
-            "<script>bad()</script>", "x", [Section("a", [Picture(svg, "c"), Cards([Card("d", shown(contents))])])]
+            "<script>bad()</script>",
+            "x",
+            [Section("a", [Picture(svg, "c"), Marked(["<b>", "x"], [1.0, 0.2]), Cards([Card("d", shown(contents))])])],
         )
     )
     log = tmp_path / "net.json"
