@@ -1,6 +1,7 @@
 """Learned maps from one modality's tokens to vectors of the core's width."""
 
 from omniformer.embedders.class_tokens import ClassTokenEmbedder
+from omniformer.embedders.conv_positions import ConvPositions
 from omniformer.embedders.ids import IdEmbedder
 from omniformer.embedders.mask_token import MaskToken
 from omniformer.embedders.maskable import Maskable
@@ -8,9 +9,11 @@ from omniformer.embedders.narrow import NarrowIdEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
 from omniformer.embedders.stem import ConvStem
 from omniformer.embedders.vectors import VectorEmbedder
+from omniformer.embedders.waves import WaveStem
 
 __all__ = [
     "ClassTokenEmbedder",
+    "ConvPositions",
     "ConvStem",
     "IdEmbedder",
     "MaskToken",
@@ -18,4 +21,5 @@ __all__ = [
     "NarrowIdEmbedder",
     "NodeEmbedder",
     "VectorEmbedder",
+    "WaveStem",
 ]

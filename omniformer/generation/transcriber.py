@@ -54,9 +54,9 @@ class Transcriber:
             raise ValueError(f"{head!r} writes one modality; of {', '.join(tokenizers)} say which are given")
         self.model, self.head, self.modality, self.blank = model, head, left[0], reader.blank
         self.tokenizer = tokenizers[self.modality]
-        if self.tokenizer.facts.get("vocab_size") != self.blank:
+        if self.tokenizer.facts.get("vocab_size") != reader.vocab_size:
             raise ValueError(
-                f"{head!r} writes {self.blank} ids, its tokenizer of {self.modality!r} has "
+                f"{head!r} writes {reader.vocab_size} ids, its tokenizer of {self.modality!r} has "
                 f"{self.tokenizer.facts.get('vocab_size', 'none')}; take the one it was trained with"
             )
         self.given = {name: tokenizers[name] for name in given}

@@ -15,6 +15,7 @@ from omniformer.heads.noise import Cosine, Linear
 from omniformer.heads.pooling import (
     AttentionPool,
     DenseFirstToken,
+    DenseMeanPool,
     FirstAndMean,
     FirstToken,
     FirstTokens,
@@ -42,6 +43,7 @@ __all__ = [
     "Cosine",
     "DenoisingHead",
     "DenseFirstToken",
+    "DenseMeanPool",
     "DistilledHead",
     "FeatureHead",
     "FirstAndMean",

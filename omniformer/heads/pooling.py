@@ -33,6 +33,38 @@ class MeanPool(nn.Module):
         return total / count[:, None].to(x.dtype)
 
 
+class DenseMeanPool(MeanPool):
+    """The mean of a sample's tokens, each through a linear map first, which wav2vec 2.0's classifiers call the
+    projector ([Yang et al. 2021](https://arxiv.org/abs/2105.01051), SUPERB); zero for a sample without tokens.
+
+    Args:
+        d_model: width of the core.
+        d_out: width of what comes out; 256 as published.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_out]`.
+
+    Example:
+        >>> DenseMeanPool(d_model=4, d_out=3)(torch.zeros(3, 4), Layout.from_lengths(1, 2)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, *, d_model: Count, d_out: Count = 256) -> None:
+        checks.counts(d_model=d_model, d_out=d_out)
+        super().__init__(d_model=d_model)
+        self.d_out = d_out
+        self.map = nn.Linear(d_model, d_out)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Maps the tokens, and averages each sample."""
+        return super().forward(self.map(x), layout)
+
+    def reset_parameters(self) -> None:
+        """Draws the map anew."""
+        linear_(self.map, self.map.in_features**-0.5)
+
+
 class SumPool(nn.Module):
     """The sum of a sample's tokens, which tells how many there are of each kind, as the mean cannot
     ([Xu et al. 2019](https://arxiv.org/abs/1810.00826), 5.3); for properties that grow with size, such as those of

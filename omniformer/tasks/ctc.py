@@ -61,7 +61,7 @@ class CTC(Task[CTCHead]):
             raise ValueError(f"beam={beam} must be at least 1")
         self.tokenizer = tokenizers[modality]
         self.modality = modality
-        self.beam = beam
+        self.beam, self.blank = beam, head.blank
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
         return self._step(model, batch, name, losses)[0]
@@ -130,8 +130,7 @@ class CTC(Task[CTCHead]):
                 )
 
     def _decode(self, log_probs: Tensor) -> list[int]:
-        blank = log_probs.shape[1] - 1
-        return best_path(log_probs, blank) if self.beam == 1 else prefix_beam(log_probs, blank, self.beam)
+        return best_path(log_probs, self.blank) if self.beam == 1 else prefix_beam(log_probs, self.blank, self.beam)
 
     def _text(self, ids: list[int]) -> str:
         values = torch.tensor(ids, dtype=torch.long)

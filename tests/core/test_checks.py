@@ -38,6 +38,7 @@ BRANCH = {**WIDTH, "branch": FeedForward(8), "norm": LayerNorm}
 CLASSES, IDS, NUMBERS = {**WIDTH, "n_classes": 2}, {**WIDTH, "vocab_size": 3}, {**WIDTH, "features": 2}
 EACH = [
     (WIDTH, [heads.AttentionPool, heads.DenseFirstToken, heads.SpanHead, heads.VectorHead, heads.LinkHead]),
+    (WIDTH, [heads.DenseMeanPool]),
     (WIDTH, [heads.FirstAndMean, heads.MultiheadAttentionPool, embedders.MaskToken]),
     (WIDTH, [heads.RegressionHead, AdditiveReader, RecurrentDecoder, LayerNorm, RMSNorm, FeedForward]),
     (WIDTH, [GatedFeedForward, MixtureOfExperts, Fourier, Projected, Sinusoidal, SinusoidalHalves, SinusoidalSum]),
@@ -70,6 +71,8 @@ VALID = {
     SlidingCache: {"n_layers": 1, "n_samples": 1, "window": 1},
     heads.ContrastiveHead: {**WIDTH, "modalities": ["text", "vision"]},
     embedders.ClassTokenEmbedder: {**WIDTH, "embedder": embedders.VectorEmbedder(d_model=8, features=2)},
+    embedders.ConvPositions: {**WIDTH, "groups": 2},
+    embedders.WaveStem: {**NUMBERS, "features": 3, "channels": [1], "kernels": [2], "strides": [2], "position": None},
     rules.Window: {"left": 1, "right": 1},
     rules.BlockWindow: {"size": 2},
     rules.Strided: {"stride": 1},

@@ -12,6 +12,7 @@ from omniformer.heads import (
     AttentionPool,
     ClassificationHead,
     DenseFirstToken,
+    DenseMeanPool,
     FeatureHead,
     FirstAndMean,
     FirstToken,
@@ -80,7 +81,9 @@ def test_the_first_token_stands_beside_the_mean_of_those_behind_the_first_ones()
 
 
 @pytest.mark.parametrize(
-    ("pool", "width"), [(FirstAndMean, 8), (partial(DenseFirstToken, d_out=3), 3), (MeanPool, 4)], ids=str
+    ("pool", "width"),
+    [(FirstAndMean, 8), (partial(DenseFirstToken, d_out=3), 3), (MeanPool, 4), (DenseMeanPool, 256)],
+    ids=str,
 )
 def test_heads_are_as_wide_as_what_their_pooling_gives(pool, width, x):
     made = [
@@ -141,6 +144,7 @@ def test_the_first_token_mapped_and_squashed():
         FirstTokens,
         LastToken,
         DenseFirstToken,
+        DenseMeanPool,
         AttentionPool,
     ],
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.audio import MuLawTokenizer as MuLawTokenizer
     from omniformer_tokenizers.audio import MultiScaleTokenizer as MultiScaleTokenizer
     from omniformer_tokenizers.audio import SpectrogramTokenizer as SpectrogramTokenizer
+    from omniformer_tokenizers.audio import Wav2Vec2Tokenizer as Wav2Vec2Tokenizer
     from omniformer_tokenizers.audio import WaveformTokenizer as WaveformTokenizer
     from omniformer_tokenizers.audio import WhisperTokenizer as WhisperTokenizer
     from omniformer_tokenizers.class_tokens import ClassTokens as ClassTokens
@@ -55,7 +56,7 @@ _NAMES = {
     "ByteTokenizer CharacterTokenizer WordTokenizer Conversation Corpus encode_corpus write_corpus",
     "vision": "PatchTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
     "audio": "SpectrogramTokenizer WhisperTokenizer KaldiTokenizer MultiScaleTokenizer "
-    "WaveformTokenizer MuLawTokenizer",
+    "WaveformTokenizer MuLawTokenizer Wav2Vec2Tokenizer",
     "graph": "GraphTokenizer MoleculeTokenizer",
     "series": "SeriesTokenizer",
     "class_tokens": "ClassTokens",

@@ -154,6 +154,13 @@ CASES: dict[str, Case] = {
     ),
     "scales": _sound(lambda: ot.MultiScaleTokenizer(scales=(1, 4)), None),
     "waveform": _sound(lambda: ot.WaveformTokenizer(frame_length=400, stride=160), 1e-7),
+    "windows": Case(
+        make=lambda: ot.Wav2Vec2Tokenizer(window=40, stride=32, normalize=False),
+        raws=[tone(), tone(1700), tone(40)],
+        empty=torch.zeros(0),
+        wrong={"a": 1},
+        tolerance=1e-7,
+    ),
     "mu-law": _sound(ot.MuLawTokenizer, 1 / 64),
     "graph": _graph(lambda: ot.GraphTokenizer(laplacian=3, random_walk=4, shortest_path=5)),
     "graph directed": _graph(lambda: ot.GraphTokenizer(directed=True)),

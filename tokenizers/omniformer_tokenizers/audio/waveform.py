@@ -94,6 +94,74 @@ class WaveformTokenizer(Tokenizer):
         return {name: getattr(self, name) for name in ("sample_rate", "frame_length", "stride", "downmix")}
 
 
+class Wav2Vec2Tokenizer(WaveformTokenizer):
+    """The waveform as wav2vec 2.0 (Baevski et al. 2020) and its relatives hear it: one token for each step of their
+    convolutions, which holds the sound from its first sample on as far as any window that begins before the next token.
+
+    Equal to Hugging Face's `Wav2Vec2FeatureExtractor` for a sound by itself. The last token holds what is left; the
+    fact `samples` says where the sound ends.
+
+    Args:
+        sample_rate: the rate the tokenizer works at, in Hz; other rates are resampled to it.
+        window: samples that the convolutions hear at once.
+        stride: samples from one token to the next.
+        normalize: whether a sound is shifted and scaled to mean 0 and variance 1 as a whole.
+        downmix: how several channels become one: their `mean`, the `first`, or an `error`.
+
+    Raises:
+        ValueError: a size is not positive; when called, a sound is shorter than a window.
+
+    Example:
+        >>> import torch
+        >>> Wav2Vec2Tokenizer()(torch.randn(16000)).values.shape
+        torch.Size([49, 719])
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate: Count = 16000,
+        window: Count = 400,
+        stride: Count = 320,
+        normalize: bool = True,
+        downmix: Literal["mean", "first", "error"] = "mean",
+    ) -> None:
+        at_least(1, window=window, stride=stride)
+        super().__init__(sample_rate=sample_rate, frame_length=window + stride - 1, stride=stride, downmix=downmix)
+        self.window, self.normalize = window, normalize
+
+    def __call__(self, raw: Any) -> Tokens:
+        """The windows of a sound: a waveform at `sample_rate`, a pair (waveform, its rate), a path, or a file's bytes.
+
+        Shapes:
+            values float32 `[tokens, window + stride - 1]`, positions `[tokens, 1]` in tokens, fact `samples` int64
+            `[]`.
+        """
+        wave = mono(raw, sample_rate=self.sample_rate, downmix=self.downmix)
+        if 0 < len(wave) < self.window:
+            raise ValueError(
+                f"received a sound of {len(wave)} samples at {self.sample_rate} Hz; give {self.window} or more, which "
+                "one token hears"
+            )
+        if self.normalize and len(wave):
+            wave = (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
+        return super().__call__(wave)
+
+    def decode(self, tokens: Tokens) -> Tensor:
+        """The waveform back, exactly, where it was not normalised.
+
+        Raises:
+            TypeError: it was: its loudness is lost.
+        """
+        if self.normalize:
+            raise TypeError("Wav2Vec2Tokenizer has no inverse with normalize=True: the loudness of a sound is lost")
+        return super().decode(tokens)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {name: getattr(self, name) for name in ("sample_rate", "window", "stride", "normalize", "downmix")}
+
+
 class MuLawTokenizer(Tokenizer):
     """One id for each sample, on the mu-law scale of telephony (ITU-T G.711), as WaveNet reads sound.
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from omniformer_tokenizers import MuLawTokenizer, WaveformTokenizer
+from omniformer_tokenizers import MuLawTokenizer, Wav2Vec2Tokenizer, WaveformTokenizer
 
 
 def test_frames_are_windows_of_the_wave():
@@ -47,3 +47,27 @@ def test_impossible_settings_are_refused():
         WaveformTokenizer(frame_length=4, stride=5)
     with pytest.raises(ValueError, match="levels=1 is too small; give 2"):
         MuLawTokenizer(levels=1)
+
+
+def test_a_window_is_a_token_and_the_last_one_holds_what_is_left():
+    wave = torch.arange(23.0) + 1
+    tokens = Wav2Vec2Tokenizer(window=6, stride=4, normalize=False)(wave)
+    assert tokens.values.shape == (5, 9) and int(tokens.facts["samples"]) == 23
+    assert tokens.values[1].tolist() == list(range(5, 14))
+    assert tokens.values[4].tolist() == [*range(17, 24), 0, 0]
+
+
+def test_a_sound_is_normalised_as_a_whole():
+    wave = torch.randn(900) * 0.1 + 3
+    tokenizer = Wav2Vec2Tokenizer()
+    tokens = tokenizer(wave)
+    heard = torch.cat([tokens.values[:-1, :320].flatten(), tokens.values[-1]])[:900]
+    torch.testing.assert_close(heard, (wave - wave.mean()) / wave.std(correction=0), rtol=1e-3, atol=1e-3)
+    with pytest.raises(TypeError, match="no inverse with normalize=True"):
+        tokenizer.decode(tokens)
+
+
+def test_a_sound_of_less_than_a_window_is_refused():
+    with pytest.raises(ValueError, match="received a sound of 399 samples at 16000 Hz; give 400 or more"):
+        Wav2Vec2Tokenizer()(torch.zeros(399))
+    assert len(Wav2Vec2Tokenizer()(torch.zeros(400))) == 1
