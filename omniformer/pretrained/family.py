@@ -41,6 +41,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "gptj": ("gptj", "GPTJ"),
     "granite": ("granite", "Granite"),
     "gpt_oss": ("gpt_oss", "GptOss"),
+    "hubert": ("hubert", "HuBERT"),
     "llama": ("llama", "Llama"),
     "m2m_100": ("m2m_100", "M2M100"),
     "marian": ("marian", "Marian"),
@@ -64,6 +65,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "smollm3": ("smollm3", "SmolLM3"),
     "t5": ("t5", "T5"),
     "vit": ("vit", "ViT"),
+    "wav2vec2": ("wav2vec2", "Wav2Vec2"),
+    "wavlm": ("wavlm", "WavLM"),
     "whisper": ("whisper", "Whisper"),
     "xlm-roberta": ("roberta", "XLMRoBERTa"),
 }

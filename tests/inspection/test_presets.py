@@ -26,6 +26,7 @@ EXACT = {
     "bart_large": 406_291_456,
     "opus_mt": 73_886_208,
     "whisper_tiny": 37_760_640,
+    "wav2vec2_base": 94_396_320,
     "clip_vit_b32": 151_277_313,
     "deit_small": 22_436_432,
     "ast_base": 86_594_063,

@@ -1,4 +1,4 @@
-"""Vocabularies in files from before `tokenizer.json`: `vocab.json` with `merges.txt`, and `vocab.txt`."""
+"""Vocabularies in files from before `tokenizer.json`: `vocab.json` with `merges.txt` or letters, and `vocab.txt`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from omniformer_tokenizers.files import lines_of, read_text
 
 from omniformer.pretrained.files.checkpoint import read_json
+from omniformer.pretrained.tokenizers.letters import spelled
 
 VOCAB_FILE, MERGES_FILE, WORDS_FILE = "vocab.json", "merges.txt", "vocab.txt"
 ADDED_FILE = "added_tokens.json"
@@ -26,6 +27,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     | {"cls_token": "[CLS]", "mask_token": "[MASK]"},
 }
 _LIKE = {"bart": "roberta", "whisper": "gpt2", "qwen3": "qwen2", "clip_text_model": "clip", "distilbert": "bert"}
+_SPELLED = ("wav2vec2", "hubert", "wavlm")
 
 
 def described(folder: Path, model_type: str, settings: Mapping[str, Any]) -> tuple[str, Path] | None:
@@ -40,6 +42,8 @@ def described(folder: Path, model_type: str, settings: Mapping[str, Any]) -> tup
         ValueError: a file is damaged, or nobody can say how text is cut.
     """
     pairs, words = folder / VOCAB_FILE, folder / WORDS_FILE
+    if model_type in _SPELLED and pairs.is_file():
+        return spelled(folder, pairs, settings), pairs
     kind = _LIKE.get(model_type, model_type)
     if pairs.is_file() and (folder / MERGES_FILE).is_file():
         path, known = pairs, ("gpt2", "roberta", "qwen2", "clip")
