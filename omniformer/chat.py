@@ -51,11 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.draft is not None:
             options["draft"] = draft(given, device)
         tools = None if given.tools is None else _tools(Path(given.tools))
-        messages: list[dict[str, str]] = []
+        messages: list[dict[str, Any]] = []
         if given.system is not None:
             messages.append({"role": "system", "content": given.system})
+        pictures = [{"type": "image", "path": path} for path in given.image]
         for line in _turns(given.messages):
-            messages.append({"role": "user", "content": line})
+            content = [*pictures, {"type": "text", "text": line}] if pictures else line
+            pictures = []  # they are in the conversation from then on
+            messages.append({"role": "user", "content": content})
             said = ""
             for piece in predictor.stream_chat(messages, tools=tools, **options):
                 said += piece
@@ -74,6 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
         "messages", nargs="*", metavar="message", help="what to say, one turn after the other (default: lines typed)"
     )
     parser.add_argument("--system", metavar="TEXT", help="what the model is told before the conversation")
+    parser.add_argument(
+        "--image", metavar="FILE", action="append", default=[], help="a picture that your first words are about; repeat"
+    )
     parser.add_argument("--tools", metavar="FILE", help="a JSON file with the schemas of what the model may call")
     parser.add_argument("--max-new-tokens", type=int, help="when an answer ends at the latest (default: 256)")
     add_drawing(parser, best_of=False)

@@ -183,7 +183,9 @@ class Predictor:
 
         Args:
             messages: `[{"role": "user", "content": "..."}]`, with `system` and `assistant` as further roles. Special
-                tokens that messages spell stay text: nobody can pretend to be somebody else.
+                tokens that messages spell stay text: nobody can pretend to be somebody else. To a model that sees,
+                content may also be a list of parts in order, `{"type": "image", "path": "cat.png"}` (or `"image"`, as
+                `predict` takes pictures) and `{"type": "text", "text": "..."}`.
             member: which task writes, where the model has several.
             tools: what the model may call, as JSON schemas.
             template: further names that its template knows, such as `{"enable_thinking": False}`.

@@ -99,7 +99,7 @@ class Rotary(nn.Module):
 
     def forward(self, layout: Layout) -> Rotation:
         """The rotations of a batch, from the layout's positions, or the order of tokens where it has none."""
-        positions = layout.index[:, None] if layout.positions is None else layout.positions
+        positions = self._coordinates(layout)
         given = positions.shape[1]
         if given > self.n_axes:
             raise ValueError(
@@ -113,6 +113,10 @@ class Rotary(nn.Module):
         angles = rearrange(angles, "tokens axes frequencies -> tokens 1 (axes frequencies)")
         angles = torch.cat([angles, angles], dim=-1)
         return Rotation(angles.cos() * self.amplitude, angles.sin() * self.amplitude)
+
+    def _coordinates(self, layout: Layout) -> Tensor:
+        """Where each token lies, `[tokens, axes]`."""
+        return layout.index[:, None] if layout.positions is None else layout.positions
 
     def _frequencies(self, positions: Tensor, layout: Layout) -> Tensor:
         """Angles that one position turns, `[frequencies]`, or `[tokens, 1, frequencies]` where they depend on how long

@@ -41,7 +41,7 @@ class SectionedRotary(Rotary):
 
     def forward(self, layout: Layout) -> Rotation:
         """The rotations of a batch, from the layout's positions, or the order of tokens where it has none."""
-        positions = layout.index[:, None] if layout.positions is None else layout.positions
+        positions = self._coordinates(layout)
         given, wanted = positions.shape[1], len(self.sections)
         if given not in (1, wanted):
             raise ValueError(f"positions have {given} axes, sections={self.sections} need one, or {wanted}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from omniformer_tokenizers import Conversation, Tokenizer, Tokens
+from omniformer_tokenizers import Conversation, Tokenizer, Tokens, interleaved
 from omniformer_tokenizers.text.shortening import shortened
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from omniformer.data.source import Raw, Split
 
 WRITTEN = "written"
 """The feature of tokens of conversations that tells the assistant's words."""
+_HELD = "vision"  # the modality of what messages hold beside text
 _UNREADABLE = (ValueError, TypeError, OSError, EOFError)
 
 
@@ -134,7 +135,8 @@ class Arrangement(ABC):
 
 
 class EachRaw(Samples):
-    """One example for each raw sample: every modality it has goes through its tokenizer, in the order of its contents.
+    """One example for each raw sample: every modality it has goes through its tokenizer, in the order of its contents;
+    or where a text has places for it, as a conversation has for pictures.
 
     Tokens of answers that are ids stand between the ids with which a model begins and ends to write.
 
@@ -183,7 +185,7 @@ class EachRaw(Samples):
         self.drop = drop
         self.n_classes = n_classes
         self.max_tokens = max_tokens
-        self._kept: dict[int, tuple[dict[str, Tokens], dict[str, Tokens]]] = {}
+        self._kept: dict[int, tuple[dict[str, list[Tokens]], dict[str, Tokens]]] = {}
 
     def __len__(self) -> int:
         return len(self.raws)
@@ -223,27 +225,42 @@ class EachRaw(Samples):
             for place, (raw, (epoch, index)) in enumerate(zip(raws, keys, strict=True))
         ]
 
-    def _example(self, raw: Raw, epoch: int, given: Mapping[str, Tokens], written: Mapping[str, Tokens]) -> Sample:
-        given = {modality: self._vary(modality, piece, raw.id, epoch) for modality, piece in given.items()}
-        pieces = {modality: given[modality] for modality in self._present(list(given), raw.id, epoch)}
-        targets, token_targets = self._marked(raw, pieces)
-        pieces, token_targets = _answered(pieces, token_targets)
+    def _example(
+        self, raw: Raw, epoch: int, given: Mapping[str, Sequence[Tokens]], written: Mapping[str, Tokens]
+    ) -> Sample:
+        given = {name: [self._vary(name, each, raw.id, epoch) for each in pieces] for name, pieces in given.items()}
+        present = {modality: given[modality] for modality in self._present(list(given), raw.id, epoch)}
+        targets, token_targets = self._marked(raw, present)
+        pieces, token_targets = _answered(self._in_order(raw, present), token_targets)
         return Sample(
             id=raw.id,
-            pieces=tuple(pieces.values()),
+            pieces=pieces,
             answer=tuple(written.values()),
             targets=targets,
             token_targets=token_targets,
         )
 
-    def _marked(self, raw: Raw, pieces: Mapping[str, Tokens]) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+    def _in_order(self, raw: Raw, pieces: Mapping[str, Sequence[Tokens]]) -> list[Tokens]:
+        """The pieces one after the other, those of other modalities where a text has places for them."""
+        holding = next((name for name in pieces if self.tokenizers[name].placeholders), None)
+        if holding is None:
+            return [piece for each in pieces.values() for piece in each]
+        if raw.token_targets or raw.marks:
+            raise ValueError("targets of tokens cannot be counted in a text with pictures in it; leave them out")
+        (text,) = pieces[holding]
+        others = {name: each for name, each in pieces.items() if name != holding}
+        return interleaved(text, others, self.tokenizers[holding].placeholders)
+
+    def _marked(
+        self, raw: Raw, pieces: Mapping[str, Sequence[Tokens]]
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """The targets of a sample and of its tokens, with those of stretches of its text."""
         targets, token_targets = raw.targets, raw.token_targets
         for modality, marks in raw.marks.items():
             before, start = 0, None
-            for name, piece in pieces.items():
+            for name, each in pieces.items():
                 start = before if name == modality else start
-                before += len(piece)
+                before += sum(map(len, each))
             found = MarkedTokens(marks, raw.contents.get(modality), self.tokenizers[modality])
             of_sample, of_tokens = found.targets(start, before)
             targets, token_targets = {**targets, **of_sample}, {**token_targets, **of_tokens}
@@ -271,19 +288,20 @@ class EachRaw(Samples):
 
     def _tokenize(
         self, raws: Sequence[Raw], epochs: Sequence[int]
-    ) -> list[tuple[dict[str, Tokens], dict[str, Tokens]]]:
+    ) -> list[tuple[dict[str, list[Tokens]], dict[str, Tokens]]]:
         """Of each raw sample what is given and what is to be written, by modality."""
         parts = [self._parts(raw) for raw in raws]
+        pictures = [_pictures(given) for given, _ in parts]
         by_modality: dict[str, list[tuple[Raw, int, dict[str, Any]]]] = {}
-        for raw, epoch, both in zip(raws, epochs, parts, strict=True):
-            for part in both:
+        for raw, epoch, both, held in zip(raws, epochs, parts, pictures, strict=True):
+            for part in (*both, *held):
                 for modality in part:
                     by_modality.setdefault(modality, []).append((raw, epoch, part))
         for modality, holding in by_modality.items():
             self._encode(modality, holding)
         return [
-            (self._given(raw, given), self._written(raw, written))
-            for raw, (given, written) in zip(raws, parts, strict=True)
+            (self._given(raw, given, held), self._written(raw, written))
+            for raw, (given, written), held in zip(raws, parts, pictures, strict=True)
         ]
 
     def _parts(self, raw: Raw) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -295,10 +313,13 @@ class EachRaw(Samples):
             answer[self.answer] = contents.pop(self.answer)
         return contents, answer
 
-    def _given(self, raw: Raw, pieces: dict[str, Tokens]) -> dict[str, Tokens]:
-        if raw.token_targets or raw.marks:  # which belong to tokens that would be left out
-            return pieces
-        return {modality: self._cut(tokens) for modality, tokens in pieces.items()}
+    def _given(
+        self, raw: Raw, pieces: dict[str, Tokens], held: Sequence[dict[str, Tokens]]
+    ) -> dict[str, list[Tokens]]:
+        if not (raw.token_targets or raw.marks):  # which belong to tokens that would be left out
+            pieces = {modality: self._cut(tokens) for modality, tokens in pieces.items()}
+        found = {modality: [tokens] for modality, tokens in pieces.items()}
+        return found | ({_HELD: [each[_HELD] for each in held]} if held else {})
 
     def _written(self, raw: Raw, pieces: dict[str, Tokens]) -> dict[str, Tokens]:
         written = {}
@@ -356,15 +377,23 @@ class EachRaw(Samples):
         return [modality for modality, stays in zip(modalities, kept, strict=True) if stays]
 
 
+def _pictures(contents: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pictures that conversations hold, each like the contents of a sample."""
+    held = [each for talk in contents.values() if isinstance(talk, Conversation) for each in talk.pictures]
+    if held and _HELD in contents:
+        raise ValueError("pictures stand in the messages and beside them; give them in one place")
+    return [{_HELD: each} for each in held]
+
+
 def _answered(
-    pieces: Mapping[str, Tokens], token_targets: Mapping[str, Tensor]
-) -> tuple[dict[str, Tokens], Mapping[str, Tensor]]:
+    pieces: Sequence[Tokens], token_targets: Mapping[str, Tensor]
+) -> tuple[tuple[Tokens, ...], Mapping[str, Tensor]]:
     """Conversations as tokens of which those count, as the token target `mask`, that the assistant wrote."""
-    if not any(WRITTEN in piece.features for piece in pieces.values()):
-        return dict(pieces), token_targets
-    masks = [piece.features.get(WRITTEN, torch.zeros(len(piece), dtype=torch.bool)) for piece in pieces.values()]
-    plain = {
-        name: replace(piece, features={key: each for key, each in piece.features.items() if key != WRITTEN})
-        for name, piece in pieces.items()
-    }
+    if not any(WRITTEN in piece.features for piece in pieces):
+        return tuple(pieces), token_targets
+    masks = [piece.features.get(WRITTEN, torch.zeros(len(piece), dtype=torch.bool)) for piece in pieces]
+    plain = tuple(
+        replace(piece, features={key: each for key, each in piece.features.items() if key != WRITTEN})
+        for piece in pieces
+    )
     return plain, {**token_targets, "mask": torch.cat(masks)}

@@ -8,6 +8,7 @@ from omniformer.embedders.maskable import Maskable
 from omniformer.embedders.narrow import NarrowIdEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
 from omniformer.embedders.stem import ConvStem
+from omniformer.embedders.tower import TowerEmbedder
 from omniformer.embedders.vectors import VectorEmbedder
 from omniformer.embedders.waves import WaveStem
 
@@ -20,6 +21,7 @@ __all__ = [
     "Maskable",
     "NarrowIdEmbedder",
     "NodeEmbedder",
+    "TowerEmbedder",
     "VectorEmbedder",
     "WaveStem",
 ]

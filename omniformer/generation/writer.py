@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Tokenizer, Tokens
+from omniformer_tokenizers import Conversation, Tokenizer, Tokens, interleaved
 
 from omniformer.batch import Batch, Sample, collate
 from omniformer.core.ranges import Count
@@ -81,6 +81,8 @@ class Writer:
         if self.tokenizer.start is None:
             raise ValueError(f"{head!r} writes with a {type(self.tokenizer).__name__}, whose tokens are no ids")
         self.given = {name: tokenizers[name] for name in given}
+        # What stands in a text: pictures in a conversation.
+        self.held = {name: tokenizers[name] for name in self.tokenizer.placeholders if name in tokenizers}
         self.max_seq_len = None if given else max_seq_len
         self.allowed = allowed
 
@@ -265,7 +267,10 @@ class Writer:
         return Draft(self.model, self.head, n=n, max_seq_len=self.max_seq_len, digests=self._digests())
 
     def _digests(self) -> dict[str, str]:
-        return {name: each.digest for name, each in {self.modality: self.tokenizer, **self.given}.items()}
+        return {name: each.digest for name, each in self._tokenizers().items()}
+
+    def _tokenizers(self) -> dict[str, Tokenizer]:
+        return {self.modality: self.tokenizer, **self.held, **self.given}
 
     def _check(self, draft: Draft | None) -> None:
         """Refuses a draft that would read other tokens."""
@@ -309,7 +314,7 @@ class Writer:
         """Prompts as samples that the model can read, whose answers have begun."""
         samples = [self._begun(f"prompt {i}", prompt, blank, begin) for i, prompt in enumerate(prompts)]
         if truncate:
-            samples = fitted(samples, self.model, self.given)
+            samples = fitted(samples, self.model, self._tokenizers())
         refuse_long(samples, self.model)
         most = self.max_seq_len
         long = [f"{each.id} ({n} tokens)" for each in samples if most and (n := len(each.answer[0])) > most]
@@ -344,7 +349,24 @@ class Writer:
             if len(begun):
                 raise ValueError(f"{name} is what the answer goes on from; leave out begin={list(begin)}")
             tokenizer = tokenizer.beginning_with(*begin)
-        return replace(sample, answer=[tokenizer.begun(begun)])
+        *before, last = self._interleaved(name, prompt, tokenizer.begun(begun))
+        return replace(sample, pieces=[*sample.pieces, *before], answer=[last])
+
+    def _interleaved(self, name: str, prompt: Any, begun: Tokens) -> list[Tokens]:
+        """What is gone on from, with the pictures that a conversation holds in their places."""
+        pictures = prompt.pictures if isinstance(prompt, Conversation) else []
+        if pictures and "vision" not in self.held:
+            raise ValueError(f"{name} holds pictures, and {self.head!r} reads texts alone; leave them out")
+        if not self.held:
+            return [begun]
+        held = [tokens_of(name, "vision", each, self.held["vision"]) for each in pictures]
+        try:
+            pieces = interleaved(begun, {"vision": held}, self.tokenizer.placeholders)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        if pieces[-1].modality != self.modality:
+            raise ValueError(f"{name} ends with a picture, behind which the template puts nothing to go on from")
+        return pieces
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:
         return collate(samples).to(next(self.model.parameters()).device)

@@ -43,6 +43,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "gpt_oss": ("gpt_oss", "GptOss"),
     "hubert": ("hubert", "HuBERT"),
     "llama": ("llama", "Llama"),
+    "llava": ("llava", "LLaVA"),
     "m2m_100": ("m2m_100", "M2M100"),
     "marian": ("marian", "Marian"),
     "mbart": ("mbart", "MBART"),

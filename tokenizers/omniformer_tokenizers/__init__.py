@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.class_tokens import ClassTokens as ClassTokens
     from omniformer_tokenizers.graph import GraphTokenizer as GraphTokenizer
     from omniformer_tokenizers.graph import MoleculeTokenizer as MoleculeTokenizer
+    from omniformer_tokenizers.interleaving import interleaved as interleaved
     from omniformer_tokenizers.media import MediaError as MediaError
     from omniformer_tokenizers.packing import pack_lengths as pack_lengths
     from omniformer_tokenizers.series import SeriesTokenizer as SeriesTokenizer
@@ -60,6 +61,7 @@ _NAMES = {
     "graph": "GraphTokenizer MoleculeTokenizer",
     "series": "SeriesTokenizer",
     "class_tokens": "ClassTokens",
+    "interleaving": "interleaved",
     "media": "MediaError",
     "packing": "pack_lengths",
 }

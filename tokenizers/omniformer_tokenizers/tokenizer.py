@@ -62,6 +62,11 @@ class Tokenizer(ABC):
         """All ids that end what a model writes, `stop` first."""
         return () if self.stop is None else (self.stop,)
 
+    @property
+    def placeholders(self) -> Mapping[str, int]:
+        """By modality, the id that stands in a text for one picture or sound; none where texts hold none."""
+        return {}
+
     def begun(self, tokens: Tokens) -> Tokens:
         """What a model goes on from: its beginning, and behind it the tokens that are written already."""
         return framed(tokens, start=self.beginning)

@@ -27,8 +27,12 @@ def text_of(cell: Any) -> str:
     raise ValueError(f"expected a text, or a list of words, received {shown(cell)}")
 
 
-def conversation_of(cell: Any) -> Conversation:
+def conversation_of(cell: Any, picture: Callable[[Any], Any] | None = None) -> Conversation:
     """A conversation: a list of messages, or an object with `messages` and maybe `tools`; also written as JSON.
+
+    Args:
+        cell: as said.
+        picture: reads what stands for a picture in a message; they are as they stand there without it.
 
     Raises:
         ValueError: neither, or a message has no role.
@@ -39,10 +43,12 @@ def conversation_of(cell: Any) -> Conversation:
     """
     cell = _parsed(cell)
     if isinstance(cell, Mapping):
-        return Conversation(messages=cell.get("messages") or [], tools=_parsed(cell.get("tools")) or None)
-    if not isinstance(cell, list):
+        talk = Conversation(messages=cell.get("messages") or [], tools=_parsed(cell.get("tools")) or None)
+    elif isinstance(cell, list):
+        talk = Conversation(messages=cell)
+    else:
         raise ValueError(f"expected a list of messages, received {shown(cell)}")
-    return Conversation(messages=cell)
+    return talk if picture is None else talk.with_pictures(picture)
 
 
 def joined(texts: Sequence[str], between: str | None) -> _Text:

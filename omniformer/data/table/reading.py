@@ -106,7 +106,7 @@ class RowReader:
             return None
         if modality == "text" and MESSAGES in self.roles.columns:
             ((name, value),) = there.items()
-            return _try(found, name, conversation_of, value)
+            return _try(found, name, conversation_of, value, Reader("vision", self.places, beside).of)
         if modality == "text":
             texts = [_try(found, name, text_of, value) for name, value in there.items()]
             return None if None in texts else _try(found, next(iter(there)), joined, texts, self.join)

@@ -273,8 +273,9 @@ def stretch(model: OmniFormer, grid: list[int], *, antialias: bool = False) -> N
         grid: rows and columns.
         antialias: whether positions are smoothed where they shrink.
     """
-    outer: Any = model.embedders["vision"]
-    embedder: Any = getattr(outer, "embedder", outer)  # of patches, behind class tokens where there are any
+    embedder: Any = model.embedders["vision"]
+    while hasattr(embedder, "embedder"):  # of patches, inside a tower and behind class tokens where there are any
+        embedder = embedder.embedder
     position: Learned = embedder.position
     if list(position.sizes) != grid:
         embedder.position = position.resized(*grid, antialias=antialias)

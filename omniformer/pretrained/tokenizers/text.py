@@ -29,6 +29,7 @@ def text_tokenizer(
     *,
     modalities: Sequence[str] = ("text",),
     start: int | str | Sequence[int | str] | None = None,
+    placeholders: Mapping[str, int] | None = None,
 ) -> dict[str, Tokenizer]:
     """The tokenizer of a folder under each name that text has in the model; nothing where the folder holds none.
 
@@ -42,6 +43,7 @@ def text_tokenizer(
             write and with what it stops. `generation_config.json` may say so too, and is believed first.
         modalities: what the model calls its texts; what it writes is the last one.
         start: from what the model begins to write, where the files do not say.
+        placeholders: by modality, the id that stands in texts for a picture or sound; of a `tokenizer.json` only.
 
     Raises:
         ValueError: a file is damaged, or has more ids than the model; names the file.
@@ -59,7 +61,7 @@ def text_tokenizer(
     }
     if (folder / SOURCE_FILE).is_file():
         return _translators(folder, config, modalities, options)
-    found = _one(folder, config, settings, options)
+    found = _one(folder, config, settings, options, {"placeholders": placeholders} if placeholders else {})
     if found is None:
         return {}
     tokenizer, path = found
@@ -68,12 +70,17 @@ def text_tokenizer(
 
 
 def _one(
-    folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any], options: Mapping[str, Any]
+    folder: Path,
+    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    of_json: Mapping[str, Any],
 ) -> tuple[PublishedTokenizer, Path] | None:
     """The tokenizer of a folder that has one, and its file."""
     path = folder / TOKENIZER_FILE
     if path.is_file():
-        tokenizer = SubwordTokenizer.from_text(_as_set(path, settings), str(path), **options, **_chat(folder, settings))
+        chat = _chat(folder, settings)
+        tokenizer = SubwordTokenizer.from_text(_as_set(path, settings), str(path), **options, **chat, **of_json)
         _check_named(tokenizer, path, settings)
         return tokenizer, path
     model_type = config.get("model_type", "")

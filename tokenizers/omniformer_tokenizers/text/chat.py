@@ -3,14 +3,17 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from omniformer_tokenizers._checks import need
 
 Span = tuple[int, int]
+# Where the part of a message has its picture.
+_HELD = ("image", "path")
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -44,6 +47,51 @@ class Conversation:
         for message in self.messages:
             if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
                 raise ValueError(f'a message is {{"role": "user", "content": "..."}}; received {message!r}')
+
+    @property
+    def pictures(self) -> list[Any]:
+        """The pictures of its messages, in order: of the parts `{"type": "image", "path": "cat.png"}`, or `"image"`
+        with a path or what else a tokenizer of pictures takes. Parts that hold none, `{"type": "image"}`, have their
+        pictures beside the conversation, and are left out.
+
+        Raises:
+            ValueError: a picture is said by an address of the network, from where nothing is fetched.
+
+        Example:
+            >>> parts = [{"type": "image", "path": "cat.png"}, {"type": "text", "text": "What is it?"}]
+            >>> Conversation(messages=[{"role": "user", "content": parts}]).pictures
+            [PosixPath('cat.png')]
+        """
+        held = [_held(part) for message in self.messages for part in _parts(message)]
+        return [Path(each) if isinstance(each, str) else each for each in held if each is not None]
+
+    def with_pictures(self, read: Callable[[Any], Any]) -> "Conversation":
+        """The same conversation with what a function makes of each of its pictures.
+
+        Args:
+            read: gets what stands for a picture, such as its path.
+        """
+
+        def part(each: Any) -> Any:
+            held = _held(each) if isinstance(each, Mapping) else None
+            return each if held is None else {"type": "image", "image": read(held)}
+
+        def parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
+            content = message.get("content")
+            return {**message, "content": list(map(part, content))} if isinstance(content, list | tuple) else message
+
+        return replace(self, messages=[parts(each) for each in self.messages])
+
+    def in_parts(self) -> "Conversation":
+        """The same conversation with the content of each message as a list of parts, as templates of models that see
+        read it.
+        """
+
+        def parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
+            content = message.get("content")
+            return {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else message
+
+        return replace(self, messages=[parts(each) for each in self.messages])
 
 
 class Rendered(NamedTuple):
@@ -108,8 +156,26 @@ def _behind(text: str, roles: Sequence[str], part: Callable[[int, bool], str]) -
     return spans
 
 
+def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts of a message, where its content is no plain text."""
+    content = message.get("content")
+    return [part for part in content if isinstance(part, Mapping)] if isinstance(content, list | tuple) else []
+
+
+def _held(part: Mapping[str, Any]) -> Any:
+    """What stands for the picture of a part; None where it holds none."""
+    if part.get("type") != "image":
+        return None
+    if "url" in part:
+        raise ValueError('a picture is {"type": "image", "path": "cat.png"}; addresses ("url") are not fetched')
+    return next((part[key] for key in _HELD if part.get(key) is not None), None)
+
+
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message of plain values, without empty keys, whose reasoning has the names that templates know."""
+    """A message of plain values, without empty keys and pictures, whose reasoning has the names that templates know."""
+    if any(part.get("type") == "image" for part in _parts(message)):
+        bare = [{k: v for k, v in part.items() if k not in _HELD} for part in _parts(message)]
+        message = {**message, "content": bare}
     plain = {key: value for key, value in _plain(dict(message)).items() if value is not None}
     reasoning = next((plain[key] for key in _REASONING if key in plain), None)
     return plain if reasoning is None else {"thinking": reasoning, **plain, "reasoning_content": reasoning}

@@ -41,6 +41,8 @@ class SubwordTokenizer(PublishedTokenizer):
             vocabularies want it (`clean_up_tokenization_spaces`); never for byte pairs, as the reference has it.
         chat: how conversations become text: `templates` by name, and the `names` of special tokens in them; see
             `ChatTemplate`. None where the vocabulary came without.
+        placeholders: by modality, the special token, by name or id, that stands in a text for one picture or sound,
+            such as `{"vision": "<image>"}`; none where the model reads texts alone.
 
     Raises:
         ImportError: the library `tokenizers` is not installed.
@@ -63,11 +65,13 @@ class SubwordTokenizer(PublishedTokenizer):
         special_in_text: bool = False,
         clean_up_spaces: bool = False,
         chat: Mapping[str, Any] | None = None,
+        placeholders: Mapping[str, int | str] | None = None,
     ) -> None:
         super().__init__(start=start, stop=stop, segments=segments, clean_up_spaces=clean_up_spaces)
         need("tokenizers", "a published vocabulary")
         self.special_in_text = special_in_text
         self.chat = None if chat is None else ChatTemplate(**chat)
+        self.placeholder_names = dict(placeholders or {})
         self._model: Any = None
         self._size = 0
         self._suffix = ""
@@ -116,6 +120,11 @@ class SubwordTokenizer(PublishedTokenizer):
         return super().token_sizes if self._bytes is None else tuple(map(len, self._bytes))
 
     @property
+    def placeholders(self) -> Mapping[str, int]:
+        """By modality, the id that stands in a text for one picture or sound."""
+        return dict(zip(self.placeholder_names, self._ids(tuple(self.placeholder_names.values()), "placeholders"), strict=True))
+
+    @property
     def digest(self) -> str:
         """A fingerprint of the vocabulary and its rules: equal digests mean equal ids."""
         return hashlib.sha256(f"{self.special_in_text}\n{self._read().to_str()}".encode()).hexdigest()
@@ -123,7 +132,8 @@ class SubwordTokenizer(PublishedTokenizer):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         chat = {} if self.chat is None else {"chat": vars(self.chat)}
-        return super().config() | {"special_in_text": self.special_in_text} | chat
+        placeholders = {"placeholders": self.placeholder_names} if self.placeholder_names else {}
+        return super().config() | {"special_in_text": self.special_in_text} | chat | placeholders
 
     def __call__(self, raw: Text | Conversation) -> Tokens:
         """The tokens of one text, of a pair of texts, or of a conversation."""
@@ -147,6 +157,7 @@ class SubwordTokenizer(PublishedTokenizer):
         """
         if self.chat is None:
             raise ValueError("this vocabulary has no chat template, so that nobody can say how it reads conversations")
+        talk = talk.in_parts() if self.placeholder_names else talk
         pieces, written = self.chat.pieces(talk, self.special_tokens)
         ids: list[int] = []
         kept: list[bool] = []
@@ -155,6 +166,9 @@ class SubwordTokenizer(PublishedTokenizer):
                 ids.append(i)
                 places = piece.start + first, piece.start + last
                 kept.append(any(places[0] < end and begin < places[1] for begin, end in written or ()))
+        # A processor of texts and pictures frames the text of a conversation like any other, unless it begins so.
+        front = self._front if self.placeholder_names and ids[: len(self._front)] != self._front else []
+        ids, kept = [*front, *ids], [*([False] * len(front)), *kept]
         tokens = self._tokens(Pieces(ids, [0] * len(ids), ()))
         if written is None:
             return tokens
