@@ -313,9 +313,7 @@ class EachRaw(Samples):
             answer[self.answer] = contents.pop(self.answer)
         return contents, answer
 
-    def _given(
-        self, raw: Raw, pieces: dict[str, Tokens], held: Sequence[dict[str, Tokens]]
-    ) -> dict[str, list[Tokens]]:
+    def _given(self, raw: Raw, pieces: dict[str, Tokens], held: Sequence[dict[str, Tokens]]) -> dict[str, list[Tokens]]:
         if not (raw.token_targets or raw.marks):  # which belong to tokens that would be left out
             pieces = {modality: self._cut(tokens) for modality, tokens in pieces.items()}
         found = {modality: [tokens] for modality, tokens in pieces.items()}

@@ -58,6 +58,10 @@ class PublishedModel(FinishedRun):
                     )
                 if same:
                     self.put(same[0], mine, modality, name)
+            # What stands in its texts: pictures in conversations.
+            for modality in {each for own in list(mine.values()) for each in own.placeholders} - set(mine):
+                for own in self.tokenizers(modality)[:1]:
+                    self.put(own, mine, modality, name)
 
     def brings(self, modality: str) -> bool:
         return modality in self.trained.recipe["embedders"]

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Tokenizer, Tokens
+from omniformer_tokenizers import Conversation, Tokenizer, Tokens, interleaved
 from torch import Tensor
 
 from omniformer.batch import Sample
 from omniformer.heads.head import Makes
-from omniformer.inputs import sample_of
+from omniformer.inputs import sample_of, tokens_of
 from omniformer.model import OmniFormer
 
 # Who of our own heads makes what, for somebody who brings another.
@@ -132,6 +132,41 @@ def given_sample(name: str, prompt: Any, given: Mapping[str, Tokenizer], task: s
     if empty:
         raise ValueError(f"{name} is empty; {task!r} answers: give it {' or '.join(given)}, or {{}} for nothing")
     return sample_of(name, prompt, given)
+
+
+def with_pictures(
+    name: str, prompt: Any, begun: Tokens, held: Mapping[str, Tokenizer], placeholders: Mapping[str, int]
+) -> list[Tokens]:
+    """What is gone on from, with the pictures that a conversation holds in their places; the last piece is text.
+
+    Args:
+        name: of the prompt, for messages.
+        prompt: as it was given.
+        begun: its text.
+        held: the tokenizers of what may stand in it, by modality.
+        placeholders: the ids that stand for it.
+
+    Raises:
+        ValueError: there are more or fewer pictures than places, or none can be read, or no text is left to go on from.
+
+    Example:
+        >>> text = Tokens(values=torch.tensor([7, 9]), positions=torch.zeros(2, 1), modality="text")
+        >>> len(with_pictures("prompt 0", "a cat", text, {}, {}))
+        1
+    """
+    pictures = prompt.pictures if isinstance(prompt, Conversation) else []
+    if pictures and "vision" not in held:
+        raise ValueError(f"{name} holds pictures, which this model cannot read; leave them out")
+    if not held:
+        return [begun]
+    tokens = [tokens_of(name, "vision", each, held["vision"]) for each in pictures]
+    try:
+        pieces = interleaved(begun, {"vision": tokens}, placeholders)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if pieces[-1].modality != begun.modality:
+        raise ValueError(f"{name} ends with a picture, behind which the template puts nothing to go on from")
+    return pieces
 
 
 def keyed(samples: Sequence[Sample]) -> list[Sample]:

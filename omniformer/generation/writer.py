@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Conversation, Tokenizer, Tokens, interleaved
+from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.batch import Batch, Sample, collate
 from omniformer.core.ranges import Count
 from omniformer.fitting import fitted, refuse_long
 from omniformer.generation.adjusting import Adjustment
 from omniformer.generation.allowed import Allowed
-from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making, keyed
+from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making, keyed, with_pictures
 from omniformer.generation.constrained import form_of, tell_cut, watched
 from omniformer.generation.draft import Draft
 from omniformer.generation.room import room_for
@@ -349,24 +349,8 @@ class Writer:
             if len(begun):
                 raise ValueError(f"{name} is what the answer goes on from; leave out begin={list(begin)}")
             tokenizer = tokenizer.beginning_with(*begin)
-        *before, last = self._interleaved(name, prompt, tokenizer.begun(begun))
+        *before, last = with_pictures(name, prompt, tokenizer.begun(begun), self.held, tokenizer.placeholders)
         return replace(sample, pieces=[*sample.pieces, *before], answer=[last])
-
-    def _interleaved(self, name: str, prompt: Any, begun: Tokens) -> list[Tokens]:
-        """What is gone on from, with the pictures that a conversation holds in their places."""
-        pictures = prompt.pictures if isinstance(prompt, Conversation) else []
-        if pictures and "vision" not in self.held:
-            raise ValueError(f"{name} holds pictures, and {self.head!r} reads texts alone; leave them out")
-        if not self.held:
-            return [begun]
-        held = [tokens_of(name, "vision", each, self.held["vision"]) for each in pictures]
-        try:
-            pieces = interleaved(begun, {"vision": held}, self.tokenizer.placeholders)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        if pieces[-1].modality != self.modality:
-            raise ValueError(f"{name} ends with a picture, behind which the template puts nothing to go on from")
-        return pieces
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:
         return collate(samples).to(next(self.model.parameters()).device)

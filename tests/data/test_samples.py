@@ -56,7 +56,7 @@ def test_the_cache_tokenizes_once_and_keeps_augmented_tokens_out(ints):
     samples = each(Counting(), [[5]], cache=True, augment_tokens={"text": zeros})
     assert [samples(epoch, 0).pieces[0].values.tolist() for epoch in (0, 1)] == [[0], [0]]
     assert len(calls) == 1
-    assert samples._kept[0][0]["text"].values.tolist() == [5]
+    assert samples._kept[0][0]["text"][0].values.tolist() == [5]
 
 
 def test_a_corrupt_sample_is_named_with_its_data_set_and_the_cause(ints):

@@ -6,9 +6,7 @@ from dataclasses import replace
 from omniformer_tokenizers.tokens import Tokens
 
 
-def interleaved(
-    text: Tokens, others: Mapping[str, Sequence[Tokens]], placeholders: Mapping[str, int]
-) -> list[Tokens]:
+def interleaved(text: Tokens, others: Mapping[str, Sequence[Tokens]], placeholders: Mapping[str, int]) -> list[Tokens]:
     """The pieces of a sample: its text, cut at each placeholder, which gives its place to what it stands for.
 
     Places of the text count its own tokens alone. Stretches without tokens are left out.

@@ -16,8 +16,8 @@ from omniformer.pretrained.families.siglip import SigLIPVision
 from omniformer.pretrained.families.vit import stretch, written
 from omniformer.pretrained.family import Family, family_of, part, recipe_of
 from omniformer.pretrained.names import Name, linear
-from omniformer.pretrained.reference.pictures_in_text import PicturesInTextReference
 from omniformer.pretrained.reference.patches import sides
+from omniformer.pretrained.reference.pictures_in_text import PicturesInTextReference
 from omniformer.pretrained.tokenizers.pictures import picture_tokenizer
 from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
@@ -121,7 +121,9 @@ class LLaVA(Family):
                 continue
             ours = f"tower.{rest}" if place == "core" else f"embedder.{rest.removeprefix('vision.')}"
             # Older files have a level more, as the tower has by itself.
-            theirs, older = (f"vision_tower.{each}" for each in (name.theirs.removeprefix("vision_model."), name.theirs))
+            theirs, older = (
+                f"vision_tower.{each}" for each in (name.theirs.removeprefix("vision_model."), name.theirs)
+            )
             yield replace(name, ours=f"embedders.vision.{ours}", theirs=theirs, instead=(older,))
         bias = self.config["multimodal_projector_bias"]
         for ours, theirs in (("map", "linear_1"), ("second", "linear_2")):
@@ -154,7 +156,10 @@ class LLaVA(Family):
             n_class_tokens=0,
             chosen=self.chosen_size,
         )
-        return text_tokenizer(folder, self.text.config, placeholders={"vision": self.config["image_token_index"]}) | pictures
+        return (
+            text_tokenizer(folder, self.text.config, placeholders={"vision": self.config["image_token_index"]})
+            | pictures
+        )
 
     def reference(self, model: OmniFormer) -> nn.Module:
         """`input_ids`, `attention_mask` and `pixel_values` in, `logits` out."""

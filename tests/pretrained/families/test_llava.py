@@ -1,6 +1,7 @@
 """LLaVA beside the reference library."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +16,11 @@ import omniformer
 from omniformer import pretrained
 from omniformer.batch import Sample, collate
 from omniformer.chat import main
+from omniformer.data.samples import EachRaw
+from omniformer.data.table import Table
 from omniformer.generation import Greedy, write
 from omniformer.pretrained.reference.patches import patches
+from omniformer.train import main as train
 
 PICTURE, PATCHES = 28, 4
 SIZES = {"hidden_size": 24, "intermediate_size": 40, "num_attention_heads": 4}
@@ -73,9 +77,7 @@ def slow_but(quick):
 def test_logits_gradients_what_is_written_and_the_way_back(case, tmp_path):
     theirs = model(case)
     given = inputs()
-    loaded = twin(
-        theirs, tmp_path, lambda out: out.logits, given, given["attention_mask"], as_filed=as_written(theirs)
-    )
+    loaded = twin(theirs, tmp_path, lambda out: out.logits, given, given["attention_mask"], as_filed=as_written(theirs))
     assert not loaded.report.unexpected
     assert counted(json.loads((tmp_path / "theirs/config.json").read_text())) == sum(
         each.numel() for each in theirs.parameters()
@@ -162,5 +164,120 @@ def test_a_conversation_with_pictures_is_answered_as_by_the_reference(tmp_path, 
     again = omniformer.load(tmp_path / "ours")
     assert again.chat(plain, strategy=Greedy(), max_new_tokens=6).ids == found.ids
     main([str(tmp_path), "a dog", "--image", str(tmp_path / "1.png"), "--temperature", "0", "--max-new-tokens", "5"])
-    one = [{"role": "user", "content": [{"type": "image", "path": str(tmp_path / "1.png")}, {"type": "text", "text": "a dog"}]}]
+    one = [
+        {
+            "role": "user",
+            "content": [{"type": "image", "path": str(tmp_path / "1.png")}, {"type": "text", "text": "a dog"}],
+        }
+    ]
     assert capsys.readouterr().out.rstrip("\n") == loaded.chat(one, strategy=Greedy(), max_new_tokens=5).content
+
+
+def test_a_conversation_needs_a_picture_for_each_place(tmp_path):
+    seeing(tmp_path)
+    loaded = pretrained.load(tmp_path)
+    bare = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "the cat"}]}]
+    with pytest.raises(ValueError, match="prompt 0: the text has 1 places for vision, received 0 of it"):
+        loaded.chat(bare)
+
+
+def rows_of(folder, beside):
+    """Rows of conversations about pictures, which stand in them or in a column beside."""
+    rows = []
+    for i in range(6):
+        path = Path(drawn(folder / f"{i}.png", 90 * i)).name
+        pictures = [{"type": "image"} if beside else {"type": "image", "path": path}]
+        if not beside and i % 2:
+            pictures.append({"type": "image", "image": "0.png"})
+        asked = {"role": "user", "content": [*pictures, {"type": "text", "text": "the cat"}]}
+        rows.append({"talk": [asked, {"role": "assistant", "content": "a dog"}], "photo": path})
+    (folder / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "talks.jsonl"
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["in the messages", "beside them"])
+def test_rows_with_pictures_are_read_in_their_order_and_teach_the_assistant_s_words(beside, tmp_path):
+    _, processor = seeing(tmp_path / "model")
+    columns = {"talk": "messages"} | ({"photo": "vision"} if beside else {})
+    table = Table(train=str(rows_of(tmp_path, beside)), columns=columns, shares=(1.0, 0.0, 0.0))
+    tokenizers = pretrained.load(tmp_path / "model").members["causal_lm"].tokenizers
+    samples = EachRaw(table.split("train"), tokenizers, name="talks", seed=0)
+    for i in range(2):
+        sample = samples(0, i)
+        seen = [each for each in sample.pieces if each.modality == "vision"]
+        files = [f"{i}.png", *(["0.png"] if i and not beside else [])]
+        assert len(seen) == len(files)
+        for piece, file in zip(seen, files, strict=True):
+            assert torch.equal(piece.values, tokenizers["vision"](tmp_path / file).values)
+        ids = [
+            k for each in sample.pieces for k in (each.values.tolist() if each.modality == "text" else [-1] * len(each))
+        ]
+        learned = [k for k, counts in zip(ids, sample.token_targets["mask"].tolist(), strict=True) if counts]
+        assert processor.tokenizer.decode(learned) == "a dog</s>"
+        text = processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}] * len(files)}])
+        whole = processor(text=text, images=[Image.open(tmp_path / each) for each in files])["input_ids"][0]
+        mark = processor.image_token_id
+        assert [k == -1 for k in ids[: len(whole)]] == [k == mark for k in whole]
+
+
+@pytest.mark.slow
+def test_lora_learns_what_pictures_show_and_the_way_back_is_open(tmp_path):
+    seeing(tmp_path / "model")
+    rows_of(tmp_path, beside=False)
+    options = [
+        "modality=text", "data=table", f"data.source.files={tmp_path}/talks.jsonl",
+        "data.source.columns={talk: messages}", f"model.pretrained={tmp_path}/model", "optim.lr=0.02",
+        "model.lora={rank: 4, targets: [query, value]}", "optim.warmup_steps=1", "trainer.max_epochs=8",
+        "data.batch_size=2", f"hydra.run.dir={tmp_path}/run",
+    ]  # fmt: skip
+    train(options)
+    rows = [line.split(",") for line in (tmp_path / "run/metrics.csv").read_text().splitlines()]
+    losses = [float(value) for *_, name, value in rows if name == "val/loss"]
+    assert losses[-1] < losses[0] - 0.1
+    run = omniformer.load(tmp_path / "run")
+    talk = talk_about(str(tmp_path / "0.png"), str(tmp_path / "1.png"))
+    said = run.chat(talk, strategy=Greedy(), max_new_tokens=4).ids
+    run.save_pretrained(tmp_path / "back")
+    assert pretrained.load(tmp_path / "back").chat(talk, strategy=Greedy(), max_new_tokens=4).ids == said
+    told = transformers.LlavaForConditionalGeneration.from_pretrained(tmp_path / "back", output_loading_info=True)[1]
+    assert not any(told.values())
+
+
+@pytest.mark.slow
+def test_files_with_older_names_and_pictures_of_another_size(tmp_path):
+    theirs = shaken(model())
+    saved(theirs, tmp_path)
+    tensors = {
+        name.replace("vision_tower.", "vision_tower.vision_model."): each
+        for name, each in load_file(tmp_path / "model.safetensors").items()
+    }
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded = pretrained.load(tmp_path, image_size=(12, 8))
+    n = 6
+    ids = torch.tensor([[1, 5, *[PICTURE] * n, 7]])
+    found = pretrained.as_reference(loaded)(input_ids=ids, pixel_values=pixels(1, 3, 12, 8)).logits
+    tower = theirs.model.vision_tower
+    seen = tower(pixel_values=pixels(1, 3, 12, 8), interpolate_pos_encoding=True, output_hidden_states=True)
+    words = theirs.get_input_embeddings()(ids)
+    words[0, 2 : 2 + n] = theirs.model.multi_modal_projector(seen.hidden_states[-2][0, 1:])
+    torch.testing.assert_close(found, theirs(inputs_embeds=words).logits, **LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "message"),
+    [
+        (
+            None,
+            {"vision_feature_select_strategy": "full"},
+            "vision_feature_select_strategy='full'; accepted: 'default'",
+        ),
+        (None, {"vision_feature_layer": [-2, -1]}, r"vision_feature_layer=\[-2, -1\]; accepted: one layer of 3"),
+        ("text_config", {"model_type": "gpt2"}, "text_config has model_type='gpt2'; accepted: llama, mistral"),
+        ("vision_config", {"model_type": "vit"}, "vision_config has model_type='vit'; accepted: clip_vision_model"),
+    ],
+)
+def test_what_is_not_expressed_is_refused(part, changed, message):
+    config = config_of().to_dict()
+    (config if part is None else config[part]).update(changed)
+    with pytest.raises(ValueError, match=message):
+        _ = pretrained.family_of(config).recipe

@@ -72,26 +72,26 @@ class Conversation:
             read: gets what stands for a picture, such as its path.
         """
 
-        def part(each: Any) -> Any:
-            held = _held(each) if isinstance(each, Mapping) else None
-            return each if held is None else {"type": "image", "image": read(held)}
+        def content(parts: Any) -> Any:
+            """The same, with what is read."""
+            held = [(part, _held(part) if isinstance(part, Mapping) else None) for part in parts]
+            return [part if each is None else {"type": "image", "image": read(each)} for part, each in held]
 
-        def parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
-            content = message.get("content")
-            return {**message, "content": list(map(part, content))} if isinstance(content, list | tuple) else message
-
-        return replace(self, messages=[parts(each) for each in self.messages])
+        return self._with_contents(list | tuple, content)
 
     def in_parts(self) -> "Conversation":
         """The same conversation with the content of each message as a list of parts, as templates of models that see
         read it.
         """
+        return self._with_contents(str, lambda text: [{"type": "text", "text": text}])
 
-        def parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
-            content = message.get("content")
-            return {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else message
-
-        return replace(self, messages=[parts(each) for each in self.messages])
+    def _with_contents(self, kind: Any, change: Callable[[Any], Any]) -> "Conversation":
+        """The same conversation with other contents of messages, where these are of a kind."""
+        messages = [
+            {**each, "content": change(each["content"])} if isinstance(each.get("content"), kind) else each
+            for each in self.messages
+        ]
+        return replace(self, messages=messages)
 
 
 class Rendered(NamedTuple):

@@ -122,7 +122,9 @@ class SubwordTokenizer(PublishedTokenizer):
     @property
     def placeholders(self) -> Mapping[str, int]:
         """By modality, the id that stands in a text for one picture or sound."""
-        return dict(zip(self.placeholder_names, self._ids(tuple(self.placeholder_names.values()), "placeholders"), strict=True))
+        return dict(
+            zip(self.placeholder_names, self._ids(tuple(self.placeholder_names.values()), "placeholders"), strict=True)
+        )
 
     @property
     def digest(self) -> str:

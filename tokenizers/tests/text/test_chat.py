@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from omniformer_tokenizers.text.chat import Conversation, render
 
@@ -62,3 +64,31 @@ def test_what_is_no_conversation_is_refused(messages):
 def test_other_objects_than_plain_values_are_refused():
     with pytest.raises(ValueError, match="received object"):
         render("", Conversation(messages=[{"role": "user", "content": object()}]), {})
+
+
+PARTS = [
+    {"type": "image", "path": "a.png"},
+    {"type": "text", "text": "and"},
+    {"type": "image"},
+    {"type": "image", "image": 3},
+]
+SEEN = Conversation(messages=[{"role": "user", "content": PARTS}, {"role": "assistant", "content": "yes"}])
+
+
+def test_pictures_are_kept_out_of_the_template_and_in_their_order():
+    assert SEEN.pictures == [Path("a.png"), 3]
+    assert SEEN.with_pictures(str).pictures == [Path("a.png"), Path("3")]
+    looked = Conversation(messages=[{"role": "user", "content": [{"type": "image", "image": object()}]}])
+    assert len(looked.pictures) == 1
+    template = "{% for m in messages %}{% for c in m.content %}{{ c | tojson }}{% endfor %}{% endfor %}"
+    assert render(template, looked, {}).text == '{"type": "image"}'
+
+
+def test_contents_are_lists_of_parts_for_templates_of_models_that_see():
+    contents = [each["content"] for each in SEEN.in_parts().messages]
+    assert contents == [PARTS, [{"type": "text", "text": "yes"}]]
+
+
+def test_a_picture_on_the_network_is_not_fetched():
+    with pytest.raises(ValueError, match='addresses \\("url"\\) are not fetched'):
+        _ = Conversation(messages=[{"role": "user", "content": [{"type": "image", "url": "x"}]}]).pictures
