@@ -52,6 +52,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "modernbert": ("modernbert", "ModernBERT"),
     "mpnet": ("mpnet", "MPNet"),
     "mt5": ("t5", "MT5"),
+    "nomic_bert": ("nomic_bert", "NomicBERT"),
     "olmo2": ("olmo2", "OLMo2"),
     "olmo3": ("olmo3", "OLMo3"),
     "opt": ("opt", "OPT"),
