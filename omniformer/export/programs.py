@@ -40,9 +40,9 @@ def programs(model: OmniFormer, name: str | None, member: Member | None) -> dict
         names = (member.given if member else ()) or [each for each in model.embedders if each != head.modality]
         given = Given(model, name, {each: tokenizers.get(each) for each in names})
         return {"encoder": given, "decoder": Decoder(model, name, written, given)}
-    if member and member.given:
+    if reads := (*(member.given if member else ()), *(written.placeholders if written else ())):
         raise ValueError(
-            f"{name!r} reads {', '.join(member.given)} and what it writes as one sequence, which cannot be exported; "
+            f"{name!r} reads {', '.join(reads)} and what it writes as one sequence, which cannot be exported; "
             "let a core with cross-attention read it (core=encoder_decoder_tiny)"
         )
     return {"decoder": Decoder(model, name, written)}

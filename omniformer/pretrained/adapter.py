@@ -166,7 +166,7 @@ def _is_a_map(line: Name) -> bool:
 
 def _theirs(line: Name, family: Family) -> str:
     """The reference's name of a map, inside the class that the family names: one without head has no prefix."""
-    module = line.theirs.removesuffix(".weight")
+    module = family.in_memory(line.theirs.removesuffix(".weight"))
     below_head = family.architecture.endswith("Model") and "LMHead" not in family.architecture
     return module.removeprefix(family.prefix) if below_head else module
 

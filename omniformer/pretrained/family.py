@@ -225,6 +225,14 @@ class Family(ABC):
         """Which ids it writes, and where, from the files in the folder."""
         return allowed_ids(folder, self.config)
 
+    def in_memory(self, module: str) -> str:
+        """What the reference calls a module once it is loaded, by which PEFT names what it adapts; as in the files.
+
+        Args:
+            module: as the files call it.
+        """
+        return module
+
     def need(self, key: str, *accepted: Any) -> Any:
         """A key of the configuration that must be there, and must be one of a few values where these are given.
 

@@ -129,6 +129,12 @@ class LLaVA(Family):
         for ours, theirs in (("map", "linear_1"), ("second", "linear_2")):
             yield from linear(f"embedders.vision.{ours}", f"multi_modal_projector.{theirs}", bias=bias)
 
+    def in_memory(self, module: str) -> str:
+        """Both models, and the maps between them, are parts of one there; the scores stand beside it."""
+        if module == "language_model.lm_head":
+            return "lm_head"
+        return f"model.{module.replace('language_model.model.', 'language_model.')}"
+
     @property
     def max_seq_len(self) -> int | None:
         """The longest text of the language model's training, pictures included."""

@@ -62,6 +62,17 @@ class NomicBERT(BERT):
         older = {_OLDER[key]: value for key, value in config.items() if key in _OLDER}
         super().__init__(older | {key: value for key, value in config.items() if key not in _OLDER})
 
+    def in_memory(self, module: str) -> str:
+        """Refuses: what is one map in the files is several there.
+
+        Raises:
+            ValueError: as said.
+        """
+        raise ValueError(
+            f"PEFT knows the maps of {self.architecture} by other names than its files; keep its adapter with "
+            "omniformer.adapters.save_adapter"
+        )
+
     @property
     def heads(self) -> tuple[str, ...]:
         """No pooler where there is no task."""

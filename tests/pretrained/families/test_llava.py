@@ -14,10 +14,12 @@ from vision import as_written, pixels
 
 import omniformer
 from omniformer import pretrained
+from omniformer.adapters import LoRA, apply_lora
 from omniformer.batch import Sample, collate
 from omniformer.chat import main
 from omniformer.data.samples import EachRaw
 from omniformer.data.table import Table
+from omniformer.export.programs import programs
 from omniformer.generation import Greedy, write
 from omniformer.pretrained.reference.patches import patches
 from omniformer.train import main as train
@@ -281,3 +283,32 @@ def test_what_is_not_expressed_is_refused(part, changed, message):
     (config if part is None else config[part]).update(changed)
     with pytest.raises(ValueError, match=message):
         _ = pretrained.family_of(config).recipe
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
+def test_adapters_are_those_of_peft(tmp_path):
+    peft = pytest.importorskip("peft")
+    theirs = shaken(model())
+    loaded, other = (pretrained.load(saved(theirs, tmp_path / "base")) for _ in range(2))
+    apply_lora(loaded.model, LoRA(rank=4, alpha=8, targets=["query", "value", "second"]))
+    with torch.no_grad():
+        for name, parameter in loaded.model.named_parameters():
+            if name.endswith(("a", "b")):
+                parameter.normal_(std=0.2, generator=torch.Generator().manual_seed(len(name)))
+    pretrained.save_adapter(loaded, tmp_path / "adapter")
+    found = pretrained.as_reference(loaded)(**inputs()).logits
+    pretrained.load_adapter(other, tmp_path / "adapter")
+    again = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval()
+    mask = inputs()["attention_mask"].bool()
+    plain = pretrained.as_reference(pretrained.load(tmp_path / "base"))(**inputs()).logits
+    assert not torch.allclose(plain[mask], found[mask], atol=1e-2)
+    for logits in (again(**inputs()).logits, pretrained.as_reference(other)(**inputs()).logits):
+        torch.testing.assert_close(logits[mask], found[mask], **LOGITS)
+
+
+def test_it_is_not_exported_without_its_pictures(tmp_path):
+    seeing(tmp_path)
+    loaded = pretrained.load(tmp_path)
+    with pytest.raises(ValueError, match="'causal_lm' reads vision and what it writes as one sequence"):
+        programs(loaded.model, "causal_lm", loaded.members["causal_lm"])

@@ -74,3 +74,9 @@ def test_what_is_not_expressed_is_refused():
     config = model().config.to_dict() | {"architectures": ["NomicBertModel"], "qkv_proj_bias": True}
     with pytest.raises(ValueError, match="qkv_proj_bias=True; accepted: False"):
         pretrained.family_of(config)
+
+
+def test_adapters_that_peft_would_not_find_are_refused():
+    config = model().config.to_dict() | {"architectures": ["NomicBertModel"]}
+    with pytest.raises(ValueError, match="PEFT knows the maps of NomicBertModel by other names"):
+        pretrained.family_of(config).in_memory("encoder.layers.0.attn.Wqkv")
