@@ -1,5 +1,6 @@
 """What all ranks have together: rows, for losses that compare every sample with every other, and counts."""
 
+from collections.abc import Mapping
 from functools import cache
 
 import torch
@@ -58,6 +59,20 @@ def total(counts: Tensor) -> Tensor:
     summed = counts.clone()
     distributed.all_reduce(summed, group=_hosts(distributed.group.WORLD))
     return summed
+
+
+def mean(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The means over ranks of single numbers, which all ranks have by the same names in the same order.
+
+    Example:
+        >>> mean({"loss": torch.tensor(0.5)})
+        {'loss': tensor(0.5000)}
+    """
+    if n_ranks() == 1 or not numbers:
+        return dict(numbers)
+    summed = torch.stack([each.detach().float() for each in numbers.values()])
+    distributed.all_reduce(summed)
+    return dict(zip(numbers, summed / n_ranks(), strict=True))
 
 
 @cache

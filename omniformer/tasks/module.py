@@ -12,7 +12,7 @@ from omniformer.core.routing import Routing
 from omniformer.model import OmniFormer
 from omniformer.parallel.tensors import clip
 from omniformer.tasks.causal_lm import Rate
-from omniformer.tasks.gathering import gather, n_ranks
+from omniformer.tasks.gathering import gather, mean, n_ranks
 from omniformer.tasks.task import Mode, Stage, Step, Task, Watched
 from omniformer.tasks.whole_step import WholeStep, beside, read_by, touch
 
@@ -119,7 +119,7 @@ class TrainingModule(LightningModule):
 
     def training_step(self, batches: dict[str, Batch], batch_idx: int) -> Tensor:
         """The weighted sum of the losses of the tasks that take part in this step."""
-        plain = total = torch.zeros((), device=self.device)
+        total, told = torch.zeros((), device=self.device), {"train/loss": torch.zeros((), device=self.device)}
         self.member_losses = {}
         whole, place, on_host = self._whole(batches)
         for name, batch in batches.items():
@@ -132,13 +132,14 @@ class TrainingModule(LightningModule):
                     f"{task.count(on_host[name])}; let count(batch) give what the loss of step is the mean of"
                 )
             self.member_losses[name] = step.loss.detach()
-            plain = plain + (loss + more).detach()
             total = total + loss * whole.share(name, on_host[name], place) + more / len(whole.counts)
+            among = whole.share_of_ranks(name, on_host[name], place)
+            told["train/loss"] = told["train/loss"] + (loss * among + more).detach()
             if len(self.tasks) > 1:
-                self.log(f"{name}/train/loss", step.loss.detach(), batch_size=len(batch))
-            for kind, value in losses.items():
-                self.log(self.label(name, f"train/{kind}"), value.detach(), batch_size=len(batch))
-        self.log("train/loss", plain, prog_bar=True, batch_size=1)
+                told[f"{name}/train/loss"] = (step.loss * among).detach()
+            told |= {self.label(name, f"train/{kind}"): value.detach() for kind, value in losses.items()}
+        for key, value in mean(told).items():
+            self.log(key, value, prog_bar=key == "train/loss", batch_size=1)
         if n_ranks() > 1:  # every rank gives every parameter a gradient, whatever it has to read
             total = total + touch(beside(self.model, read_by(batches))).to(total.device)
         return total * self.trainer.accumulate_grad_batches  # by which Lightning divides

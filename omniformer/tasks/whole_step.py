@@ -56,11 +56,25 @@ class WholeStep:
             batch: of this rank, on the host.
             place: of the micro-batch in the step.
         """
-        column = list(self.tasks).index(name)
-        whole = float(self.counts[:, column].sum())
-        together = float(self.counts[place, column])
-        own = together if self.tasks[name].gathers else n_ranks() * self.tasks[name].count(batch)
-        return own / whole if whole else 0.0
+        whole = float(self.counts[:, list(self.tasks).index(name)].sum())
+        return self._own(name, batch, place) / whole if whole else 0.0
+
+    def share_of_ranks(self, name: str, batch: Batch, place: int) -> float:
+        """By how much it counts among the micro-batches that all ranks have at this place, of whose means the mean over
+        ranks is then the mean loss.
+
+        Args:
+            name: of the member.
+            batch: of this rank, on the host.
+            place: of the micro-batch in the step.
+        """
+        together = float(self.counts[place, list(self.tasks).index(name)])
+        return self._own(name, batch, place) / together if together else 0.0
+
+    def _own(self, name: str, batch: Batch, place: int) -> float:
+        if self.tasks[name].gathers:
+            return float(self.counts[place, list(self.tasks).index(name)])
+        return n_ranks() * self.tasks[name].count(batch)
 
     def unread(self) -> list[nn.Parameter]:
         """The parameters of embedders and heads that no rank reads in this step: it must leave them as they are."""

@@ -8,6 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.flop_counter import FlopCounterMode
 
+from omniformer.parallel import readers
 from omniformer.parallel.compiling import Compiling
 from omniformer.training.throughput import Throughput, count
 
@@ -66,7 +67,7 @@ class MachineShare(Callback):
         known = [each for each in trainer.callbacks if isinstance(each, Throughput)]  # pyright: ignore[reportAttributeAccessIssue]
         if known and self._tokens and (seconds := known[0].training_seconds) > 0:
             done = self._operations / self._tokens * known[0].n_tokens
-            self._share = done / (seconds * self._rate * trainer.world_size)
+            self._share = done / (seconds * self._rate * readers.place(trainer)[1])  # a process did its part of each
 
     def results(self) -> dict[str, float]:
         """The number for `metrics.json`."""

@@ -19,7 +19,7 @@ class Throughput(Callback):
     `train/tokens_per_second` divides by the time outside validation, so that it compares with a bare training loop. On
     several ranks the tokens of all are counted. A resumed run adds up its parts; what was computed after the last
     checkpoint and lost is not counted. Tokens a second are also logged while training, over the steps
-    since the last time, and beside them `train/memory_gib`, what was held at most so far.
+    since the last time, and beside them `train/memory_gib`, what the rank that holds most held at most so far.
 
     Example:
         >>> import torch
@@ -132,11 +132,13 @@ class Throughput(Callback):
 
     def _log(self, trainer: Trainer) -> None:
         self._settle()
+        assert self._agreement is not None
+        peak: int = max(self._agreement.gather(peak_memory(trainer)))  # pyright: ignore[reportAssignmentType, reportArgumentType]
         tokens, seconds = self._logged
         self._logged = (self.n_tokens, self.training_seconds)
         if self._logged[1] > seconds:
             rate = (self._logged[0] - tokens) / (self._logged[1] - seconds)
-            memory = peak_memory(trainer) / 2**30
+            memory = peak / 2**30
             told = {"train/tokens_per_second": rate} | ({"train/memory_gib": memory} if memory else {})
             for logger in trainer.loggers:
                 logger.log_metrics(told, step=trainer.global_step - 1)

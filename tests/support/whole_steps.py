@@ -54,20 +54,29 @@ def backward(
     step: Sequence[Mapping[str, Batch]],
     after: Callable[[], None] = lambda: None,
     at_end: Callable[[], None] = lambda: None,
+    log: Callable[..., None] = lambda *args, **options: None,
 ) -> None:
     """The gradients of a step, as Lightning has them computed.
 
     Args:
         after: called after each micro-batch.
         at_end: called after all of them.
+        log: is told numbers with their names.
     """
     module._trainer = SimpleNamespace(accumulate_grad_batches=len(step))
-    module.log = lambda *args, **options: None
+    module.log = log
     for place, each in enumerate(step):
         (module.training_step(MicroBatch(each, step=step, place=place), place) / len(step)).backward()
         after()
     at_end()
     module.on_before_optimizer_step(None)
+
+
+def logged(module: TrainingModule, step: Sequence[Mapping[str, Batch]]) -> dict[str, Tensor]:
+    """What is told of the last micro-batch of a step."""
+    told: dict[str, Tensor] = {}
+    backward(module, step, log=lambda name, value, **_: told.update({name: value}))
+    return told
 
 
 def one_process(compute: Callable[[], Any]) -> Any:

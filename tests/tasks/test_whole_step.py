@@ -1,11 +1,13 @@
 """A step is the same step, however it is split into micro-batches and over ranks."""
 
+from collections.abc import Mapping
 from itertools import product
 from types import SimpleNamespace
 
 import pytest
 from ranks import together
-from whole_steps import HEARD, READ, STEPS, error, gradients, joint, of_mixture, own, splits
+from torch import Tensor
+from whole_steps import HEARD, READ, STEPS, error, gradients, joint, logged, of_mixture, own, splits
 
 from omniformer.batch import Batch, MicroBatch, collate
 from omniformer.data.loader import emptied
@@ -37,6 +39,17 @@ def test_micro_batches_leave_the_gradient_of_one_batch(name, n):
 def test_ranks_leave_the_gradient_of_one_process(errors, world, name):
     for rank in errors[world]:
         assert all(rank[name, n] < 2e-6 for n in splits(name)), rank
+
+
+def test_what_a_rank_tells_of_a_step_is_what_one_process_does(tmp_path):
+    def work(rank: int, world: int) -> dict[str, Mapping[str, Tensor]]:
+        told = {name: step(1, rank, world, gradients=logged) for name, step in STEPS.items()}
+        return told | {"two micro-batches": of_mixture(2, rank, world, gradients=logged)}
+
+    alone = work(0, 1)
+    assert {"train/loss", "heard/train/loss", "read/train/loss"} <= alone["a mixture"].keys()
+    for told in together(2, work, tmp_path):
+        assert {name: far for name in alone if (far := error(told[name], alone[name])) > 2e-6} == {}
 
 
 def test_what_nobody_reads_in_a_step_is_left_alone():

@@ -26,6 +26,19 @@ def test_the_share_is_operations_over_what_the_machine_can_do_in_the_time(
     assert done / throughput.n_tokens == pytest.approx(OPERATIONS_OF_A_TOKEN)
 
 
+def test_processes_that_compute_one_model_together_do_each_a_part_of_the_operations(
+    regressor, make_loader, make_trainer, known_rate, monkeypatch
+):
+    share, throughput = MachineShare(), Throughput()
+    trainer = make_trainer(throughput, share)
+    trainer.fit(regressor(), make_loader(), make_loader())
+    alone = share.results()["train/machine_share"]
+    monkeypatch.setattr(type(trainer), "world_size", 2)
+    trainer.strategy.together = 2
+    share.on_train_end(trainer, regressor())
+    assert share.results()["train/machine_share"] == pytest.approx(alone)
+
+
 def test_a_run_learns_the_same_with_and_without(regressor, make_loader, make_trainer):
     plain, counted = regressor(), regressor()
     make_trainer(Throughput()).fit(plain, make_loader(), make_loader())

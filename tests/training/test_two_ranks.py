@@ -103,6 +103,21 @@ def counted(trainer: Any, rank: int) -> dict[str, float]:
     return {name: value for name, value in throughput.results().items() if name in ("train/samples", "train/tokens")}
 
 
+def told_memory(trainer: Any, rank: int) -> float:
+    """What is logged where the second rank holds most."""
+    told: dict[str, float] = {}
+    logger = SimpleNamespace(log_metrics=lambda numbers, step: told.update(numbers))
+    logging = SimpleNamespace(should_update_logs=True)
+    also = {"loggers": [logger], "_logger_connector": logging, "fit_loop": SimpleNamespace(_should_accumulate=bool)}
+    trainer = SimpleNamespace(**vars(trainer) | also)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omniformer.training.throughput.peak_memory", lambda _: (1 + rank) * 2**30)
+        throughput = Throughput()
+        throughput.on_train_start(trainer, None)
+        throughput.on_train_batch_end(trainer, None, None, batch_of("aa"), 0)
+    return told["train/memory_gib"]
+
+
 def work(rank: int, store: str, answers: Any) -> None:
     torch.set_num_threads(1)
     rendezvous = distributed.FileStore(store, RANKS)
@@ -114,6 +129,7 @@ def work(rank: int, store: str, answers: Any) -> None:
         "draws": draws(trainer),
         "gradient": kept_gradient(trainer, rank),
         "counted": counted(trainer, rank),
+        "memory": told_memory(trainer, rank),
     }
     answers.put((rank, found))
     distributed.barrier()
@@ -156,6 +172,10 @@ def test_ranks_draw_each_its_own_numbers_and_the_same_ones_again(ranks):
 
 def test_half_accumulated_gradients_are_kept_as_the_mean_over_ranks(ranks):
     assert [rank["gradient"] for rank in ranks] == [2.0, 2.0]
+
+
+def test_the_memory_that_is_told_is_that_of_the_rank_that_holds_most(ranks):
+    assert [rank["memory"] for rank in ranks] == [2.0] * RANKS
 
 
 def test_samples_and_tokens_of_all_ranks_are_counted(ranks):
