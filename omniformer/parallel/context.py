@@ -2,15 +2,76 @@
 all ([Llama Team 2024](https://arxiv.org/abs/2407.21783), Llama 3, 3.3.2).
 """
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
+from omniformer.core.attention.cross import CrossAttention
+from omniformer.core.attention.gated import GatedAttention
+from omniformer.core.attention.latent import LatentAttention
+from omniformer.core.attention.multihead import SelfAttention
+from omniformer.core.attention.sinks import SinkAttention
 from omniformer.core.cache import Cache, LayerCache
+from omniformer.core.core import reader, writer
+from omniformer.core.feedforward import FeedForward, GatedFeedForward
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import Count
+from omniformer.core.rules import Rule
+from omniformer.core.transformer import Transformer
+from omniformer.parallel.layers import layers
+
+# The layers that look at single tokens, or read others through a cache.
+_KINDS = (
+    SelfAttention,
+    GatedAttention,
+    SinkAttention,
+    LatentAttention,
+    CrossAttention,
+    FeedForward,
+    GatedFeedForward,
+)
+
+
+def apply(core: nn.Module, group: Any = None) -> None:
+    """Lets processes divide the tokens of each training batch in a core, in place; all must read the same batches.
+
+    Each takes in all tokens, computes its own, and gives back all: embedders, heads and losses are computed by every
+    process. What a backward pass leaves on one of them, times their number, is its tokens' part of the gradient, so
+    that the mean over processes is the gradient, of the core as of all the rest. Passes that are not training, or keep
+    a cache, or are looked into, are not divided.
+
+    Args:
+        core: a `Transformer`, or a pair of them.
+        group: the processes; None for all.
+
+    Raises:
+        ValueError: the core is another one, or has a layer of a kind that cannot be divided.
+    """
+    parts = {reader(core), writer(core)}
+    if others := [type(part).__name__ for part in parts if type(part) is not Transformer]:
+        raise ValueError(
+            f"trainer=context divides the tokens of a Transformer, and this core is a {others[0]}; choose trainer=fsdp"
+        )
+    for _ in layers(core, _KINDS, "context"):
+        pass  # each is of a kind that can be divided
+    for part in parts:
+        part.forward = partial(_through, part, group)
+
+
+def _through(
+    core: Transformer, group: Any, x: Tensor, layout: Layout, rule: Rule | None = None, **options: Any
+) -> Tensor:
+    if not core.training or any(options.get(name) is not None for name in ("plan", "cache", "stages")):
+        return Transformer.forward(core, x, layout, rule, **options)
+    divided = Divided(layout, n_layers=core.n_layers, group=group)
+    with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
+        # Masks of a process's own within; outside all go on to draw the same.
+        torch.manual_seed(int(torch.randint(2**62, ())) + divided.rank)
+        own = Transformer.forward(core, divided.take(x), divided.new, rule, **(options | {"cache": divided}))
+    return divided.gather(own)
 
 
 class Divided(Cache):
@@ -46,16 +107,18 @@ class Divided(Cache):
         if layout.edges is not None or layout.pairs:
             raise ValueError(
                 "a layout with edges or pairs joins tokens of several processes; divide samples between processes, not "
-                "their tokens"
+                "their tokens, as trainer=fsdp does"
             )
-        rank, world = (distributed.get_rank(group), distributed.get_world_size(group)) if _up() else (0, 1)
-        owner = _owners(layout, world)
+        self.rank, world = (distributed.get_rank(group), distributed.get_world_size(group)) if _up() else (0, 1)
+        owner, sample = _owners(layout, world)  # on the host, so that nobody waits for a device
         self.group = group
-        self.tokens = (owner == rank).nonzero()[:, 0]
+        self.tokens = (owner == self.rank).nonzero()[:, 0].to(layout.device)
         """The numbers of this process's tokens in the batch."""
         self._sizes = torch.bincount(owner, minlength=world).tolist()
-        self._order = owner.argsort(stable=True).argsort()  # where each token lies in what all send, one after another
-        super().__init__(self._own(layout), layout)
+        # Where each token lies in what all send, one after another.
+        self._order = owner.argsort(stable=True).argsort().to(layout.device)
+        lengths = torch.bincount(sample[owner == self.rank], minlength=layout.n_samples)
+        super().__init__(self._own(layout, lengths), layout)
         self.layers = [_Layer(self) for _ in range(n_layers)]
 
     def take(self, rows: Tensor) -> Tensor:
@@ -78,10 +141,9 @@ class Divided(Cache):
         gathered: Any = _Gather.apply(rows, self._sizes, self.group)
         return gathered[self._order]
 
-    def _own(self, layout: Layout) -> Layout:
-        sample = layout.sample[self.tokens]
+    def _own(self, layout: Layout, lengths: Tensor) -> Layout:
         return Layout(
-            lengths=torch.bincount(sample, minlength=layout.n_samples),
+            lengths=lengths,
             places=layout.index[self.tokens],
             positions=None if layout.positions is None else layout.positions[self.tokens],
             modality=None if layout.modality is None else layout.modality[self.tokens],
@@ -130,12 +192,15 @@ class _Gather(torch.autograd.Function):
         return summed.split(ctx.sizes)[distributed.get_rank(ctx.group)], None, None
 
 
-def _owners(layout: Layout, world: int) -> Tensor:
-    """Which process has each token: pieces of a sample go to the first, the second, ..., the last, and back."""
-    within = torch.arange(layout.n_tokens, device=layout.device) - layout.offsets[layout.sample]
-    lengths = layout.lengths.to(layout.device)[layout.sample]
-    piece = within * 2 * world // lengths
-    return torch.minimum(piece, 2 * world - 1 - piece)
+def _owners(layout: Layout, world: int) -> tuple[Tensor, Tensor]:
+    """Which process has each token: pieces of a sample go to the first, the second, ..., the last, and back. And of
+    which sample it is.
+    """
+    lengths = layout.lengths
+    sample = torch.repeat_interleave(lengths)
+    within = torch.arange(layout.n_tokens) - (lengths.cumsum(0) - lengths)[sample]
+    piece = within * 2 * world // lengths[sample]
+    return torch.minimum(piece, 2 * world - 1 - piece), sample
 
 
 def _up() -> bool:

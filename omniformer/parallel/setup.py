@@ -52,7 +52,7 @@ def check_heads(strategy: Any, core: Any, place: str = "core") -> None:
     """Refuses heads that do not go up between the processes that compute a block together, before data are read.
 
     Args:
-        strategy: that of the trainer; one without `together` divides no heads.
+        strategy: that of the trainer; one without `divided_sizes` divides no heads.
         core: its description, which may hold several.
         place: its key.
 
@@ -62,11 +62,12 @@ def check_heads(strategy: Any, core: Any, place: str = "core") -> None:
     Example:
         >>> check_heads(object(), {"n_heads": 3})
     """
-    size = getattr(strategy, "together", 1)
-    for key, value in core.items() if isinstance(core, Mapping) else ():
-        if key in ("n_heads", "n_kv_heads") and isinstance(value, int) and value % size:
+    sizes = getattr(strategy, "divided_sizes", ())
+    for key, value in core.items() if sizes and isinstance(core, Mapping) else ():
+        if key in sizes and isinstance(value, int) and value % strategy.together:
             raise ValueError(
-                f"trainer.strategy.size={size} does not divide {place}.{key}={value}; choose a number that does"
+                f"trainer.strategy.size={strategy.together} does not divide {place}.{key}={value}; choose a number "
+                "that does"
             )
         check_heads(strategy, value, f"{place}.{key}")
 

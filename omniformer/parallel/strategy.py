@@ -1,5 +1,6 @@
 """The strategies of Lightning that divide weights, gradients and optimizer states between processes."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import timedelta
@@ -19,7 +20,7 @@ from torchmetrics import Metric
 from omniformer.core import checks
 from omniformer.core.ranges import Count
 from omniformer.model import OmniFormer
-from omniformer.parallel import fsdp, readers, shards, tensor_parallel
+from omniformer.parallel import context, fsdp, readers, shards, tensor_parallel
 from omniformer.parallel.skeleton import Skeleton, gather
 from omniformer.parallel.tensors import like
 
@@ -40,6 +41,9 @@ class FSDP(DDPStrategy):
 
     together = 1
     """How many processes read the same samples."""
+
+    divided_sizes: tuple[str, ...] = ()
+    """Sizes of a core that their number must divide."""
 
     def __init__(self, *, reshard_after_forward: bool = True, param_dtype: Literal["bfloat16"] | None = None) -> None:
         super().__init__()
@@ -193,23 +197,19 @@ class FSDP(DDPStrategy):
         self.checkpoint_io.teardown()
 
 
-class TensorParallel(FSDP):
-    """Tensor parallelism, and FSDP2 between groups of processes: each process computes a part of every block, its heads
-    and its hidden features, for the same samples as the others of its group.
+class Grouped(FSDP):
+    """Groups of processes, of which each computes a part of the model for the same samples; a subclass says which.
 
-    A step, checkpoints and the saved model are those of `FSDP`. Embedders, heads of tasks and norms are whole in each
-    group, and computed by each of its processes. Which layers can be divided, `omniformer.parallel.tensor_parallel`
-    says; masks of dropout within attention and feed-forward layers (`core.attention.dropout` and the like) are not
-    those of one process.
+    A step, checkpoints and the saved model are those of `FSDP`.
 
     Args:
-        size: processes that share each block, a divisor of its heads, its key heads and its hidden features; a group's
-            number waits for the others twice a layer, so that all of them should stand in one machine.
-        reshard_after_forward: as for `FSDP`, between the groups.
+        size: processes of a group, a divisor of their number; they wait for each other in every layer, so that all of
+            a group should stand in one machine.
+        reshard_after_forward: as for `FSDP`.
         param_dtype: likewise.
 
     Raises:
-        ValueError: `size` is below 1; at the beginning of a training, the model's layers cannot be divided by it.
+        ValueError: `size` is below 1.
     """
 
     def __init__(
@@ -218,12 +218,12 @@ class TensorParallel(FSDP):
         super().__init__(reshard_after_forward=reshard_after_forward, param_dtype=param_dtype)
         checks.counts(size=size)
         self.together = size
+        self._readers: Any = None  # the processes that read other samples
 
     def setup(self, trainer: Trainer) -> None:
         """Likewise; what compares samples asks other groups alone."""
         super().setup(trainer)
-        assert self._mesh is not None
-        readers.are(self._mesh.get_group())
+        readers.are(self._readers)
 
     def teardown(self) -> None:
         """Likewise."""
@@ -232,14 +232,69 @@ class TensorParallel(FSDP):
 
     def _meet(self, module: LightningModule) -> DeviceMesh:
         shape = (self.world_size // self.together, self.together)
-        mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("data", "tensor"))
-        core: Any = module.model.core  # pyright: ignore[reportAttributeAccessIssue]
-        orders = tensor_parallel.apply(core, mesh["tensor"])
-        self._orders = {f"model.core.{name}": order for name, order in orders.items()}
+        mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("data", "group"))
+        self._readers = mesh["data"].get_group()
         for part in module.modules():
             if isinstance(part, Metric):
-                part.process_group = mesh["data"].get_group()
+                part.process_group = self._readers
+        return self._share(module, mesh)
+
+    @abstractmethod
+    def _share(self, module: LightningModule, mesh: DeviceMesh) -> DeviceMesh:
+        """Divides the computation within each group.
+
+        Args:
+            module: still whole.
+            mesh: of all processes, `data` between groups and `group` within one.
+
+        Returns:
+            The processes between which FSDP2 divides what is left whole.
+        """
+
+
+class TensorParallel(Grouped):
+    """Tensor parallelism, and FSDP2 between groups of processes: each process computes a part of every block, its heads
+    and its hidden features.
+
+    Embedders, heads of tasks and norms are whole in each group, and computed by each of its processes. Which layers can
+    be divided, `omniformer.parallel.tensor_parallel` says; masks of dropout within attention and feed-forward layers
+    (`core.attention.dropout` and the like) are not those of one process.
+
+    Args:
+        **options: those of `Grouped`; `size` must divide heads, key heads and hidden features too.
+
+    Raises:
+        ValueError: at the beginning of a training, the model's layers cannot be divided.
+    """
+
+    divided_sizes = ("n_heads", "n_kv_heads")
+
+    def _share(self, module: LightningModule, mesh: DeviceMesh) -> DeviceMesh:
+        core: Any = module.model.core  # pyright: ignore[reportAttributeAccessIssue]
+        orders = tensor_parallel.apply(core, mesh["group"])
+        self._orders = {f"model.core.{name}": order for name, order in orders.items()}
         return mesh["data"]
+
+
+class ContextParallel(Grouped):
+    """Context parallelism, and FSDP2 between all processes: each process computes a part of the tokens of every sample
+    in the core, and reads the keys and values of all.
+
+    Embedders, heads of tasks and losses are computed by every process of a group, for all tokens; validation and test
+    are not divided. Which layers can be divided, `omniformer.parallel.context` says; masks of dropout within the core
+    are not those of one process.
+
+    Args:
+        **options: those of `Grouped`.
+
+    Raises:
+        ValueError: at the beginning of a training, the model's layers cannot be divided; at a step, tokens have edges
+            or values of pairs.
+    """
+
+    def _share(self, module: LightningModule, mesh: DeviceMesh) -> DeviceMesh:
+        context.apply(module.model.core, mesh["group"].get_group())  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+        return super(Grouped, self)._meet(module)
 
 
 def whole_model(trainer: Trainer, model: OmniFormer) -> OmniFormer:

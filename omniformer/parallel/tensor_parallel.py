@@ -2,7 +2,8 @@
 each block, divided between processes that read the same samples.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,20 +14,35 @@ from torch.distributed.tensor.parallel.style import ParallelStyle
 
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.gated import GatedAttention
-from omniformer.core.attention.multihead import MultiHead, SelfAttention
+from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.feedforward import FeedForward, GatedFeedForward
 from omniformer.core.projections import Projection
-from omniformer.parallel import fsdp
+from omniformer.parallel.layers import layers
 from omniformer.parallel.tensors import like, whole
 
-# The layers that can be divided, by their map back onto the residual stream: it is divided by columns, the maps in by
-# rows, each of their projections by itself. A subclass may compute otherwise, so that it has a line of its own.
-_BACK: dict[type, str] = {
-    SelfAttention: "out",
-    GatedAttention: "out",
-    CrossAttention: "out",
-    FeedForward: "down",
-    GatedFeedForward: "down",
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How layers of a kind are divided: the map back onto the residual stream by columns, the maps in by rows, each of
+    their projections by itself.
+
+    Args:
+        back: the name of that map.
+        sizes: what each process has a part of: by its name, the module below the layer that counts it, and as what.
+    """
+
+    back: str
+    sizes: Mapping[str, tuple[str, str]]
+
+
+_HEADED = _Kind("out", {"n_heads": ("", "n_heads"), "n_kv_heads": ("", "n_kv_heads")})
+_HIDDEN = _Kind("down", {"d_ff": ("down", "in_features")})
+_KINDS: dict[type, _Kind] = {
+    SelfAttention: _HEADED,
+    GatedAttention: _HEADED,
+    CrossAttention: _HEADED,
+    FeedForward: _HIDDEN,
+    GatedFeedForward: _HIDDEN,
 }
 _HEADS = 1  # the axis of `[tokens, heads, head_dim]`
 
@@ -58,20 +74,21 @@ def apply(core: nn.Module, mesh: DeviceMesh) -> dict[str, Tensor]:
                 f"trainer=tensor cannot divide {name or 'the core'}, whose {type(bias).__name__} gives scores of all "
                 "heads; choose trainer=fsdp"
             )
-    layers = list(_layers(core))
-    for name, layer in layers:
+    found = list(layers(core, _KINDS, "tensor"))
+    for name, layer in found:
         _check(name, layer, mesh.size())
     names = {each: name for name, each in core.named_parameters()}
     orders: dict[str, Tensor] = {}
-    for _, layer in layers:
+    for _, layer in found:
         for module, order in _orders(layer, mesh.size()).items():
             for weight in layer.get_submodule(module).parameters():
                 orders[names[weight]] = order
                 weight.data = weight.data[order.to(weight.device)]
         # Each process cuts its part of what it holds: nothing is sent, so that no order of sending matters.
         parallelize_module(layer, mesh, _styles(layer), src_data_rank=None)
-        if isinstance(layer, MultiHead):
-            layer.n_heads, layer.n_kv_heads = layer.n_heads // mesh.size(), layer.n_kv_heads // mesh.size()
+        for part, attribute in _KINDS[type(layer)].sizes.values():
+            owner = layer.get_submodule(part)
+            setattr(owner, attribute, getattr(owner, attribute) // mesh.size())
     return orders
 
 
@@ -94,35 +111,9 @@ def reordered(state: Mapping[str, Tensor], orders: Mapping[str, Tensor]) -> dict
     return {name: changed(each, orders[name]) if name in orders else each for name, each in state.items()}
 
 
-def _layers(core: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The layers that blocks are made of, by name."""
-    blocks = fsdp.units(core)
-    if not blocks or len(blocks) < len(fsdp.named(core)):
-        raise ValueError(
-            f"trainer=tensor divides blocks that are called as wholes and share no weights, and those of "
-            f"{type(core).__name__} are not all so; choose trainer=fsdp"
-        )
-    names = {each: name for name, each in core.named_modules()}
-    for part in (part for block in blocks for part in block.modules() if hasattr(part, "branch")):
-        branch: nn.Module = part.branch  # pyright: ignore[reportAssignmentType]
-        children = list(branch.children())
-        both = bool(children) and all(type(each) in _BACK for each in children)  # side by side
-        for layer in children if both else [branch]:
-            yield names[layer], layer
-
-
 def _check(name: str, layer: nn.Module, size: int) -> None:
-    if type(layer) not in _BACK:
-        raise ValueError(
-            f"trainer=tensor cannot divide {name}, a {type(layer).__name__}; it divides "
-            f"{', '.join(kind.__name__ for kind in _BACK)}: choose trainer=fsdp"
-        )
-    if isinstance(layer, MultiHead):
-        sizes = {"n_heads": layer.n_heads, "n_kv_heads": layer.n_kv_heads}
-    else:
-        sizes = {"d_ff": layer.get_submodule(_BACK[type(layer)]).in_features}
-    for what, n in sizes.items():
-        if n % size:  # pyright: ignore[reportOperatorIssue]
+    for what, (part, attribute) in _KINDS[type(layer)].sizes.items():
+        if (n := getattr(layer.get_submodule(part), attribute)) % size:
             raise ValueError(
                 f"trainer.strategy.size={size} does not divide {what}={n} of {name}; choose a number that does"
             )
@@ -138,14 +129,14 @@ def _orders(layer: nn.Module, size: int) -> dict[str, Tensor]:
     """By which rows each map in is divided: those of the first process, of the second, and so on."""
     parts: dict[str, list[tuple[Tensor, ...]]] = {}
     for each in _projections(layer):
-        if each.module != _BACK[type(layer)]:
+        if each.module != _KINDS[type(layer)].back:
             parts.setdefault(each.module, []).append(torch.arange(each.first, each.last).chunk(size))
     return {name: torch.cat([part[rank] for rank in range(size) for part in own]) for name, own in parts.items()}
 
 
 def _styles(layer: nn.Module) -> dict[str, ParallelStyle]:
     """How each map is divided; norms of single heads stay whole, and see those of a process."""
-    back = _BACK[type(layer)]
+    back = _KINDS[type(layer)].back
     styles: dict[str, ParallelStyle] = {
         name: RowwiseParallel() if name == back else ColwiseParallel() for name in _maps(layer)
     }

@@ -1,6 +1,6 @@
 """A core whose tokens are divided between processes gives the outputs and gradients of a whole batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,20 +8,28 @@ import pytest
 import torch
 from ranks import together
 from torch import Tensor, distributed, nn
-from whole_steps import error
+from torch.distributed.device_mesh import init_device_mesh
+from whole_steps import STEPS, backward, error, one_process, splits
 
+from omniformer.batch import Batch
+from omniformer.core.attention.latent import LatentAttention
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.attention.sinks import SinkAttention
 from omniformer.core.biases import ALiBi
 from omniformer.core.block import CrossBlock
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
+from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import RMSNorm
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full, Prefix, Rule, Window
 from omniformer.core.transformer import Transformer
 from omniformer.core.variants.linear import LinearAttention
+from omniformer.core.variants.reversible import ReversibleTransformer
+from omniformer.parallel import context, fsdp, readers
 from omniformer.parallel.context import Divided
+from omniformer.parallel.tensors import whole
+from omniformer.tasks import TrainingModule
 
 pytestmark = pytest.mark.timeout(900)
 RULES: dict[str, Rule] = {"full": Full(), "causal": Causal(), "window": Causal() & Window(left=2), "prefix": Prefix()}
@@ -30,6 +38,9 @@ CORES: dict[str, Callable[[], Transformer]] = {
     "turned": lambda: Transformer(**SIZES, attention=partial(SelfAttention, qk_norm=RMSNorm), rotary=Rotary),
     "biased": lambda: Transformer(**SIZES, pair_bias=ALiBi),
     "sinks": lambda: Transformer(**SIZES, attention=SinkAttention),
+    "latent": lambda: Transformer(
+        **SIZES | {"n_kv_heads": None}, attention=partial(LatentAttention, kv_rank=4, rotated=2)
+    ),
     "recomputed": lambda: Transformer(**SIZES, checkpoint_blocks=True),
     "reading a memory": lambda: Transformer(**SIZES, block=CrossBlock),
 }
@@ -74,6 +85,77 @@ def errors(rank: int, world: int) -> dict[Any, float]:
         )
         for pair in pairs
     }
+
+
+def divided_gradients(module: TrainingModule, step: Sequence[Mapping[str, Batch]]) -> dict[str, Tensor]:
+    """Of groups of two processes, between all of which weights are divided."""
+    world = distributed.get_world_size()
+    mesh = init_device_mesh("cpu", (world // 2, 2), mesh_dim_names=("data", "group"))
+    every = init_device_mesh("cpu", (world,))
+    context.apply(module.model.core, mesh["group"].get_group())
+    readers.are(mesh["data"].get_group())
+    scalars = fsdp.apply(module, every, reshard_after_forward=True, param_dtype=None)
+    try:
+        backward(module, step, lambda: fsdp.average(scalars, every))
+    finally:
+        readers.are()
+    return {name: whole(each.grad) for name, each in module.model.named_parameters() if each.grad is not None}
+
+
+def errors_of(names: Sequence[str], rank: int, world: int) -> dict[str, float | str]:
+    """How far gradients are from those of one process, or why there are none."""
+    found: dict[str, float | str] = {}
+    for name in names:
+        alone, n = one_process(lambda name=name: STEPS[name](1)), max(splits(name))
+        try:
+            found[name] = error(STEPS[name](n, rank // 2, world // 2, gradients=divided_gradients), alone)
+        except ValueError as refused:
+            found[name] = str(refused)
+    return found
+
+
+def test_gradients_of_a_step_are_those_of_one_process(tmp_path):
+    for told in together(2, partial(errors_of, ["a mixture"]), tmp_path):
+        assert told["a mixture"] < 2e-6
+
+
+@pytest.mark.slow
+def test_every_task_on_two_groups_of_two_processes(tmp_path):
+    for told in together(4, partial(errors_of, list(STEPS)), tmp_path, patience=900):
+        refused = {name: why for name, why in told.items() if isinstance(why, str)}
+        assert all("edges or pairs" in why for why in refused.values()), refused
+        assert len(refused) < 4
+        assert max(far for far in told.values() if not isinstance(far, str)) < 2e-6, told
+
+
+@pytest.mark.parametrize(
+    ("core", "told"),
+    [
+        (
+            lambda: Transformer(**SIZES, feedforward=partial(MixtureOfExperts, n_experts=2)),
+            "trainer=context cannot divide blocks.0.feedforward.branch, a MixtureOfExperts; it divides SelfAttention, ",
+        ),
+        (lambda: Transformer(**SIZES, attention=LinearAttention), "blocks.0.attention.branch, a LinearAttention"),
+        (lambda: ReversibleTransformer(**SIZES), "divides the tokens of a Transformer, and this core is a Reversible"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_by_name_before_anything_is(core, told):
+    with pytest.raises(ValueError, match=told):
+        context.apply(made := core())
+    assert "forward" not in vars(made)
+
+
+def test_masks_of_embedders_and_heads_are_those_of_an_undivided_pass_and_measuring_is_not_divided():
+    core = drawn(Transformer(**SIZES, dropout=0.5))
+    x, plain = torch.randn(30, 16), layout()
+    wanted = core.eval()(x, plain, Causal())
+    context.apply(core)
+    assert torch.equal(core(x, plain, Causal()), wanted)
+    torch.manual_seed(0)
+    outside = torch.rand(3)
+    torch.manual_seed(0)
+    core.train()(x, plain, Causal())
+    assert torch.equal(torch.rand(3), outside)
 
 
 @pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])

@@ -117,24 +117,24 @@ def test_a_lost_machine_and_other_numbers_of_processes_repeat_and_lose_nothing(t
     train(tmp_path, "three", *three, f"paths.output_dir={run}", f"resume={run}")
     train(tmp_path, "one", CPU, f"trainer.max_steps={LAST}", f"paths.output_dir={run}", f"resume={run}")
     wanted, found = losses(tmp_path / "alone"), losses(run)
-    assert list(found) == list(wanted)  # no step is lost; each is logged by the first process, of its own samples
-    last = slice(reached + 6, None)
-    assert list(found.values())[last] == pytest.approx(list(wanted.values())[last], rel=1e-3)
+    assert list(found) == list(wanted)  # no step is lost, and each is logged as one process does
+    assert list(found.values()) == pytest.approx(list(wanted.values()), rel=1e-3)
     for name, each in state(tmp_path / "alone").items():
         torch.testing.assert_close(state(run)[name], each, rtol=0, atol=2e-3)
 
 
-def test_processes_that_compute_together_hand_over_to_one_and_take_over_from_it(tmp_path):
+@pytest.mark.parametrize("kind", ["tensor", "context"])
+def test_processes_that_compute_together_hand_over_to_one_and_take_over_from_it(kind, tmp_path):
     averaged = [CPU, "callbacks=ema"]
     train(tmp_path, "alone", *averaged, "trainer.max_steps=12", f"paths.output_dir={tmp_path / 'alone'}")
     run = tmp_path / "run"
-    pair, four = ("trainer=tensor", "trainer.devices=2"), ("trainer=tensor", "trainer.devices=4")
+    pair, four = (f"trainer={kind}", "trainer.devices=2"), (f"trainer={kind}", "trainer.devices=4")
     train(tmp_path, "pair", *pair, *averaged, "trainer.max_steps=4", f"paths.output_dir={run}")
     assert error(tmp_path / "alone", run) > 1e-3
     for last, name, by in ((6, "one", ()), (8, "divided", ("trainer=fsdp", "trainer.devices=3")), (12, "four", four)):
         again = [f"trainer.max_steps={last}", f"paths.output_dir={run}", f"resume={run}"]
         train(tmp_path, name, *by, *averaged, *again)
-    assert list(losses(run)) == list(losses(tmp_path / "alone"))
+    assert losses(run) == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
     assert error(tmp_path / "alone", run) < 1e-4
 
 
