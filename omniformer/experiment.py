@@ -27,6 +27,7 @@ from omniformer.generation import Allowed
 from omniformer.inspection.work import token_and_pair
 from omniformer.matching import need_classes, need_embedders, need_targets
 from omniformer.model import OmniFormer
+from omniformer.parallel.readers import place
 from omniformer.parallel.setup import check_heads
 from omniformer.parallel.strategy import whole_model
 from omniformer.predictor import Member, Predictor
@@ -144,6 +145,7 @@ def train(config: Mapping[str, Any]) -> Score | None:
     trainer = build_trainer(config["trainer"], callbacks=callbacks, loggers=loggers, output_dir=str(output))
     check_heads(trainer.strategy, config["core"])
     experiment = assemble(config)
+    experiment.data.place = partial(place, trainer)
     need_targets(experiment.tasks, experiment.data)
     module = TrainingModule(
         model=experiment.model,

@@ -80,6 +80,8 @@ class OmniDataModule(LightningDataModule):
         self.steps_per_epoch = steps_per_epoch
         self.mixture_temperature = mixture_temperature
         self.work = work
+        # Which rank this is of how many, until a trainer is there to say so.
+        self.place: Callable[[], tuple[int, int]] = _by_environment
         self._told = False
         self._units: dict[str, dict[str, Any]] = {}
         self._samples: dict[tuple[str, Split], Samples] = {}
@@ -242,11 +244,13 @@ class OmniDataModule(LightningDataModule):
 
     def _dealt(self, name: str) -> dict[str, Any]:
         """How the steps of a data set are shared: which rank this is of how many, and what samples cost."""
-        rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        if self.trainer is not None:
-            rank, world_size = readers.place(self.trainer)
+        rank, world_size = self.place() if self.trainer is None else readers.place(self.trainer)
         counts = world_size > 1 and self.streams[name].limits.tokens_per_batch is not None
         return {"rank": rank, "world_size": world_size, "work": self.work(name) if counts else None}
+
+
+def _by_environment() -> tuple[int, int]:
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
 def need_tokenizers(name: str, stream: Stream, tokenizers: Mapping[str, Tokenizer]) -> None:

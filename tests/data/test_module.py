@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from types import SimpleNamespace
 
 import lightning
@@ -13,6 +14,7 @@ from omniformer_tokenizers import BPETokenizer, PatchTokenizer, WordTokenizer
 from omniformer.data import Blocks, Digits, OmniDataModule, Stream
 from omniformer.data.deal import Work
 from omniformer.data.source import Raw, Source
+from omniformer.parallel.readers import place
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -196,6 +198,17 @@ def test_rank_and_world_size_come_from_the_trainer_or_the_environment(module, mo
     assert [step["a"].ids for step in ours.train_dataloader()] == by_environment
     whole = [step["a"].ids for step in module().train_dataloader()]
     assert by_environment == [batch[1::2] for batch in whole]
+
+
+def test_before_there_is_a_trainer_ranks_that_compute_together_count_as_one(module, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ours, strategy = module(), SimpleNamespace(together=2)
+    ours.place = partial(place, SimpleNamespace(global_rank=1, world_size=2, strategy=strategy))
+    read = [step["a"].ids for step in ours.train_dataloader()]
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setenv("RANK", "0")
+    assert read == [step["a"].ids for step in module().train_dataloader()]
 
 
 def test_ranks_get_equal_work_by_what_the_model_computes_where_batches_count_tokens(lists, ints, monkeypatch):
