@@ -42,7 +42,7 @@ def ddp(model: nn.Module, n: int, gathered: torch.dtype) -> Share:
     """
     del gathered  # nothing is
     weights = _numel(model.parameters())
-    return Share(held_bytes=TRAINED * weights, whole_bytes=0, sent_bytes=_around(_GRADIENT * weights, n))
+    return Share(held_bytes=TRAINED * weights, whole_bytes=0, sent_bytes=around(_GRADIENT * weights, n))
 
 
 def fsdp(model: nn.Module, n: int, gathered: torch.dtype) -> Share:
@@ -72,7 +72,7 @@ def fsdp(model: nn.Module, n: int, gathered: torch.dtype) -> Share:
     return Share(
         held_bytes=TRAINED * (sum(pieces) + other + scalars),
         whole_bytes=n * max(beside_blocks, size * (2 * other + shared), (size + _GRADIENT) * other),
-        sent_bytes=(n - 1) * (gathers + _GRADIENT * (sum(pieces) + other)) + _around(_GRADIENT * scalars, n),
+        sent_bytes=(n - 1) * (gathers + _GRADIENT * (sum(pieces) + other)) + around(_GRADIENT * scalars, n),
     )
 
 
@@ -90,6 +90,11 @@ def _pieces(weights: Sequence[nn.Parameter], n: int) -> int:
     return sum(ceil(weight.shape[0] / n) * weight[0].numel() for weight in weights if weight.ndim)
 
 
-def _around(n_bytes: int, n: int) -> int:
-    """What a device sends where n of them add up their copies."""
+def around(n_bytes: int, n: int) -> int:
+    """What a device sends where n of them add up their copies of so many bytes.
+
+    Example:
+        >>> around(8, 4)
+        12
+    """
     return 2 * (n - 1) * n_bytes // n

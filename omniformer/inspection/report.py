@@ -13,7 +13,8 @@ from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
 from omniformer.core.transformer import Transformer
 from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
-from omniformer.inspection.devices import STRATEGIES, TRAINED
+from omniformer.inspection.devices import STRATEGIES, TRAINED, fsdp
+from omniformer.inspection.groups import GROUPS
 from omniformer.inspection.whole import build_on_meta
 
 # What each sample lets a core read that has cross-attention and no encoder: the patches of a small picture.
@@ -74,18 +75,34 @@ def share_of_device(whole: nn.ModuleDict, config: Mapping[str, Any], found: Mapp
     Raises:
         BuildError: one device is to divide a model.
     """
-    devices, strategy = config.get("devices", 1), config.get("strategy", "ddp")
-    if devices == 1 and strategy == "fsdp":
-        raise BuildError("strategy=fsdp divides a model between devices, and devices=1 is one; give devices=2 or more")
+    devices, strategy, size = config.get("devices", 1), config.get("strategy", "ddp"), config.get("size", 2)
+    if devices == 1 and strategy != "ddp":
+        raise BuildError(
+            f"strategy={strategy} divides a model between devices, and devices=1 is one; give devices=2 or more"
+        )
     if devices == 1:
         return {}
-    share = STRATEGIES[strategy](whole, devices, getattr(torch, config["dtype"]))
+    dtype, sent, whole = getattr(torch, config["dtype"]), 0, nn.ModuleDict(whole)
+    kept, flops = found["activation_bytes"], found["flops"]
+    if strategy in GROUPS:
+        if devices % size:
+            raise BuildError(f"size={size} does not divide devices={devices}; choose a number that does")
+        layout = Layout(lengths=torch.full((config["batch_size"],), config["seq_len"]))
+        try:
+            part = GROUPS[strategy](whole["core"], devices, size, layout, build(config["rule"], "rule"))
+        except ValueError as error:
+            raise BuildError(str(error)) from error
+        kept, flops, sent = part.activation_bytes, flops - found["flops/core"] + part.flops, part.sent_bytes
+        whole["core"], devices = part.core, part.copies
+    share = STRATEGIES.get(strategy, fsdp)(whole, devices, dtype)
+    sent += share.sent_bytes
     return {
         "device/held_bytes": share.held_bytes,
         "device/whole_bytes": share.whole_bytes,
-        "device/bytes": share.held_bytes + share.whole_bytes + found["activation_bytes"],
-        "device/sent_bytes": share.sent_bytes,
-        "device/flops_per_byte": found["training_flops"] // max(share.sent_bytes, 1),
+        "device/kept_bytes": kept,
+        "device/bytes": share.held_bytes + share.whole_bytes + kept,
+        "device/sent_bytes": sent,
+        "device/flops_per_byte": 3 * flops // max(sent, 1),
     }
 
 
@@ -168,7 +185,8 @@ _ROWS = (
     ("cache_bytes", "key-value cache of this batch", "B"),
     ("device/held_bytes", "a device holds (weights and training)", "B"),
     ("device/whole_bytes", "  and whole, at the fullest moment", "B"),
-    ("device/bytes", "  with what the core keeps, in all", "B"),
+    ("device/kept_bytes", "  kept by its part of the core", "B"),
+    ("device/bytes", "  in all", "B"),
     ("device/sent_bytes", "a device sends in a step, and receives", "B"),
     ("device/flops_per_byte", "  operations for each of these bytes", "FLOP"),
 )

@@ -68,28 +68,44 @@ def apply(core: nn.Module, mesh: DeviceMesh) -> dict[str, Tensor]:
     Shapes:
         each order int64 `[rows]`.
     """
-    for name, part in core.named_modules():
-        if (bias := getattr(part, "pair_bias", None)) is not None:
-            raise ValueError(
-                f"trainer=tensor cannot divide {name or 'the core'}, whose {type(bias).__name__} gives scores of all "
-                "heads; choose trainer=fsdp"
-            )
-    found = list(layers(core, _KINDS, "tensor"))
-    for name, layer in found:
-        _check(name, layer, mesh.size())
+    found = _divisible(core, mesh.size())
     names = {each: name for name, each in core.named_parameters()}
     orders: dict[str, Tensor] = {}
-    for _, layer in found:
+    for layer in found:
         for module, order in _orders(layer, mesh.size()).items():
             for weight in layer.get_submodule(module).parameters():
                 orders[names[weight]] = order
                 weight.data = weight.data[order.to(weight.device)]
         # Each process cuts its part of what it holds: nothing is sent, so that no order of sending matters.
         parallelize_module(layer, mesh, _styles(layer), src_data_rank=None)
-        for part, attribute in _KINDS[type(layer)].sizes.values():
-            owner = layer.get_submodule(part)
-            setattr(owner, attribute, getattr(owner, attribute) // mesh.size())
+        _count_parts(layer, mesh.size())
     return orders
+
+
+def first_part(core: nn.Module, size: int) -> list[tuple[int, nn.Module]]:
+    """Leaves of the layers of a core what the first of several processes computes of them, in place.
+
+    Args:
+        core: as for `apply`; its layers then give sums that lack those of the others.
+        size: how many processes.
+
+    Returns:
+        The divided layers, each with how many maps in it has.
+
+    Raises:
+        ValueError: as for `apply`.
+    """
+    found = []
+    for layer in _divisible(core, size):
+        orders, back = _orders(layer, size), layer.get_submodule(_KINDS[type(layer)].back)
+        for module, order in orders.items():
+            for weight in layer.get_submodule(module).parameters():
+                weight.data = weight.data[order.chunk(size)[0].to(weight.device)]
+        for weight in back.parameters():
+            weight.data = weight.data.chunk(size, dim=1)[0] if weight.ndim == 2 else weight.data
+        _count_parts(layer, size)
+        found.append((len(orders), layer))
+    return found
 
 
 def reordered(state: Mapping[str, Tensor], orders: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,6 +125,27 @@ def reordered(state: Mapping[str, Tensor], orders: Mapping[str, Tensor]) -> dict
         return like(rows[order.to(rows.device)], tensor)
 
     return {name: changed(each, orders[name]) if name in orders else each for name, each in state.items()}
+
+
+def _divisible(core: nn.Module, size: int) -> list[nn.Module]:
+    """The layers of a core, all of which so many processes can divide."""
+    for name, part in core.named_modules():
+        if (bias := getattr(part, "pair_bias", None)) is not None:
+            raise ValueError(
+                f"trainer=tensor cannot divide {name or 'the core'}, whose {type(bias).__name__} gives scores of all "
+                "heads; choose trainer=fsdp"
+            )
+    found = list(layers(core, _KINDS, "tensor"))
+    for name, layer in found:
+        _check(name, layer, size)
+    return [layer for _, layer in found]
+
+
+def _count_parts(layer: nn.Module, size: int) -> None:
+    """Lets a layer count what a process has."""
+    for part, attribute in _KINDS[type(layer)].sizes.values():
+        owner = layer.get_submodule(part)
+        setattr(owner, attribute, getattr(owner, attribute) // size)
 
 
 def _check(name: str, layer: nn.Module, size: int) -> None:

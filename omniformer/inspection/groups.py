@@ -1,0 +1,114 @@
+"""What each device of a group computes, keeps and sends where the group computes one model together."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from omniformer.core.core import kinds
+from omniformer.core.layout import Layout
+from omniformer.core.rules import Rule
+from omniformer.core.transformer import Transformer
+from omniformer.inspection.cost import forward_cost
+from omniformer.inspection.devices import around
+from omniformer.parallel.tensor_parallel import first_part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What falls to one device of a group.
+
+    Args:
+        core: what it has of the core, which FSDP2 then divides with everything else.
+        copies: over how many devices FSDP2 divides that.
+        flops: of a forward pass of it.
+        activation_bytes: what it keeps for the backward pass.
+        sent_bytes: within the group in a step.
+    """
+
+    core: nn.Module
+    copies: int
+    flops: int
+    activation_bytes: int
+    sent_bytes: int
+
+
+def tensor(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule) -> Part:
+    """A part of every layer, as `omniformer.parallel.tensor_parallel` divides them: what all give a token is added up
+    behind each layer, and in the backward pass before each map in.
+
+    Args:
+        core: on the meta device.
+        n: devices.
+        size: of them compute together.
+        layout: of the batch that they read.
+        rule: who may attend to whom.
+
+    Raises:
+        ValueError: the core cannot be divided so.
+    """
+    mine = copy.deepcopy(_stack(core, "tensor"))
+    layers = first_part(mine, size)
+    cost = forward_cost(mine, layout, rule)
+    once = around(layout.n_tokens * mine.d_model * _dtype(core).itemsize, size)
+    again = _again(mine) * (len(layers) - mine.n_layers)  # the last sum of a block is not made again
+    sums = len(layers) + again + sum(maps for maps, _ in layers)
+    return Part(
+        core=mine,
+        copies=n // size,
+        flops=cost.flops,
+        activation_bytes=cost.activation_bytes,
+        sent_bytes=int(sums * once),
+    )
+
+
+def context(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule) -> Part:
+    """A part of the tokens, as `omniformer.parallel.context` divides them: keys and values of all are gathered in every
+    layer, outputs behind the last one, and their gradients added up.
+
+    Args:
+        core: on the meta device.
+        n: devices.
+        size: of them compute together.
+        layout: of the batch that they read.
+        rule: who may attend to whom.
+
+    Raises:
+        ValueError: the core cannot be divided so.
+    """
+    stack, itemsize = _stack(core, "context"), _dtype(core).itemsize
+    cost = forward_cost(stack, layout, rule)
+    gathered = layout.n_tokens * itemsize * sum(getattr(part, "cached_per_token", 0) for part in stack.modules())
+    outputs = layout.n_tokens * itemsize * stack.d_model
+    passed = (1 + _again(stack)) * gathered + outputs
+    return Part(
+        core=core,
+        copies=n,
+        flops=cost.flops // size,
+        activation_bytes=cost.activation_bytes // size + int((1 - _again(stack)) * gathered * (size - 1) / size),
+        sent_bytes=int(passed * (size - 1) / size) + around(gathered + outputs, size),
+    )
+
+
+GROUPS: dict[str, Callable[[nn.Module, int, int, Layout, Rule], Part]] = {"tensor": tensor, "context": context}
+
+
+def _stack(core: nn.Module, strategy: str) -> Transformer:
+    if not isinstance(core, Transformer) or len(kinds(core)) > 1 or core.reads_memory:
+        raise ValueError(
+            f"strategy={strategy} is known of a Transformer that reads one sequence, and this core is a "
+            f"{type(core).__name__}{' with cross-attention' if getattr(core, 'reads_memory', False) else ''}; choose "
+            "strategy=fsdp"
+        )
+    return core
+
+
+def _again(core: Transformer) -> float:
+    """The share of blocks that the backward pass computes again."""
+    return len(range(0, core.n_layers, core.checkpoint_blocks)) / core.n_layers if core.checkpoint_blocks else 0
+
+
+def _dtype(core: nn.Module) -> torch.dtype:
+    return next(core.parameters()).dtype
