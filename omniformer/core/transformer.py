@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from omniformer.core import checks
 from omniformer.core.attention.multihead import Context, Report, SelfAttention
@@ -25,6 +27,17 @@ from omniformer.core.rotary import Rotary, Rotation
 from omniformer.core.rules import Full, Rule
 
 _OUTPUT_INITS = ("depth_scaled", "zero", "same")
+_KEEPS = ("nothing", "products")
+_aten = torch.ops.aten
+_PRODUCTS: Any = [
+    *(_aten.mm.default, _aten.addmm.default, _aten.bmm.default, _aten.baddbmm.default),
+    _aten._scaled_dot_product_flash_attention.default,
+    _aten._scaled_dot_product_flash_attention_for_cpu.default,
+    _aten._scaled_dot_product_efficient_attention.default,
+    _aten._scaled_dot_product_cudnn_attention.default,
+    _aten._flash_attention_forward.default,
+]
+_keeping_products = partial(create_selective_checkpoint_contexts, _PRODUCTS)
 
 
 class Transformer(nn.Module):
@@ -59,6 +72,9 @@ class Transformer(nn.Module):
             as elsewhere.
         checkpoint_blocks: whether to recompute blocks in the backward pass instead of keeping their activations
             ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)): each one, or every so many, the first included.
+        checkpoint_keeps: what such blocks keep nevertheless: "nothing", or "products", the results of linear maps and
+            of fused attention, so that only norms, activations and the like are computed again
+            ([Korthikanti et al. 2022](https://arxiv.org/abs/2205.05198)).
         kernel: the attention kernel to insist on, in cross-attention too; "auto" chooses by rule, shapes and device.
 
     Shapes:
@@ -101,6 +117,7 @@ class Transformer(nn.Module):
         init_std: Positive = 0.02,
         output_init: Literal["depth_scaled", "zero", "same"] = "depth_scaled",
         checkpoint_blocks: bool | Count = False,
+        checkpoint_keeps: Literal["nothing", "products"] = "nothing",
         kernel: str = "auto",
     ) -> None:
         super().__init__()
@@ -110,10 +127,11 @@ class Transformer(nn.Module):
         if checkpoint_blocks is not False:
             checks.counts(checkpoint_blocks=checkpoint_blocks)
         checks.known(_OUTPUT_INITS, output_init=output_init)
+        checks.known(_KEEPS, checkpoint_keeps=checkpoint_keeps)
         check_kernel(kernel)
         self.d_model, self.n_layers, self.n_heads = d_model, n_layers, n_heads
         self.init_std, self.output_init = init_std, output_init
-        self.checkpoint_blocks, self.kernel = checkpoint_blocks, kernel
+        self.checkpoint_blocks, self.checkpoint_keeps, self.kernel = checkpoint_blocks, checkpoint_keeps, kernel
         parts = Parts(
             layer=0,
             d_model=d_model,
@@ -207,11 +225,15 @@ class Transformer(nn.Module):
             contexts = [replace(context, bias=shared) for context in contexts]
         for i, (block, context) in enumerate(zip(self.blocks, contexts, strict=True)):
             again = every and i % every == 0
-            out: Any = checkpoint(block, x, context, use_reentrant=False) if again else block(x, context)
+            out: Any = self._recomputed(block, x, context) if again else block(x, context)
             x = out
             if stages is not None:
                 stages[f"blocks.{i}"] = x
         return x
+
+    def _recomputed(self, block: nn.Module, x: Tensor, context: Context) -> Any:
+        keeps: dict[str, Any] = {} if self.checkpoint_keeps == "nothing" else {"context_fn": _keeping_products}
+        return checkpoint(block, x, context, use_reentrant=False, **keeps)
 
     @property
     def units(self) -> list[nn.Module]:

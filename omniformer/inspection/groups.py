@@ -35,7 +35,7 @@ class Part:
     sent_bytes: int
 
 
-def tensor(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule) -> Part:
+def tensor(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule, dtype: torch.dtype) -> Part:
     """A part of every layer, as `omniformer.parallel.tensor_parallel` divides them: what all give a token is added up
     behind each layer, and in the backward pass before each map in.
 
@@ -45,14 +45,15 @@ def tensor(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule) -> Pa
         size: of them compute together.
         layout: of the batch that they read.
         rule: who may attend to whom.
+        dtype: that it is computed in.
 
     Raises:
         ValueError: the core cannot be divided so.
     """
-    mine = copy.deepcopy(_stack(core, "tensor"))
+    mine = copy.deepcopy(_stack(core, "tensor")).to(dtype)
     layers = first_part(mine, size)
     cost = forward_cost(mine, layout, rule)
-    once = around(layout.n_tokens * mine.d_model * _dtype(core).itemsize, size)
+    once = around(layout.n_tokens * mine.d_model * dtype.itemsize, size)
     again = _again(mine) * (len(layers) - mine.n_layers)  # the last sum of a block is not made again
     sums = len(layers) + again + sum(maps for maps, _ in layers)
     return Part(
@@ -64,7 +65,7 @@ def tensor(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule) -> Pa
     )
 
 
-def context(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule) -> Part:
+def context(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule, dtype: torch.dtype) -> Part:
     """A part of the tokens, as `omniformer.parallel.context` divides them: keys and values of all are gathered in every
     layer, outputs behind the last one, and their gradients added up.
 
@@ -74,11 +75,12 @@ def context(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule) -> P
         size: of them compute together.
         layout: of the batch that they read.
         rule: who may attend to whom.
+        dtype: that it is computed in.
 
     Raises:
         ValueError: the core cannot be divided so.
     """
-    stack, itemsize = _stack(core, "context"), _dtype(core).itemsize
+    stack, itemsize = copy.deepcopy(_stack(core, "context")).to(dtype), dtype.itemsize
     cost = forward_cost(stack, layout, rule)
     gathered = layout.n_tokens * itemsize * sum(getattr(part, "cached_per_token", 0) for part in stack.modules())
     outputs = layout.n_tokens * itemsize * stack.d_model
@@ -92,7 +94,10 @@ def context(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule) -> P
     )
 
 
-GROUPS: dict[str, Callable[[nn.Module, int, int, Layout, Rule], Part]] = {"tensor": tensor, "context": context}
+GROUPS: dict[str, Callable[[nn.Module, int, int, Layout, Rule, torch.dtype], Part]] = {
+    "tensor": tensor,
+    "context": context,
+}
 
 
 def _stack(core: nn.Module, strategy: str) -> Transformer:
@@ -108,7 +113,3 @@ def _stack(core: nn.Module, strategy: str) -> Transformer:
 def _again(core: Transformer) -> float:
     """The share of blocks that the backward pass computes again."""
     return len(range(0, core.n_layers, core.checkpoint_blocks)) / core.n_layers if core.checkpoint_blocks else 0
-
-
-def _dtype(core: nn.Module) -> torch.dtype:
-    return next(core.parameters()).dtype

@@ -28,9 +28,10 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
         config: the keys of `Settings`, as plain values.
 
     Raises:
-        BuildError: a part refused its values, or one device is to divide a model.
+        BuildError: a part refused its values, one device is to divide a model, or blocks keep what is not counted.
     """
     whole = build_on_meta(config)
+    _check_kept(whole["core"])
     dtype: torch.dtype = getattr(torch, config["dtype"])
     whole.to(dtype)
     core, rule = whole["core"], build(config["rule"], "rule")
@@ -89,7 +90,7 @@ def share_of_device(whole: nn.ModuleDict, config: Mapping[str, Any], found: Mapp
             raise BuildError(f"size={size} does not divide devices={devices}; choose a number that does")
         layout = Layout(lengths=torch.full((config["batch_size"],), config["seq_len"]))
         try:
-            part = GROUPS[strategy](whole["core"], devices, size, layout, build(config["rule"], "rule"))
+            part = GROUPS[strategy](whole["core"], devices, size, layout, build(config["rule"], "rule"), dtype)
         except ValueError as error:
             raise BuildError(str(error)) from error
         kept, flops, sent = part.activation_bytes, flops - found["flops/core"] + part.flops, part.sent_bytes
@@ -104,6 +105,16 @@ def share_of_device(whole: nn.ModuleDict, config: Mapping[str, Any], found: Mapp
         "device/sent_bytes": sent,
         "device/flops_per_byte": 3 * flops // max(sent, 1),
     }
+
+
+def _check_kept(core: nn.Module) -> None:
+    """Refuses blocks that are computed again but for the results of some operations."""
+    for part in core.modules():
+        if isinstance(part, Transformer) and part.checkpoint_blocks and part.checkpoint_keeps != "nothing":
+            raise BuildError(
+                f"core.checkpoint_keeps={part.checkpoint_keeps}: what recomputed blocks keep of single operations is "
+                "not counted; core.checkpoint_keeps=nothing gives the least memory, checkpoint_blocks=false the most"
+            )
 
 
 def memory_for(core: nn.Module, samples: int, dtype: torch.dtype) -> Memory | None:

@@ -1,9 +1,11 @@
+from collections import Counter
 from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.multihead import Context, SelfAttention
@@ -137,6 +139,38 @@ def test_checkpointed_blocks_give_the_same_outputs_and_gradients(kind):
     plain, *checkpointed = results
     for each in checkpointed:
         torch.testing.assert_close(each, plain, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("keeps", "products"), [("nothing", 2), ("products", 1)])
+def test_what_recomputed_blocks_keep_is_not_computed_again(keeps, products):
+    """The map to the hidden features is computed once or twice; its activation is twice, whatever is kept."""
+
+    class Counted(TorchDispatchMode):
+        def __init__(self, counts):
+            super().__init__()
+            self.counts = counts
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.counts[func] += 1
+            return func(*args, **(kwargs or {}))
+
+    plain, found = build(n_layers=1).train(), build(n_layers=1, checkpoint_blocks=True, checkpoint_keeps=keeps).train()
+    found.load_state_dict(plain.state_dict())
+    x, layout = torch.randn(3, 16), Layout.from_lengths(3)
+    aten, once = torch.ops.aten, Counter()
+    for core, counts in ((plain, once), (found, again := Counter())):
+        with Counted(counts):
+            core(x, layout).square().sum().backward()
+    # Behind the last map of a block nothing needs to be known, so that it is not computed again.
+    assert again[aten.addmm.default] == products * (once[aten.addmm.default] - 1) + 1
+    assert again[aten.gelu.default] == 2 * once[aten.gelu.default] == 2
+    for one, other in zip(plain.parameters(), found.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+
+
+def test_what_recomputed_blocks_might_keep_is_named():
+    with pytest.raises(ValueError, match="checkpoint_keeps='all'"):
+        build(checkpoint_keeps="all")
 
 
 @pytest.mark.parametrize(("every", "calls"), [(False, [1, 1, 1]), (True, [2, 2, 2]), (2, [2, 1, 2])])

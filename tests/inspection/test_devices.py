@@ -11,6 +11,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from omniformer.config import BuildError
 from omniformer.core.layout import Layout
 from omniformer.core.ties import tie
 from omniformer.core.transformer import Transformer
@@ -169,3 +170,9 @@ def test_one_device_sends_nothing_and_several_are_told_in_one_section():
     assert found["device/held_bytes"] == 16 * alone["parameters"]
     assert found["device/bytes"] == found["device/held_bytes"] + alone["activation_bytes"]
     assert found["device/flops_per_byte"] == alone["training_flops"] // (2 * 4 * 4 * alone["parameters"] // 5)
+
+
+def test_blocks_that_keep_single_results_are_not_counted_and_told():
+    core = CONFIG["core"] | {"checkpoint_blocks": True, "checkpoint_keeps": "products"}
+    with pytest.raises(BuildError, match="core.checkpoint_keeps=products: what recomputed blocks keep of single"):
+        numbers(CONFIG | {"core": core})

@@ -18,7 +18,8 @@ from omniformer.core.norm import RMSNorm
 from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
 from omniformer.inspection.groups import context, tensor
-from omniformer.inspection.report import numbers
+from omniformer.inspection.report import numbers, share_of_device
+from omniformer.inspection.whole import build_on_meta
 from omniformer.parallel import context as real_context
 from omniformer.parallel import tensor_parallel
 from omniformer.parallel.tensors import own
@@ -79,12 +80,12 @@ def sent(core):
 @pytest.mark.parametrize("name", CORES)
 def test_a_group_sends_what_is_computed(group, name):
     layout = Layout.from_lengths(*LENGTHS)
-    divided, part = made(name, "cpu"), tensor(made(name, "meta"), 8, SIZE, layout, Causal())
+    divided, part = made(name, "cpu"), tensor(made(name, "meta"), 8, SIZE, layout, Causal(), torch.float32)
     tensor_parallel.apply(divided, group)
     assert part.sent_bytes == sent(divided) and part.copies == 2
     held = [own(each).shape for each in divided.parameters()]
     assert [each.shape for each in part.core.parameters()] == held
-    divided, part = made(name, "cpu"), context(made(name, "meta"), 8, SIZE, layout, Causal())
+    divided, part = made(name, "cpu"), context(made(name, "meta"), 8, SIZE, layout, Causal(), torch.float32)
     real_context.apply(divided)
     assert part.sent_bytes == sent(divided) and part.copies == 8
 
@@ -104,6 +105,10 @@ def test_a_device_of_a_group_keeps_less_and_holds_as_much_as_its_pieces():
     whole = plain["activation_bytes"]
     assert whole / 4 < layers["device/kept_bytes"] < whole and plain["device/kept_bytes"] == whole
     assert whole / 4 < tokens["device/kept_bytes"] < whole / 2
+    narrow = CONFIG | {"dtype": "bfloat16", "strategy": "tensor", "size": 4}
+    assert share_of_device(build_on_meta(narrow), narrow, numbers(narrow)) == {
+        name: each for name, each in numbers(narrow).items() if name.startswith("device/")
+    }
     assert tokens["device/held_bytes"] == plain["device/held_bytes"] <= layers["device/held_bytes"]
 
 
@@ -123,4 +128,4 @@ def test_what_cannot_be_divided_is_told(changed, told):
 def test_cores_that_read_several_sequences_are_refused():
     core = Transformer(d_model=8, n_layers=1, n_heads=2, block=CrossBlock)
     with pytest.raises(ValueError, match="strategy=context is known of a Transformer that reads one sequence, and"):
-        context(core, 2, 2, Layout.from_lengths(2), Causal())
+        context(core, 2, 2, Layout.from_lengths(2), Causal(), torch.float32)

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from omniformer.parallel.setup import check_heads, check_processes
-from omniformer.parallel.strategy import FSDP, TensorParallel
+from omniformer.parallel.strategy import FSDP, ContextParallel, TensorParallel
 
 WHOLE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
 
@@ -51,6 +51,16 @@ def test_processes_that_compute_together_go_up_in_all_processes_and_in_the_heads
     check_processes({"strategy": TensorParallel(size=2)}, n_devices=4)
     check_heads(TensorParallel(size=2), {"n_heads": 4, "n_kv_heads": None})
     check_heads(FSDP(), {"n_heads": 3})
+
+
+def test_processes_that_divide_tokens_go_up_in_all_processes_and_divide_no_heads():
+    with pytest.raises(ValueError, match=r"ContextParallel divides a model between processes, and trainer.devices=1"):
+        check_processes({"strategy": ContextParallel(size=2)}, n_devices=1)
+    with pytest.raises(ValueError, match=r"trainer.strategy.size=2 does not divide the 3 processes"):
+        check_processes({"strategy": ContextParallel(size=2)}, n_devices=3)
+    with pytest.raises(ValueError, match="size=0 must be at least 1"):
+        ContextParallel(size=0)
+    check_heads(ContextParallel(size=2), {"n_heads": 3})
 
 
 def test_half_precision_with_scaled_losses_is_refused():
