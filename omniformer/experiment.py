@@ -40,6 +40,7 @@ from omniformer.run_folder import begun_run, read_run, reading_run, refuse_used
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint
+from omniformer.training.checkpoints import BestCheckpoint
 from omniformer.training.memory import advised, keep_memory
 from omniformer.training.metrics_file import MetricsFile
 from omniformer.training.predictions import Predictions, write_texts
@@ -159,8 +160,10 @@ def train(config: Mapping[str, Any]) -> Score | None:
     watch(callbacks, module.reported("val"), watched.metric, watched.mode, watched.why)
     if resume is not None:
         check_fits(module, resume)
-    elif (config["model"] or {}).get("probe"):
-        begin_heads(experiment.model, experiment.tasks, experiment.data, trainer.strategy.root_device)
+    elif _begin_heads(config, experiment, trainer.strategy.root_device):
+        for callback in callbacks.values():
+            if isinstance(callback, BestCheckpoint):
+                callback.from_start(trainer)
     # Only now: what does not fit leaves no folder, and a resumed one as it was.
     begun = begun_run(config, output, lambda: trainer.global_step)
     with begun, first_cause(trainer, output), advised(trainer):
@@ -311,6 +314,14 @@ def consolidate(run: str | Path, *, checkpoint: str | Path | None = None, allow_
     experiment.save(output, allow_targets)
     experiment.describe(output)
     return path
+
+
+def _begin_heads(config: Mapping[str, Any], experiment: Experiment, device: torch.device) -> bool:
+    """Whether heads began as linear probes: as `model.probe` says, or by itself where all but heads is known."""
+    asked = (config["model"] or {}).get("probe")
+    if asked is False or (asked is None and not experiment.beginning.knows):
+        return False
+    return bool(begin_heads(experiment.model, experiment.tasks, experiment.data, device, asked=bool(asked)))
 
 
 def _predict(trainer: Trainer, module: TrainingModule, data: OmniDataModule, path: str | None) -> None:

@@ -39,7 +39,9 @@ class Model:
             `omniformer.adapters.LoRA`.
         probe: whether a fresh head of classes, yes-no questions or numbers begins as a linear probe of what the model
             that the run begins from makes of its samples: before anything else learns, by regression
-            ([Kumar et al. 2022](https://arxiv.org/abs/2202.10054)). It reads all training and validation samples once.
+            ([Kumar et al. 2022](https://arxiv.org/abs/2202.10054)). It reads all training and validation samples once,
+            and what it finds is validated before the first step: a run ends no worse. Null, the default, for heads of
+            classes where all but heads comes with weights.
         weights: rounds what does not learn beside `lora` to numbers of 8 or 4 bits, which takes less memory.
         special_tokens: names of further special tokens of a published vocabulary.
         image_size: height and width of pictures, or one number for a square, where they are to differ from those of a
@@ -50,7 +52,7 @@ class Model:
     freeze: list[str] = field(default_factory=list)
     core: dict[str, object] | None = None
     lora: dict[str, object] | None = None
-    probe: bool = False
+    probe: bool | None = None
     weights: Literal["int8", "int4"] | None = None
     special_tokens: list[str] = field(default_factory=list)
     image_size: Count | list[Count] | None = None

@@ -54,6 +54,11 @@ class Beginning:
         """Takes weights over; None where there are none to take."""
         return None
 
+    @property
+    def knows(self) -> bool:
+        """Whether all but heads came with weights, so that what a head reads means something before anything learns."""
+        return False
+
     def allowed(self, made: Node) -> dict[str, Allowed]:
         """Which ids the texts of each task may hold, where something is said of it."""
         return {}

@@ -30,6 +30,7 @@ class FinishedRun(Beginning):
     def __init__(self, source: str, trained: Predictor) -> None:
         self.source = source
         self.trained = trained
+        self.loaded: Loaded | None = None
 
     def suit_tokenizers(self, data: OmniDataModule) -> None:
         for name, mine in data.tokenizers.items():
@@ -41,9 +42,15 @@ class FinishedRun(Beginning):
     def fill(self, model: OmniFormer, made: Node, data: OmniDataModule) -> Loaded:
         """Takes over all that fits, but for the units of numbers: the data at hand may lie elsewhere."""
         state = self.trained.model.state_dict()
-        loaded = load_weights(model, {name: value for name, value in state.items() if not name.endswith(_UNITS)})
-        rank_zero_info(f"{self.source}: {loaded}")
-        return loaded
+        known = {name: value for name, value in state.items() if not name.endswith(_UNITS)}
+        self.loaded = load_weights(model, known)
+        rank_zero_info(f"{self.source}: {self.loaded}")
+        return self.loaded
+
+    @property
+    def knows(self) -> bool:
+        fresh = () if self.loaded is None else (*self.loaded.missing, *self.loaded.mismatched)
+        return self.loaded is not None and all(name.startswith("heads.") for name in fresh)
 
     def allowed(self, made: Node) -> dict[str, Allowed]:
         members = {name: self.trained.members.get(self.theirs(name, made)) for name in made["heads"]}

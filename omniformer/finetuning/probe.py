@@ -23,7 +23,7 @@ _BATCH = 64
 
 
 def begin_heads(
-    model: OmniFormer, tasks: Mapping[str, Task], data: OmniDataModule, device: torch.device
+    model: OmniFormer, tasks: Mapping[str, Task], data: OmniDataModule, device: torch.device, *, asked: bool = True
 ) -> dict[str, float]:
     """Fits the last map of every fresh head to the features of the training samples, which stay as they are.
 
@@ -35,19 +35,21 @@ def begin_heads(
         tasks: of its members.
         data: of its members, set up.
         device: where features are computed; the model lies on the CPU before and after.
+        asked: whether somebody asked for it, and wants to know of no head; else only heads of classes are fitted.
 
     Returns:
         The strength of the penalty of each head that was fitted.
 
     Raises:
-        ConfigError: there is no head that could be fitted.
+        ConfigError: there is no head that could be fitted, and one was asked for.
     """
+    kinds = get_args(Kind) if asked else ("label",)
     learning = model.training
     strengths: dict[str, float] = {}
     for name, task in tasks.items():
         found = _fresh(model, name)
         kind: Any = task.targets[0] if len(task.targets) == 1 else None
-        if found is None or kind not in get_args(Kind):
+        if found is None or kind not in kinds:
             continue
         model.eval().to(device)
         x, targets = _features(model, name, kind, data, "train")
@@ -61,7 +63,7 @@ def begin_heads(
             + ("" if validation is None else f"; {_score(found, *validation, kind)} on validation")
         )
     model.train(learning)
-    if not strengths:
+    if asked and not strengths:
         mistake = (
             "model.probe: no head is there to fit; it is for fresh heads that learn classes, yes-no questions or "
             "numbers of a sample; leave it out"

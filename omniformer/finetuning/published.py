@@ -82,7 +82,7 @@ class PublishedModel(FinishedRun):
                 prefix = f"heads.{theirs}."
                 own = {each.removeprefix(prefix): each for each in state if each.startswith(prefix)}
                 renamed |= {f"heads.{name}.{rest}": state[each] for rest, each in own.items()}
-        loaded = load_weights(model, renamed)
+        self.loaded = loaded = load_weights(model, renamed)
         if wrong := [name for name in loaded.mismatched if name.startswith(("core.", "embedders."))]:
             raise ValueError(
                 f"{self.source} has {wrong[0]} in another shape than this run; model.core may change what has no "

@@ -1,6 +1,7 @@
 """The best checkpoint by some metric, and regular ones to go on from after a crash."""
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from omniformer.core.ranges import Count, NotNegative
@@ -21,7 +23,8 @@ class BestCheckpoint(ModelCheckpoint, Follower):
     """Keeps the best checkpoint by a metric of the validation; Lightning's, for metrics that may be undefined.
 
     A validation that does not define the metric, such as an area under a curve without positives, is not the best one,
-    and training goes on. Other arguments as for `lightning.pytorch.callbacks.ModelCheckpoint`.
+    and training goes on. After `from_start` the weights that a run begins with are validated too, before its first
+    step. Other arguments as for `lightning.pytorch.callbacks.ModelCheckpoint`.
 
     Args:
         monitor: the metric; None for that of the task.
@@ -34,11 +37,41 @@ class BestCheckpoint(ModelCheckpoint, Follower):
     def __init__(self, *, monitor: str | None = None, mode: Mode | None = None, **options: Any) -> None:
         super().__init__(monitor=monitor, mode=mode or "min", **options)
         self.asked_mode = mode
+        self._from_start = False
+        self._start: Tensor | None = None  # the metric before the first step
 
     def follow(self, monitor: str, mode: Mode) -> None:
         """Watches a metric from now on; called before training."""
         self.monitor, self.mode = monitor, mode
         self.kth_value = torch.tensor(-torch.inf if mode == "max" else torch.inf)
+
+    def from_start(self, trainer: Trainer) -> None:
+        """Has the weights that a run begins with validated whole, so that it ends no worse; called before training."""
+        self._from_start = not is_trial(trainer)
+        if self._from_start:
+            trainer.num_sanity_val_steps = math.inf
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves; before the first step it only keeps the metric, since Lightning is not yet where a run goes on."""
+        super().on_validation_end(trainer, pl_module)
+        if trainer.sanity_checking and self._from_start:
+            self._start = trainer.callback_metrics.get(self.monitor or "")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves the weights that the run begins with, as the best so far."""
+        super().on_train_start(trainer, pl_module)
+        if self._from_start and trainer.global_step == 0 and self.monitor is not None and _defined(self._start):
+            rank_zero_info(f"before the first step: {self.monitor} {float(self._start):.4f}")  # pyright: ignore[reportArgumentType]
+            super()._save_topk_checkpoint(trainer, self._monitor_candidates(trainer) | {self.monitor: self._start})
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is the best so far, and what the run began with."""
+        return super().state_dict() | ({} if self._start is None else {"start": self._start})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The opposite."""
+        super().load_state_dict(state_dict)
+        self._start = state_dict.get("start")
 
     def _save_topk_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
         """Saves if the metric is there."""
@@ -65,6 +98,12 @@ class BestCheckpoint(ModelCheckpoint, Follower):
         super().on_fit_end(trainer, pl_module)
         if self.monitor is not None and not self.best_model_path and not is_trial(trainer) and trainer.is_global_zero:
             log.warning("no validation has defined %s: the last weights are taken for the best", self.monitor)
+        if self._start is not None and self.best_model_score == self._start and trainer.is_global_zero:
+            log.warning(
+                "no validation has a better %s than %.4f, that before the first step, whose weights are taken for the "
+                "best: lower optim.lr, or train longer",
+                *(self.monitor, float(self._start)),
+            )
 
 
 def _defined(value: Tensor | None) -> bool:

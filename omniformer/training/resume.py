@@ -18,6 +18,7 @@ from omniformer.training.checkpoint_io import newest_run, state_shapes
 FREE = (
     "resume",
     "baselines",
+    "model.probe",  # of the beginning alone
     "allow_targets*",
     "report",
     "data_root",

@@ -112,3 +112,47 @@ def test_a_metric_that_nobody_reports_is_named(regressor, make_loader, make_trai
         ConfigError, match=r"no metric 'val/los'; did you mean 'val/loss'\? there are .*val/loss; watch one"
     ):
         make_trainer(best).fit(watching(regressor, [0.1] * 3), make_loader(), make_loader())
+
+
+def starting(regressor, values):
+    """A module whose validations report these values of a metric, the first before any step."""
+    left = iter(values)
+
+    class Watched(regressor):
+        def on_validation_epoch_end(self):
+            self.log("val/curve", next(left))
+
+    return Watched()
+
+
+@pytest.mark.parametrize(("values", "step"), [([0.5, 0.4, 0.5, 0.3], 0), ([0.5, 0.75, 0.4, 0.3], 3)])
+def test_what_a_run_begins_with_is_a_candidate_too_and_changes_nothing_that_follows(
+    regressor, make_loader, make_trainer, tmp_path, caplog, values, step
+):
+    plain = regressor()
+    make_trainer().fit(plain, make_loader(), make_loader())
+    best, module = best_of(tmp_path), starting(regressor, values)
+    before = {name: each.clone() for name, each in module.state_dict().items()}
+    trainer = make_trainer(best)
+    best.from_start(trainer)
+    trainer.fit(module, make_loader(), make_loader())
+    assert module.seen == plain.seen
+    kept = torch.load(best.best_model_path, weights_only=True)
+    assert kept["global_step"] == step and float(best.best_model_score) == max(values)
+    assert all(torch.equal(each, before[name]) for name, each in kept["state_dict"].items()) == (step == 0)
+    assert ("no validation has a better val/curve than 0.5000, that before the first step" in caplog.text) == (
+        step == 0
+    )
+
+
+def test_a_run_goes_on_from_the_weights_before_its_first_step_as_it_went(
+    regressor, make_loader, make_trainer, tmp_path
+):
+    best, module = best_of(tmp_path), starting(regressor, [0.5] * 4)
+    trainer = make_trainer(best)
+    best.from_start(trainer)
+    trainer.fit(module, make_loader(), make_loader())
+    again, other = best_of(tmp_path), starting(regressor, [0.4] * 3)
+    make_trainer(again).fit(other, make_loader(), make_loader(), ckpt_path=best.best_model_path, weights_only=True)
+    assert other.seen == module.seen
+    assert float(again.best_model_score) == 0.5  # it remembers what it began with
