@@ -60,9 +60,11 @@ class BestCheckpoint(ModelCheckpoint, Follower):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves the weights that the run begins with, as the best so far."""
         super().on_train_start(trainer, pl_module)
-        if self._from_start and trainer.global_step == 0 and self.monitor is not None and _defined(self._start):
-            rank_zero_info(f"before the first step: {self.monitor} {float(self._start):.4f}")  # pyright: ignore[reportArgumentType]
-            super()._save_topk_checkpoint(trainer, self._monitor_candidates(trainer) | {self.monitor: self._start})
+        start = self._start
+        if self.monitor is None or start is None or trainer.global_step or not (self._from_start and _defined(start)):
+            return
+        rank_zero_info(f"before the first step: {self.monitor} {float(start):.4f}")
+        super()._save_topk_checkpoint(trainer, self._monitor_candidates(trainer) | {self.monitor: start})
 
     def state_dict(self) -> dict[str, Any]:
         """What is the best so far, and what the run began with."""
