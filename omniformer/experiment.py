@@ -37,6 +37,7 @@ from omniformer.report.card import run_card
 from omniformer.report.run import read as read_finished
 from omniformer.report.writing import report_finished
 from omniformer.run_folder import begun_run, read_run, reading_run, refuse_used
+from omniformer.tasks.calibrating import calibrate
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint
@@ -160,7 +161,11 @@ def train(config: Mapping[str, Any]) -> Score | None:
     watch(callbacks, module.reported("val"), watched.metric, watched.mode, watched.why)
     if resume is not None:
         check_fits(module, resume)
-    elif _begin_heads(config, experiment, trainer.strategy.root_device):
+    elif begin_heads(
+        *(experiment.model, experiment.tasks, experiment.data, trainer.strategy.root_device),
+        asked=(config["model"] or {}).get("probe"),
+        knows=experiment.beginning.knows,
+    ):
         for callback in callbacks.values():
             if isinstance(callback, BestCheckpoint):
                 callback.from_start(trainer)
@@ -170,6 +175,8 @@ def train(config: Mapping[str, Any]) -> Score | None:
         trainer.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True)
         best = best_checkpoint(trainer)
         path = None if best is None else best.best_model_path
+        if calibrate(trainer, module, experiment.data.val_dataloader(), path):
+            path = None  # the module holds them, changed
         if experiment.data.test_dataloader():
             trainer.test(module, datamodule=experiment.data, ckpt_path=path, weights_only=True, verbose=False)
         _predict(trainer, module, experiment.data, path)
@@ -314,14 +321,6 @@ def consolidate(run: str | Path, *, checkpoint: str | Path | None = None, allow_
     experiment.save(output, allow_targets)
     experiment.describe(output)
     return path
-
-
-def _begin_heads(config: Mapping[str, Any], experiment: Experiment, device: torch.device) -> bool:
-    """Whether heads began as linear probes: as `model.probe` says, or by itself where all but heads is known."""
-    asked = (config["model"] or {}).get("probe")
-    if asked is False or (asked is None and not experiment.beginning.knows):
-        return False
-    return bool(begin_heads(experiment.model, experiment.tasks, experiment.data, device, asked=bool(asked)))
 
 
 def _predict(trainer: Trainer, module: TrainingModule, data: OmniDataModule, path: str | None) -> None:

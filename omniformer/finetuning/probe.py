@@ -23,7 +23,13 @@ _BATCH = 64
 
 
 def begin_heads(
-    model: OmniFormer, tasks: Mapping[str, Task], data: OmniDataModule, device: torch.device, *, asked: bool = True
+    model: OmniFormer,
+    tasks: Mapping[str, Task],
+    data: OmniDataModule,
+    device: torch.device,
+    *,
+    asked: bool | None = True,
+    knows: bool = False,
 ) -> dict[str, float]:
     """Fits the last map of every fresh head to the features of the training samples, which stay as they are.
 
@@ -35,7 +41,8 @@ def begin_heads(
         tasks: of its members.
         data: of its members, set up.
         device: where features are computed; the model lies on the CPU before and after.
-        asked: whether somebody asked for it, and wants to know of no head; else only heads of classes are fitted.
+        asked: what `model.probe` says; None fits heads of classes alone, if the model knows something.
+        knows: whether all but heads of the model came with weights.
 
     Returns:
         The strength of the penalty of each head that was fitted.
@@ -43,6 +50,8 @@ def begin_heads(
     Raises:
         ConfigError: there is no head that could be fitted, and one was asked for.
     """
+    if asked is False or (asked is None and not knows):
+        return {}
     kinds = get_args(Kind) if asked else ("label",)
     learning = model.training
     strengths: dict[str, float] = {}

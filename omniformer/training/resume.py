@@ -19,6 +19,7 @@ FREE = (
     "resume",
     "baselines",
     "model.probe",  # of the beginning alone
+    *(f"{of}task.calibrate" for of in ("", "members.*.")),  # of the end
     "allow_targets*",
     "report",
     "data_root",

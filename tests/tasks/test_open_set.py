@@ -7,7 +7,7 @@ from omniformer.core.transformer import Transformer
 from omniformer.embedders import VectorEmbedder
 from omniformer.heads import ClassificationHead
 from omniformer.model import OmniFormer
-from omniformer.tasks.open_set import Hits, OpenSetClassification
+from omniformer.tasks.open_set import Hits, OpenSetClassification, best_shift
 from omniformer.tasks.task import Step
 
 LABELS = ("weather", "oos", "music")
@@ -61,3 +61,41 @@ def test_one_batch_can_be_learned_by_heart(share_left):
     )
     task = task_with(model.heads["it"])
     assert share_left(task, model, batch, lr=0.02) < 0.1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_shift_is_as_good_as_any_that_is_tried(seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(30, 4, generator=generator).mul(3).round()  # with many equals
+    labels = torch.randint(0, 4, (30,), generator=generator)
+    shift, before, after = best_shift(logits, labels, of=1)
+
+    def accuracy(value):
+        logits_then = logits.double() + torch.tensor([0, value, 0, 0]).double()
+        return float((logits_then.argmax(-1) == labels).double().mean())
+
+    tried = [step / 4 + 0.125 for step in range(-100, 100)]  # between equals, which go either way
+    assert after == pytest.approx(accuracy(shift)) == pytest.approx(max(map(accuracy, tried)))
+    assert before == pytest.approx(float((logits.argmax(-1) == labels).double().mean()))
+
+
+def test_the_offset_of_none_alone_is_set_by_validation():
+    head = ClassificationHead(d_model=2, n_classes=3)
+    before = {name: each.clone() for name, each in head.state_dict().items()}
+    task = task_with(head)
+    assert task.calibrates and not task_with(calibrate=False).calibrates
+    outputs = torch.tensor([[4.0, 0.0, 0.0], [1.0, 0.0, 0.9], [0.0, 0.0, 5.0]])
+    said = task.calibrate(outputs, torch.tensor([0, 1, 2]))
+    assert said.startswith("the offset of 'oos' is changed by +2.500, for an accuracy on validation of 1.0000 in")
+    bias = head.classes.bias.tolist()
+    assert bias == [0.0, 2.5, 0.0] and torch.equal(head.classes.weight, before["classes.weight"])
+
+
+@pytest.mark.parametrize(
+    ("bias", "labels", "why"),
+    [(False, [0, 1], "its head has no offsets that learn"), (True, [0, 2], "no sample of validation is of it")],
+)
+def test_where_nothing_can_be_told_the_offset_stays_which_is_said(bias, labels, why):
+    task = task_with(ClassificationHead(d_model=2, n_classes=3, bias=bias))
+    said = task.calibrate(torch.eye(3)[:2], torch.tensor(labels))
+    assert said == f"the offset of 'oos' stays as it is: {why}"
