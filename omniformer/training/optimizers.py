@@ -15,9 +15,11 @@ from omniformer.core import checks
 from omniformer.core.ranges import BelowOne, Count, Natural, NotNegative, Positive, Share, SomeShare
 from omniformer.parallel.tensors import mesh_of
 from omniformer.training.parameter_groups import check_patterns, describe, groups
-from omniformer.training.schedules import Schedule, schedule
+from omniformer.training.schedules import ENDLESS, Schedule, schedule
 
 log = logging.getLogger(__name__)
+
+_WARMUP = 100  # steps, or a fifth of a shorter run: measured in docs/training.md
 
 
 class OptimizerFactory(ABC):
@@ -29,7 +31,8 @@ class OptimizerFactory(ABC):
         layer_decay: factor on the rate for each block further from the head; 1 for none, about 0.75 to fine-tune.
         lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names.
         schedule: how the rate changes, see `omniformer.training.schedules`.
-        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
+        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1. None for 100,
+            or, by a schedule with an end, a fifth of a run that is shorter than 500, so that none ends before its peak.
         min_factor: rate at the end over peak rate, for schedules that end.
         decay_share: share of the run in which `wsd` decays.
         base_width: `core.d_model` at which `lr` was found, so that it holds for other widths; None takes it as it is.
@@ -46,7 +49,7 @@ class OptimizerFactory(ABC):
         layer_decay: SomeShare,
         lr_of: Mapping[str, Positive] | None,
         schedule: Schedule,
-        warmup_steps: Natural | BelowOne,
+        warmup_steps: Natural | BelowOne | None,
         min_factor: Share,
         decay_share: Share,
         base_width: Count | None,
@@ -100,6 +103,9 @@ class OptimizerFactory(ABC):
 
     def _warmup(self, total_steps: int | None) -> int:
         """The optimizer steps in which the rate rises."""
+        if self.warmup_steps is None:
+            endless = total_steps is None or self.schedule in ENDLESS
+            return _WARMUP if endless else min(_WARMUP, total_steps // 5)
         if not isinstance(self.warmup_steps, float):
             return self.warmup_steps
         if total_steps is None:
@@ -133,7 +139,8 @@ class AdamW(OptimizerFactory):
         lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names, such as
             `{"core.*": 1e-5}`; the last that fits counts.
         schedule: `constant`, `linear`, `cosine`, `noam` or `wsd`.
-        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
+        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1. None for 100,
+            or, by a schedule with an end, a fifth of a run that is shorter than 500, so that none ends before its peak.
         min_factor: rate at the end over peak rate.
         decay_share: share of the run in which `wsd` decays.
         base_width: `core.d_model` at which `lr` was found. Matrices of a core and heads of another width then learn by
@@ -162,7 +169,7 @@ class AdamW(OptimizerFactory):
         layer_decay: SomeShare = 1.0,
         lr_of: dict[str, Positive] | None = None,
         schedule: Schedule = "cosine",
-        warmup_steps: Natural | BelowOne = 100,
+        warmup_steps: Natural | BelowOne | None = None,
         min_factor: Share = 0.0,
         decay_share: Share = 0.2,
         base_width: Count | None = None,
@@ -210,7 +217,8 @@ class Muon(OptimizerFactory):
         lr_of: peak rates of some parameters in the place of `lr`, by shell patterns of their names; the last that fits
             counts.
         schedule: `constant`, `linear`, `cosine`, `noam` or `wsd`.
-        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1.
+        warmup_steps: optimizer steps in which the rate rises; below 1 the share of the run, such as 0.1. None for 100,
+            or, by a schedule with an end, a fifth of a run that is shorter than 500, so that none ends before its peak.
         min_factor: rate at the end over peak rate.
         decay_share: share of the run in which `wsd` decays.
         base_width: `core.d_model` at which `lr` was found. AdamW's matrices then learn by `base_width / d_model` of it,
@@ -241,7 +249,7 @@ class Muon(OptimizerFactory):
         layer_decay: SomeShare = 1.0,
         lr_of: dict[str, Positive] | None = None,
         schedule: Schedule = "cosine",
-        warmup_steps: Natural | BelowOne = 100,
+        warmup_steps: Natural | BelowOne | None = None,
         min_factor: Share = 0.0,
         decay_share: Share = 0.2,
         base_width: Count | None = None,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 Schedule = Literal["constant", "linear", "cosine", "noam", "wsd"]
 NAMES: tuple[Schedule, ...] = ("constant", "linear", "cosine", "noam", "wsd")
+ENDLESS: tuple[Schedule, ...] = ("constant", "noam")  # the same however long a run becomes
 
 
 def constant(step: int, *, warmup_steps: int = 0) -> float:
@@ -105,7 +106,7 @@ def schedule(
             f"warmup_steps={warmup_steps}, final={final}, decay_share={decay_share}: warmup_steps is at least 0, final "
             "lies in [0, 1], decay_share in (0, 1]"
         )
-    factor = _endless(name, warmup_steps) if name in ("constant", "noam") else None
+    factor = _endless(name, warmup_steps) if name in ENDLESS else None
     if factor is None:
         if total_steps is None:
             raise ValueError(

@@ -253,6 +253,24 @@ def test_a_run_that_ends_inside_its_warm_up_says_so(caplog, total, said):
     assert any(each.levelname == "WARNING" for each in caplog.records) == (said is not None)
 
 
+@pytest.mark.parametrize(("total", "peak"), [(3, 1), (9, 1), (50, 10), (500, 100), (10_000, 100)])
+@pytest.mark.parametrize("kind", [AdamW, Muon])
+def test_a_warmup_that_nobody_chose_takes_a_hundred_steps_and_at_most_a_fifth_of_the_run(caplog, kind, total, peak):
+    factory = kind(lr=1.0, schedule="wsd")
+    factor = factory.scheduler(factory(Model()), total).lr_lambdas[0]
+    assert next(step for step in range(200) if factor(step) == 1.0) + 1 == peak
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("name", ["constant", "noam"])
+def test_it_does_not_ask_for_the_end_of_a_schedule_without_one_so_that_a_run_may_be_made_longer(name):
+    factory = AdamW(schedule=name)
+    short, long, endless = (factory.scheduler(factory(Model()), total).lr_lambdas[0] for total in (40, 4000, None))
+    assert all(short(step) == long(step) == endless(step) for step in range(0, 300, 7)) and short(99) == 1.0 != short(
+        98
+    )
+
+
 def test_a_warmup_below_one_is_a_share_of_the_run_which_is_said(caplog):
     caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
     model = nn.Linear(2, 2)
