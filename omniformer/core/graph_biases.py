@@ -115,7 +115,7 @@ class EdgeBias(Bias):
                 f"edge_vocab_sizes={list(edge_vocab_sizes)} and edge_features={edge_features}: one must be given"
             )
         checks.counts(**{f"edge_vocab_sizes[{i}]": size for i, size in enumerate(edge_vocab_sizes)})
-        self.sizes, self.n_features, self.init_std = tuple(edge_vocab_sizes), edge_features, init_std
+        self.sizes, self.init_std = tuple(edge_vocab_sizes), init_std
         # All fields' categories one below the other, then one row for each continuous number.
         self.table = nn.Parameter(torch.empty(sum(self.sizes) + edge_features, n_heads))
         self.reset_parameters()
@@ -123,7 +123,7 @@ class EdgeBias(Bias):
     def forward(self, query: View, key: View) -> Tensor:
         layout = _same_layout(query, key, "EdgeBias")
         pairs, edge_pair = layout.memo("joined pairs", lambda: _joined(layout))
-        scores = self._scores(layout)
+        scores = edge_rows(self.table, self.sizes, layout, "EdgeBias")
         by_pair = scores.new_zeros(len(pairs) + 1, scores.shape[1]).index_add(0, edge_pair, scores)
         wanted = query.token * layout.n_tokens + key.token
         place = torch.searchsorted(pairs, wanted)
@@ -135,31 +135,42 @@ class EdgeBias(Bias):
         # The last row stands for "no edge" and stays zero.
         return looked_up(by_pair, torch.where(found, place, len(pairs)))
 
-    def _scores(self, layout: Layout) -> Tensor:
-        """A number for each edge and head."""
-        features = layout.edge_features
-        if features is None:
-            raise ValueError("EdgeBias needs edge features, and the layout has none; pass Layout(edge_features=...)")
-        columns = features[:, None] if features.ndim == 1 else features
-        n_fields = len(self.sizes)
-        if columns.shape[1] != n_fields + self.n_features:
-            raise ValueError(
-                f"edges have {columns.shape[1]} features; this bias has {n_fields} fields and "
-                f"{self.n_features} features"
-            )
-        numbers = columns[:, n_fields:].to(self.table.dtype) @ self.table[sum(self.sizes) :]
-        if not n_fields:
-            return numbers
-        fields = columns[:, :n_fields].long()
-        sizes = torch.tensor(self.sizes, device=fields.device)
-        if len(fields) and fields.device.type == "cpu" and bool(((fields < 0) | (fields >= sizes)).any()):
-            raise ValueError(
-                f"an edge has a category outside edge_vocab_sizes={list(self.sizes)}: {fields.amax(0).tolist()}"
-            )
-        return numbers + self.table[fields + sizes.cumsum(0) - sizes].sum(1)
-
     def reset_parameters(self) -> None:
         nn.init.normal_(self.table, std=self.init_std)
+
+
+def edge_rows(table: Tensor, sizes: Sequence[int], layout: Layout, reader: str) -> Tensor:
+    """A row for each edge: the sum of those of its categories, and of those of its numbers times these.
+
+    Args:
+        table: all fields' categories one below the other, then one row for each continuous number.
+        sizes: number of values of each field.
+        layout: whose edges.
+        reader: who asks, for messages.
+
+    Shapes:
+        table `[categories + numbers, width]` → `[edges, width]`.
+
+    Raises:
+        ValueError: the layout has no edge features, they have another number of columns, or a category lies outside its
+            vocabulary.
+    """
+    features, n_fields, n_numbers = layout.edge_features, len(sizes), len(table) - sum(sizes)
+    if features is None:
+        raise ValueError(f"{reader} needs edge features, and the layout has none; pass Layout(edge_features=...)")
+    columns = features[:, None] if features.ndim == 1 else features
+    if columns.shape[1] != n_fields + n_numbers:
+        raise ValueError(
+            f"edges have {columns.shape[1]} features; this {reader} has {n_fields} fields and {n_numbers} features"
+        )
+    numbers = columns[:, n_fields:].to(table.dtype) @ table[sum(sizes) :]
+    if not n_fields:
+        return numbers
+    fields = columns[:, :n_fields].long()
+    limits = torch.tensor(sizes, device=fields.device)
+    if len(fields) and fields.device.type == "cpu" and bool(((fields < 0) | (fields >= limits)).any()):
+        raise ValueError(f"an edge has a category outside edge_vocab_sizes={list(sizes)}: {fields.amax(0).tolist()}")
+    return numbers + table[fields + limits.cumsum(0) - limits].sum(1)
 
 
 def shortest_paths(layout: Layout) -> Tensor:

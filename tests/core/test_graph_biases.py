@@ -148,7 +148,7 @@ def test_impossible_arguments_and_layouts_are_told():
     with pytest.raises(ValueError, match="EdgeBias needs edge features"):
         bias(bare.view(), bare.view())
     wide = Layout(lengths=torch.tensor([3]), edges=edges, edge_features=torch.zeros(1, 2))
-    with pytest.raises(ValueError, match="edges have 2 features; this bias has 1 fields and 0 features"):
+    with pytest.raises(ValueError, match="edges have 2 features; this EdgeBias has 1 fields and 0 features"):
         bias(wide.view(), wide.view())
     strange = Layout(lengths=torch.tensor([3]), edges=edges, edge_features=torch.tensor([[7]]))
     with pytest.raises(ValueError, match=r"a category outside edge_vocab_sizes=\[3\]: \[7\]"):

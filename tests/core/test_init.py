@@ -25,6 +25,7 @@ from omniformer.core.graph_biases import EdgeBias, ShortestPath
 from omniformer.core.init import depth_scaled, linear_, reset, untouched
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
+from omniformer.core.messages import MessageBlock
 from omniformer.core.moe import MixtureOfExperts
 from omniformer.core.norm import RMSNorm
 from omniformer.core.registers import Registers
@@ -105,6 +106,7 @@ CORES = {
     "ShortestPath": lambda: core(pair_bias=ShortestPath),
     "EdgeBias": lambda: core(pair_bias=partial(EdgeBias, edge_vocab_sizes=[3], edge_features=1)),
     "ParallelBlock": lambda: core(block=ParallelBlock),
+    "MessageBlock": lambda: core(block=partial(MessageBlock, edge_vocab_sizes=[3], edge_features=1)),
     "ParallelNormsBlock": lambda: core(block=ParallelNormsBlock),
     "BranchNorm": lambda: core(connection=BranchNorm),
     "ScaledBranch": lambda: core(connection=ScaledBranch),
