@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, get_args
 
 import torch
@@ -10,9 +11,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omniformer.batch import Batch, collate
+from omniformer.batch import Batch, Sample, collate
 from omniformer.config import ConfigError
 from omniformer.data.module import OmniDataModule
+from omniformer.data.samples import SampleError, Samples
 from omniformer.data.source import Split
 from omniformer.linear import Kind, Linear, fit
 from omniformer.model import OmniFormer
@@ -60,13 +62,15 @@ def begin_heads(
         kind: Any = task.targets[0] if len(task.targets) == 1 else None
         if found is None or kind not in kinds:
             continue
+        if data.streams[name].source.passes is not None:
+            rank_zero_info(f"{name}: its head begins at zero and not as a linear probe: a stream is read once")
+            continue
         model.eval().to(device)
         x, targets = _features(model, name, kind, data, "train")
         validation = _features(model, name, kind, data, "val") if data.streams[name].raws("val") else None
         model.cpu()
         strengths[name] = _fit(found, x, targets, kind, validation)
-        n_all = len(data.samples(name, "train"))
-        of_all = f"{len(x):,}" if len(x) == n_all else f"the first {len(x):,} of {n_all:,}"
+        of_all = f"{len(x):,} of {len(data.samples(name, 'train')):,}"
         rank_zero_info(
             f"{name}: its head begins as a linear probe of {of_all} samples (penalty {strengths[name]:g})"
             + ("" if validation is None else f"; {_score(found, *validation, kind)} on validation")
@@ -126,11 +130,27 @@ def _features(model: OmniFormer, name: str, kind: Kind, data: OmniDataModule, sp
 
 
 def _batches(data: OmniDataModule, name: str, split: Split) -> Iterator[Batch]:
-    """The samples of a split as the first epoch sees them, as many as a probe needs."""
-    samples = data.samples(name, split)
+    """The samples of a split as the first epoch sees them, as many as a probe needs, from all over the split."""
+    samples, skip = data.samples(name, split), data.streams[name].on_error == "skip"
     n = min(len(samples), MOST_SAMPLES)
+    keys = [(0, place * len(samples) // n) for place in range(n)]
     for begin in range(0, n, _BATCH):
-        yield collate(samples.many([(0, index) for index in range(begin, min(begin + _BATCH, n))]))
+        if read := _read(samples, keys[begin : begin + _BATCH], skip=skip):
+            yield collate(read)
+
+
+def _read(samples: Samples, keys: list[tuple[int, int]], *, skip: bool) -> list[Sample]:
+    """Some samples; those that cannot be read are left out, where a run would skip and count them too."""
+    try:
+        return samples.many(keys)
+    except SampleError:
+        if not skip:
+            raise
+    found: list[Sample] = []
+    for key in keys:
+        with suppress(SampleError):
+            found.append(samples(*key))
+    return found
 
 
 def _loss(outputs: Tensor, targets: Tensor, kind: Kind) -> float:

@@ -10,6 +10,7 @@ from torch import nn
 from omniformer.config import ConfigError
 from omniformer.core import Transformer
 from omniformer.data import OmniDataModule, Raw, Source, Stream
+from omniformer.data.samples import SampleError
 from omniformer.embedders import VectorEmbedder
 from omniformer.finetuning.probe import begin_heads
 from omniformer.heads import ClassificationHead, RegressionHead
@@ -108,3 +109,45 @@ def test_a_head_that_has_weights_or_does_not_learn_is_left_alone(change):
     with pytest.raises(ConfigError, match=r"model.probe: no head is there to fit"):
         begin_heads(model, tasks, data, torch.device("cpu"))
     assert torch.equal(head.classes.weight, before)
+
+
+def test_a_head_begins_by_itself_only_where_the_rest_of_the_model_knows_something():
+    for asked, knows, kind in ((None, False, "label"), (False, True, "label"), (None, True, "value")):
+        head = ClassificationHead(d_model=16, n_classes=2) if kind == "label" else RegressionHead(d_model=16)
+        task = Classification(head=head, n_classes=2) if kind == "label" else Regression(head=head)
+        model, tasks, data = parts(head, task)
+        assert begin_heads(model, tasks, data, torch.device("cpu"), asked=asked, knows=knows) == {}
+    head = ClassificationHead(d_model=16, n_classes=2)
+    model, tasks, data = parts(head, Classification(head=head, n_classes=2))
+    assert begin_heads(model, tasks, data, torch.device("cpu"), asked=None, knows=True)
+
+
+def test_of_many_samples_those_from_all_over_the_split_are_read(monkeypatch):
+    monkeypatch.setattr("omniformer.finetuning.probe.MOST_SAMPLES", 12)
+    said = []
+    monkeypatch.setattr("omniformer.finetuning.probe.rank_zero_info", said.append)
+    head = ClassificationHead(d_model=16, n_classes=2)
+    model, tasks, data = parts(head, Classification(head=head, n_classes=2))
+    read = []
+    samples = data.samples("it", "train")
+    monkeypatch.setattr(type(samples), "many", lambda self, keys: read.extend(keys) or [self(*key) for key in keys])
+    begin_heads(model, tasks, data, torch.device("cpu"))
+    assert read[:12] == [(0, 4 * place) for place in range(12)]
+    assert said[0].startswith("it: its head begins as a linear probe of 12 of 48 samples")
+
+
+@pytest.mark.parametrize("on_error", ["skip", "raise"])
+def test_a_sample_that_cannot_be_read_is_left_out_where_the_run_would_skip_it(monkeypatch, on_error):
+    said = []
+    monkeypatch.setattr("omniformer.finetuning.probe.rank_zero_info", said.append)
+    head = ClassificationHead(d_model=16, n_classes=2)
+    model, tasks, data = parts(head, Classification(head=head, n_classes=2))
+    data.streams["it"].on_error = on_error
+    samples = data.samples("it", "train")
+    samples.raws[5].contents["vision"] = torch.zeros(7, 4, 4)  # of seven channels
+    if on_error == "raise":
+        with pytest.raises(SampleError, match="train/5"):
+            begin_heads(model, tasks, data, torch.device("cpu"))
+        return
+    begin_heads(model, tasks, data, torch.device("cpu"))
+    assert said[0].startswith("it: its head begins as a linear probe of 47 of 48 samples")
