@@ -4,7 +4,7 @@ where real data sets lie.
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,33 @@ def pytest_collection() -> Iterator[None]:
         gc.freeze()
         gc.set_threshold(20_000, 10, 10)  # composing a configuration makes many objects and hardly any cycle
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the cases of a test with `@pytest.mark.quick(...)` those are quick; the further ones become `slow`.
+
+    The mark says which, by their ids, or how many, spread over all of them.
+    """
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("quick"):
+            cases.setdefault(item.nodeid.split("[")[0], []).append(item)
+    for test, each in cases.items():
+        ids = [item.nodeid.removeprefix(test)[1:-1] for item in each]
+        for item, case in zip(each, ids, strict=True):
+            if case not in _quick(item, ids):
+                item.add_marker(pytest.mark.slow)
+
+
+def _quick(item: pytest.Item, ids: list[str]) -> Collection[str]:
+    said = item.get_closest_marker("quick").args
+    if isinstance(said[0], str):
+        whole = item.config.args == item.config.getini("testpaths")
+        if whole and (unknown := [name for name in said if name not in ids]):
+            raise pytest.UsageError(f"{item.nodeid}: quick names {unknown}, which are no cases of it: {ids}")
+        return said
+    return {ids[i * (len(ids) - 1) // max(said[0] - 1, 1)] for i in range(said[0])}
 
 
 @pytest.fixture(scope="session", autouse=True)

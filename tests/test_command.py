@@ -51,6 +51,7 @@ def test_without_a_verb_the_help_is_shown_and_nothing_succeeds(capsys):
     assert "usage: omniformer VERB" in capsys.readouterr().out
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("command", "name"),
     [
@@ -67,6 +68,7 @@ def test_a_usage_line_says_how_the_command_was_called(command, name, tmp_path):
     assert f"usage: {name} " in done.stdout
 
 
+@pytest.mark.slow
 def test_processes_for_further_devices_are_started_with_the_verb(tmp_path):
     # What lightning starts them with is sys.argv.
     code = (

@@ -44,6 +44,7 @@ def shell(name, *arguments):
     return done.stdout
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("line", "reply"),
     [
@@ -59,6 +60,7 @@ def test_bash_completes(line, reply):
     assert shell("bash", "--norc", "-c", BASH, "bash", line) == reply
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("line", "reply"),
     [
@@ -72,6 +74,7 @@ def test_zsh_completes(line, reply):
     assert shell("zsh", "-f", "-c", ZSH, "zsh", line) == reply
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("line", "reply"),
     [

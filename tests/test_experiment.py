@@ -157,6 +157,7 @@ def test_what_does_not_go_on_leaves_the_run_as_it_was(runs, capsys):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_numbers_far_from_zero_are_learned_saved_and_predicted(tmp_path):
     words = [("red", 1_000_000.0), ("green", 1_000_300.0), ("blue", 1_000_600.0)]
     texts = [{"text": word, "value": value} for word, value in words * 20]
@@ -171,6 +172,7 @@ def test_numbers_far_from_zero_are_learned_saved_and_predicted(tmp_path):
     assert float(found.values[0]) == pytest.approx(1_000_000, abs=300)
 
 
+@pytest.mark.quick("vision")
 @pytest.mark.parametrize("name", [*WATCHED, "all"])
 def test_one_batch_can_be_learnt_by_heart(tmp_path, name):
     hasty = ["trainer.max_epochs=60", "optim.schedule=constant", "optim.lr=0.01", "optim.warmup_steps=10"]
@@ -199,6 +201,7 @@ def test_config_of_a_run_is_plain_yaml_that_composes_the_same(runs):
     assert config["tokenizer"]["_target_"] == "omniformer_tokenizers.PatchTokenizer"
 
 
+@pytest.mark.slow
 def test_a_run_begins_from_trained_weights_and_keeps_frozen_ones_and_the_vocabulary(runs, tmp_path):
     first, before = runs["text"], omniformer.load(runs["text"])
     # Other texts, which by themselves would give another vocabulary.
@@ -231,6 +234,7 @@ def test_texts_written_in_the_test_lie_beside_those_expected(tmp_path):
     ]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -274,6 +278,7 @@ def labelled(tmp_path) -> list[str]:
 KARATE = ["data=karate", "tokenizer.node_features=34"]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("options", "watched"),
     [
@@ -290,6 +295,7 @@ def test_the_best_checkpoint_is_that_of_the_metric_of_the_task(tmp_path, labelle
     assert found[f"best/{watched}"] == found[watched]  # after one epoch
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("callback", ["best", "early_stopping"])
 def test_a_metric_that_no_task_reports_is_told_before_training_and_leaves_nothing(tmp_path, labelled, capsys, callback):
     wrong = ["callbacks=early_stopping", f"callbacks.{callback}.monitor=val/bits_per_byte"]
@@ -303,6 +309,7 @@ def test_a_metric_that_no_task_reports_is_told_before_training_and_leaves_nothin
     assert not list((tmp_path / "out").glob("*/*"))
 
 
+@pytest.mark.slow
 def test_another_metric_of_the_task_is_watched_the_way_that_it_is_better(tmp_path):
     output = run(tmp_path, "modality=vision", "debug=fast", "callbacks.best.monitor=val/loss", "trainer.max_epochs=2")
     rows = [line.split(",") for line in (output / "metrics.csv").read_text().splitlines() if ",val/loss," in line]

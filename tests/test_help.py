@@ -54,6 +54,7 @@ def test_a_value_that_refers_to_others_is_told_as_written_and_as_it_is(said):
     )
 
 
+@pytest.mark.slow
 def test_keys_of_a_joint_run_are_told(said):
     assert "value 8 set in conf/modality/all.yaml" in said("members.text.data.batch_size", "modality=all")
 
@@ -93,6 +94,7 @@ def test_own_options_are_told(said, tmp_path):
     assert "huge More than we need." in said("core", "--config-dir", str(tmp_path))
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -117,6 +119,7 @@ def test_what_there_is_not_gets_the_nearest_and_status_two(arguments, message, c
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_help_imports_no_heavy_library(tmp_path):
     code = (
         "import sys\nfrom omniformer.help import main\nmain(['optim.lr'])\n"

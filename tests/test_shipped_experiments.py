@@ -121,6 +121,7 @@ def run(tmp_path_factory, request, few_speakers) -> Callable[[str], Path]:
     return make
 
 
+@pytest.mark.quick("karate", "masked_patches", "esol", "mutag")
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_trains_validates_and_tests_and_leaves_a_model(run, name):
     output = run(f"experiment={name}")
@@ -132,6 +133,7 @@ def test_every_experiment_trains_validates_and_tests_and_leaves_a_model(run, nam
     assert sum(p.numel() for p in omniformer.load(output).model.parameters()) == found["parameters"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "frozen"),
     [
@@ -149,6 +151,7 @@ def test_what_is_frozen_is_what_the_run_before_it_left(run, name, frozen):
     assert all(torch.equal(before[key], after[key]) for key in kept)
 
 
+@pytest.mark.slow
 def test_experiments_without_files_are_run_everywhere(tmp_path):
     def needs_files(name: str) -> bool:
         return reads_files(composed([f"experiment={name}", f"paths.output_root={tmp_path}"]))

@@ -201,6 +201,7 @@ def test_copies_and_pickles_have_updates_of_their_own():
         assert not torch.equal(run(other, x), expected)
 
 
+@pytest.mark.slow
 def test_compiled_it_computes_the_same():
     layer = SelfAttention(d_model=8, n_heads=2)
     apply_lora(layer, LoRA(rank=2))

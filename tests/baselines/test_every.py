@@ -44,6 +44,7 @@ def test_texts(method, texts):
     assert score(method, texts("value"), "rmse") < 1.0 < score(Trivial, texts("value"), "rmse")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("method", [Pixels, NearestPicture, SmallCNN])
 def test_pictures(method, pictures, few_steps):
     assert score(method, pictures()) == 1.0
@@ -58,6 +59,7 @@ def test_sounds(sounds):
     assert score(LogMel, sounds) == 1.0
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("method", [BagOfNodes, GIN])
 def test_graphs(method, graphs, few_steps):
     assert score(method, graphs("value"), "rmse") < 1.4 < score(Trivial, graphs("value"), "rmse")

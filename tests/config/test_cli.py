@@ -158,6 +158,7 @@ def test_a_sweep_gives_each_run_a_folder_and_returns_the_metric(run):
     assert outcome.value == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_its_folders_and_what_was_set_for_each(run):
     told = []
     outcome = run("-m", "seed=1,2", "modality=text", after_sweep=told.append)
@@ -200,6 +201,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(each[0]) for each in MISTAKES])
 def test_a_mistake_ends_before_anything_runs_with_one_message(run, arguments, message):
     outcome = run(*arguments)
@@ -224,6 +226,7 @@ def test_a_mistake_removes_no_folder_that_holds_something(run):
     assert [path.name for path in Path("outputs/vision").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -280,6 +283,7 @@ def test_the_composed_configuration_is_printed_and_nothing_runs(run):
     assert outcome.received == []
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("more", "shown"), [(["--package", "core"], "# @package core\n"), (["--resolve"], "output_root: outputs\n")]
 )
@@ -290,6 +294,7 @@ def test_a_part_of_it_and_references_that_are_followed_are_printed_too(run, more
     assert outcome.received == []
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["optim.lr=abc"], ["core.n_heads=5"]])
 def test_questions_and_mistakes_import_no_heavy_library(conf, arguments):
     code = (

@@ -53,6 +53,7 @@ def test_a_sweep_of_optuna_maximises_what_is_better_when_more(sweep):
     assert f"the best is in {folders[[config['core']['d_model'] for config in received].index(best)]}" in printed
 
 
+@pytest.mark.slow
 def test_mistakes_and_bugs_of_single_trials_do_not_end_the_sweep_and_the_same_command_goes_on(sweep):
     raised = {1: ConfigError(["core.n_heads: two are too few"]), 3: RuntimeError("a bug")}
 
@@ -77,6 +78,7 @@ def test_a_run_that_was_stopped_stops_the_sweep(sweep):
     assert status == 143 and len(received) == 1
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -43,6 +43,7 @@ def test_a_plug_in_is_found_without_running_it(example, capsys):
     assert "  modality=acceleration\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_its_groups_and_classes_are_used_and_a_folder_of_it_still_asks_for_consent(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train(["modality=acceleration", *TINY])

@@ -22,6 +22,7 @@ def same(name, **choices):
     assert sketched([conf_dir()], name, choices) == by_hydra(name, choices)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "choices",
     [

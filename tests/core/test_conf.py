@@ -89,6 +89,7 @@ def test_every_option_builds_and_runs(option, default):
     assert out.isfinite().all()
 
 
+@pytest.mark.quick(2)
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     "option",

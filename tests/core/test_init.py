@@ -139,6 +139,7 @@ def empty(n_samples):
     )
 
 
+@pytest.mark.quick(36)
 @pytest.mark.parametrize("kernel", ["auto", "reference", "flex"])
 @pytest.mark.parametrize("n_samples", [0, 2])
 @pytest.mark.parametrize("kind", CORES)

@@ -85,6 +85,7 @@ def drawn(valid, width=16, seed=0):
     return x, packed, PaddedLayout(valid=valid, positions=positions, prefix=prefix, modality=modality)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES)
 @settings(max_examples=15, deadline=None)
 @given(valid=masks(), rule=st.sampled_from(RULES))

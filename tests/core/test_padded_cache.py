@@ -62,6 +62,7 @@ def texts(draw):
     return torch.tensor(draw(st.lists(st.booleans(), min_size=size, max_size=size))).view(n_samples, -1), steps
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("core", WRITERS.values(), ids=WRITERS)
 @settings(max_examples=15, deadline=None)
 @given(text=texts(), rule=st.sampled_from(RULES))

@@ -122,6 +122,7 @@ def test_any_layout_gives_finite_outputs_and_gradients_everywhere(lengths, kind)
         assert parameter.grad.isfinite().all()
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_checkpointed_blocks_give_the_same_outputs_and_gradients(kind):
     layout, x = Layout.from_lengths(5, 2), torch.randn(7, 16)

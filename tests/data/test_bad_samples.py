@@ -176,6 +176,7 @@ def test_a_bad_sample_stops_the_run_and_is_named_with_its_data_set_and_the_cause
     assert DAMAGES[damage][3] in str(told.value)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_bad_sample_is_skipped_and_counted_once_however_often_it_is_met(damage):
     feed = feed_of(damage, on_error="skip", max_bad_fraction=1 / N)

@@ -82,6 +82,7 @@ def test_every_epoch_visits_every_sample_once(feed):
         assert sorted(seen) == sorted(f"train-{i}" for i in range(10))
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("taken", [0, 1, 4, 5, 6, 13])
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (2, 0), (0, 2)])
 def test_a_resumed_feed_goes_on_with_the_next_batch_whatever_the_workers(feed, taken, before, after):

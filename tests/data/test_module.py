@@ -90,6 +90,7 @@ def module(lists, ints):
     return make
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("taken", [1, 3, 5, 6, 10])
 @pytest.mark.parametrize(
     "options",
@@ -109,6 +110,7 @@ def test_training_resumed_after_any_batch_sees_the_samples_the_whole_run_saw(mod
     assert rest.seen == whole.seen[taken:]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("epoch", [1, 2])
 @pytest.mark.parametrize("options", [{}, {"limit_train_batches": 4}], ids=str)
 def test_training_resumed_at_the_end_of_an_epoch_begins_the_next(module, tmp_path, epoch, options):
@@ -126,6 +128,7 @@ def test_a_resumed_run_can_be_resumed_again_in_the_same_epoch(module, tmp_path):
     assert fit(module(), Model(), tmp_path, ckpt_path=paths[1]).seen == whole.seen[3:]
 
 
+@pytest.mark.slow
 def test_training_resumes_with_another_number_of_workers(module, tmp_path):
     path = tmp_path / "x.ckpt"
     whole = fit(module(num_workers=2), Model(), tmp_path, callbacks=[SaveAt(path, batches=3)])

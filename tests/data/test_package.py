@@ -1,4 +1,3 @@
-import doctest
 import importlib
 import inspect
 import subprocess
@@ -10,11 +9,6 @@ import yaml
 
 import omniformer.data
 
-PACKAGE = Path(omniformer.data.__file__).parent
-MODULES = sorted(
-    ".".join(path.relative_to(PACKAGE.parents[1]).with_suffix("").parts).removesuffix(".__init__")
-    for path in PACKAGE.rglob("*.py")
-)
 CONF = sorted((Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
 
 
@@ -34,12 +28,6 @@ def test_importing_the_package_loads_no_library():
 @pytest.mark.parametrize("name", omniformer.data.__all__)
 def test_every_public_name_is_there_and_documented(name):
     assert inspect.getdoc(getattr(omniformer.data, name))
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_run(name):
-    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
-    assert doctest.testmod(importlib.import_module(name), optionflags=options).failed == 0
 
 
 def test_an_unknown_name_is_refused_with_those_there_are():

@@ -71,6 +71,7 @@ def loaded(theirs, folder):
     return programs(predictor.model, name, None if name is None else predictor.members[name])
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("family", READERS.values(), ids=READERS)
 def test_readers_of_every_family_say_in_padded_batches_what_they_say_in_packed_ones(family, tmp_path):
     found = loaded(made(*family), tmp_path)
@@ -78,6 +79,7 @@ def test_readers_of_every_family_say_in_padded_batches_what_they_say_in_packed_o
     assert all(agrees(program) for program in found.values())
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("family", WRITERS.values(), ids=WRITERS)
 def test_a_step_of_a_decoder_takes_the_references_tensors_and_says_what_it_says(family, tmp_path):
     theirs = made(*family)
@@ -88,6 +90,7 @@ def test_a_step_of_a_decoder_takes_the_references_tensors_and_says_what_it_says(
     torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], **LOGITS)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("family", PAIRS.values(), ids=PAIRS)
 def test_encoders_and_decoders_of_every_family_become_two_programs(family, tmp_path):
     theirs = made(*family)

@@ -69,6 +69,7 @@ def only(model, member=None):
     return program
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES)
 def test_a_classifier_of_padded_text_says_what_the_packed_one_says(core):
     assert agrees(only(reader(core=core, head=classes())))
@@ -78,6 +79,7 @@ def test_a_reversible_core_is_read_like_any_other():
     assert agrees(only(reader(core=ReversibleTransformer(d_model=16, n_layers=2, n_heads=4), head=classes())))
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES)
 def test_a_decoder_says_step_by_step_what_one_pass_says(core):
     program = only(reader(core=core, rule=Causal()))
@@ -85,6 +87,7 @@ def test_a_decoder_says_step_by_step_what_one_pass_says(core):
     assert [port.name for port in program.inputs[:3]] == ["input_ids", "attention_mask", "past_key_values.0.key"]
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("rule", [mistral(window=3), mistral(window=2, sinks=1), Causal() & Window(left=4)], ids=str)
 @pytest.mark.parametrize("position", [None, Sinusoidal, partial(Learned, sizes=[12]), partial(Learned, sizes=[5])])
 def test_windows_and_positions_of_a_decoder_count_tokens_and_not_columns(rule, position):
@@ -175,6 +178,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("given", [("vision",), ("vision", "source")], ids=str)
 @pytest.mark.parametrize("core", PAIRS.values(), ids=PAIRS)
 def test_what_is_read_first_becomes_a_program_whose_outputs_go_into_every_step(core, given):

@@ -78,6 +78,7 @@ def prose(tmp_path_factory):
     return predictor, folder, export(predictor, folder)
 
 
+@pytest.mark.slow
 def test_files_are_compared_with_the_model_and_say_how_far_they_are(pictures):
     _, folder, written = pictures
     assert [file.path for file in written] == [folder / "model.pt2", folder / "model.onnx"]
@@ -124,6 +125,7 @@ def test_a_picture_gets_the_class_that_the_predictor_gives_it(pictures, run):
     numpy.testing.assert_allclose(probabilities[:, 1].numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [run_pt2, run_onnx])
 def test_greedy_decoding_with_the_exported_step_writes_what_the_writer_writes(prose, run):
     predictor, folder, _ = prose
@@ -175,6 +177,7 @@ def test_a_text_longer_than_the_learned_positions_is_an_error_of_the_runtime(pro
         )
 
 
+@pytest.mark.slow
 def test_a_mask_of_another_length_is_an_error(prose):
     program = run_pt2(prose[1] / "decoder.pt2")
     with pytest.raises(Exception, match=r"size|Guard|Expected"):
@@ -189,6 +192,7 @@ def test_files_hold_no_path_of_the_machine_that_made_them(pictures, prose):
         assert all(here not in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_one_format_alone_and_one_file_for_each_tower(tmp_path):
     written = export(towers(), tmp_path, formats=["pt2"])
     assert [file.path.name for file in written] == ["vision.pt2", "text.pt2"]
@@ -238,6 +242,7 @@ def test_towers_in_onnx(tmp_path):
         assert agrees(program, run_onnx(tmp_path / f"{modality}.onnx"))
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_from_the_model_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(write, "TOLERANCE", 0.0)
     monkeypatch.setattr(write, "_difference", lambda program, run: 1e-3)

@@ -81,6 +81,7 @@ def test_a_run_that_began_from_a_published_model_is_one_to_begin_from(language, 
     assert new["heads.text.classes.weight"].any()
 
 
+@pytest.mark.slow
 def test_a_classifier_on_a_masked_language_model_is_written_back_as_the_familys_classifier(
     encoder, labelled, tmp_path, monkeypatch
 ):
@@ -102,6 +103,7 @@ def test_a_classifier_on_a_masked_language_model_is_written_back_as_the_familys_
         torch.testing.assert_close(new[name], tensor, rtol=0, atol=1e-28)
 
 
+@pytest.mark.slow
 def test_further_special_tokens_get_rows_of_their_own(published, tmp_path):
     output = run(tmp_path, *LM, f"model.pretrained={published}", "model.special_tokens=['<user>', '<model>']")
     before, after = pretrained.load(published), omniformer.load(output)
@@ -116,6 +118,7 @@ def test_further_special_tokens_get_rows_of_their_own(published, tmp_path):
     assert again.special_id("<model>") == n + 1
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -132,6 +135,7 @@ def test_keys_without_effect_or_sense_are_told(tmp_path, arguments, words, capsy
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_of_no_step_with_a_probe_is_better_than_without(published, labelled, tmp_path):
     fixed = [*labelled, f"model.pretrained={published}", "optim.lr=1e-30"]
     plain, probed = (run(tmp_path / each, *fixed, f"model.probe={each}") for each in ("false", "true"))

@@ -1,5 +1,6 @@
 """What a run begins from: assembling asks, and a kind of one's own answers."""
 
+import pytest
 import torch
 
 from omniformer import finetuning
@@ -23,6 +24,7 @@ def test_without_a_name_a_run_begins_from_fresh_weights_of_its_seed():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_rows_of_further_special_tokens_are_those_of_the_seed(published):
     def rows(seed):
         options = ["data.arrange.seq_len=32", f"model.pretrained={published}", "model.special_tokens=['<a>']"]

@@ -23,6 +23,7 @@ def test_keys_are_laid_over_the_published_core(published, tmp_path):
     assert recipe["attention"]["_target_"] == "omniformer.core.attention.multihead.SelfAttention"
 
 
+@pytest.mark.slow
 def test_keys_are_laid_over_the_core_of_a_run_from_fresh_weights_too(tmp_path):
     output = run(tmp_path, *LM, "core.d_model=32", "core.n_layers=1", "model.core={dropout: 0.3}")
     assert json.loads((output / "model" / "config.json").read_text())["recipe"]["core"]["dropout"] == 0.3
@@ -53,6 +54,7 @@ def test_while_the_gates_are_shut_the_published_model_says_bit_for_bit_what_it_s
     assert torch.equal(model.heads["captioning_gated"](x, layout), whole.heads["causal_lm"](expected, layout))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "learns", ["model.freeze=['core.*', 'embedders.text.*']", "model.lora={rank: 2} model.freeze=[]"]
 )
@@ -73,6 +75,7 @@ def test_pictures_are_a_prefix_of_a_published_language_model(published, tmp_path
     evaluate([str(output)])
 
 
+@pytest.mark.slow
 def test_pictures_of_another_size_and_new_classes_on_a_published_core(tmp_path):
     source = vit(tmp_path / "it")
     output = run(tmp_path, "modality=vision", f"model.pretrained={source}", "model.image_size=[16, 12]")

@@ -44,6 +44,7 @@ def test_texts_longer_than_the_model_can_read_are_refused_before_anything_is_bui
     )
 
 
+@pytest.mark.slow
 def test_masked_language_modelling_goes_on_with_the_published_head_and_its_own_mask(
     encoder, labelled, tmp_path, capsys
 ):
@@ -58,6 +59,7 @@ def test_masked_language_modelling_goes_on_with_the_published_head_and_its_own_m
     assert "data.arrange.token=[MASK]" in capsys.readouterr().err
 
 
+@pytest.mark.quick("t5")
 @pytest.mark.parametrize("make", [bart, t5])
 def test_an_encoder_and_decoder_reads_and_writes_texts_as_it_was_taught(tmp_path, capsys, make):
     source = make(tmp_path / "it")
@@ -82,6 +84,7 @@ def test_an_encoder_and_decoder_reads_and_writes_texts_as_it_was_taught(tmp_path
     torch.testing.assert_close(found, theirs(**inputs).logits, rtol=1.3e-6, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_classes_are_read_off_what_the_encoder_says(labelled, tmp_path):
     model = omniformer.load(run(tmp_path, *labelled, f"model.pretrained={bart(tmp_path / 'it')}"))
     assert list(model.members["text"].tokenizers) == ["source"]

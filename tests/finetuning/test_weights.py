@@ -78,6 +78,7 @@ def outputs(predictor, texts):
     return predictor.model(batch, name)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_adapters_goes_on_as_if_nothing_had_happened(published, tmp_path):
     options = [*LM, f"model.pretrained={published}", "model.lora={rank: 2, dropout: 0.1}", "optim.schedule=constant"]
     options += ["callbacks.recent.every_minutes=0.0001", "callbacks.best=null"]
@@ -89,6 +90,7 @@ def test_a_stopped_run_with_adapters_goes_on_as_if_nothing_had_happened(publishe
     assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
 
 
+@pytest.mark.slow
 def test_rates_by_pattern_and_by_depth_reach_the_published_parts(published, tmp_path, capsys):
     still = "optim.lr_of={core.*: 1e-30, embedders.*: 1e-30}"
     output = run(tmp_path, *LM, f"model.pretrained={published}", still, "optim.layer_decay=0.9")

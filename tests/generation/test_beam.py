@@ -24,6 +24,7 @@ def everything(model, sample, scores, max_new_tokens, vocab_size, penalty):
     return sorted(found, key=lambda row: -row[0])
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("name", ["one sequence", "encoder and decoder", "recurrent encoder and decoder"])
 def test_a_beam_wide_enough_finds_what_exhaustive_search_finds(make, samples, scores, name, penalty):
@@ -55,6 +56,7 @@ def test_one_beam_is_greedy(model, batch):
     assert found[0] == found[1]
 
 
+@pytest.mark.quick(2)
 def test_beams_do_not_depend_on_neighbours_cache_or_guidance_beside(model, batch, samples):
     for options in ({}, {"cache": "static"}, {"cache": "none"}, {"guidance": 1.5}):
         strategy = BeamSearch(n_beams=3, n_best=3)

@@ -62,6 +62,7 @@ def pairs():
     return BPETokenizer(vocab_size=330).fit(texts * 5)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("strategy", ["drawn", "best of", "beams"])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 6))])
 def test_every_answer_fulfils_its_schema_whatever_the_prompts(strategy, seed, pairs):
@@ -76,6 +77,7 @@ def test_every_answer_fulfils_its_schema_whatever_the_prompts(strategy, seed, pa
     assert [len(answers) for answers in found] == [1 if strategy == "drawn" else 2] * 2
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ["bytes", "pairs", "characters", "LLaMA 2", "Qwen2"])
 def test_every_answer_matches_its_regex_in_every_vocabulary_that_says_what_its_ids_are(kind, pairs):
     made = {

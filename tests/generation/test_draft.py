@@ -29,6 +29,7 @@ def passes(model):
     return found
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", ABLE)
 @pytest.mark.parametrize("cache", ["growing", "static"])
 @pytest.mark.parametrize("size", [0.0, 0.05, 1.0])

@@ -78,6 +78,7 @@ def test_whole_answers_are_as_frequent_as_the_model_says(one_sequence, samples, 
     assert chi_square < freedom + 3.3 * (2 * freedom) ** 0.5 + 5  # above the 0.1 % point for these freedoms
 
 
+@pytest.mark.quick(2)
 def test_what_is_drawn_for_a_sample_depends_on_neither_neighbours_nor_cache(model, batch, samples):
     from omniformer.batch import collate
 
@@ -189,6 +190,7 @@ def by_sorting(scores, top_k, top_p, min_p):
     return torch.zeros_like(ranked).scatter(-1, order, ranked)
 
 
+@pytest.mark.quick(20)
 @pytest.mark.parametrize("spread", [0.01, 1.0, 6.0], ids=["flat", "usual", "peaked"])
 @pytest.mark.parametrize("top_k", [None, 1, 7, 5000])
 @pytest.mark.parametrize("top_p", [None, 0.01, 0.9, 0.9999, 1.0])

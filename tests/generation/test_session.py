@@ -23,6 +23,7 @@ def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.quick(2)
 def test_scores_after_every_step_are_those_of_one_pass_over_each_sample_alone(model, batch, samples, scores):
     for cache in ("growing", "static", "none"):
         session, written = Session(model, "it", batch, cache=cache, max_new_tokens=5), [[], [], [], []]
@@ -66,6 +67,7 @@ def test_a_core_that_knows_no_cache_writes_without_one(batch, samples, scores):
         Session(model, "it", batch).advance([1, 2, 3, 4])
 
 
+@pytest.mark.quick(2)
 def test_rows_can_be_repeated_and_left_out_at_any_time(model, batch, samples, scores):
     for cache in ("growing", "static", "none"):
         session = Session(model, "it", batch, cache=cache)

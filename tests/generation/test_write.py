@@ -3,6 +3,7 @@ import pytest
 from omniformer.generation import BeamSearch, Greedy, Sampling, stream, write
 
 
+@pytest.mark.quick(2)
 def test_greedy_takes_the_most_probable_id_of_a_full_pass_at_every_step(model, batch, samples, scores):
     for cache in ("growing", "static", "none"):
         found = write(model, "it", batch, strategy=Greedy(), max_new_tokens=8, cache=cache)

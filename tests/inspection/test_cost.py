@@ -112,6 +112,7 @@ def test_only_pairs_that_the_rule_allows_are_counted():
     assert forward_cost(core, graph, Neighbours()).flops == linear + 2 * 4 * 16 * 4
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "attention",
     [
@@ -180,6 +181,7 @@ def test_reversible_layers_keep_the_same_whatever_the_depth():
     assert costs[1].flops == 4 * costs[0].flops
 
 
+@pytest.mark.slow
 def test_one_attention_matrix_of_eight_heads_and_1024_tokens_has_33554432_bytes():
     core = on_meta(partial(Transformer, d_model=512, n_layers=2, n_heads=8))
     cost = forward_cost(core, Layout.from_lengths(1024))

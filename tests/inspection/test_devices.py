@@ -91,6 +91,7 @@ def bare_core_without_blocks_to_gather():
     return ReversibleTransformer(d_model=8, n_layers=2, n_heads=2)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("core", [plain, bare_core_without_blocks_to_gather])
 @pytest.mark.parametrize("gathered", [torch.float32, torch.bfloat16])
 def test_fsdp_holds_and_sends_what_is_computed(world, core, gathered):

@@ -55,11 +55,13 @@ def counted(name, capsys):
     return parameters(build_on_meta(yaml.safe_load(capsys.readouterr().out)))
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("name", EXACT)
 def test_the_count_of_a_published_model_is_exact(name, capsys):
     assert counted(name, capsys) == EXACT[name]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ROUNDED)
 def test_the_count_of_a_model_whose_paper_rounds_is_near(name, capsys):
     assert counted(name, capsys) == pytest.approx(ROUNDED[name], rel=0.03)
@@ -80,6 +82,7 @@ def test_a_core_without_a_family_is_counted_alone(capsys):
     assert "published" not in capsys.readouterr().out
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["denoiser_tiny", "flamingo_tiny"])
 def test_cores_that_need_more_than_tokens_are_counted(name, capsys):
     found = main([f"core={name}", "seq_len=8"])
@@ -97,6 +100,7 @@ def test_known_costs_of_gpt2(capsys):
     assert found["flops"] == 2 * 1024 * matrices + 12 * 4 * 768 * 1024 * 1025 // 2
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -115,6 +119,7 @@ def test_a_mistake_is_told_in_a_line(argument, message, capsys):
     assert re.search(message, printed), printed
 
 
+@pytest.mark.slow
 def test_help_and_cfg_stay_light():
     for arguments in ("['--help']", "['core=gpt2_small', '--cfg', 'job']"):
         code = f"import sys; from omniformer.inspect import main; main({arguments}); assert 'torch' not in sys.modules"

@@ -17,6 +17,7 @@ def model(device="meta"):
         return OmniFormer(core=core, embedders={}, heads={"x": NextTokenHead(d_model=16, vocab_size=11, tied=False)})
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("rule", [Full(), Causal(), Window(left=5, right=3)])
 @pytest.mark.parametrize("length", [1, 7, 300])
 def test_two_numbers_tell_what_a_core_and_its_head_compute_for_any_length(rule, length):

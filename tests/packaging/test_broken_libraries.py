@@ -31,6 +31,7 @@ def beside(tmp_path):
     return run
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_beside_a_torch_that_cannot_be_loaded_ends_with_one_sentence(command, beside):
     done = beside("torch", "-m", f"omniformer.{command}", *COMMANDS[command])

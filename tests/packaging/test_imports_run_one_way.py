@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -30,6 +32,7 @@ def files(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))]
 
 
+@pytest.mark.slow
 def test_only_the_command_line_knows_hydra():
     knowing = {path for path in files("omniformer") if imported(path) & {"hydra", "omegaconf"}}
     allowed = ("config/cli.py", "config/composing.py", "config/messages.py")

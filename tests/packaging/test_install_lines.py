@@ -40,6 +40,7 @@ def faulty(text):
     return [match.group() for match in lines if "--from dist/" not in match.group()]
 
 
+@pytest.mark.slow
 def test_no_install_line_asks_an_index_for_a_name_of_ours():
     found = files()
     assert {REPOSITORY / "README.md", REPOSITORY / "omniformer" / "__init__.py"} <= set(found)

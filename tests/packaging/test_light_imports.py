@@ -20,6 +20,7 @@ def test_importing_a_package_loads_no_heavy_library(module, tmp_path):
     python(f"import {module}; {CHECK}", tmp_path)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [

@@ -79,6 +79,7 @@ MADE = {
 }
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("kind", MADE)
 def test_data_of_each_kind_become_an_experiment_that_is_valid(kind, tmp_path, capsys):
     make, targets, task = MADE[kind]

@@ -111,6 +111,7 @@ def logits(model, ids=INPUTS["input_ids"], mask=INPUTS["attention_mask"]):
     return (pretrained.as_reference(model) if ours else model)(**inputs).logits
 
 
+@pytest.mark.quick(2)
 def test_logits_and_gradients_equal_those_of_peft(pair):
     theirs, model, targets = pair
     mask = INPUTS["attention_mask"]
@@ -129,12 +130,14 @@ def test_logits_and_gradients_equal_those_of_peft(pair):
     assert all(parameter.grad is None for name, parameter in model.model.named_parameters() if ".lora." not in name)
 
 
+@pytest.mark.quick(2)
 def test_what_is_merged_equals_what_peft_merges(pair):
     theirs, model, _ = pair
     merge(model.model)
     agree(logits(model), logits(theirs.merge_and_unload()), INPUTS["attention_mask"])
 
 
+@pytest.mark.quick(2)
 def test_peft_reads_what_we_write(pair, tmp_path):
     theirs, model, _ = pair
     expected = logits(theirs)

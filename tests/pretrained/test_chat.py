@@ -75,6 +75,7 @@ def ids_of(folder, talk, **options):
     return tokenizer(Conversation(messages=talk, **options)).values.tolist()
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("tools", [None, TOOLS], ids=["", "tools"])
 @pytest.mark.parametrize(("template", "kind"), [(CHATML, "Qwen2"), (MARKED, "Qwen2"), (LLAMA2, "LLaMA 2")])

@@ -375,6 +375,7 @@ def shapes(core):
     return {name: list(weight.shape) for name, weight in core.named_parameters()}
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_configuration_and_its_preset_are_one_model(name, capsys):
     config, count = PUBLISHED[name]
@@ -389,6 +390,7 @@ def test_a_published_configuration_and_its_preset_are_one_model(name, capsys):
     assert shapes(preset["core"]) == shapes(model.core)
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("name", [*PUBLISHED, *COUNTED])
 def test_every_weight_of_a_published_model_has_its_line_in_the_table(name):
     config, count = (PUBLISHED | COUNTED)[name]

@@ -88,6 +88,7 @@ def without_padding(ids, stop):
     return tuple(takewhile(lambda each: each not in stop, ids))
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("cache", ["growing", "static", "none"])
 @pytest.mark.parametrize("stop", [(), STOP], ids=["no end", "ends"])
 def test_greedy(pair, stop, cache):
@@ -98,6 +99,7 @@ def test_greedy(pair, stop, cache):
     assert [answers[0].ended for answers in found] == [len(ids) < NEW for ids in expected]
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("stopping", STOPPING)
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
 @pytest.mark.parametrize("n_beams", [2, 3, 5])
@@ -112,6 +114,7 @@ def test_beams(pair, n_beams, penalty, stopping):
         assert [answer.score for answer in answers] == pytest.approx(out.sequences_scores.tolist(), rel=1e-4)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("cache", ["growing", "static", "none"])
 def test_beams_without_an_end(pair, cache):
     theirs, loaded = pair
@@ -132,6 +135,7 @@ def test_a_window_needs_no_more_than_a_sliding_cache(pair):
         assert [answers[0].ids for answers in found] == [without_padding(rows[0], STOP) for _, rows in each]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("n_beams", [1, 3])
 def test_their_batch_padded_on_the_left(pair, n_beams):
     theirs, loaded = pair
@@ -145,6 +149,7 @@ def test_their_batch_padded_on_the_left(pair, n_beams):
     assert [answers[0].ids for answers in found] == [without_padding(row, STOP) for row in rows]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("n_beams", [1, 3])
 def test_log_probabilities_are_their_transition_scores(pair, n_beams):
     theirs, loaded = pair
@@ -157,6 +162,7 @@ def test_log_probabilities_are_their_transition_scores(pair, n_beams):
         assert list(answers[0].log_probs) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.quick(2)
 def test_the_texts_are_worth_comparing(pair):
     """Answers of different lengths and beginnings, some of which end; and the rules of stopping do differ."""
     _, loaded = pair
@@ -170,6 +176,7 @@ def test_the_texts_are_worth_comparing(pair):
     assert len({tuple(answer.ids for answers in each for answer in answers) for each in found.values()}) > 1
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("n_beams", [1, 3])
 def test_repetitions_and_early_ends_are_left_out_as_in_the_reference(pair, n_beams):
     theirs, loaded = pair
@@ -206,6 +213,7 @@ def llama_and_its_texts():
     return a_llama(tokenizer), tokenizer
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", ["LLaMA 2", "GPT-2", "Qwen2"])
 def test_prompts_are_what_the_references_tokenizer_makes_of_them(kind, tmp_path):
     """Behind `<s>` in LLaMA, as they are in GPT-2 and Qwen2, where no text begins with the end of another."""

@@ -91,6 +91,7 @@ def written(row, stop):
     return tuple(takewhile(lambda each: each not in stop, row[1:]))
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("cache", ["growing", "static", "none"])
 def test_greedy(pair, cache):
     theirs, model = pair
@@ -98,6 +99,7 @@ def test_greedy(pair, cache):
     assert [answers[0][0] for answers in ours(model, strategy=Greedy(), cache=cache)] == rows
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("stopping", STOPPING)
 @pytest.mark.parametrize("penalty", [0.6, 1.0, 2.0])
 @pytest.mark.parametrize("n_beams", [2, 4])
@@ -111,6 +113,7 @@ def test_beams(pair, n_beams, penalty, stopping):
     assert [score for _, score in found] == pytest.approx(out.sequences_scores.tolist(), rel=1e-4)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("n_beams", [1, 3])
 @pytest.mark.parametrize("last", [None, STOP[0]])
 def test_ids_that_have_their_place(last, n_beams, tmp_path):
@@ -134,6 +137,7 @@ def test_ids_that_are_never_written_have_to_be_forbidden(tmp_path):
     assert any(1 in ids for ids in theirs_padded(theirs, num_beams=3)[0])
 
 
+@pytest.mark.quick(1)
 def test_the_texts_are_worth_comparing(pair):
     """Answers of different lengths, some of which end; and the rules of stopping do differ."""
     _, model = pair
@@ -168,6 +172,7 @@ def with_marian(folder):
     return marian(vocab_size=pad + 1, **ids), tokenizer
 
 
+@pytest.mark.quick(1)
 @pytest.mark.filterwarnings("ignore:Recommended")  # of a normaliser of punctuation that the reference can do without
 @pytest.mark.parametrize("made", [with_t5, with_bart, with_marian], ids=["t5", "bart", "marian"])
 def test_from_text_to_text(made, tmp_path):

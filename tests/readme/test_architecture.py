@@ -92,6 +92,7 @@ def test_every_command_for_newcomers_exists(words):
         assert "/" not in word or (REPOSITORY / word).exists(), word
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("line", re.findall(r"uv run omniformer (.*?)(?:  #|$)", AGENTS, flags=re.MULTILINE))
 def test_the_commands_of_the_framework_are_understood(line, capsys):
     verb, *arguments = shlex.split(line)

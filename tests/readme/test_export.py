@@ -47,6 +47,7 @@ def test_the_classifying_example_gives_what_the_predictor_gives(tmp_path, monkey
     assert scope["labels"] == [each.label for each in expected]
 
 
+@pytest.mark.slow
 def test_the_writing_example_writes_what_the_writer_writes(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     ours = predictor(NextTokenHead(d_model=16, vocab_size=257), rules={"it": Causal()})

@@ -29,6 +29,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
 def test_every_training_command_composes_and_is_valid(command, capsys):
     if command.startswith("-m "):  # of a sweep, its first run
@@ -44,6 +45,7 @@ def test_the_page_of_the_command_line_names_every_verb_and_its_module():
     assert rows == [(verb, where.removeprefix("omniformer.").partition(".")[0]) for verb, where in VERBS.items()]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "line", re.findall(r"^    omniformer help (.*)$", PAGES[REPOSITORY / "docs" / "command_line.md"], re.MULTILINE)
 )

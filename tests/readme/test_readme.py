@@ -22,6 +22,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
 def test_every_training_command_of_the_readme_composes_and_is_valid(command, capsys):
     train([*shlex.split(command), "--cfg", "job"])
@@ -57,6 +58,7 @@ def test_every_measuring_command_of_the_readme_is_understood(build, line):
     assert build().parse_args(shlex.split(line)).run.startswith("outputs/")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("line", lines("help"))
 def test_every_question_of_the_readme_has_an_answer(line, capsys):
     ask(shlex.split(line))

@@ -29,6 +29,7 @@ def test_every_line_names_an_experiment_and_a_line_to_begin_from(benchmark):
         assert run.begins is None or run.begins in benchmark.RUNS, name
 
 
+@pytest.mark.slow
 def test_one_core_goes_on_from_either_pre_training(benchmark):
     @entry_point("train")
     def composed(config):

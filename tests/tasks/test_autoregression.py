@@ -131,6 +131,7 @@ def bits_after_training(model: OmniFormer, samples: Batch, steps: int) -> tuple[
     return bits[0], bits[-1]
 
 
+@pytest.mark.slow
 def test_digits_are_learned_by_heart_and_written_again_pixel_by_pixel():
     digits = Stream(source=Digits(), answer="vision").samples("val", {"vision": PIXELS}, name="digits", seed=0)
     samples = collate([digits(0, 0)])
@@ -144,6 +145,7 @@ def test_digits_are_learned_by_heart_and_written_again_pixel_by_pixel():
     assert list(best.ids) == part.values[1:].tolist()
 
 
+@pytest.mark.slow
 def test_colours_of_a_palette_are_learned_by_heart():
     tokenizer = ColourTokenizer(n_colours=6, channels=3)
     raws = [torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(i)) for i in range(3)]
@@ -154,6 +156,7 @@ def test_colours_of_a_palette_are_learned_by_heart():
     assert first > 2.5 and last < 0.1
 
 
+@pytest.mark.slow
 def test_sounds_are_learned_by_heart_through_a_window():
     tokenizer = MuLawTokenizer(sample_rate=1000, levels=64)
     time = torch.arange(100) / 1000

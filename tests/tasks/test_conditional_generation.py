@@ -73,6 +73,7 @@ def test_label_smoothing_mixes_in_the_mean_over_all_ids_in_training_only():
     torch.testing.assert_close(smooth.step(model.eval(), batch, "it").loss, plain.step(model, batch, "it").loss)
 
 
+@pytest.mark.quick("prefix")
 @pytest.mark.parametrize("pair", [False, True], ids=["prefix", "encoder and decoder"])
 def test_a_batch_learned_by_heart_is_written_out_and_scores_best(pair):
     model, batch = model_of(pair), batch_of()

@@ -145,6 +145,7 @@ def test_towers_of_several_widths_learn_each_from_its_own_modality(having):
     assert step.loss.isfinite()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_one_batch_can_be_learned_by_heart(loss):
     extra = {"bias": -10.0, "temperature": 0.1} if loss == "sigmoid" else {}

@@ -123,6 +123,7 @@ def said_aloud(words: str, sounds) -> Sample:
     return Sample(id=words, pieces=[frames], answer=[framed(TOKENIZERS["text"](words), start=0, stop=0)])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("beam", [1, 4])
 def test_one_batch_can_be_learned_by_heart_and_is_then_written(beam):
     tokenizer = TOKENIZERS["text"]

@@ -155,6 +155,7 @@ def test_a_quarter_that_no_sample_fell_into_is_no_number_and_no_warning():
     assert sum(value.isnan().item() for value in metrics.compute().values()) == 3
 
 
+@pytest.mark.quick("one sequence")
 @pytest.mark.parametrize("cross", [True, False], ids=["cross-attention", "one sequence"])
 def test_one_picture_is_learned_by_heart_and_made_again(cross):
     model = painter(random=False) if cross else built(adaptive(), random=False)

@@ -246,6 +246,7 @@ MASKED = {
 }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("what", MASKED)
 def test_hidden_tokens_are_found_from_those_around_them(tmp_path, what):
     samples, modality, tokenizer, reader, task, rule, most = MASKED[what]
@@ -263,6 +264,7 @@ def test_hidden_tokens_are_found_from_those_around_them(tmp_path, what):
     assert found["test/accuracy" if task is MaskedIds else "test/explained"] > 0.6
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("core", [transformer, pair])
 def test_holes_in_texts_are_filled(tmp_path, core):
     sentences = [f"the {a} sees the {b} and the {a} runs home" for a in ("cat", "dog", "cow") for b in ("hen", "fox")]
@@ -285,6 +287,7 @@ def test_holes_in_texts_are_filled(tmp_path, core):
     assert found["test/loss"] < 0.4 * losses[0]
 
 
+@pytest.mark.slow
 def test_one_text_is_written_over_another(tmp_path):
     words = ("zero", "one", "two", "three")
     samples = [

@@ -101,6 +101,7 @@ def test_with_shut_gates_the_language_model_says_bit_for_bit_what_it_said_before
     assert torch.equal(logits(seeing, captions()), before)
 
 
+@pytest.mark.slow
 def test_only_what_looks_is_trained_and_the_language_model_stays_as_it_is(spoken, seeing):
     seeing.train()
     freeze(seeing, SEEING)

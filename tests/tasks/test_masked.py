@@ -104,6 +104,7 @@ def test_a_batch_with_nothing_hidden_loses_nothing(modality):
     assert (step.loss.item(), step.count) == (0.0, 0)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("modality", ["text", "audio"])
 def test_one_batch_can_be_learned_by_heart(modality, share_left):
     torch.manual_seed(0)

@@ -95,6 +95,7 @@ def measured(case: Case, batches: Sequence[list[Sample]], stage: str = "test") -
         return {label: float(value) for label, value in module._found(stage, "it").items()}
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("name", CASES)
 def test_numbers_do_not_depend_on_how_the_split_is_cut_into_batches(name):
     answered, without = CASES[name].samples

@@ -80,6 +80,7 @@ def best_of(tmp_path):
     )
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("nothing", [None, float("nan"), float("inf")])
 @pytest.mark.parametrize("values", [[None, 0.5, 0.4], [0.4, None, 0.5], [0.3, 0.5, None]])
 def test_a_validation_without_the_metric_is_not_the_best_one(

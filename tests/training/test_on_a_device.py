@@ -48,6 +48,7 @@ print(dict(stand_in_device.waits))
 """
 
 
+@pytest.mark.slow
 def test_a_core_waits_for_nothing_and_devices_do_not_mix(tmp_path):
     mixed, waited = python("-c", CORE, folder=tmp_path).splitlines()
     assert mixed == "aten.add.Tensor mixes devices: [7, 16] on cpu, [7, 16] on standin:0; all tensors must be on one"

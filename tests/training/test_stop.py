@@ -56,6 +56,7 @@ PLACES = {
 }
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("average", [False, True])
 def test_stopped_run_goes_on_as_if_nothing_had_happened(regressor, make_loader, make_trainer, tmp_path, place, average):
@@ -268,6 +269,7 @@ trainer.fit(module, KeyedLoader(), KeyedLoader(shuffle=False))
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_a_real_process_exits_130_with_a_checkpoint_and_says_nothing_else(tmp_path):
     code = SCRIPT.format(folder=str(Path(__file__).parent), out=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

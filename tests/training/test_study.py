@@ -68,6 +68,7 @@ def test_a_search_about_nothing_is_refused():
         Space.of(["a=1", "data.fold=0,1"])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("sampler", ["tpe", "random", pytest.param("gp", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("mode", "direction"), [("max", "MAXIMIZE"), ("min", "MINIMIZE")])
 def test_the_study_follows_the_metric_of_the_runs(storage, sampler, mode, direction):
@@ -98,6 +99,7 @@ def test_a_search_whose_first_trials_all_fail_ends(storage):
     assert len(runs.seen) == 3
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_its_storage_ends_and_draws_others(storage):
     search(storage=storage).run(3, Runs())
     again = search(storage=storage)
@@ -109,6 +111,7 @@ def test_a_search_goes_on_where_its_storage_ends_and_draws_others(storage):
     search(storage=storage).run(5, Runs(fails=lambda number: True))  # it has them
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_broken_off_says_nothing_and_is_not_counted(storage):
     def interrupted(runs, number):
         raise KeyboardInterrupt

@@ -15,6 +15,7 @@ BROKEN = {
     "a name that is gone": "import torch; torch.no_such_name",
     "a module that is gone": "import torch.no_such_module",
 }
+MARKS = {"a name that is gone": pytest.mark.slow}  # it imports torch, as the one after it does
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def stubbed(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("source", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("source", [pytest.param(BROKEN[name], id=name, marks=MARKS.get(name, ())) for name in BROKEN])
 def test_a_library_that_breaks_on_import_is_told_with_both_versions_and_the_line_that_mends_it(stubbed, source):
     code = "from omniformer_tokenizers._checks import need\ntry:\n    need('torchaudio.functional', 'resampling')\n"
     done = stubbed(code + "except ImportError as error:\n    print(error)", source)

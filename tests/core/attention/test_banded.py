@@ -11,6 +11,7 @@ from omniformer.core.rules import Causal, Full, Global, Neighbours, Prefix, Sink
 PRESETS = [mistral(window=33, sinks=4), longformer(window=32, n_global=2), bigbird(size=16), Window(8, 8) | Prefix()]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("rule", PRESETS, ids=str)
 def test_work_grows_with_the_length_and_not_with_its_square(rule):
     def flops_and_saved(n_tokens):

@@ -25,6 +25,7 @@ class EdgeTable(torch.nn.Module):
         return self.table[:, query.token, key.token]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("n_kv_heads", [1, 2, 4])
 def test_written_out_derivatives_are_those_of_finite_differences(n_kv_heads):
     layout = graph(6, 14)

@@ -52,6 +52,7 @@ def test_the_mask_function_asked_pair_by_pair_is_the_rule(rule):
     assert torch.equal(answer, rule.mask(LAYOUT))
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("score", [None, lambda x: 2 * torch.tanh(x / 2)], ids=["no score", "cap"])
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_the_forward_pass_equals_the_reference(rule, score):

@@ -291,6 +291,7 @@ def test_two_runs_agree_bit_for_bit(rule, kernel):
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("rule", "kernel"), EVERY, ids=IDS)
 def test_dropout_keeps_the_mean_and_drops_whole_weights(rule, kernel):
     layout = make_layout([30, 40])
@@ -316,6 +317,7 @@ def test_decoding_steps_see_what_the_full_pass_sees(kernel):
     torch.testing.assert_close(kernel(rule, new, full)(q[chosen], k, v, scale=0.5), expected[chosen])
 
 
+@pytest.mark.quick("dense")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # PyTorch's own compiler does it
 @pytest.mark.parametrize(("rule", "kernel"), [EVERY[0], EVERY[3], EVERY[5]], ids=["dense", "banded", "edges"])
 def test_kernels_compile_without_a_break(rule, kernel):

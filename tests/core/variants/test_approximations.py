@@ -35,6 +35,7 @@ def core(kind, **options):
     )
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("kind", "rule"), RULES)
 def test_samples_together_equal_samples_alone(kind, rule):
     model = core(kind, rotary=Rotary)

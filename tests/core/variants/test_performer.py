@@ -40,6 +40,7 @@ def test_orthogonal_directions_estimate_better_than_independent_ones():
     assert orthogonal < 0.95 * independent
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("rule", [Full(), Causal()])
 def test_the_error_falls_with_the_square_root_of_the_features(rule):
     torch.manual_seed(2)

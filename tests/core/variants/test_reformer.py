@@ -64,6 +64,7 @@ def test_the_rounds_together_are_one_softmax_over_the_pairs_that_met(lengths, ru
     torch.testing.assert_close(run(attention, x, layout, rule), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_attention_approaches_the_exact_one_as_rounds_grow():
     torch.manual_seed(1)
     layout = Layout.from_lengths(40, 10)

@@ -81,6 +81,7 @@ def test_wrong_queries_are_told_by_their_place(root, key, queries, message):
         Clinc150(data_root=root(QUERIES | {key: queries})).split("val")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* hold what a row of training holds")
 def test_the_real_set_has_the_published_counts(shared_data):
     source = Clinc150(data_root=str(shared_data))

@@ -82,6 +82,7 @@ def test_what_cannot_be_paired_is_told(root, options, message):
         DigitsThreeWays(data_root=root, **options).split("train")
 
 
+@pytest.mark.slow
 def test_the_real_sets_are_paired(shared_data):
     source = DigitsThreeWays(data_root=str(shared_data), present=["vision", "audio"])
     assert [len(source.split(name)) for name in SPLITS] == [12000, 300, 1500]

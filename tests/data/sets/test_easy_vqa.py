@@ -161,6 +161,7 @@ def test_a_split_pickles_for_data_workers(packed):
     assert [raw.answer["text"] for raw in split] == ["circle", "yes"]
 
 
+@pytest.mark.slow
 def test_the_real_set_has_the_published_counts_and_shares_no_picture(shared_data):
     source = EasyVQA(data_root=str(shared_data))
     assert [len(source.split(name)) for name in ("train", "val", "test")] == [34_676, 3_899, 9_673]

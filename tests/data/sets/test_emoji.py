@@ -112,6 +112,7 @@ def test_a_missing_file_is_told(tmp_path):
         Emoji(data_root=str(tmp_path)).split("train")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* hold what a row of training holds")
 def test_the_real_set_has_ten_groups_and_unique_names(shared_data):
     source = Emoji(data_root=str(shared_data))

@@ -94,6 +94,7 @@ def test_an_unknown_speaker_is_refused():
         SpokenDigits(speaker="nobody")
 
 
+@pytest.mark.slow
 def test_the_real_set_has_its_published_size(shared_data):
     digits = SpokenDigits(data_root=str(shared_data))
     assert [len(digits.split(name)) for name in SPLITS] == [2400, 300, 300]

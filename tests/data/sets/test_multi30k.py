@@ -86,6 +86,7 @@ def test_the_languages_are_english_and_german(source, target):
         Multi30k(source=source, target=target)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* hold what a row of training holds")
 def test_the_real_set_has_the_published_counts(shared_data):
     source = Multi30k(data_root=str(shared_data))

@@ -89,6 +89,7 @@ def test_a_digit_that_nobody_recorded_is_told(tmp_path, spoken, spoken_zip, monk
         SpokenStrings(data_root=str(tmp_path)).split("train")
 
 
+@pytest.mark.slow
 def test_strings_of_the_real_recordings(shared_data):
     source = SpokenStrings(data_root=str(shared_data))
     assert [len(source.split(name)) for name in SPLITS] == [4000, 200, 400]

@@ -12,6 +12,7 @@ def code():
     return {name: StdlibCode().split(name) for name in SPLITS}
 
 
+@pytest.mark.slow
 def test_documents_are_the_sources_of_modules(code):
     texts = {raw.id: raw.contents["text"] for name in SPLITS for raw in code[name]}
     with open(json.__file__, encoding="utf-8") as file:

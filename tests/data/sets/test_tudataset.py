@@ -136,6 +136,7 @@ def test_unknown_sets_and_folds_are_refused(options, message):
         TUGraphs(**options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "sizes", "classes", "nodes"),
     [("MUTAG", [152, 18, 18], [63, 125], 3371), ("NCI1", [3288, 411, 411], [2053, 2057], 122747)],

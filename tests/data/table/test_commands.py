@@ -84,6 +84,7 @@ def test_the_page_shows_every_kind():
     assert sorted(Path(name).stem for name, _, _ in SHOWN) == sorted(MAKERS)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("name", "lines", "command"),
     [pytest.param(*each, id=each[0], marks=[] if each[0] in QUICK else pytest.mark.slow) for each in SHOWN],

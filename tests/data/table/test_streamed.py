@@ -52,6 +52,7 @@ def test_an_epoch_is_so_many_rows_and_the_next_one_goes_on_behind_it(shards):
     ]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("shape", [{"num_workers": 1}, {}])
 def test_a_run_goes_on_in_mid_epoch_with_the_next_step(shards, shape):
     whole = module(table(shards), **shape).train_dataloader()

@@ -15,6 +15,7 @@ def logits(output):
     return output.logits
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [{}, {"num_hidden_groups": 2, "num_hidden_layers": 5, "hidden_act": "relu"}, {"embedding_size": 24}],
@@ -25,6 +26,7 @@ def test_hidden_words(others, tmp_path):
     twin(model(**others), tmp_path, logits, given, given["attention_mask"])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("kind", "pick", "of_tokens", "others"),
     [

@@ -18,6 +18,7 @@ def model(**others):
     return transformers.ASTForAudioClassification(transformers.ASTConfig(**(SIZES | SOUNDS | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [
@@ -35,6 +36,7 @@ def test_logits_gradients_and_the_way_back(others, tmp_path):
     loads_whole(type(theirs), tmp_path / "ours")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("seconds", [0.05, 0.31, 2.0], ids=["short", "as long", "long"])
 @pytest.mark.parametrize("options", [{}, {"mean": -3.0, "std": 2.0}, {"do_normalize": False}], ids=str)
 def test_a_sound_is_classified_as_the_reference_classifies_it(seconds, options, tmp_path):

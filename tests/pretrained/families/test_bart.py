@@ -17,6 +17,7 @@ def model(kind=transformers.BartForConditionalGeneration, **others):
     return theirs
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

@@ -24,6 +24,7 @@ def logits(output):
     return output.logits
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "others",
     [
@@ -41,6 +42,7 @@ def test_hidden_words(others, tmp_path):
     twin(model(**others), tmp_path, logits, given, given["attention_mask"])
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("kind", "pick", "of_tokens", "others"),
     [
@@ -129,6 +131,7 @@ def test_heads_beside_the_named_one_are_reported(tmp_path):
     }
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "others", "count"),
     [

@@ -12,6 +12,7 @@ def model(kind=transformers.BloomForCausalLM, **others):
     return kind(transformers.BloomConfig(**(sizes | {"bos_token_id": None, "eos_token_id": None} | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [{}, {"n_head": 6, "n_layer": 1, "layer_norm_epsilon": 1e-3}, {"tie_word_embeddings": False}],

@@ -57,6 +57,7 @@ def inputs(n_images=2, **others):
     return {"input_ids": ids, "attention_mask": mask, "pixel_values": pixels(n_images, 3, 16, 16)}
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "others",
     [

@@ -15,6 +15,7 @@ def model(kind=transformers.DeiTForImageClassificationWithTeacher, **others):
     return kind(transformers.DeiTConfig(**(SIZES | PICTURES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("kind", "others"),
     [

@@ -22,6 +22,7 @@ def hidden(n_patches=16):
     return torch.rand(2, n_patches, generator=torch.Generator().manual_seed(0)) < 0.4
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("kind", "output", "others", "shape"),
     [
@@ -56,6 +57,7 @@ def test_a_model_without_a_mask_token_hides_nothing(tmp_path):
         ours(pixel_values=pixels(2, 3, 16, 16), bool_masked_pos=hidden())
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("size", [(24, 24), (8, 8), (8, 28)], ids=["larger", "smaller", "wide"])
 @pytest.mark.parametrize("kind", [PLAIN, REGISTERS])
 def test_other_image_sizes_stretch_the_positions_as_the_reference_does(kind, size, tmp_path):

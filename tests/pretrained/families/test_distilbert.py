@@ -15,6 +15,7 @@ def logits(output):
     return output.logits
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("kind", "pick", "of_tokens", "others"),
     [

@@ -25,6 +25,7 @@ def test_hidden_words(others, tmp_path):
     twin(model(**others), tmp_path, logits, given, given["attention_mask"])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("kind", "pick", "of_tokens", "others"),
     [

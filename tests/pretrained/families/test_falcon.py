@@ -12,6 +12,7 @@ def model(kind=transformers.FalconForCausalLM, **others):
     return kind(transformers.FalconConfig(**(sizes | {"bos_token_id": None, "eos_token_id": None} | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("side", "others"),
     [

@@ -21,6 +21,7 @@ def model(kind=transformers.Gemma2ForCausalLM, **others):
     return kind(transformers.Gemma2Config(**(SIZES | others), attn_implementation="eager"))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

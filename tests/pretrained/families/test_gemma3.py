@@ -20,6 +20,7 @@ def model(kind=transformers.Gemma3ForCausalLM, **others):
     return kind(transformers.Gemma3TextConfig(**(SIZES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

@@ -10,6 +10,7 @@ def model(kind=transformers.GPT2LMHeadModel, **others):
     return kind(transformers.GPT2Config(**(sizes | dropout | {"bos_token_id": 0, "eos_token_id": 0} | others)))
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "others",
     [

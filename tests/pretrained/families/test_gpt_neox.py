@@ -21,6 +21,7 @@ def as_filed(tensors):
     return {name.replace("lm_head.", "embed_out."): tensor for name, tensor in tensors.items()}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("side", "others"),
     [

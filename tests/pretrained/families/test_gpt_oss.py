@@ -24,6 +24,7 @@ def model(kind=transformers.GptOssForCausalLM, **others):
     return kind(transformers.GptOssConfig(**(SIZES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

@@ -23,6 +23,7 @@ def logits(out):
     return out.logits
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "others",
     [
@@ -83,6 +84,7 @@ def test_the_part_below_the_head_keeps_its_rule(tmp_path):
     assert list(loaded.members) == ["features"] and loaded.model.rule("features") == Causal()
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("n_classes", "problem", "head"),
     [

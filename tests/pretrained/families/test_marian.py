@@ -19,6 +19,7 @@ def model(kind=transformers.MarianMTModel, **others):
     return theirs
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

@@ -12,6 +12,7 @@ def model(kind=transformers.MistralForCausalLM, **others):
     return kind(transformers.MistralConfig(**(SIZES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

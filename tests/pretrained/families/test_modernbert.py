@@ -28,6 +28,7 @@ def logits(out):
     return out.logits
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

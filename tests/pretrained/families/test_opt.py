@@ -13,6 +13,7 @@ def model(kind=transformers.OPTForCausalLM, **others):
     return kind(transformers.OPTConfig(**(sizes | ids | {"dropout": 0.0} | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("side", "others"),
     [

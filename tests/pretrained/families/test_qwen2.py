@@ -12,6 +12,7 @@ def model(kind=transformers.Qwen2ForCausalLM, **others):
     return kind(transformers.Qwen2Config(**(SIZES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

@@ -11,6 +11,7 @@ def model(kind=transformers.Qwen3ForCausalLM, **others):
     return kind(transformers.Qwen3Config(**(SIZES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

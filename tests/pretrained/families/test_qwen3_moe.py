@@ -34,6 +34,7 @@ def as_filed(stacked):
     return found
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

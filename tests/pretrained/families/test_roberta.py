@@ -17,6 +17,7 @@ def logits(output):
     return output.logits
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [
@@ -33,6 +34,7 @@ def test_hidden_words(others, tmp_path):
     twin(model(**others), tmp_path, logits, given, given["attention_mask"])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("kind", "pick", "of_tokens", "others"),
     [

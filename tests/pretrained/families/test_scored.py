@@ -29,6 +29,7 @@ KINDS = {
 HEADS = [(1, None, RegressionHead), (3, None, ClassificationHead), (2, "multi_label_classification", MultiLabelHead)]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("n_classes", "problem", "head"), HEADS)
 def test_the_last_token_is_scored_as_in_the_reference(kind, n_classes, problem, head, tmp_path):

@@ -16,6 +16,7 @@ def model(**others):
     return transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**(SIZES | PICTURES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("output", "others", "channels"),
     [

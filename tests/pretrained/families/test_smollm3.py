@@ -14,6 +14,7 @@ def model(kind=transformers.SmolLM3ForCausalLM, **others):
     return kind(transformers.SmolLM3Config(**(SIZES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [

@@ -33,6 +33,7 @@ def edited(folder, config=None, **tensors):
     return folder
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     "others",
     [

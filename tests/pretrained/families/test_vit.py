@@ -15,6 +15,7 @@ def model(kind=transformers.ViTForImageClassification, **others):
     return kind(transformers.ViTConfig(**(SIZES | PICTURES | others)))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("others", "shape"),
     [
@@ -32,6 +33,7 @@ def test_logits_gradients_and_the_way_back(others, shape, tmp_path):
     loads_whole(type(theirs), tmp_path / "ours")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("output", "others"),
     [
@@ -60,6 +62,7 @@ def test_a_file_may_leave_the_pooler_out(tmp_path):
     torch.testing.assert_close(again(**inputs).last_hidden_state, expected, **LOGITS)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("size", [(24, 24), (8, 28), (18, 13)], ids=["larger", "wide", "pixels left over"])
 def test_other_image_sizes_stretch_the_positions_as_the_reference_does(size, tmp_path):
     theirs = shaken(model())

@@ -31,6 +31,7 @@ def inputs(bands=BANDS, places=PLACES, vocab_size=VOCAB):
     return {"input_features": features, "decoder_input_ids": ids, "decoder_attention_mask": mask}, mask
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "others",
     [
@@ -204,6 +205,7 @@ def written(theirs, processor, sounds, new, **options):
 NEW = 9
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("n_beams", [1, 3])
 @pytest.mark.parametrize("said", [{}, {"language": "de", "task": "translate"}, {"language": "de"}], ids=str)
 def test_transcripts_equal_the_references(said, n_beams, folder, tmp_path):

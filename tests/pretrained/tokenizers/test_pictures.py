@@ -41,6 +41,7 @@ def same_pixels(tokenizer, processor, picture):
 SIZES = [(61, 47), (20, 83), (90, 19), (9, 14), (24, 24), (300, 401)]
 
 
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(
     ("processor", "made"),

@@ -129,6 +129,7 @@ def test_eigenvalues_of_long_paths_are_not_taken_for_zero():
     assert abs(similarity) > 0.999
 
 
+@pytest.mark.slow
 def test_walks_in_a_large_graph_do_not_fill_a_matrix(monkeypatch):
     n = 50_000
     walks = encodings.random_walks([(edges_of(nx.cycle_graph(n)), n)], 8)[0]
@@ -136,6 +137,7 @@ def test_walks_in_a_large_graph_do_not_fill_a_matrix(monkeypatch):
     torch.testing.assert_close(walks, expected.expand(n, 8))
 
 
+@pytest.mark.slow
 def test_a_large_graph_takes_the_sparse_method_and_repeats():
     n = encodings.DENSE_NODES + 2
     graph = nx.random_regular_graph(3, n, seed=0)

@@ -38,6 +38,7 @@ def test_a_hundred_thousand_strings_survive(tokenizer, text):
     check_round_trip(tokenizer, text)
 
 
+@pytest.mark.slow
 def test_a_long_string_survives(tokenizer):
     text = "".join(chr(i) for i in range(0x10FFFF) if not 0xD800 <= i <= 0xDFFF)
     assert tokenizer.decode(tokenizer(text)) == text
