@@ -1,5 +1,6 @@
 """Plug-ins: installed packages that bring groups of configuration, and the parts that these name."""
 
+import functools
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,17 +32,23 @@ class Plugin:
 def installed() -> list[Plugin]:
     """The plug-ins of this environment, by name. None of their code runs; who installs a package trusts it.
 
-    A declaration that names no package is passed over with a line on stderr, so that it does not stop what has nothing
-    to do with it.
+    A declaration that names no package is passed over with one line on stderr, so that it does not stop what has
+    nothing to do with it.
 
     Example:
         >>> [plugin.name for plugin in installed() if plugin.package == "omniformer"]
         []
     """
+    return list(_declared(tuple(sys.path)))
+
+
+@functools.lru_cache(maxsize=1)  # a command asks several times, and each search reads every distribution there is
+def _declared(path: tuple[str, ...]) -> tuple[Plugin, ...]:
+    """The plug-ins of the distributions on a search path, which is that of this process."""
     found = [_read(entry) for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)]
     for fault in (each for each in found if isinstance(each, str)):
         print(f"plug-in passed over: {fault}", file=sys.stderr)
-    return [each for each in found if isinstance(each, Plugin)]
+    return tuple(each for each in found if isinstance(each, Plugin))
 
 
 def searched(own: Path, config_dir: Path | None, plugins: Iterable[Plugin] | None = None) -> list[Path]:

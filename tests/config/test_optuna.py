@@ -70,6 +70,7 @@ def test_mistakes_and_bugs_of_single_trials_do_not_end_the_sweep_and_the_same_co
     assert status == 0 and len(received) == 1 and "goes on behind 5 trials" in printed
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_stops_the_sweep(sweep):
     def stopped(config):
         raise SystemExit(143)

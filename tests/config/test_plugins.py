@@ -43,7 +43,6 @@ def test_a_plug_in_is_found_without_running_it(example, capsys):
     assert "  modality=acceleration\n" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_its_groups_and_classes_are_used_and_a_folder_of_it_still_asks_for_consent(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train(["modality=acceleration", *TINY])
@@ -68,10 +67,11 @@ def test_its_keys_have_help(example, capsys):
 
 
 @pytest.mark.parametrize("value", ["there_is_no_such_package", "json:loads", "os"])
-def test_a_declaration_that_names_no_package_is_passed_over_with_a_line(value, tmp_path, monkeypatch, capsys):
+def test_a_declaration_that_names_no_package_is_passed_over_with_one_line(value, tmp_path, monkeypatch, capsys):
     declare(tmp_path / "site", "broken", value, monkeypatch)
-    assert all(each.name != "broken" for each in installed())
-    assert f"broken of broken 1.0 declares {value!r}" in capsys.readouterr().err
+    for _ in range(2):  # as a command asks several times
+        assert all(each.name != "broken" for each in installed())
+    assert capsys.readouterr().err.count(f"broken of broken 1.0 declares {value!r}") == 1
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ def test_the_files_of_a_run_are_those_that_hydra_lays_over_each_other(choices):
     same("train", **choices)
 
 
+@pytest.mark.slow
 def test_the_files_of_another_primary_configuration_are_as_well():
     same("inspect", core="gpt2_small")
     same("inspect", core="tiny")  # which no family belongs to

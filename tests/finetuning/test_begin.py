@@ -62,6 +62,7 @@ def test_a_run_of_a_published_family_is_written_back_and_read_by_the_reference(l
     torch.testing.assert_close(found, theirs(input_ids=ids).logits, rtol=1.3e-6, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_heads_that_the_family_does_not_have_cannot_be_written_back_which_is_said_before_it_learns(
     published, labelled, tmp_path, monkeypatch
 ):
@@ -73,6 +74,7 @@ def test_heads_that_the_family_does_not_have_cannot_be_written_back_which_is_sai
         omniformer.load(output).save_pretrained(tmp_path / "back")
 
 
+@pytest.mark.slow
 def test_a_run_that_began_from_a_published_model_is_one_to_begin_from(language, labelled, tmp_path):
     output = run(tmp_path, *labelled, f"model.pretrained={language}", "model.freeze=['core.*', 'embedders.*']")
     old, new = state(language), state(output)

@@ -29,6 +29,7 @@ def test_keys_are_laid_over_the_core_of_a_run_from_fresh_weights_too(tmp_path):
     assert json.loads((output / "model" / "config.json").read_text())["recipe"]["core"]["dropout"] == 0.3
 
 
+@pytest.mark.slow
 def test_gated_cross_attention_is_put_into_a_frozen_published_model(published, tmp_path):
     output = run(tmp_path, "experiment=captioning_gated", *DIGITS, f"model.pretrained={published}")
     old, new = pretrained.load(published).model.state_dict(), state(output)

@@ -26,6 +26,7 @@ COPY = [
 ]
 
 
+@pytest.mark.slow
 def test_texts_that_are_too_long_for_it_are_cut_in_training_and_in_evaluation(encoder, labelled, tmp_path):
     output = run(tmp_path, *labelled, f"model.pretrained={encoder}")  # letters make more than 16 tokens of each text
     before = numbers(output)["test/loss"]

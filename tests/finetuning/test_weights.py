@@ -36,6 +36,7 @@ def test_lora_leaves_the_published_weights_and_its_own_files_beside_the_merged_m
     assert (output / "adapter" / "adapter.safetensors").stat().st_size < 20_000
 
 
+@pytest.mark.slow
 def test_with_lora_new_heads_learn_and_what_is_frozen_stays(published, labelled, tmp_path):
     output = run(tmp_path / "a", *labelled, f"model.pretrained={published}", "model.lora={rank: 2}")
     assert state(output)["heads.text.classes.weight"].any()

@@ -58,6 +58,7 @@ def test_ids_without_probability_are_never_drawn_not_even_at_the_ends():
         assert Sampling().choose(logits, draws=torch.tensor([draw], dtype=torch.float64)).tolist() == [expected]
 
 
+@pytest.mark.slow
 def test_whole_answers_are_as_frequent_as_the_model_says(one_sequence, samples, scores):
     from omniformer.batch import collate
 

@@ -123,6 +123,7 @@ def test_a_task_is_added(added, tmp_path):
     assert 0 <= numbers(output)["test/grades_off"] <= 9
 
 
+@pytest.mark.slow
 def test_a_data_set_is_added(tmp_path):
     rows = [
         f"a {kind} {fruit} number {i},{kind}\n"

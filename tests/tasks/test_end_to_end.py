@@ -174,6 +174,7 @@ def test_classes_of_nodes_are_learned(tmp_path):
     assert fell(losses) < 0.1
 
 
+@pytest.mark.slow
 def test_numbers_are_learned(tmp_path):
     """How many nodes has a graph in which all are joined?"""
     samples = [
@@ -309,6 +310,7 @@ def test_one_text_is_written_over_another(tmp_path):
     assert found["test/exact_match"] > 0.9
 
 
+@pytest.mark.slow
 def test_captions_are_written_behind_the_picture(tmp_path):
     colours = {"dark red": (0.8, 0.1, 0.1), "green": (0.1, 0.8, 0.1), "light blue": (0.3, 0.4, 0.9)}
     samples = [

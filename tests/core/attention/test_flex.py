@@ -61,6 +61,7 @@ def test_the_forward_pass_equals_the_reference(rule, score):
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_cached_keys_are_met_at_their_index():
     new, seen = Layout(lengths=torch.tensor([1, 2]), start=torch.tensor([8, 3])), Layout.from_lengths(9, 5)
     q, k = torch.randn(3, 2, 8), torch.randn(14, 2, 8)

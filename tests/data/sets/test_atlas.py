@@ -46,11 +46,13 @@ def slow_answers(graph):
     return connected, bipartite, connected and even, triangle, hamiltonian
 
 
+@pytest.mark.slow
 def test_the_splits_hold_all_1253_graphs_once():
     assert [len(GraphAtlas().split(name)) for name in SPLITS] == [877, 125, 251]
     assert len({raw.id for raw in raws()}) == 1253
 
 
+@pytest.mark.slow
 def test_the_graphs_are_those_of_networkx():
     originals = networkx.graph_atlas_g()
     for raw in raws():

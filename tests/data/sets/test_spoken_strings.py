@@ -38,6 +38,7 @@ def parts(raw, spoken, takes):
     return found, pauses
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", SPLITS)
 def test_a_string_is_recordings_of_its_split_by_one_speaker_with_pauses_between(root, spoken, name):
     for raw in SpokenStrings(data_root=root).split(name)[:20]:
