@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from omniformer._confpath import conf_dir
 from omniformer.command import VERBS
+from omniformer.config.overrides import group_options
 from omniformer.help import main as ask
 from omniformer.train import main as train
 
@@ -37,6 +39,14 @@ def test_every_training_command_composes_and_is_valid(command, capsys):
         command = re.sub(r"(=[^,\s]+),\S+", r"\1", command)
     train([*shlex.split(command), "--cfg", "job"])
     assert "_target_: omniformer" in capsys.readouterr().out
+
+
+def test_every_option_of_a_group_that_a_training_command_chooses_is_there():
+    groups = group_options([conf_dir()])
+    chosen = [word.lstrip("+").partition("=") for command in COMMANDS for word in shlex.split(command)]
+    options = {(group, name) for group, _, names in chosen if group in groups for name in names.split(",")}
+    assert len(options) > 50
+    assert {(group, name) for group, name in options if name not in (*groups[group], "null", "none")} == set()
 
 
 def test_the_page_of_the_command_line_names_every_verb_and_its_module():

@@ -49,7 +49,6 @@ def every_resume_equals_the_uninterrupted_run(regressor, make_loader, make_train
         torch.testing.assert_close(weights(part), weights(full), rtol=0, atol=0)
 
 
-@pytest.mark.quick(3)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_resumed_run_equals_uninterrupted_run_from_every_checkpoint(
     regressor, make_loader, make_trainer, tmp_path, options
@@ -57,7 +56,6 @@ def test_resumed_run_equals_uninterrupted_run_from_every_checkpoint(
     every_resume_equals_the_uninterrupted_run(regressor, make_loader, make_trainer, tmp_path, options)
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("interval", [1.0, 1])
 def test_run_resumed_from_a_checkpoint_after_a_validation_equals_the_uninterrupted_one(
@@ -120,7 +118,6 @@ def test_average_of_weights_resumes_exactly(regressor, make_loader, make_trainer
         torch.testing.assert_close(weights(part), weights(full), rtol=0, atol=0)
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize("limit_val_batches", [1.0, 0])
 def test_finished_run_continues_for_more_epochs(regressor, make_loader, make_trainer, tmp_path, limit_val_batches):
     options = {"accumulate": 1, "limit_val_batches": limit_val_batches}

@@ -56,7 +56,6 @@ PLACES = {
 }
 
 
-@pytest.mark.quick(6)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("average", [False, True])
 def test_stopped_run_goes_on_as_if_nothing_had_happened(regressor, make_loader, make_trainer, tmp_path, place, average):
