@@ -47,7 +47,6 @@ def main() -> None:
         wheels = sorted(str(path) for path in (folder / "dist").glob("*.whl"))
         step(*uv(), "pip", "install", "-q", "--python", python, *wheels, cwd=work)
         step(python, "-m", "omniformer.train", "--help", cwd=work)
-        step(python, "-m", "omniformer.train", "--cfg", "job", cwd=work)
         command = str(folder / "venv" / "bin" / "omniformer")
         step(command, "--version", cwd=work)
         step(command, "help", "optim.lr", cwd=work)
