@@ -1,9 +1,8 @@
 import math
-import multiprocessing
-from datetime import timedelta
 
 import pytest
 import torch
+from ranks import together
 from torch import distributed
 
 from omniformer.tasks.retrieval import Retrieval
@@ -83,27 +82,17 @@ def test_vectors_of_another_shape_are_refused():
         Retrieval(["x", "y"], d_embedding=5).update(torch.zeros(3, 2, 4), torch.zeros(3))
 
 
-def measure_on_a_rank(rank: int, store: str, answers) -> None:
-    torch.set_num_threads(1)
-    rendezvous = distributed.FileStore(store, 2)
-    distributed.init_process_group("gloo", store=rendezvous, rank=rank, world_size=2, timeout=timedelta(seconds=60))
+def measure_on_a_rank(rank: int, world: int) -> dict[str, float]:
     metric = Retrieval(["x", "y"], d_embedding=4)
     if rank == 0:
         metric.update(torch.stack([unit(6, 4, 1), unit(6, 4, 2)], dim=1), torch.zeros(6, dtype=torch.long))
-    answers.put({name: float(value) for name, value in metric.compute().items()})
+    found = {name: float(value) for name, value in metric.compute().items()}
     distributed.barrier()
-    distributed.destroy_process_group()
+    return found
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_rank_that_saw_no_sample_reports_what_the_others_found(tmp_path):
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    ranks = [context.Process(target=measure_on_a_rank, args=(i, str(tmp_path / "store"), answers)) for i in range(2)]
-    for rank in ranks:
-        rank.start()
-    first, second = (answers.get(timeout=60) for _ in ranks)
-    for rank in ranks:
-        rank.join(timeout=60)
+    first, second = together(2, measure_on_a_rank, tmp_path)
     assert first == second
     assert first["x_to_y/recall@5"] == pytest.approx(recalls_by_hand(unit(6, 4, 1), unit(6, 4, 2), list(range(6)), 5))

@@ -1,13 +1,12 @@
 """What callbacks do on two ranks: one pair of processes answers for all of them."""
 
-import multiprocessing
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from omniformer_tokenizers import Tokens
+from ranks import together
 from torch import distributed, nn
 
 from omniformer.batch import Sample, collate
@@ -118,10 +117,7 @@ def told_memory(trainer: Any, rank: int) -> float:
     return told["train/memory_gib"]
 
 
-def work(rank: int, store: str, answers: Any) -> None:
-    torch.set_num_threads(1)
-    rendezvous = distributed.FileStore(store, RANKS)
-    distributed.init_process_group("gloo", store=rendezvous, rank=rank, world_size=RANKS, timeout=timedelta(seconds=60))
+def work(rank: int, world: int) -> dict[str, Any]:
     trainer = trainer_of(rank)
     found = {
         "stopped": refused(trainer, rank, 0),
@@ -131,23 +127,14 @@ def work(rank: int, store: str, answers: Any) -> None:
         "counted": counted(trainer, rank),
         "memory": told_memory(trainer, rank),
     }
-    answers.put((rank, found))
     distributed.barrier()
-    distributed.destroy_process_group()
+    return found
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory) -> list[dict[str, Any]]:
     """What each rank has found."""
-    context = multiprocessing.get_context("fork")
-    answers, store = context.Queue(), str(tmp_path_factory.mktemp("ranks") / "store")
-    processes = [context.Process(target=work, args=(rank, store, answers)) for rank in range(RANKS)]
-    for process in processes:
-        process.start()
-    found = dict(answers.get(timeout=120) for _ in processes)
-    for process in processes:
-        process.join(timeout=60)
-    return [found[rank] for rank in range(RANKS)]
+    return together(RANKS, work, tmp_path_factory.mktemp("ranks"))
 
 
 def test_a_loss_that_is_no_number_on_one_rank_stops_all_of_them_with_its_samples(ranks):
