@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from busy import of_idle
 
 from omniformer.training.checkpoint_io import latest_checkpoint, verify
 
@@ -56,8 +57,9 @@ class Ended:
 
     @staticmethod
     def _group(leader: int) -> list[str]:
-        """The processes of a session that are there 30 s after its leader has ended."""
-        for _ in range(60):
+        """The processes of a session that are there 30 s of an idle machine after its leader has ended."""
+        end = time.monotonic() + of_idle(30)
+        while time.monotonic() < end:
             shown = subprocess.run(["ps", "-o", "args=", "-g", str(leader)], capture_output=True, text=True).stdout
             left = [line for line in shown.splitlines() if "defunct" not in line]
             if not left:
