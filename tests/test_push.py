@@ -133,6 +133,15 @@ def test_no_token_is_said_where_the_hub_refuses_it(hub, tmp_path, capsys, monkey
     assert "cannot push to 'me/gpt2'" in said and "hf auth login" in said and "hf_a_secret" not in said
 
 
+def test_a_hub_that_cannot_be_reached_is_said_once(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ValueError, match=r"cannot push to 'me/gpt2': .*refused") as stop:
+        push(gpt2(tmp_path / "gpt2"), "me/gpt2")
+    assert str(stop.value).count("refused") == 1
+
+
 def test_what_shall_be_private_is_not_put_where_all_see_it(hub, tmp_path):
     folder = gpt2(tmp_path / "gpt2")
     push(folder, "me/gpt2")

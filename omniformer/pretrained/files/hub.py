@@ -190,7 +190,7 @@ def _told(name: str) -> Iterator[None]:
         yield
     except Exception as error:
         causes = [error, *([error.__cause__] if error.__cause__ is not None else [])]
-        told = ": ".join((str(each).strip() or type(each).__name__).splitlines()[0] for each in causes)
+        told = ": ".join(dict.fromkeys((str(each).strip() or type(each).__name__).splitlines()[0] for each in causes))
         token = get_token()
         told = told.replace(token, "(token)") if token else told
         raise ValueError(
