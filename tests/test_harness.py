@@ -33,7 +33,8 @@ def both(tmp_path_factory):
     made = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(made))
     theirs = HFLM(pretrained=str(folder), device="cpu", batch_size=2, dtype="float32")
-    return harness_model()(str(folder), device="cpu", batch_size=3), theirs
+    given = {"batch_size": 3, "max_batch_size": None, "device": "cpu"}  # as its command line does
+    return harness_model().create_from_arg_obj({"pretrained": str(folder)}, given), theirs
 
 
 def test_continuations_are_as_probable_as_to_the_reference(both):
