@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omniformer.config import build
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory
-from omniformer.core.rules import Full
+from omniformer.core.rules import Causal, Full
 from omniformer.core.transformer import Transformer
 
 GROUPS = Path(__file__).parents[2] / "conf" / "core"
@@ -27,6 +27,8 @@ DEFAULTS = {
 
 # Options that need a core of their own kind.
 CORES = {"reversible": "omniformer.core.variants.reversible.ReversibleTransformer"}
+# Those whose order of tokens is their position, one after the other.
+IN_ORDER = ("gated_delta",)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def chosen(option):
     return OmegaConf.to_container(core.core, resolve=True)
 
 
-def run(core, positions, condition):
+def run(core, positions, condition, rule):
     """One batch of small graphs with coordinates, edges and a memory: whatever a part may ask for."""
     layout = Layout(
         lengths=torch.tensor([3, 2]),
@@ -67,7 +69,7 @@ def run(core, positions, condition):
         edge_features=torch.rand(3, 2),
     )
     memory = Memory(x=torch.randn(4, 12), layout=Layout.from_lengths(1, 3)) if core.reads_memory else None
-    return core(torch.randn(5, 12), layout, Full(), memory=memory, condition=condition)
+    return core(torch.randn(5, 12), layout, rule, memory=memory, condition=condition)
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +83,12 @@ def test_every_option_builds_and_runs(option, default):
     if group not in DEFAULTS:
         pytest.skip("a group of another owner")
     target = CORES.get(name, default["_target_"])
-    core = build({**default, **chosen(option), "_target_": target}, "core", edge_features=2)
+    parts = {**default, **chosen(option), "_target_": target} | ({"rotary": None} if name in IN_ORDER else {})
+    core = build(parts, "core", edge_features=2)
     assert isinstance(core, Transformer)
     axes = 1 if name == "relative" or group == "rotary" else 2
-    out = run(core, torch.rand(5, axes) * 5, torch.randn(2, 12) if name == "adaptive" else None)
+    condition, rule = torch.randn(2, 12) if name == "adaptive" else None, Causal() if name in IN_ORDER else Full()
+    out = run(core, torch.rand(5, axes) * 5, condition, rule)
     assert out.shape == (5, 12)
     assert out.isfinite().all()
 
