@@ -1,7 +1,6 @@
 """Documents of one's own files, read one after the other in the memory of one: for corpora larger than memory."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from omniformer.data.random import fraction
 from omniformer.data.sets.reading import unpacked
 from omniformer.data.source import Split
 from omniformer.data.splitting import split_at
+from omniformer.data.table.json_lines import object_in
 from omniformer.data.table.opening import SUFFIXES as TABLES
 from omniformer.data.table.opening import Opener
 from omniformer.data.table.rows import BadRowError
@@ -121,13 +121,12 @@ class DocumentFile:
 
     def _of_line(self, line: str, where: str) -> str | BadRowError:
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            return BadRowError(f"{where}: not JSON: {error}")
-        if not isinstance(row, dict) or not isinstance(row.get(self.text_key), str):
-            found = f"the keys {sorted(row)}" if isinstance(row, dict) else type(row).__name__
-            return BadRowError(f"{where}: expected an object with a text {self.text_key!r}, received {found}")
-        return row[self.text_key]
+            row = object_in(line, where)
+        except BadRowError as error:
+            return error
+        if not isinstance(text := row.get(self.text_key), str):
+            return BadRowError(f"{where}: expected a text {self.text_key!r}, received the keys {sorted(row)}")
+        return text
 
     def _of_table(self) -> Iterator[str | BadRowError]:
         opener = Opener(data_root=None, delimiter=None, quotes=None, names=None, config=None, download=False)

@@ -1,12 +1,11 @@
 """One's own texts: plain files or JSON lines, with labels or without."""
 
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from omniformer_tokenizers.files import decoded, lines_of
@@ -16,6 +15,8 @@ from omniformer.data.finding import matching_files
 from omniformer.data.sets.reading import unpacked
 from omniformer.data.source import Raw, Source, Split
 from omniformer.data.splitting import hashed_split, names_apart
+from omniformer.data.table.json_lines import JsonRows
+from omniformer.data.table.rows import BadRowError, Row
 
 _SUFFIXES = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz")
 
@@ -147,40 +148,31 @@ class TextFiles(Source):
                 yield _Text(id=self.names[path] + place, where=str(path) + place, text=part.strip("\n"))
 
     def _read_lines(self, path: Path) -> Iterator[_Text]:
-        for number, line in enumerate(lines_of(_content(path)), start=1):
-            if line.strip():
-                try:
-                    yield self._of_line(line, path, number)
-                except ValueError as error:
-                    self.pass_over(error)
+        rows = JsonRows(path)
+        for index, row in enumerate(rows.each(())):
+            try:
+                if isinstance(row, BadRowError):
+                    raise row
+                yield self._of_row(row, f"{self.names[path]}, {rows.place(index)}", rows.where(index))
+            except ValueError as error:
+                self.pass_over(error)
 
-    def _of_line(self, line: str, path: Path, number: int) -> _Text:
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{where}: not JSON: {error}") from error
-        text, label, value = (_field(row, key, where) for key in self.keys.values())
+    def _of_row(self, row: Row, id: str, where: str) -> _Text:
+        for key in self.keys.values():
+            if key is not None and row.get(key) is None:
+                raise ValueError(f"{where}: no field {key!r}; found {sorted(row)}")
+        text, label, value = (None if key is None else row[key] for key in self.keys.values())
         if not isinstance(text, str):
             raise ValueError(f"{where}: {self.keys['text']!r} is {text!r}; expected a string")
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"{where}: {self.keys['value']!r} is {value!r}; expected a number")
         return _Text(
-            id=f"{self.names[path]}, line {number}",
+            id=id,
             where=where,
             text=text,
             label=None if label is None else str(label),
             value=None if value is None else float(value),
         )
-
-
-def _field(row: Any, key: str | None, where: str) -> Any:
-    if key is None:
-        return None
-    if not isinstance(row, dict) or row.get(key) is None:
-        found = sorted(row) if isinstance(row, dict) else type(row).__name__
-        raise ValueError(f"{where}: no field {key!r}; found {found}")
-    return row[key]
 
 
 def _content(path: Path) -> str:

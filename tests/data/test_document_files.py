@@ -50,8 +50,8 @@ def test_a_column_of_any_table_holds_documents_and_empty_ones_are_passed_over(tm
     ("line", "told"),
     [
         ("no json", r"a\.jsonl, line 2: not JSON"),
-        ("[1]", r"a\.jsonl, line 2: expected an object with a text 'text', received list"),
-        ('{"text": 3}', r"a\.jsonl, line 2: expected an object with a text 'text', received the keys \['text'\]"),
+        ("[1]", r"a\.jsonl, line 2: expected an object, received list"),
+        ('{"text": 3}', r"a\.jsonl, line 2: expected a text 'text', received the keys \['text'\]"),
     ],
 )
 def test_a_broken_line_is_named_or_passed_over(tmp_path, line, told):

@@ -67,14 +67,8 @@ class JsonRows(Rows):
     def row(self, index: int) -> Row:
         number, start = int(self.numbers[index]), int(self.starts[index])
         end = self._content.find(b"\n", start)
-        try:
-            line = self._content[start : end if end >= 0 else len(self._content)].removeprefix(b"\xef\xbb\xbf")
-            found = json.loads(line.decode("utf-8", "surrogatepass"))
-        except (ValueError, RecursionError) as error:
-            raise BadRowError(f"{self.file}, line {number}: not JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise BadRowError(f"{self.file}, line {number}: expected an object, received {type(found).__name__}")
-        return found
+        line = self._content[start : end if end >= 0 else len(self._content)].removeprefix(b"\xef\xbb\xbf")
+        return object_in(line, f"{self.file}, line {number}")
 
     def read_from(self) -> list[Path] | None:
         return [Path(self.file)]
@@ -94,6 +88,29 @@ class JsonRows(Rows):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._content = self._read()
+
+
+def object_in(line: str | bytes, where: str) -> Row:
+    """The object that a line of a file of JSON lines is.
+
+    Args:
+        line: one, not empty.
+        where: its file and number, for messages.
+
+    Raises:
+        BadRowError: it is not JSON, or no object; names file and line.
+
+    Example:
+        >>> object_in('{"text": "hi"}', "a.jsonl, line 1")
+        {'text': 'hi'}
+    """
+    try:
+        found = json.loads(line if isinstance(line, str) else line.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise BadRowError(f"{where}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadRowError(f"{where}: expected an object, received {type(found).__name__}")
+    return found
 
 
 def _ends(content: Any) -> Iterator[int]:
