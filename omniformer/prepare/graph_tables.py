@@ -69,7 +69,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['data']}: one graph of {found['n_nodes']:,} nodes and {found['n_edges']:,} edges"
     yield f"numbers of a node: {', '.join(source['features'][:8]) or 'none'}" + ", ..." * (len(source["features"]) > 8)
     if found["left_out"]:
-        yield f"left out, since they hold no numbers: {', '.join(found['left_out'])}"
+        told = "" if "classes" in found else "; --target NAME learns to tell the classes of one of them"
+        yield f"left out, since they hold no numbers: {', '.join(found['left_out'])}{told}"
     yield f"nodes without an edge: {found['alone']}; loops: {found['loops']}; edges there again: {found['again']}"
     for split, counts in found.get("classes", {}).items():
         yield f"{split}: {sum(counts.values())} nodes, {', '.join(f'{name} {n}' for name, n in counts.items())}"

@@ -167,6 +167,12 @@ def _molecules(column: Column) -> Guess | None:
     return Guess("graph", f"{share:.0%} of them {how}") if share >= 0.9 else None
 
 
+def _questions(column: Column) -> Guess | None:
+    if column.kept != "str" or not all(each.rstrip().endswith(("?", "？")) for each in column.cells[:_SOME]):
+        return None
+    return Guess("text", "questions, also where they come again")
+
+
 def _category(column: Column) -> Guess | None:
     if column.kept not in _PLAIN or max(map(len, column.keys)) > 80:
         return None
@@ -212,6 +218,7 @@ RULES: tuple[Rule, ...] = (
         _numbers,
         _molecules,
         _tags,
+        _questions,
         _category,
     ),
     _text,

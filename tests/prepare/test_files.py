@@ -46,6 +46,24 @@ def test_a_saved_set_of_datasets_and_a_folder_of_classes(tmp_path):
     assert names(files_of(made(tmp_path / "pets", "cat/1.png"))) == {"files": ["pets"]}
 
 
+def test_files_of_lines_that_belong_together_stand_side_by_side(tmp_path):
+    folder = made(tmp_path / "pairs", "train.en.gz", "train.de.gz", "dev.en", "dev.de")
+    assert files_of(folder) == {
+        "train": [f"lines:{folder}/train.de.gz + lines:{folder}/train.en.gz"],
+        "val": [f"lines:{folder}/dev.de + lines:{folder}/dev.en"],
+    }
+    one = made(tmp_path / "one", "a.en", "a.de")
+    assert files_of(one) == {"files": [f"lines:{one}/a.de + lines:{one}/a.en"]}
+    lone = made(tmp_path / "lone", "a.en", "a.de", "b.en")  # of which one has no other
+    assert files_of(lone) == {"files": str(lone)}
+
+
+def test_what_no_path_alone_says_is_taken_as_a_table_takes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert files_of("lines:a.en + lines:a.de") == {"files": f"lines:{tmp_path}/a.en + lines:{tmp_path}/a.de"}
+    assert files_of("sub/a.json::train") == {"files": f"{tmp_path}/sub/a.json::train"}
+
+
 @pytest.mark.parametrize(
     ("names", "path", "message"),
     [

@@ -34,6 +34,8 @@ def of(name, cells):
         ("mood", ["good", "bad", "fair"] * 10, "category"),
         ("stars", ["0", "1", "2", "3"] * 10, "category"),
         ("label", ["3", "7", "9"] * 10, "category"),
+        ("asked", ["what is it?", "is it red? "] * 10, "text"),
+        ("asked", ["what is it?", "red"] * 10, "category"),
         ("toxic", ["0", "1", "1", "0"], "yes_no"),
         ("active", [True, False, None, True], "yes_no"),
         ("price", ["1.5", "2", "NA", "3e2"], "number"),
