@@ -41,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
     parser = command_parser("prepare", description=main.__doc__)
     forms = (
-        "CSV, TSV, JSON lines, Parquet, Arrow, tar shards; a folder of such, of datasets, of classes; nodes.*, edges.*"
+        "CSV, TSV, JSON lines, Parquet, Arrow, tar shards; a folder of such, of datasets, of classes; "
+        "nodes.*, edges.*; train.en, train.de"
     )
     roles = "roles in the place of guesses: '{photo: vision, note: null}'; null leaves a column out"
     parser.add_argument("data", help=forms)

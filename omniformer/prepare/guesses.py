@@ -168,7 +168,7 @@ def _molecules(column: Column) -> Guess | None:
 
 
 def _questions(column: Column) -> Guess | None:
-    if column.kept != "str" or not all(each.rstrip().endswith(("?", "？")) for each in column.cells[:_SOME]):
+    if column.kept != "str" or not all(each.rstrip().endswith(("?", "\uff1f")) for each in column.cells[:_SOME]):
         return None
     return Guess("text", "questions, also where they come again")
 

@@ -109,7 +109,7 @@ def prepare(
         "problems": problems,
         "opened": compared,
         "unreadable": unread,
-        "notes": _notes(nodes, contents, files),
+        "notes": _notes(nodes, contents, files) + _repeated(seen, choice, files),
         "splits": {split: len(table.split(split)) for split in SPLITS},
         "split_by": _split_by(choice, files),
         **counted(table, raws),
@@ -221,6 +221,19 @@ def _notes(nodes: Mapping[str, Any], contents: Mapping[str, Contents], files: Fi
     if "files" not in files and "test" not in files:
         told.append("no file is for test: the run will report validation alone")
     return told
+
+
+def _repeated(seen: Mapping[str, Column], choice: Choice, files: Files) -> list[str]:
+    """Pictures and the like that stand in several rows, which a split by what whole rows hold may part."""
+    if "group" in choice.columns.values() or not _split_by(choice, files).startswith("by the hash"):
+        return []
+    media = [seen[name] for name, role in choice.columns.items() if role in ("vision", "audio", "video")]
+    return [
+        f"{each.name} holds {each.distinct:,} different ones in {len(each.cells):,} rows: one may be in training and "
+        "in test; a column that is the same for all rows of one keeps them together, --columns '{COLUMN: group}'"
+        for each in media
+        if each.distinct < len(each.cells)
+    ]
 
 
 def _split_by(choice: Choice, files: Files) -> str:

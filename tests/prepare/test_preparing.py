@@ -153,6 +153,14 @@ def test_rows_that_cannot_be_read_are_named_and_passed_over(tmp_path, capsys):
     assert data["on_error"] == "skip" and data["max_bad_fraction"] >= 1 / 40
 
 
+def test_a_picture_of_several_rows_that_may_part_is_told_unless_they_have_a_group(tmp_path):
+    names = pictures(tmp_path)[: N // 2] * 2
+    path = lines(tmp_path / "p.jsonl", photo=names, caption=TEXTS, shot=names)
+    (note,) = prepare(path, out=tmp_path / "conf", columns={"shot": None}).findings["notes"]
+    assert note.startswith("photo holds 20 different ones in 40 rows") and "{COLUMN: group}" in note
+    assert not prepare(path, out=tmp_path / "kept", columns={"shot": "group"}).findings["notes"]
+
+
 def test_too_many_bad_rows_are_an_error_that_says_what_to_do(tmp_path):
     names = pictures(tmp_path)[:30] + [f"missing{i}.png" for i in range(10)]
     with pytest.raises(ValueError, match=r"10 problems in 40 rows, more than 5%: .*line 31, column 'photo'.*--columns"):
