@@ -104,8 +104,9 @@ class OptimizerFactory(ABC):
     def _warmup(self, total_steps: int | None) -> int:
         """The optimizer steps in which the rate rises."""
         if self.warmup_steps is None:
-            endless = total_steps is None or self.schedule in ENDLESS
-            return _WARMUP if endless else min(_WARMUP, total_steps // 5)
+            if total_steps is None or self.schedule in ENDLESS:
+                return _WARMUP
+            return min(_WARMUP, total_steps // 5)
         if not isinstance(self.warmup_steps, float):
             return self.warmup_steps
         if total_steps is None:
