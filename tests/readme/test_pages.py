@@ -41,10 +41,12 @@ def test_every_training_command_composes_and_is_valid(command, capsys):
     assert "_target_: omniformer" in capsys.readouterr().out
 
 
-def test_every_option_of_a_group_that_a_training_command_chooses_is_there():
+def test_every_group_option_and_first_part_of_a_key_in_a_training_command_is_there():
     groups = group_options([conf_dir()])
-    chosen = [word.lstrip("+").partition("=") for command in COMMANDS for word in shlex.split(command)]
-    options = {(group, name) for group, _, names in chosen if group in groups for name in names.split(",")}
+    known = {*groups, "hydra", *yaml.safe_load((conf_dir() / "train.yaml").read_text(encoding="utf-8"))}
+    words = [word.lstrip("+~").partition("=") for command in COMMANDS for word in shlex.split(command) if "=" in word]
+    assert {name for name, _, _ in words if name not in known and re.split("[./@]", name)[0] not in known} == set()
+    options = {(group, name) for group, _, names in words if group in groups for name in names.split(",")}
     assert len(options) > 50
     assert {(group, name) for group, name in options if name not in (*groups[group], "null", "none")} == set()
 
