@@ -50,7 +50,7 @@ class NearestPicture(Baseline):
         return "vision" in problem.modalities and problem.kind == "label"
 
     def answers(self, problem: Problem) -> Mapping[Split, Answers]:
-        rows = {split: pixels(problem, split, _SMALL).flatten(1) for split in problem.raws}
+        rows: dict[Split, Tensor] = {split: pixels(problem, split, _SMALL).flatten(1) for split in problem.raws}
         return nearest(problem, rows, (1, 5))[0]
 
 

@@ -70,7 +70,7 @@ def _rows(problem: Problem, predictor: Predictor, folder: Path) -> dict[Split, T
         rows[split] = predictor.embed_named(named).contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    save_file(dict(rows), part)
+    save_file({str(split): vectors for split, vectors in rows.items()}, part)
     part.replace(path)
     return rows
 

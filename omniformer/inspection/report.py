@@ -83,19 +83,19 @@ def share_of_device(whole: nn.ModuleDict, config: Mapping[str, Any], found: Mapp
         )
     if devices == 1:
         return {}
-    dtype, sent, whole = getattr(torch, config["dtype"]), 0, nn.ModuleDict(whole)
+    dtype, sent, parts = getattr(torch, config["dtype"]), 0, dict(whole.items())
     kept, flops = found["activation_bytes"], found["flops"]
     if strategy in GROUPS:
         if devices % size:
             raise BuildError(f"size={size} does not divide devices={devices}; choose a number that does")
         layout = Layout(lengths=torch.full((config["batch_size"],), config["seq_len"]))
         try:
-            part = GROUPS[strategy](whole["core"], devices, size, layout, build(config["rule"], "rule"), dtype)
+            part = GROUPS[strategy](parts["core"], devices, size, layout, build(config["rule"], "rule"), dtype)
         except ValueError as error:
             raise BuildError(str(error)) from error
         kept, flops, sent = part.activation_bytes, flops - found["flops/core"] + part.flops, part.sent_bytes
-        whole["core"], devices = part.core, part.copies
-    share = STRATEGIES.get(strategy, fsdp)(whole, devices, dtype)
+        parts["core"], devices = part.core, part.copies
+    share = STRATEGIES.get(strategy, fsdp)(nn.ModuleDict(parts), devices, dtype)
     sent += share.sent_bytes
     return {
         "device/held_bytes": share.held_bytes,

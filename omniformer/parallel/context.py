@@ -61,16 +61,14 @@ def apply(core: nn.Module, group: Any = None) -> None:
         part.forward = partial(_through, part, group)
 
 
-def _through(
-    core: Transformer, group: Any, x: Tensor, layout: Layout, rule: Rule | None = None, **options: Any
-) -> Tensor:
+def _through(core: Any, group: Any, x: Tensor, layout: Layout, rule: Rule | None = None, **options: Any) -> Tensor:
     if not core.training or any(options.get(name) is not None for name in ("plan", "cache", "stages")):
         return Transformer.forward(core, x, layout, rule, **options)
     divided = Divided(layout, n_layers=core.n_layers, group=group)
     with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
         # Masks of a process's own within; outside all go on to draw the same.
         torch.manual_seed(int(torch.randint(2**62, ())) + divided.rank)
-        own = Transformer.forward(core, divided.take(x), divided.new, rule, **(options | {"cache": divided}))
+        own = Transformer.forward(core, divided.take(x), divided.new, rule, **(dict(options, cache=divided)))
     return divided.gather(own)
 
 

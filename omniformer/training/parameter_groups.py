@@ -168,10 +168,11 @@ class _Streams:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        found = {path: getattr(module, "d_model", None) for path, module in model.named_modules()}
         self._widths = {
-            path: module.d_model
-            for path, module in model.named_modules()
-            if isinstance(getattr(module, "d_model", None), int) and not _is_before_blocks(path.split("."))
+            path: width
+            for path, width in found.items()
+            if isinstance(width, int) and not _is_before_blocks(path.split("."))
         }
 
     def width(self, path: str) -> int | None:
