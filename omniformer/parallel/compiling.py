@@ -6,7 +6,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
 from torch._dynamo.utils import counters
 
 How = Literal["off", "blocks", "whole"]
@@ -42,7 +41,7 @@ class Compiling(Callback):
         backend: of `torch.compile`.
 
     Raises:
-        ValueError: when training begins: the core has no stack of blocks.
+        ValueError: when training begins: the core has no stack of blocks that are called one after the other.
     """
 
     def __init__(self, how: Literal["blocks", "whole"], backend: str = "inductor") -> None:
@@ -52,11 +51,13 @@ class Compiling(Callback):
         """Compiles, before the model is divided or wrapped."""
         if stage != "fit":
             return
-        stacks = [part for part in pl_module.model.core.modules() if hasattr(part, "through")]  # pyright: ignore[reportAttributeAccessIssue]
+        core: Any = pl_module.model.core
+        # One that names no units calls parts of its blocks: programs of the whole blocks would never run.
+        stacks: list[Any] = [part for part in core.modules() if hasattr(part, "through") and part.units]
         if not stacks:
             raise ValueError(
-                f"trainer.compile={self.how}: {type(pl_module.model.core).__name__} is no stack of blocks; "  # pyright: ignore[reportAttributeAccessIssue]
-                "accepted with this core: off"
+                f"trainer.compile={self.how}: {type(core).__name__} is no stack of blocks that are called one after "
+                "the other; accepted with this core: off"
             )
         self._limit = torch._dynamo.config.recompile_limit
         torch._dynamo.config.recompile_limit = max(_MOST, self._limit)
@@ -65,12 +66,12 @@ class Compiling(Callback):
             self._compile(stack)
         self._stacks = stacks
 
-    def _compile(self, stack: nn.Module) -> None:
+    def _compile(self, stack: Any) -> None:
         options: dict[str, Any] = {"backend": self.backend, "dynamic": True}
         if self.how == "whole":
-            stack.through = torch.compile(stack.through, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            stack.through = torch.compile(stack.through, **options)
             return
-        for block in stack.blocks:  # pyright: ignore[reportGeneralTypeIssues]
+        for block in stack.units:
             block.compile(**options)
 
     def teardown(self, trainer: LightningTrainer, pl_module: LightningModule, stage: str) -> None:
@@ -79,7 +80,7 @@ class Compiling(Callback):
             return
         for stack in self._stacks:
             stack.__dict__.pop("through", None)
-            for block in stack.blocks:  # pyright: ignore[reportGeneralTypeIssues]
+            for block in stack.units:
                 block._compiled_call_impl = None
         torch._dynamo.config.recompile_limit = self._limit
         rank_zero_info(f"trainer.compile={self.how}: {self.made} programs compiled for {trainer.global_step} steps")

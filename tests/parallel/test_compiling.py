@@ -7,6 +7,7 @@ import torch
 from omniformer.core import Causal, Layout, Transformer
 from omniformer.core.rotary import Rotary
 from omniformer.core.variants.recurrent import Recurrent
+from omniformer.core.variants.reversible import ReversibleTransformer
 from omniformer.parallel.compiling import Compiling, Trainer
 
 RAGGED = [(4, 4), (3, 9), (5, 2, 8), (6, 6, 6), (9, 4, 3, 5)]
@@ -87,9 +88,16 @@ def test_behind_the_training_nothing_is_left_of_it(how):
     copy.deepcopy(ours)
 
 
-def test_a_core_without_blocks_is_told():
-    with pytest.raises(ValueError, match="trainer.compile=blocks: Recurrent is no stack of blocks; accepted with this"):
-        Compiling("blocks").setup(*module(Recurrent(d_model=8, n_layers=1)), "fit")
+@pytest.mark.parametrize(
+    ("core", "called"),
+    [
+        (lambda: Recurrent(d_model=8, n_layers=1), "Recurrent"),
+        (lambda: ReversibleTransformer(d_model=8, n_layers=1, n_heads=2), "ReversibleTransformer"),
+    ],
+)
+def test_a_core_of_which_no_program_would_run_is_told(core, called):
+    with pytest.raises(ValueError, match=f"=blocks: {called} is no stack of blocks that are called one .* core: off"):
+        Compiling("blocks").setup(*module(core()), "fit")
 
 
 def test_off_adds_nothing_to_the_trainer():
