@@ -18,6 +18,7 @@ def writer():
 
 
 @pytest.mark.slow  # 16 models, each without memory, twice
+@pytest.mark.timeout(1800)
 def test_the_page_is_what_is_computed(writer):
     assert writer.page() == writer.PAGE.read_text(encoding="utf-8"), "run scripts/write_scale.py"
 
