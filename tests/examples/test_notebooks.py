@@ -25,7 +25,9 @@ def test_a_notebook_was_executed_and_shows_pictures_and_no_path_of_a_machine(pat
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_cell_runs(path, tmp_path):
+def test_every_cell_runs(path, tmp_path, request, monkeypatch):
+    if "OMNIFORMER_DATA" in path.read_text(encoding="utf-8"):
+        monkeypatch.setenv("OMNIFORMER_DATA", str(request.getfixturevalue("shared_data")))
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     notebook = nbformat.read(path, as_version=4)
