@@ -40,7 +40,8 @@ def counted(table: Table, raws: Mapping[Split, Sequence[Raw]]) -> dict[str, Any]
 
 
 def trivial(table: Table, roles: Roles, raws: Mapping[Split, Sequence[Raw]]) -> dict[str, Any]:
-    """What an answer scores that is always the most frequent one, or the mean, of training.
+    """What an answer scores that is always the most frequent one, or the mean, of training; of two modalities without a
+    target, what chance finds of those that belong together.
 
     On test; on validation where there is no test, which `on` says.
     """
@@ -69,7 +70,10 @@ def trivial(table: Table, roles: Roles, raws: Mapping[Split, Sequence[Raw]]) -> 
     if roles.answers:
         often, _ = Counter(_answer(raw) for raw in trained).most_common(1)[0]
         return found | {"exact_match": _rounded(fmean(_answer(raw) == often for raw in asked)), "answer": often[:80]}
-    return {}
+    if roles.targets.keys() & {"span", "span.text"}:
+        return found | _of_places(_places(trained), _places(asked))
+    both = sum(raw.contents.keys() >= set(roles.given) for raw in asked) / len(asked) * len(table.split(split))
+    return found | {"recall@1": _rounded(1 / both)} if both and len(roles.given) == 2 else {}
 
 
 def in_words(scores: Mapping[str, Any]) -> str:
@@ -97,6 +101,20 @@ def _of_questions(trained: Sequence[Raw], asked: Sequence[Raw], labels: Sequence
     right = torch.where(wanted.isnan(), torch.nan, (wanted == often).float())
     each = {name: _rounded(float(share)) for name, share in zip(labels, right.nanmean(0), strict=True)}
     return {"auroc": 0.5, "accuracy": _rounded(float(right.nanmean())), "by_question": each}
+
+
+def _of_places(trained: Sequence[tuple[int, int]], asked: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    if not trained or not asked:
+        return {}
+    often = Counter(trained).most_common(1)[0][0]
+    share = _rounded(fmean(each == often for each in asked))
+    return {"exact_match": share, "answer": "characters {} to {}".format(*often)}
+
+
+def _places(raws: Sequence[Raw]) -> list[tuple[int, int]]:
+    """Where the answers stand in their texts; those without one are left out."""
+    spans = [marks.span for raw in raws for marks in raw.marks.values()]
+    return [span for span in spans if span is not None and span[0] >= 0]
 
 
 def _words(raws: Sequence[Raw]) -> list[int]:

@@ -51,3 +51,18 @@ def test_classes_of_words_and_texts_to_be_written_have_trivial_answers(tmp_path)
     table, raws = of(tmp_path, {"w": "answer.text"}, *((split, {"w": w}) for split, w in made))
     assert trivial(table, table.roles, raws) == {"on": "test", "exact_match": 1.0, "answer": "yes"}
     assert in_words({}) == ""
+
+
+def test_the_most_frequent_place_of_training_answers_questions_about_texts(tmp_path):
+    made = [("train", 0, 3), ("train", 0, 3), ("train", 4, 5), ("val", 0, 3), ("test", 0, 3), ("test", 4, 5)]
+    rows = ((split, {"a": begin, "b": end}) for split, begin, end in made)
+    table, raws = of(tmp_path, {"a": "span", "b": "span"}, *rows)
+    assert trivial(table, table.roles, raws) == {"on": "test", "exact_match": 0.5, "answer": "characters 0 to 3"}
+
+
+def test_chance_finds_one_of_as_many_as_have_both_modalities(tmp_path):
+    made = [("train", [1.0, 2.0]), ("val", [1.0, 2.0]), *[("test", [1.0, 2.0])] * 4, ("test", None)]
+    table, raws = of(tmp_path, {"s": "series"}, *((split, {"s": s}) for split, s in made))
+    assert trivial(table, table.roles, raws) == {"on": "test", "recall@1": 0.25}
+    fewer = raws | {"test": [raw for raw in raws["test"] if "series" in raw.contents][:2]}
+    assert trivial(table, table.roles, fewer) == {"on": "test", "recall@1": 0.2}  # of five rows, by those looked at
