@@ -29,6 +29,7 @@ class Beside(Rows):
                     "side; they must be of one number, so copy or fetch the files again"
                 )
         self.wrong = [error for file in files for error in file.wrong]
+        self.slow = [each for file in files for each in file.slow]
         self.names: list[dict[str, str]] = []  # of each file, its columns by the names that they have here
         for file in self.files:
             taken = [name for names in self.names for name in names]

@@ -1,6 +1,5 @@
 """Columns in Arrow's form: tables in memory, mapped files, and files that are read by groups of rows."""
 
-import warnings
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
@@ -139,8 +138,8 @@ class GroupedRows(Rows):
 class ParquetRows(GroupedRows):
     """A file of Parquet, read by its row groups.
 
-    A table of more than 512 MB is read again and again in a random order of its rows, which a warning says; within a
-    window of the order (`data.window`) it is not.
+    A table of more than 512 MB is read again and again in a random order of its rows, which `slow` says; within a
+    window of the order (`data.window`), or forwards, it is not.
 
     Args:
         file: the file.
@@ -156,12 +155,12 @@ class ParquetRows(GroupedRows):
         groups = [self._opened.metadata.row_group(i) for i in range(self._opened.num_row_groups)]
         self.starts += accumulate(group.num_rows for group in groups)
         if (size := sum(group.total_byte_size for group in groups)) > self.kept_bytes and len(groups) > 1:
-            warnings.warn(
+            told = (
                 f"{file} holds {size // 1_000_000} MB in row groups of {groups[0].num_rows} rows, of which "
                 f"{self.kept_bytes // 1_000_000} MB stay in memory; to read rows in random order fast, shuffle them "
-                "within windows (data.window=100000), or write it as .arrow or with small row groups",
-                stacklevel=2,
+                "within windows (data.window=100000), or write it as .arrow or with small row groups"
             )
+            self.slow = [told]
 
     @property
     def columns(self) -> tuple[str, ...]:

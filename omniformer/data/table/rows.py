@@ -23,6 +23,7 @@ class Rows(ABC):
     file: Path | str
     name: str  # of the file, as short as tells it from the others; part of the ids of rows
     wrong: Sequence[BadRowError] = ()  # rows that were passed over where the file was opened
+    slow: Sequence[str] = ()  # what makes rows in any order slow to read, and what to do; told where they are read so
     inner: str = ""  # what is taken of the file, where it holds several tables
 
     @property

@@ -210,6 +210,8 @@ class Table(Source):
     @cached_property
     def _opened(self) -> tuple[Joined, list[Split | None]]:
         rows, given = self.opener.open(self.files)
+        for slow in [each for part in rows.parts for each in part.slow] if self.window is None else ():
+            warnings.warn(slow, stacklevel=2)
         rows.parts = [self.completed(part) for part in rows.parts]
         self.roles.check(rows.columns, rows.file)
         return rows, given

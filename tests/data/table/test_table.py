@@ -1,6 +1,7 @@
 import json
 import pickle
 import shutil
+import warnings
 from collections import Counter
 
 import pyarrow as pa
@@ -375,3 +376,20 @@ def test_classes_are_called_as_labels_says_of_cells(tmp_path):
     )
     assert table.labels == ("in favour", "against")
     assert [raw.targets["label"].item() for raw in table.split("train")] == [1, 1]
+
+
+@pytest.mark.parametrize("files", ["a.parquet", "a.parquet + lines:b.txt"])
+def test_large_row_groups_are_told_of_unless_rows_are_shuffled_within_windows(tmp_path, monkeypatch, files):
+    monkeypatch.setattr("omniformer.data.table.columnar.ParquetRows.kept_bytes", 1)
+    pq.write_table(pa.Table.from_pylist(reviews(9)), tmp_path / "a.parquet", row_group_size=3)
+    (tmp_path / "b.txt").write_text("a line\n" * 9)
+
+    def read(window):
+        table = Table(files=files, columns=MOODS, data_root=str(tmp_path))
+        Stream(source=table, batch_size=2, window=window).source.split("train")
+
+    with pytest.warns(UserWarning, match=r"row groups of 3 rows, of which 0 MB stay in memory; .*data\.window=100000"):
+        read(None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(100)
