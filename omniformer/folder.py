@@ -21,6 +21,7 @@ from omniformer.config import BuildError, allowing
 from omniformer.config.allow import NotAllowedError, within
 from omniformer.config.build import locate
 from omniformer.generation.allowed import Allowed
+from omniformer.generation.speech import Speech
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.files import hub
@@ -64,6 +65,8 @@ def save(
             "given": list(member.given),
             "allowed": None if member.allowed is None else asdict(member.allowed),
         }
+        if member.speech is not None:
+            members[name]["speech"] = asdict(member.speech)
         for modality, tokenizer in member.tokenizers.items():
             tokenizer.save_pretrained(folder / "tokenizers" / name / modality)
     for modality, tokenizer in predictor.tokenizers.items():
@@ -211,6 +214,7 @@ def _member(name: str, described: Mapping[str, Any], folder: Path, trusted: Call
         max_seq_len=described["max_seq_len"],
         given=tuple(described.get("given", ())),
         allowed=Allowed(**described["allowed"]) if described.get("allowed") else None,
+        speech=Speech(**described["speech"]) if described.get("speech") else None,
     )
 
 

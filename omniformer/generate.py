@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
 
 # Options that only some tasks or strategies have.
-WRITING = ("beams", "max_new_tokens", "stop", "cache", "log_probs", "draft", "draft_tokens", *ADJUSTING, *FORM)
+WRITING = ("beams", "max_new_tokens", "stop", "begin", "cache", "log_probs", "draft", "draft_tokens", *ADJUSTING, *FORM)
 PAINTING = ("steps",)
 # Of these, what a task has no use for that writes down what frames say.
 NOT_TRANSCRIBING = (
@@ -43,6 +43,7 @@ NOT_TRANSCRIBING = (
     "length_penalty",
     "max_new_tokens",
     "stop",
+    "begin",
     "cache",
     "log_probs",
     "draft",
@@ -120,6 +121,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max-new-tokens", type=int, help="when to end at the latest (default for texts: 256)")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a text that ends an answer")
+    parser.add_argument(
+        "--begin",
+        action="append",
+        default=[],
+        metavar="TOKEN",
+        help="a special token with which an answer begins, in the place of those that the model's files say",
+    )
     parser.add_argument(
         "--guidance", type=float, help="how much more what is given shall count (default: 1; by diffusion 3)"
     )
@@ -220,7 +228,9 @@ def _unreadable(
 
 def _options(given: argparse.Namespace, *, paints: bool) -> dict[str, Any]:
     """What was asked for, as keywords of `write`; what was not is left to the task."""
-    asked = {name: getattr(given, name) for name in ("max_new_tokens", "stop", "guidance", "cache", "steps", "size")}
+    asked = {
+        name: getattr(given, name) for name in ("max_new_tokens", "stop", "begin", "guidance", "cache", "steps", "size")
+    }
     options = {name: value for name, value in asked.items() if value not in (None, [])}
     if "size" in options:
         options["size"] = tuple(options["size"]) * (2 // len(options["size"]))

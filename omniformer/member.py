@@ -10,6 +10,7 @@ from omniformer.inputs import reads_text
 
 if TYPE_CHECKING:
     from omniformer.generation.allowed import Allowed
+    from omniformer.generation.speech import Speech
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Member:
         given: for a task that writes, the modalities that it reads first: pictures for captions, a sentence for its
             translation. Empty for a language model, which goes on from its prompt.
         allowed: for a task that writes texts, which ids they may hold, and where; all, everywhere by default.
+        speech: for a task that writes down speech window by window, how its ids say language and time.
 
     Example:
         >>> from omniformer_tokenizers import ByteTokenizer
@@ -37,6 +39,7 @@ class Member:
     max_seq_len: int | None = None
     given: tuple[str, ...] = ()
     allowed: "Allowed | None" = None
+    speech: "Speech | None" = None
 
     @property
     def takes(self) -> Sequence[str]:

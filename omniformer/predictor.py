@@ -143,7 +143,7 @@ class Predictor:
             ValueError: no task of this model writes, or several do.
         """
         hidden = [name for name in self.members if self.model.makes(name) == "hidden"]
-        able = {name: maker for name in self.members if (maker := maker_of(self.model, name))}
+        able = {name: maker for name, each in self.members.items() if (maker := maker_of(self.model, name, each))}
         if member in hidden or (member is None and hidden and not able):
             raise ValueError(writes_nothing(member or hidden[0]))
         name = only(list(able), self.members, member, "writes nothing", "one with modality=text")

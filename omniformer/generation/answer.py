@@ -5,7 +5,7 @@ pictures.
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,21 @@ _MADE_BY: dict[Makes, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """What was said from one point in time of a sound to another.
+
+    Args:
+        start: in seconds from the beginning of the sound.
+        end: the same.
+        text: what was said.
+    """
+
+    start: float
+    end: float
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
     """What a model wrote for one prompt.
@@ -40,6 +55,7 @@ class Answer:
         score: what answers to one prompt are ranked by: the better, the higher.
         ended: whether the model ended the answer; else it reached the most tokens allowed.
         sample_rate: of a waveform, in Hz.
+        segments: of a transcript with points in time, what was said when, in order; else none.
     """
 
     input: str
@@ -51,6 +67,7 @@ class Answer:
     score: float | None = None
     ended: bool = True
     sample_rate: int | None = None
+    segments: tuple[Segment, ...] = ()
 
     def to_dict(self, *, log_probs: bool = False) -> dict[str, Any]:
         """The answer as plain JSON values; a picture or a sound only as its ids.
@@ -62,6 +79,8 @@ class Answer:
         if isinstance(self.content, str):
             plain["text"] = self.content
         plain |= {"score": self.score, "ended": self.ended}
+        if self.segments:
+            plain["segments"] = [asdict(each) for each in self.segments]
         if log_probs or not isinstance(self.content, str):
             plain["ids"] = list(self.ids)
         if log_probs:

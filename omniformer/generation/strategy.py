@@ -22,12 +22,14 @@ class Written:
             guidance included, temperature, truncation and penalties not.
         score: what answers to the same sample are ranked by: the better, the higher.
         ended: whether the model ended the answer; else it reached the most tokens allowed.
+        spans: of speech with points in time, from when to when in seconds which ids were said; else none.
     """
 
     ids: tuple[int, ...]
     log_probs: tuple[float, ...]
     score: float
     ended: bool
+    spans: tuple[tuple[float, float, tuple[int, ...]], ...] = ()
 
 
 class Chosen(NamedTuple):

@@ -1,7 +1,7 @@
 """A task that writes, with its tokenizers: prompts in, texts, pictures and sounds out."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,13 @@ from omniformer.core.ranges import Count
 from omniformer.fitting import fitted, refuse_long
 from omniformer.generation.adjusting import Adjustment
 from omniformer.generation.allowed import Allowed
-from omniformer.generation.answer import Answer, blank_picture, given_sample, head_making, keyed, with_pictures
+from omniformer.generation.answer import Answer, Segment, blank_picture, given_sample, head_making, keyed, with_pictures
 from omniformer.generation.constrained import form_of, tell_cut, watched
 from omniformer.generation.draft import Draft
 from omniformer.generation.room import room_for
 from omniformer.generation.sampling import Greedy, Sampling
 from omniformer.generation.session import Caching
-from omniformer.generation.strategy import Strategy, Written
+from omniformer.generation.strategy import Chosen, Strategy, Written
 from omniformer.generation.texts import Spelling, Streamed
 from omniformer.generation.write import DEFAULT_LENGTH, stream, write
 from omniformer.inputs import by_kind, listed, tokens_of
@@ -170,16 +170,13 @@ class Writer:
         blank = self._blank(size)
         options = self._options(blank, max_new_tokens, stop)
         samples = self._samples(listed(prompts), blank, begin, truncate=truncate)
-        rooms = [self._room(sample, max_new_tokens) for sample in samples]
+        kinds = [self._kind(sample, max_new_tokens) for sample in samples]
         names, samples = [sample.id for sample in samples], keyed(samples)
         answers: dict[int, list[Answer]] = {}
-        # Answers of one batch have equal room: how long one may become depends on no other.
-        for _, rows in by_kind(rooms, batch_size):
+        for _, rows in by_kind(kinds, batch_size):
             spellings = [self._spelling(samples[i], stop) for i in rows]
-            found = write(
-                self.model,
-                self.head,
-                self._collate([samples[i] for i in rows]),
+            found = self._written(
+                [samples[i] for i in rows],
                 strategy=self.usual if strategy is None else strategy,
                 until=_until(spellings) if stop else None,
                 guidance=guidance,
@@ -225,13 +222,11 @@ class Writer:
         self._check(draft)
         form = form_of(self.tokenizer, schema=schema, regex=regex, stop=stop, min_new_tokens=min_new_tokens)
         samples = self._samples([prompt], None, begin, truncate=truncate)
-        self._room(samples[0], max_new_tokens)  # says the name of a prompt that leaves none
+        self._kind(samples[0], max_new_tokens)  # says the name of a prompt that leaves none
         (sample,) = keyed(samples)
         spelling = self._spelling(sample, stop)
-        chosen = stream(
-            self.model,
-            self.head,
-            self._collate([sample]),
+        chosen = self._chosen(
+            sample,
             strategy=self.usual if strategy is None else strategy,
             until=_until([spelling]) if stop else None,
             guidance=guidance,
@@ -325,8 +320,18 @@ class Writer:
             log.warning("only the last %s tokens are read of %s%s", most, ", ".join(long[:5]), more)
         return samples
 
-    def _room(self, sample: Sample, asked: int | None) -> int | None:
-        """How long the answer to a sample may become, where positions end before what is asked for."""
+    def _written(self, samples: Sequence[Sample], **options: Any) -> list[list[Written]]:
+        """The answers to samples of one kind; options as for `omniformer.generation.write`."""
+        return write(self.model, self.head, self._collate(samples), **options)
+
+    def _chosen(self, sample: Sample, **options: Any) -> Iterator[Chosen]:
+        """The answer to a sample, id by id."""
+        return stream(self.model, self.head, self._collate([sample]), **options)
+
+    def _kind(self, sample: Sample, asked: int | None) -> Any:
+        """What samples of one batch have in common: how long the answer may become, where positions end before what is
+        asked for, so that it depends on no other sample.
+        """
         room = None if self.max_seq_len else room_for(sample, self.model, self.modality)
         return None if room is None or room >= (DEFAULT_LENGTH if asked is None else asked) else room
 
@@ -381,7 +386,11 @@ class Writer:
             score=written.score,
             ended=written.ended,
             sample_rate=rate,
+            segments=tuple(self._segment(*each) for each in written.spans),
         )
+
+    def _segment(self, start: float, end: float, ids: Sequence[int]) -> Segment:
+        return Segment(start=start, end=end, text=self.tokenizer.decode(list(ids)))  # pyright: ignore
 
 
 def _until(spellings: Sequence[Spelling]) -> Callable[[int, Sequence[int]], bool]:

@@ -11,6 +11,7 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.generation.allowed import Allowed
+from omniformer.generation.speech import Speech
 from omniformer.model import OmniFormer
 from omniformer.pretrained.files.checkpoint import Checkpoint
 from omniformer.pretrained.files.writing import allowed_ids
@@ -224,6 +225,10 @@ class Family(ABC):
     def allowed(self, folder: Path) -> Allowed | None:
         """Which ids it writes, and where, from the files in the folder."""
         return allowed_ids(folder, self.config)
+
+    def speech(self, folder: Path) -> Speech | None:
+        """How it writes down speech window by window, from the files in the folder; None where it does not."""
+        return None
 
     def in_memory(self, module: str) -> str:
         """What the reference calls a module once it is loaded, by which PEFT names what it adapts; as in the files.

@@ -193,4 +193,5 @@ def _member(family: Family, tokenizers: dict[str, Tokenizer], folder: Path) -> M
         max_seq_len=family.max_seq_len,
         given=tuple(family.given),
         allowed=family.allowed(folder),
+        speech=family.speech(folder),
     )

@@ -24,7 +24,7 @@ def about(predictor: Predictor) -> list[dict[str, Any]]:
 def chats(predictor: Predictor) -> bool:
     """Whether there is a task that writes in conversations, by a chat template."""
     return any(
-        maker_of(predictor.model, name) is Writer and not member.given and _template(member)
+        maker_of(predictor.model, name, member) is Writer and not member.given and _template(member)
         for name, member in predictor.members.items()
     )
 
@@ -36,7 +36,7 @@ def _template(member: Member) -> bool:
 def _task(predictor: Predictor, name: str, member: Member) -> dict[str, Any]:
     head, makes = predictor.model.head(name), predictor.model.makes(name)
     does = _DOES.get(makes or "", "embed" if head.instead else "predict")
-    maker: Any = maker_of(predictor.model, name)
+    maker: Any = maker_of(predictor.model, name, member)
     writer = maker.of(predictor.model, name, member) if maker is not None else None
     takes = member.takes if writer is None or writer.given or writer.writes_text else ()
     kinds = {modality: member.tokenizers[modality] for modality in takes}

@@ -9,6 +9,7 @@ from einops import rearrange
 from omniformer_tokenizers import Packed, Tokenizer, WhisperTokenizer
 from torch import Tensor, nn
 
+from omniformer.generation.speech import Speech
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
 from omniformer.pretrained.files.checkpoint import read_json
@@ -34,9 +35,11 @@ class Whisper(Family):
     """Whisper of all sizes, as `WhisperForConditionalGeneration` and `WhisperModel` write it.
 
     A sound is read as tokens of two frames, 20 ms, and may have any length: places beyond the published table of waves
-    follow its formula. An answer begins with the language, the task and whether there are points in time, as the files
-    say: English, to be written down, without, where they do not; the language is not guessed. Another beginning is told
-    to `generate`: `begin=["<|startoftranscript|>", "<|de|>", "<|translate|>", "<|notimestamps|>"]`. In training the
+    follow its formula; `generate` reads a sound of more than 30 seconds window by window (`SpeechWriter`). An answer
+    begins with the language, the task and whether there are points in time, as the files say: to be written down,
+    without, where they do not; a language that they leave open is found in the sound (what is learned from begins in
+    English then). Another beginning is told to `generate`: `begin=["<|startoftranscript|>", "<|de|>", "<|translate|>",
+    "<|notimestamps|>"]`, without a language to have it found, without the last to get points in time. In training the
     reference may hide stretches of frames (`apply_spec_augment`); here that is the data's to do. `scale_embedding`
     means nothing: the reference computes that factor and multiplies nothing by it.
 
@@ -139,7 +142,7 @@ class Whisper(Family):
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """Frames of 30 seconds, or as many as the folder says: a longer sound is cut there, as by the reference's
-        processor, a shorter one filled up with silence. And byte pairs.
+        processor (`generate` reads it whole), a shorter one filled up with silence. And byte pairs.
 
         Raises:
             ValueError: a file is damaged, makes frames of another kind than the model reads, or has the vocabulary of
@@ -154,8 +157,36 @@ class Whisper(Family):
         """The ids with which an answer begins, from the files of a folder: where it starts, the language, the task, and
         that there are no points in time.
         """
+        languages = self._said(folder).get("lang_to_id") or {}
+        start, *rest = self._begins(folder)
+        if languages and not set(rest) & set(languages.values()):
+            rest = [languages.get("<|en|>", min(languages.values())), *rest]
+        return [start, *rest]
+
+    def speech(self, folder: Path) -> Speech | None:
+        """How it says language and time, where its files know the points in time: a language that they do not say is
+        found in the sound.
+        """
+        said = self._said(folder)
+        untimed = said.get("no_timestamps_token_id")
+        if untimed is None:
+            return None
+        return Speech(
+            begin=tuple(self._begins(folder)),
+            languages=tuple((said.get("lang_to_id") or {}).values()),
+            untimed=untimed,
+            stop=self.config["eos_token_id"],
+            latest_first=said.get("max_initial_timestamp_index"),
+        )
+
+    def _said(self, folder: Path) -> dict[str, Any]:
+        """What the files of a folder say of writing."""
         path = folder / GENERATION_FILE
-        said = {**self.config, **(read_json(path) if path.is_file() else {})}
+        return {**self.config, **(read_json(path) if path.is_file() else {})}
+
+    def _begins(self, folder: Path) -> list[int]:
+        """The ids with which an answer begins, without a language where the files say none."""
+        path, said = folder / GENERATION_FILE, self._said(folder)
         forced = [each[1] for each in said.get("forced_decoder_ids") or () if each[1] is not None]
         languages, tasks = said.get("lang_to_id") or {}, said.get("task_to_id") or {}
         told = said.get("language") or said.get("task")
@@ -163,11 +194,12 @@ class Whisper(Family):
         if forced and not told:
             begins += forced
         elif languages:
-            language = str(said.get("language") or "en")
+            language = said.get("language")
             name = language if language in languages else f"<|{language}|>"
-            if name not in languages:
+            if language and name not in languages:
                 raise ValueError(f"{path} has language={language!r}; it knows {', '.join(sorted(languages))}")
-            begins += [languages[name], *(tasks[task] for task in [said.get("task") or "transcribe"] if task in tasks)]
+            begins += [languages[name]] if language else []
+            begins += [*(tasks[task] for task in [said.get("task") or "transcribe"] if task in tasks)]
         untimed = said.get("no_timestamps_token_id")
         return begins if untimed is None or untimed in begins else [*begins, untimed]
 

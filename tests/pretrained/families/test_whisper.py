@@ -8,7 +8,7 @@ import torch
 import vocabularies
 from twins import agree, counted, ragged_ids, saved, shaken, transformers, twin
 
-from omniformer import pretrained
+from omniformer import generate, load, pretrained, save
 from omniformer.core.positions import SinusoidalHalves
 from omniformer.generation import BeamSearch, Greedy
 from omniformer.pretrained.tokenizers.text import text_tokenizer
@@ -152,29 +152,33 @@ def test_the_file_of_all_processors_will_do(tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A multilingual model with vocabulary and processor, as published."""
-    folder = tmp_path_factory.mktemp("whisper")
+    """A multilingual model with vocabulary and processor, as published, that writes no points in time."""
+    return made(tmp_path_factory.mktemp("whisper"))
+
+
+def made(folder, seconds=1, points=5, **said):
     tokenizer = vocabularies.whisper()
+    tokenizer.add_tokens([transformers.AddedToken(f"<|{i * 0.02:.2f}|>", special=False) for i in range(5, points)])
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in tokenizer.get_added_vocab()}
     special = {"decoder_start_token_id": ids["<|startoftranscript|>"], "eos_token_id": ids["<|endoftext|>"]}
     special |= {"bos_token_id": ids["<|endoftext|>"], "pad_token_id": ids["<|endoftext|>"]}
     # A table of its own for the output, since a shared one makes such a model say the same id again and again.
     sizes = {"vocab_size": len(tokenizer) + 3, "max_target_positions": 40, "tie_word_embeddings": False}
-    theirs = shaken(model(num_mel_bins=80, **sizes, **special))
-    theirs.generation_config = transformers.GenerationConfig(
-        **special,
-        is_multilingual=True,
-        lang_to_id={"<|en|>": ids["<|en|>"], "<|de|>": ids["<|de|>"]},
-        task_to_id={"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]},
-        no_timestamps_token_id=ids["<|notimestamps|>"],
+    theirs = shaken(model(num_mel_bins=80, **sizes | {"max_source_positions": 50 * seconds}, **special))
+    told = {
+        "is_multilingual": True,
+        "lang_to_id": {"<|en|>": ids["<|en|>"], "<|de|>": ids["<|de|>"]},
+        "task_to_id": {"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]},
+        "no_timestamps_token_id": ids["<|notimestamps|>"],
         # At points in time the reference cuts a sound in two and reads on.
-        suppress_tokens=list(range(ids["<|notimestamps|>"] + 1, sizes["vocab_size"])),
-        max_length=40,
-        return_timestamps=False,
-    )
+        "suppress_tokens": list(range(ids["<|notimestamps|>"] + 1, sizes["vocab_size"])),
+        "max_length": 40,
+        "return_timestamps": False,
+    }
+    theirs.generation_config = transformers.GenerationConfig(**special | told | said)
     saved(theirs, folder)
     tokenizer.save_pretrained(folder)
-    transformers.WhisperFeatureExtractor(feature_size=80, chunk_length=1).save_pretrained(folder)
+    transformers.WhisperFeatureExtractor(feature_size=80, chunk_length=seconds).save_pretrained(folder)
     return folder
 
 
@@ -212,10 +216,10 @@ def test_transcripts_equal_the_references(said, n_beams, folder, tmp_path):
     here = change(folder, tmp_path, **said)
     theirs, processor = reference_of(here)
     loaded = pretrained.load(here)
-    sounds = [sound(0.4), sound(0.9, seed=1), sound(1.3, seed=2)]
+    sounds = [sound(0.4), sound(0.9, seed=1), sound(0.7, seed=2)]
     strategy = Greedy() if n_beams == 1 else BeamSearch(n_beams=n_beams, stopping="likely")
     answers = loaded.generate(sounds, strategy=strategy, max_new_tokens=NEW)
-    options = {} if said else {"language": "en", "task": "transcribe"}
+    options = {} if said else {"task": "transcribe"}  # the reference finds the language, too
     assert len({answer.ids for (answer,) in answers}) > 1 and len({i for (answer,) in answers for i in answer.ids}) > 2
     expected = written(theirs, processor, sounds, NEW, num_beams=n_beams, **options)
     for (answer,), row in zip(answers, expected, strict=True):
@@ -227,7 +231,7 @@ def test_transcripts_equal_the_references(said, n_beams, folder, tmp_path):
 @pytest.mark.parametrize("n_beams", [1, 3])
 def test_ids_that_are_never_written_or_not_first_are_those_of_the_files(n_beams, folder, tmp_path):
     theirs, _ = reference_of(folder)
-    sounds = [sound(0.4), sound(0.9, seed=1), sound(1.3, seed=2)]
+    sounds = [sound(0.4), sound(0.9, seed=1), sound(0.7, seed=2)]
     free = [answer.ids for (answer,) in pretrained.load(folder).generate(sounds, max_new_tokens=NEW)]
     never, first = sorted({i for ids in free for i in ids[1:3]}), sorted({ids[0] for ids in free})
     never += theirs.generation_config.suppress_tokens
@@ -290,3 +294,97 @@ def test_a_transcript_to_learn_from_begins_and_ends_once(folder):
     whole = tokenizer.answer(tokenizer("a cat")).values.tolist()
     assert whole == [*tokenizer.beginning, *plain, tokenizer.stop]
     assert text_tokenizer(folder, loaded.family.config)["text"].stop == tokenizer.stop
+
+
+# ---- sounds of any length
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory):
+    """A model that hears one second at once and writes points in time."""
+    return made(tmp_path_factory.mktemp("timed"), points=51, suppress_tokens=[5, 7], max_initial_timestamp_index=10)
+
+
+def spoken(here, sounds, **options):
+    """What the reference says of each sound by itself: its segments."""
+    theirs, processor = reference_of(here)
+    window, found = 16000 * processor.feature_extractor.chunk_length, []
+    for each in sounds:
+        whole = {"truncation": False, "padding": "longest"} if len(each) > window else {}
+        features = processor(each.numpy(), sampling_rate=16000, return_tensors="pt", **whole).input_features
+        asked = {"return_timestamps": True, "return_segments": True, "do_sample": False, "task": "transcribe"}
+        (segments,) = theirs.generate(features, **asked | options)["segments"]
+        found.append(segments)
+    return found
+
+
+def equal(answer, segments):
+    assert list(answer.ids) == [i for each in segments for i in each["tokens"].tolist()]
+    for key in ("start", "end"):
+        assert [getattr(each, key) for each in answer.segments] == pytest.approx(
+            [float(each[key]) for each in segments]
+        )
+    assert len(answer.log_probs) == len(answer.ids) and "".join(each.text for each in answer.segments)
+
+
+SOUNDS = [sound(2.35, seed=3), sound(3.1, seed=1), sound(0.7, seed=2)]  # of the first, half a token is left
+
+
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("n_beams", [1, 3])
+def test_longer_sounds_are_read_window_by_window_as_in_the_reference(n_beams, timed):
+    strategy = Greedy() if n_beams == 1 else BeamSearch(n_beams=n_beams, stopping="likely")
+    begin = ["<|startoftranscript|>", "<|transcribe|>"]  # with points in time, in a language that is found
+    found = pretrained.load(timed).generate(SOUNDS, strategy=strategy, begin=begin, max_new_tokens=NEW)
+    expected = spoken(timed, SOUNDS, max_new_tokens=NEW, num_beams=n_beams)
+    for (answer,), segments in zip(found, expected, strict=True):
+        equal(answer, segments)
+    assert max(each.end for each in found[1][0].segments) > 2
+
+
+@pytest.mark.slow
+def test_seventy_seconds_equal_the_references(tmp_path):
+    here = made(tmp_path, seconds=30, points=1501, suppress_tokens=[5], max_initial_timestamp_index=50)
+    long = [sound(70.01)]
+    ((answer,),) = pretrained.load(here).generate(long)
+    (segments,) = spoken(here, long)
+    equal(answer, segments)
+    assert max(each.end for each in answer.segments) > 60
+
+
+def test_a_longer_sound_alone_streamed_and_from_a_saved_folder_is_the_same(timed, tmp_path):
+    loaded = pretrained.load(timed)
+    ((alone,),) = loaded.generate(SOUNDS[:1], max_new_tokens=NEW)
+    both = loaded.generate(SOUNDS[::-1], max_new_tokens=NEW)
+    assert both[2][0].ids == alone.ids and not both[0][0].segments
+    streamed = loaded.writer().stream(SOUNDS[0], max_new_tokens=NEW)
+    assert "".join(streamed) == alone.content and tuple(streamed.ids) == alone.ids
+    save(tmp_path, loaded, recipe=loaded.recipe)
+    ((again,),) = load(tmp_path).generate(SOUNDS[:1], max_new_tokens=NEW)
+    assert again.ids == alone.ids and again.to_dict()["segments"] == alone.to_dict()["segments"]
+
+
+def test_the_command_line_shows_what_was_said_when(timed, tmp_path, capsys):
+    soundfile = pytest.importorskip("soundfile")
+    soundfile.write(tmp_path / "call.wav", SOUNDS[2].numpy(), 16000)
+    begin = ["--begin", "<|startoftranscript|>", "--begin", "<|de|>", "--begin", "<|transcribe|>"]
+    generate.main([str(timed), "--given", str(tmp_path / "call.wav"), "--json", "--max-new-tokens", str(NEW), *begin])
+    segments = json.loads(capsys.readouterr().out)["segments"]
+    assert segments and all(0 <= each["start"] <= each["end"] <= 1 and each["text"] for each in segments)
+
+
+def test_forms_of_an_answer_are_refused_where_it_is_written_window_by_window(timed):
+    with pytest.raises(ValueError, match="window by window, where an answer has no form"):
+        pretrained.load(timed).generate(SOUNDS[:1], stop=["."])
+
+
+def test_a_language_that_the_files_leave_open_is_found(timed, tmp_path):
+    """As in today's files of Whisper, which force the task alone; what is learned from begins in English."""
+    theirs = transformers.AutoTokenizer.from_pretrained(timed)
+    task = theirs.convert_tokens_to_ids("<|transcribe|>")
+    loaded = pretrained.load(change(timed, tmp_path, forced_decoder_ids=[[1, None], [2, task]]))
+    texts = loaded.members["seq2seq"].tokenizers["text"]
+    assert theirs.convert_ids_to_tokens(texts.beginning)[1:3] == ["<|en|>", "<|transcribe|>"]
+    found = loaded.generate(SOUNDS[1:], max_new_tokens=NEW)
+    expected = pretrained.load(timed).generate(SOUNDS[1:], max_new_tokens=NEW)
+    assert [each.ids for (each,) in found] == [each.ids for (each,) in expected]

@@ -1,5 +1,6 @@
 """The features of well-known speech and sound models, at any length."""
 
+from copy import copy
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -46,12 +47,36 @@ class WhisperTokenizer(SpectrogramTokenizer):
         if seconds is not None and seconds <= 0:
             raise ValueError(f"seconds={seconds} must be positive")
         self.seconds = seconds
+        self._cuts = seconds is not None
+
+    @property
+    def uncut(self) -> "WhisperTokenizer":
+        """The same tokens without an end: shorter sounds are filled up to `seconds`, longer ones kept whole, with
+        frames of zeros behind them where the last token lacks some.
+
+        Example:
+            >>> import torch
+            >>> tokenizer = WhisperTokenizer(seconds=1.0).uncut
+            >>> len(tokenizer(torch.randn(5000))), len(tokenizer(torch.randn(48000)))
+            (100, 300)
+        """
+        whole = copy(self)
+        whole._cuts = False
+        return whole
+
+    @property
+    def window(self) -> int | None:
+        """The tokens of `seconds`; None for sounds of any length."""
+        n = None if self.seconds is None else round(self.seconds * self.sample_rate) // self.hop_length
+        return None if n is None else -(-n // self.frames_per_token)
 
     def __call__(self, raw: Any) -> Tokens:
         """The tokens of a sound; the fact `left_out` says how many seconds at its end were cut off, where it can be."""
         wave = mono(raw, sample_rate=self.sample_rate, downmix=self.downmix)
         tokens = super().__call__(wave)
-        return tokens if self.seconds is None else _shortened(tokens, len(wave) / self.sample_rate - self.seconds)
+        if self.seconds is None or not self._cuts:
+            return tokens
+        return _shortened(tokens, len(wave) / self.sample_rate - self.seconds)
 
     def frames(self, raw: Any) -> Tensor:
         """Whisper's frames of a sound.
@@ -62,7 +87,7 @@ class WhisperTokenizer(SpectrogramTokenizer):
         wave = mono(raw, sample_rate=self.sample_rate, downmix=self.downmix)
         if self.seconds is not None:
             n = round(self.seconds * self.sample_rate)
-            wave = functional.pad(wave[:n], (0, max(n - len(wave), 0)))
+            wave = functional.pad(wave[:n] if self._cuts else wave, (0, max(n - len(wave), 0)))
         energies = mel_frames(
             wave[None],
             sample_rate=self.sample_rate,
@@ -72,7 +97,8 @@ class WhisperTokenizer(SpectrogramTokenizer):
             scale="slaney",
         )[0, : len(wave) // self.hop_length]
         decades = energies.clamp(min=FLOOR).log10()
-        return (torch.maximum(decades, decades.max() - 8) + 4) / 4 if len(decades) else decades
+        frames = (torch.maximum(decades, decades.max() - 8) + 4) / 4 if len(decades) else decades
+        return frames if self._cuts else functional.pad(frames, (0, 0, 0, -len(frames) % self.frames_per_token))
 
     def decode(self, tokens: Any, *, iterations: int = 32) -> Tensor:
         """Not available: the decades that Whisper cuts off are lost."""

@@ -57,6 +57,16 @@ def test_ast_patches_count_as_in_the_paper():
     assert tokens.values.shape[1] == 256
 
 
+def test_without_its_cut_whisper_keeps_what_is_longer_than_its_window():
+    tokenizer = WhisperTokenizer(seconds=0.5, frames_per_token=2)
+    short, long = torch.randn(5000), torch.randn(16000 + 160)
+    assert torch.equal(tokenizer.uncut(short).values, tokenizer(short).values)
+    found, whole = tokenizer.uncut(long), WhisperTokenizer()(long).values
+    assert tokenizer.window == 25 and "left_out" not in found.facts
+    assert torch.equal(found.values.reshape(-1, 80)[:101], whole) and not found.values[-1, 80:].any()
+    assert len(tokenizer(long)) == 25
+
+
 @pytest.mark.parametrize("cls", [WhisperTokenizer, KaldiTokenizer])
 def test_features_that_lose_the_sound_say_so(cls):
     with pytest.raises(TypeError, match="has no inverse"):
