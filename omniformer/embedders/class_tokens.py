@@ -27,14 +27,15 @@ class ClassTokenEmbedder(nn.Module):
         embedder: makes the vectors of all other tokens.
         n_class_tokens: of each sample.
         n_registers: how many of them, the last ones, stand nowhere, and are one vector each: registers, in which a
-            model keeps what belongs to no patch ([Darcet et al. 2023](https://arxiv.org/abs/2309.16588)).
+            model keeps what belongs to no patch ([Darcet et al. 2023](https://arxiv.org/abs/2309.16588)); all of them
+            where positions are turned in the core, as in DINOv3.
         norm: makes a norm after everything, called with `d_model`, as in CLIP; none by default.
         dropout: share of features of all vectors set to zero in training, after positions were added; the embedder
             inside then needs none.
         init_std: deviation of the vectors at the start; 0.02 as in ViT.
 
     Raises:
-        ValueError: `n_class_tokens` is below 1, or not above `n_registers`; at first use, tokens have no feature
+        ValueError: `n_class_tokens` is below 1, or below `n_registers`; at first use, tokens have no feature
             `class_token`, or more class tokens than there are vectors.
 
     Shapes:
@@ -69,13 +70,14 @@ class ClassTokenEmbedder(nn.Module):
         if n_class_tokens < 1:
             raise ValueError(f"n_class_tokens={n_class_tokens} must be at least 1; without any, use the embedder alone")
         checks.not_negative(n_registers=n_registers)
-        if n_registers >= n_class_tokens:
+        if n_registers > n_class_tokens:
             raise ValueError(
-                f"n_registers={n_registers} must be below n_class_tokens={n_class_tokens}, which count them"
+                f"n_registers={n_registers} must be at most n_class_tokens={n_class_tokens}, which count them"
             )
         self.embedder, self.init_std, self.n_registers = embedder, init_std, n_registers
         self.vectors = nn.Parameter(torch.empty(n_class_tokens, d_model))
-        self.positions = nn.Parameter(torch.empty(n_class_tokens - n_registers, d_model))
+        standing = n_class_tokens - n_registers
+        self.positions = nn.Parameter(torch.empty(standing, d_model)) if standing else None
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         checks.below_one(dropout=dropout)
         self.dropout = Dropout(dropout)
@@ -86,7 +88,10 @@ class ClassTokenEmbedder(nn.Module):
         number = self._numbers(packed)
         features = {name: feature for name, feature in packed.features.items() if name != "class_token"}
         x = self.embedder(replace(packed, features=features))
-        own = (self.vectors + F.pad(self.positions, (0, 0, 0, self.n_registers))).to(x.dtype)
+        own = self.vectors
+        if self.positions is not None:
+            own = own + F.pad(self.positions, (0, 0, 0, self.n_registers))
+        own = own.to(x.dtype)
         x = torch.where((number > 0)[:, None], own[(number - 1).clamp(min=0)], x)
         return self.dropout(self.norm(x))
 
@@ -101,7 +106,8 @@ class ClassTokenEmbedder(nn.Module):
     def reset_parameters(self) -> None:
         """Draws the vectors anew."""
         nn.init.normal_(self.vectors, std=self.init_std)
-        nn.init.normal_(self.positions, std=self.init_std)
+        if self.positions is not None:
+            nn.init.normal_(self.positions, std=self.init_std)
 
     def _numbers(self, packed: Packed) -> Tensor:
         if "class_token" not in packed.features:

@@ -32,6 +32,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "deit": ("deit", "DeiT"),
     "dinov2": ("dinov2", "DINOv2"),
     "dinov2_with_registers": ("dinov2", "DINOv2WithRegisters"),
+    "dinov3_vit": ("dinov3", "DINOv3"),
     "distilbert": ("distilbert", "DistilBERT"),
     "electra": ("electra", "ELECTRA"),
     "falcon": ("falcon", "Falcon"),

@@ -68,8 +68,13 @@ def test_registers_are_class_tokens_that_stand_nowhere():
     assert torch.equal(first, torch.stack([it.vectors[0] + it.positions[0], *it.vectors[1:]]))
     first.sum().backward()
     assert torch.equal(it.positions.grad, torch.ones(1, 6))
-    with pytest.raises(ValueError, match="n_registers=2 must be below n_class_tokens=2"):
-        embedder(n=2, n_registers=2)
+    with pytest.raises(ValueError, match="n_registers=3 must be at most n_class_tokens=2"):
+        embedder(n=2, n_registers=3)
+
+
+def test_where_all_are_registers_none_has_a_position():
+    it = embedder(n=2, n_registers=2)
+    assert it.positions is None and torch.equal(it(packed())[:2], it.vectors)
 
 
 def test_more_class_tokens_than_vectors_are_refused():

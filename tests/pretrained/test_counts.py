@@ -360,6 +360,10 @@ COUNTED = {
         },
         86_583_552,
     ),
+    "dinov3-vits16-pretrain-lvd1689m": (
+        {"model_type": "dinov3_vit", "architectures": ["DINOv3ViTModel"], "num_register_tokens": 4},
+        21_596_544,
+    ),
     "siglip-base-patch16-224": (
         {"model_type": "siglip_vision_model", "architectures": ["SiglipVisionModel"]},
         92_884_224,

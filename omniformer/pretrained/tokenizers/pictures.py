@@ -20,6 +20,7 @@ _CLIP: dict[str, Any] = _COMMON | {
     "default_to_square": False,
 }
 _IMAGENET = {"image_mean": _HALF, "image_std": _HALF}
+_IMAGENET_MOMENTS = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 # What the reference takes a key for where the file leaves it out, by kind of processor.
 PROCESSORS: dict[str, dict[str, Any]] = {
     "ViTImageProcessor": _COMMON
@@ -36,10 +37,15 @@ PROCESSORS: dict[str, dict[str, Any]] = {
     },
     "CLIPImageProcessor": _CLIP,
     "BitImageProcessor": _CLIP,
+    "DINOv3ViTImageProcessor": _COMMON
+    | _IMAGENET_MOMENTS
+    | {"size": {"height": 224, "width": 224}, "resample": 2, "do_center_crop": False, "default_to_square": True},
     "SiglipImageProcessor": _COMMON
     | _IMAGENET
     | {"size": {"height": 224, "width": 224}, "resample": 3, "do_center_crop": False, "default_to_square": False},
 }
+# Those that make floats of pixels before they resize.
+_UNROUNDED = ("DINOv3ViTImageProcessor",)
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 # Options of other processors that change pixels.
 _REFUSED = ("do_pad", "pad_size", "do_flip_channel_order", "do_thumbnail", "do_align_long_axis", "crop_pct")
@@ -113,7 +119,8 @@ def _described(settings: Mapping[str, Any], processor: str) -> tuple[Resampling,
     if known["resample"] not in _FILTERS:
         named = ", ".join(f"{number} ({name})" for number, name in _FILTERS.items())
         raise ValueError(f"resample={known['resample']!r}; accepted: {named}")
-    resampling = Resampling(filter=_FILTERS[known["resample"]], crop=crop.get("size"), **size)  # pyright: ignore
+    rounded = plain not in _UNROUNDED
+    resampling = Resampling(filter=_FILTERS[known["resample"]], crop=crop.get("size"), rounded=rounded, **size)  # pyright: ignore
     # What the reference does to a pixel p of 0..255: (p * factor - mean) / std. Ours begins at p / 255.
     share = 1 / (255 * (known["rescale_factor"] if known["do_rescale"] else 1))
     mean, std = (known["image_mean"], known["image_std"]) if known["do_normalize"] else (0.0, 1.0)

@@ -26,12 +26,14 @@ class Resampling:
         size: height and width, whatever the aspect ratio was.
         shortest_edge: length of the shorter side; the aspect ratio stays. Instead of `size`.
         crop: height and width of the middle that is kept, black where the picture is smaller.
+        rounded: whether 8-bit pixels stay whole numbers; else what is resampled is a picture of floats in 0..1, as
+            DINOv3 wants it.
 
     Raises:
         ValueError: a size is below 1, the filter is not known, or both `size` and `shortest_edge` are given.
 
     Shapes:
-        uint8 or float32 `[channels, height, width]` → the same.
+        uint8 or float32 `[channels, height, width]` → the same, or float32 unless `rounded`.
 
     Example:
         >>> clip = Resampling(filter="bicubic", shortest_edge=8, crop=(8, 8))
@@ -43,6 +45,7 @@ class Resampling:
     size: tuple[int, int] | None = None
     shortest_edge: int | None = None
     crop: tuple[int, int] | None = None
+    rounded: bool = True
 
     def __post_init__(self) -> None:
         one_of(FILTERS, filter=self.filter)
@@ -64,6 +67,8 @@ class Resampling:
         """The picture at its new size; an empty one stays as it is."""
         if not image.numel():
             return image
+        if image.dtype == torch.uint8 and not self.rounded:
+            image = image.float() / 255
         target = self._target(*image.shape[1:])
         if target != tuple(image.shape[1:]):
             image = _interpolated(image, target, self.filter)

@@ -74,6 +74,13 @@ def test_the_same_way_gives_pictures_of_another_size(before, after):
     assert changed(picture(50, 20)).shape == (3, 10, 40) == (3, *changed.output)
 
 
+def test_whole_pixels_become_floats_before_they_are_resampled_where_nothing_is_rounded():
+    image = picture(50, 37)
+    found = Resampling(size=(8, 12), rounded=False)(image)
+    assert torch.equal(found, Resampling(size=(8, 12))(image.float() / 255))
+    assert not torch.equal(found, (found * 255).round() / 255)
+
+
 def test_it_is_given_to_patches_as_itself_or_as_plain_values():
     image, way = picture(50, 37), Resampling(size=(8, 12))
     as_itself = ot.PatchTokenizer(patch_size=4, resize=way)
