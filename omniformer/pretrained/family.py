@@ -69,6 +69,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "smollm3": ("smollm3", "SmolLM3"),
     "t5": ("t5", "T5"),
     "vit": ("vit", "ViT"),
+    "vit_mae": ("vit_mae", "ViTMAE"),
     "wav2vec2": ("wav2vec2", "Wav2Vec2"),
     "wavlm": ("wavlm", "WavLM"),
     "whisper": ("whisper", "Whisper"),

@@ -364,6 +364,7 @@ COUNTED = {
         {"model_type": "dinov3_vit", "architectures": ["DINOv3ViTModel"], "num_register_tokens": 4},
         21_596_544,
     ),
+    "vit-mae-base": ({"model_type": "vit_mae", "architectures": ["ViTMAEForPreTraining"]}, 85_798_656),
     "siglip-base-patch16-224": (
         {"model_type": "siglip_vision_model", "architectures": ["SiglipVisionModel"]},
         92_884_224,

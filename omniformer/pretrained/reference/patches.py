@@ -70,6 +70,46 @@ class MaskedPictureReference(PictureReference):
         return outputs(self.model, self.head, packed)
 
 
+class PartlySeenReference(PictureReference):
+    """The encoder of a masked autoencoder, behind one class token: patches are left out, or all are seen.
+
+    Args:
+        model: the loaded model.
+        image_size: as for `PictureReference`, like the next.
+        patch_size: in pixels.
+        mask_ratio: share of the patches that is left out where somebody says which.
+    """
+
+    def __init__(self, model: OmniFormer, *, image_size: tuple[int, int], patch_size: int, mask_ratio: float) -> None:
+        super().__init__(model, None, image_size=image_size, patch_size=patch_size, n_class_tokens=1)
+        self.mask_ratio = mask_ratio
+
+    def forward(self, *, pixel_values: Tensor, noise: Tensor | None = None) -> Outputs:
+        """The reference's outputs; without noise, which it then draws, those of all patches.
+
+        Shapes:
+            pixel_values `[samples, channels, height, width]`, noise `[samples, patches]`, of which the patches with the
+            smallest numbers are seen, in the order of these.
+
+        Raises:
+            ValueError: the pictures are not of the size that the model reads.
+        """
+        packed = self.packed(pixel_values)
+        if noise is not None:
+            n_samples, n_patches = noise.shape
+            seen = 1 + noise.argsort(dim=1)[:, : int(n_patches * (1 - self.mask_ratio))]
+            first = torch.arange(n_samples, device=seen.device)[:, None] * (1 + n_patches)
+            kept = (first + nn.functional.pad(seen, (1, 0))).flatten()
+            packed = replace(
+                packed,
+                values=packed.values[kept],
+                positions=packed.positions[kept],
+                features={name: feature[kept] for name, feature in packed.features.items()},
+                lengths=torch.full((n_samples,), 1 + seen.shape[1]),
+            )
+        return outputs(self.model, None, packed)
+
+
 class SpectrogramReference(Reference):
     """A model of spectrograms cut into patches: `input_values` in, `logits` out.
 
