@@ -143,11 +143,11 @@ class DINOv3(ViT):
 
     def _layer(self, block: str, layer: str) -> Iterator[Name]:
         config, attention, d_model = self.config, f"{block}.attention.branch", self.config["hidden_size"]
-        maps = {name: f"{layer}.attention.{name[0]}_proj" for name in ("query", "key", "value")}
-        yield from stacked(f"{attention}.qkv", dict.fromkeys(maps.values(), d_model), bias=False)
+        stack = {f"{layer}.attention.{letter}_proj": d_model for letter in "qkv"}
+        yield from stacked(f"{attention}.qkv", stack, bias=False)
         for i, name in enumerate(self.offsets):
             rows = (i * d_model, (i + 1) * d_model)
-            yield Name(ours=f"{attention}.qkv.bias", theirs=f"{maps[name]}.bias", rows=rows)
+            yield Name(ours=f"{attention}.qkv.bias", theirs=f"{layer}.attention.{name[0]}_proj.bias", rows=rows)
         yield from linear(f"{attention}.out", f"{layer}.attention.o_proj", bias=config["proj_bias"])
         for number, branch in enumerate(("attention", "feedforward"), start=1):
             yield from linear(f"{block}.{branch}.norm", f"{layer}.norm{number}")
