@@ -8,9 +8,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Torch reads it when it is imported, here and in the programs that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long a drawn case takes depends on who else is at work.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

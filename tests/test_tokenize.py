@@ -65,7 +65,7 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path, capsys):
     call += ["--val-share", "0", "--test-share", "0"]
     with pytest.raises(SystemExit):
         main(call)
-    assert "a.jsonl, line 3: expected an object with a text 'text'" in capsys.readouterr().err
+    assert "a.jsonl, line 3: expected a text 'text', received the keys ['text']" in capsys.readouterr().err
     main([*call, "--on-error", "skip"])
     told = capsys.readouterr().err
     assert "1 document(s) without a letter are passed over" in told

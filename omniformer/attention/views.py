@@ -265,6 +265,7 @@ def most_read(weights: Tensor, n: int = 24) -> tuple[int, int]:
     """The stretch of at most n given tokens that get most weight from all rows.
 
     Example:
+        >>> import torch
         >>> most_read(torch.eye(3, 9), n=4)
         (0, 4)
     """
@@ -281,6 +282,7 @@ def grid(positions: Tensor, weights: Tensor) -> Tensor:
         positions `[tokens, 2]`, weights `[tokens]` → `[rows, columns]`.
 
     Example:
+        >>> import torch
         >>> grid(torch.tensor([[0.0, 0.0], [1.0, 0.5]]), torch.tensor([0.25, 0.75])).tolist()
         [[0.25, 0.0], [0.0, 0.75]]
     """

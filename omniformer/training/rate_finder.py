@@ -196,7 +196,7 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
 
     Example:
         >>> steepest([10.0**i for i in range(-8, 0)], [9, 9, 9, 9, 9, 8, 2, 1])
-        0.01
+        0.001
     """
     slopes = [(losses[i + 1] - losses[i - 1], rates[i]) for i in range(_LEAST, len(losses) - 1)]
     slope, rate = min(slopes, default=(0.0, 0.0))

@@ -30,7 +30,7 @@ GROUPS = {group: names for group, names in ALL_GROUPS.items() if group.split("/"
 CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
 FAMILIES = [f"family={name}" for name in ALL_GROUPS["family"]]  # of `omniformer inspect` alone
 # Groups that suit every run are composed with all the rest; parts of a run by themselves, which is faster.
-WHOLE = ("modality", "experiment", "debug", "optim", "trainer", "callbacks", "logger", "paths")
+WHOLE = ("modality", "experiment", "size", "debug", "optim", "trainer", "callbacks", "logger", "paths")
 GIVEN = {"seed": 0, "name": "x", "data_root": "data", "paths": {"output_dir": "outputs/x"}}
 # Numbers that no range suits, each with its reason.
 UNBOUNDED = {

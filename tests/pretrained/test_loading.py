@@ -85,7 +85,7 @@ def test_a_configuration_that_disagrees_with_the_tensors(others, message, folder
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"model_type": "llava"}, r"config.json has model_type='llava', which is not read; known: .* xlm-roberta$"),
+        ({"model_type": "blip"}, r"config.json has model_type='blip', which is not read; known: .* xlm-roberta$"),
         ({"model_type": None}, "config.json has model_type=None, which is not read; known: albert"),
         ({"architectures": ["GPT2ForTokenClassification"]}, "config.json: architectures=.*this reads GPT2LMHeadModel"),
         ({"quantization_config": {"quant_method": "gptq"}}, r"config.json: its weights are quantized .*gptq"),

@@ -13,6 +13,7 @@ import numpy as np
 import omniformer_tokenizers as ot
 import pytest
 import torch
+from hypothesis import settings
 
 # pytest names these files after their path, tokenizers.tests..., and makes an empty package of the first part, which
 # would hide the library of that name.
@@ -21,6 +22,10 @@ if getattr(sys.modules.get("tokenizers"), "__file__", None) is None:
     importlib.import_module("tokenizers")
 
 TEXTS = ["the cat and the dog and the bird", "def f(x):\n    return x\n", "Übergröße, naïve café 😀"]
+
+# How long a drawn case takes depends on who else is at work.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def picture(height: int = 13, width: int = 22, channels: int = 3) -> torch.Tensor:

@@ -150,7 +150,7 @@ def talk_about(*pictures):
     ]
 
 
-def test_a_conversation_with_pictures_is_answered_as_by_the_reference(tmp_path, capsys):
+def test_a_conversation_with_pictures_is_answered_as_by_the_reference(tmp_path):
     theirs, processor = seeing(tmp_path)
     talk = talk_about(*(drawn(tmp_path / f"{i}.png", 90 * i) for i in range(3)))
     # The reference takes a spelled <image> for a picture, which it is not.
@@ -165,6 +165,13 @@ def test_a_conversation_with_pictures_is_answered_as_by_the_reference(tmp_path, 
     omniformer.save(tmp_path / "ours", loaded, recipe=loaded.recipe)
     again = omniformer.load(tmp_path / "ours")
     assert again.chat(plain, strategy=Greedy(), max_new_tokens=6).ids == found.ids
+
+
+@pytest.mark.slow
+def test_the_command_talks_about_a_picture_as_python_does(tmp_path, capsys):
+    seeing(tmp_path)
+    drawn(tmp_path / "1.png", 90)
+    loaded = pretrained.load(tmp_path)
     main([str(tmp_path), "a dog", "--image", str(tmp_path / "1.png"), "--temperature", "0", "--max-new-tokens", "5"])
     one = [
         {
