@@ -51,7 +51,8 @@ class Compiling(Callback):
         """Compiles, before the model is divided or wrapped."""
         if stage != "fit":
             return
-        core: Any = pl_module.model.core
+        model: Any = pl_module.model
+        core = model.core
         # One that names no units calls parts of its blocks: programs of the whole blocks would never run.
         stacks: list[Any] = [part for part in core.modules() if hasattr(part, "through") and part.units]
         if not stacks:

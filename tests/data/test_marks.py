@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 import torch
 from omniformer_tokenizers import BPETokenizer, WordTokenizer
@@ -43,7 +45,7 @@ def test_a_place_without_a_token_is_told_with_the_sample():
 def test_marks_count_from_the_tokens_of_what_comes_before_the_text():
     class Two:
         modality = "vision"
-        placeholders: dict[str, int] = {}
+        placeholders: ClassVar[dict[str, int]] = {}
 
         def encode_batch(self, raws):
             return [self(raw) for raw in raws]
