@@ -4,7 +4,7 @@ import math
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any
 
 import torch
 from omniformer_tokenizers import Tokenizer
@@ -12,6 +12,7 @@ from omniformer_tokenizers.vision.pixels import read_pixels, resized, unit_range
 from torch import Generator, Tensor
 
 from omniformer.data.augment.sounds import read_sound
+from omniformer.data.changed import Changed
 from omniformer.data.random import generator
 from omniformer.data.remote import Remote
 from omniformer.data.source import Raw
@@ -123,7 +124,7 @@ class Corruption:
             ValueError: the samples have no such modality, or none that this kind knows, or nothing else than the one
                 that is to be missing.
         """
-        return _Harmed(raws, self, tokenizers, self._changes(tokenizers))
+        return Changed(raws, _Harm(self, tokenizers, self._changes(tokenizers)))
 
     def _changes(self, tokenizers: Mapping[str, Tokenizer]) -> dict[str, Change]:
         named = [self.modality] if self.modality is not None else list(tokenizers)
@@ -145,30 +146,15 @@ class Corruption:
         return found
 
 
-class _Harmed(Sequence[Raw]):
-    """Samples that are harmed when they are read."""
+@dataclass(frozen=True, slots=True)
+class _Harm:
+    """Harms one sample, keyed by its id."""
 
-    def __init__(
-        self,
-        raws: Sequence[Raw],
-        corruption: Corruption,
-        tokenizers: Mapping[str, Tokenizer],
-        changes: Mapping[str, Change],
-    ) -> None:
-        self.raws, self.corruption, self.tokenizers, self.changes = raws, corruption, tokenizers, changes
+    corruption: Corruption
+    tokenizers: Mapping[str, Tokenizer]
+    changes: Mapping[str, Change]
 
-    def __len__(self) -> int:
-        return len(self.raws)
-
-    @overload
-    def __getitem__(self, index: int) -> Raw: ...
-    @overload
-    def __getitem__(self, index: slice) -> "list[Raw]": ...
-    def __getitem__(self, index: int | slice) -> "Raw | list[Raw]":
-        found = self.raws[index]
-        return self._harmed(found) if isinstance(found, Raw) else [self._harmed(raw) for raw in found]
-
-    def _harmed(self, raw: Raw) -> Raw:
+    def __call__(self, raw: Raw) -> Raw:
         told = self.corruption
         if told.strength == 0:
             return raw

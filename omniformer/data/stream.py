@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal, overload
 
 from annotated_types import Ge
@@ -11,6 +12,7 @@ from omniformer_tokenizers import Tokenizer
 
 from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, SomeShare
 from omniformer.data.augment.augmentation import Augment
+from omniformer.data.changed import Changed
 from omniformer.data.corruption import Corruption
 from omniformer.data.folds import Folds
 from omniformer.data.mixing import MixedSamples, Mixing
@@ -194,7 +196,7 @@ class Stream:
         raws = self._divided(split)
         self._tell_broken()
         if self.given_as:
-            raws = _Renamed(raws, self.given_as, self.answer)
+            raws = Changed(raws, partial(_renamed, names=self.given_as, answer=self.answer))
         if split != "train" or self.train_share == 1:
             return raws
         if self._chosen is None:
@@ -288,31 +290,15 @@ class Stream:
         return MixedSamples(samples, self.mix, n_classes=n_classes, name=name, seed=seed)
 
 
-class _Renamed(Sequence[Raw]):
-    """The samples of a split with other names for what is given."""
-
-    def __init__(self, raws: Sequence[Raw], names: Mapping[str, str], answer: str | None) -> None:
-        self.raws, self.names, self.answer = raws, names, answer
-
-    def __len__(self) -> int:
-        return len(self.raws)
-
-    @overload
-    def __getitem__(self, index: int) -> Raw: ...
-    @overload
-    def __getitem__(self, index: slice) -> "list[Raw]": ...
-    def __getitem__(self, index: int | slice) -> "Raw | list[Raw]":
-        found = self.raws[index]
-        return self._renamed(found) if isinstance(found, Raw) else [self._renamed(raw) for raw in found]
-
-    def _renamed(self, raw: Raw) -> Raw:
-        # What the stream makes the answer keeps its name.
-        kept = {self.answer} - set(raw.answer)
-        contents, marks = (
-            {name if name in kept else self.names.get(name, name): each for name, each in part.items()}
-            for part in (raw.contents, raw.marks)
-        )
-        return replace(raw, contents=contents, marks=marks)
+def _renamed(raw: Raw, *, names: Mapping[str, str], answer: str | None) -> Raw:
+    """A sample with other names for what is given."""
+    # What the stream makes the answer keeps its name.
+    kept = {answer} - set(raw.answer)
+    contents, marks = (
+        {name if name in kept else names.get(name, name): each for name, each in part.items()}
+        for part in (raw.contents, raw.marks)
+    )
+    return replace(raw, contents=contents, marks=marks)
 
 
 class _Some(Sequence[Raw]):
