@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from omniformer.core.attention.cross import CrossAttention
 from omniformer.core.attention.kernel import Kernel, Weighing
 from omniformer.core.attention.merging import left_by
 from omniformer.core.attention.multihead import MultiHead
@@ -57,7 +56,7 @@ def attention_maps(core: nn.Module, x: Tensor, layout: Layout, rule: Rule | None
 def attending(core: nn.Module, *, to: Literal["itself", "memory"] = "itself") -> list[nn.Module]:
     """The layers of a core that attend to its own sequence, or to what it reads as a memory."""
     heads = [part for part in core.modules() if isinstance(part, MultiHead)]
-    return [part for part in heads if isinstance(part, CrossAttention) == (to == "memory")]
+    return [part for part in heads if part.reads_memory == (to == "memory")]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def calibrate(trainer: Trainer, module: TrainingModule, batches: Any, path: str 
     Returns:
         Whether there was such a task; only then does the module hold the weights of `path`.
     """
-    asking = {name: task for name, task in module.tasks.items() if task.calibrates}
+    asking = {name: task.calibrate for name, task in module.tasks.items() if task.calibrate is not None}
     if not asking or not batches:
         return False
     if any(mesh_of(weight) is not None for weight in module.parameters()):
@@ -41,12 +41,12 @@ def calibrate(trainer: Trainer, module: TrainingModule, batches: Any, path: str 
         trainer.predict(module, batches, return_predictions=False, ckpt_path=path, weights_only=True)
     finally:
         trainer.callbacks.remove(kept)  # pyright: ignore[reportAttributeAccessIssue]
-    for name, task in asking.items():
+    for name, set_by in asking.items():
         if trainer.strategy.reduce_boolean_decision(not kept.found[name], all=False):
             log.warning("%s: not calibrated, as some process read no sample of validation", name)
             continue
         outputs, targets = (torch.cat(each) for each in zip(*kept.found[name], strict=True))
-        said = task.calibrate(gather(outputs).cpu(), gather(targets).cpu())
+        said = set_by(gather(outputs).cpu(), gather(targets).cpu())
         rank_zero_info(f"{name}: {said}")
     return True
 

@@ -43,10 +43,11 @@ class OpenSetClassification(Classification):
             some = ", ".join(list(labels)[:8]) + (", ..." if len(labels) > 8 else "")
             raise ValueError(f"out_of_scope={out_of_scope!r} is none of the {len(labels)} classes: {some}")
         self.out_of_scope = list(labels).index(out_of_scope)
-        self.calibrates = calibrate
+        self.calibrate = self._set_offset if calibrate else None
         self.name_of_none = out_of_scope
 
-    def calibrate(self, outputs: Tensor, targets: Tensor) -> str:
+    def _set_offset(self, outputs: Tensor, targets: Tensor) -> str:
+        """Sets the offset of the class that means none to the best one, and says so."""
         last = self.head.last_map
         none = targets == self.out_of_scope
         if last is None or last.bias is None or not last.bias.requires_grad or not bool(none.any()):

@@ -1,7 +1,7 @@
 """The contract every task keeps."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
@@ -100,8 +100,9 @@ class Task(ABC, Generic[HeadT]):
     gathers: ClassVar[bool] = False
     """Whether every rank computes the loss over the samples of all ranks, as one that compares them must."""
 
-    calibrates: bool = False
-    """Whether it has `calibrate` called with all of validation before it is tested."""
+    calibrate: Callable[[Tensor, Tensor], str] | None = None
+    """Sets in its head what validation tells and training cannot, once there are the weights that will be tested: takes
+    the outputs and targets of all of validation, and says in words what it set. None where there is nothing to set."""
 
     head: HeadT
     head_type: ClassVar[type[Head]] = Head
@@ -182,18 +183,6 @@ class Task(ABC, Generic[HeadT]):
     def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
         """Feeds one step to the metrics."""
         metrics.update(step.outputs.detach().float(), step.targets)
-
-    def calibrate(self, outputs: Tensor, targets: Tensor) -> str:
-        """Sets in its head what validation tells and training cannot, once there are the weights that will be tested.
-
-        Args:
-            outputs: of the steps of all of validation.
-            targets: likewise.
-
-        Returns:
-            What it set, in words.
-        """
-        raise NotImplementedError(f"{type(self).__name__} says that it calibrates, and not how")
 
     def rows(self, head: HeadT, step: Step, batch: Batch, labels: Sequence[str]) -> Iterable[Row]:
         """What a step of validation or test says of each sample, for `predictions.jsonl`: the texts that were written.

@@ -83,7 +83,7 @@ def test_the_offset_of_none_alone_is_set_by_validation():
     head = ClassificationHead(d_model=2, n_classes=3)
     before = {name: each.clone() for name, each in head.state_dict().items()}
     task = task_with(head)
-    assert task.calibrates and not task_with(calibrate=False).calibrates
+    assert task.calibrate is not None and task_with(calibrate=False).calibrate is None
     outputs = torch.tensor([[4.0, 0.0, 0.0], [1.0, 0.0, 0.9], [0.0, 0.0, 5.0]])
     said = task.calibrate(outputs, torch.tensor([0, 1, 2]))
     assert said.startswith("the offset of 'oos' is changed by +2.500, for an accuracy on validation of 1.0000 in")
