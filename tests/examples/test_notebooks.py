@@ -32,4 +32,6 @@ def test_every_cell_runs(path, tmp_path, request, monkeypatch):
     pytest.importorskip("ipykernel")
     notebook = nbformat.read(path, as_version=4)
     where = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=1500, kernel_name="python3", resources=where).execute()
+    run = nbclient.NotebookClient(notebook, timeout=1500, kernel_name="python3", resources=where).execute()
+    made = [output for cell in run.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in made)

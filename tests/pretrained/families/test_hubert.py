@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from twins import counted, transformers, twin
-from waves import BASE, LARGE, SIZES, waves
+from twins import counted, transformers
+from waves import BASE, LARGE, SIZES, reads_as_the_reference
 
 from omniformer import pretrained
 
@@ -22,11 +22,7 @@ def model(kind="ForCTC", **others):
     ids=["large", "classes", "without norm"],
 )
 def test_outputs_gradients_and_the_way_back(kind, others, tmp_path):
-    def pick(out):
-        return out.last_hidden_state if kind == "Model" else out.logits
-
-    loaded = twin(model(kind, **others), tmp_path, pick, {"input_values": waves()})
-    assert loaded.report.unexpected == ()
+    reads_as_the_reference(model(kind, **others), tmp_path)
 
 
 @pytest.mark.slow

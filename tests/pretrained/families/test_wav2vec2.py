@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from twins import agree, counted, saved, shaken, transformers, twin
-from waves import BASE, LARGE, SIZES, sounds, waves
+from twins import agree, counted, saved, shaken, transformers
+from waves import BASE, LARGE, SIZES, reads_as_the_reference, sounds, waves
 
 import omniformer
 from omniformer import pretrained
@@ -30,11 +30,7 @@ def model(kind="ForCTC", **others):
     ids=["base", "large", "classes", "body"],
 )
 def test_outputs_gradients_and_the_way_back(kind, others, tmp_path):
-    def pick(out):
-        return out.last_hidden_state if kind == "Model" else out.logits
-
-    loaded = twin(model(kind, **others), tmp_path, pick, {"input_values": waves()})
-    assert loaded.report.unexpected == ()
+    reads_as_the_reference(model(kind, **others), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["ForCTC", "ForSequenceClassification"])
