@@ -40,7 +40,7 @@ from omniformer.run_folder import begun_run, read_run, reading_run, refuse_used
 from omniformer.tasks.calibrating import calibrate
 from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
-from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint
+from omniformer.training.checkpoint_io import latest_checkpoint
 from omniformer.training.checkpoints import BestCheckpoint
 from omniformer.training.memory import advised, keep_memory
 from omniformer.training.metrics_file import MetricsFile
@@ -291,36 +291,6 @@ def baselines(config: Mapping[str, Any]) -> list[Path]:
         )
         raise ConfigError([mistake])
     return files
-
-
-def consolidate(run: str | Path, *, checkpoint: str | Path | None = None, allow_targets: Sequence[str] = ()) -> Path:
-    """Writes the folder `model` of a run from one of its checkpoints, which may lie in pieces.
-
-    Args:
-        run: the run folder, of a finished run or of one that was stopped.
-        checkpoint: which; None for the best one where there is one, else the newest.
-        allow_targets: packages of your own whose classes the run may name; the folder itself cannot allow any.
-
-    Returns:
-        The checkpoint that was taken.
-
-    Raises:
-        FileNotFoundError: the folder is no run, or holds no checkpoint that verifies.
-        CorruptCheckpointError: the checkpoint is damaged.
-        ConfigError: it is not one of this run.
-    """
-    keep_memory()
-    output, config = read_run(run)
-    best = output / "checkpoints" / "best.ckpt"
-    path = latest_checkpoint(checkpoint or (best if best.is_file() else output))
-    with reading_run(config, allow_targets):
-        experiment = assemble(config)
-    module = TrainingModule(model=experiment.model, tasks=experiment.tasks)
-    check_fits(module, path)
-    module.load_state_dict(DurableCheckpointIO().load_checkpoint(path)["state_dict"])
-    experiment.save(output, allow_targets)
-    experiment.describe(output)
-    return path
 
 
 def _predict(trainer: Trainer, module: TrainingModule, data: OmniDataModule, path: str | None) -> None:

@@ -4,12 +4,13 @@ from omniformer.generation.adjusting import Adjustment, AtLeast, Bias, NoRepeat,
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer
 from omniformer.generation.beam import BeamSearch
+from omniformer.generation.begun import begin
 from omniformer.generation.constrained import Constrained
 from omniformer.generation.draft import Draft
 from omniformer.generation.filler import Filler, Hole
 from omniformer.generation.painter import Painter
 from omniformer.generation.sampling import Greedy, Sampling
-from omniformer.generation.session import Session, begin
+from omniformer.generation.session import Session
 from omniformer.generation.strategy import Chosen, Strategy, Written
 from omniformer.generation.texts import Spelling
 from omniformer.generation.transcriber import Transcriber

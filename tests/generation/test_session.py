@@ -11,8 +11,8 @@ from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
 from omniformer.core.variants.reformer import ReformerAttention
 from omniformer.embedders import IdEmbedder, VectorEmbedder
-from omniformer.generation import Allowed, Session, begin
-from omniformer.generation.session import samples_of
+from omniformer.generation import Allowed, Session
+from omniformer.generation.begun import samples_of
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.model import OmniFormer
 
@@ -180,22 +180,6 @@ def test_an_answer_longer_than_its_positions_is_refused():
 def test_pixels_without_positions_are_refused():
     with pytest.raises(ValueError, match="answers of 'pixels' lie on 2 axes; give positions of all their tokens"):
         Session(painter(), "it", collate([Sample(id="a", pieces=[], answer=[pixels(4)])]))
-
-
-def test_a_batch_comes_apart_into_the_samples_it_was_made_of(samples):
-    for found, sample in zip(samples_of(collate(samples)), samples, strict=True):
-        assert (found.id, found.prefix) == (sample.id, sample.prefix)
-        for ours, theirs in ((found.pieces, sample.pieces), (found.answer, sample.answer)):
-            assert [piece.modality for piece in ours] == [piece.modality for piece in theirs]
-            assert all(torch.equal(a.values, b.values) for a, b in zip(ours, theirs, strict=True))
-            assert all(torch.equal(a.positions, b.positions) for a, b in zip(ours, theirs, strict=True))
-
-
-def test_to_begin_is_to_have_written_the_start_id_only(batch):
-    begun = begin(batch, 0)
-    assert [sample.answer[0].values.tolist() for sample in samples_of(begun)] == [[0]] * 4
-    assert begun.lengths.tolist() == batch.lengths.tolist()
-    assert begin(batch, 4, modality="pixels", axes=2).answer.parts["pixels"].positions.shape == (4, 2)
 
 
 @pytest.mark.parametrize(
