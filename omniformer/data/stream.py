@@ -148,14 +148,7 @@ class Stream:
         if source.passes is not None:
             asked = {"sampling": sampling == "balanced", "fold": fold is not None, "train_share": train_share < 1}
             asked |= {"tokens_per_batch": tokens_per_batch is not None, "mix": mix is not None, "cache": cache}
-            asked |= {"arrange": arrange is not None}
-            if wrong := [key for key, is_set in asked.items() if is_set]:
-                raise ValueError(
-                    f"{', '.join(wrong)} asks for what is not known of a stream before it is read, which samples there "
-                    f"are, of which class and length; leave it out, or read the table whole (data=table)"
-                )
-            if window is None:
-                raise ValueError("a stream is shuffled within windows; give their size, data.window=1000, 1 for none")
+            _check_passing(asked | {"arrange": arrange is not None}, window)
         self.source = source
         self.source.on_error, self.source.window = on_error, window
         self.arrange = arrange
@@ -288,6 +281,17 @@ class Stream:
         if self.mix is None or not train:
             return samples
         return MixedSamples(samples, self.mix, n_classes=n_classes, name=name, seed=seed)
+
+
+def _check_passing(asked: Mapping[str, bool], window: int | None) -> None:
+    """Refuses, of a source that passes by once, what needs to know its samples beforehand."""
+    if wrong := [key for key, is_set in asked.items() if is_set]:
+        raise ValueError(
+            f"{', '.join(wrong)} asks for what is not known of a stream before it is read, which samples there are, of "
+            "which class and length; leave it out, or read the table whole (data=table)"
+        )
+    if window is None:
+        raise ValueError("a stream is shuffled within windows; give their size, data.window=1000, 1 for none")
 
 
 def _renamed(raw: Raw, *, names: Mapping[str, str], answer: str | None) -> Raw:
