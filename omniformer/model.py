@@ -249,7 +249,7 @@ class OmniFormer(nn.Module):
         pieces = {modality: self.embedders[modality](part) for modality, part in batch.parts.items()}
         layout = self.layout(batch)
         if not pieces:
-            return self._no_tokens(), layout
+            return self._no_tokens(batch.prefix.device), layout
         if len(pieces) == 1:
             # One modality lies in sequence order already.
             return next(iter(pieces.values())), layout
@@ -259,7 +259,7 @@ class OmniFormer(nn.Module):
 
     def layout(self, batch: Batch) -> Layout:
         """Lengths, coordinates and edges of a batch, in sequence order."""
-        device = next(self.parameters()).device
+        device = batch.prefix.device  # and not a weight's: of a model that is divided these may stay on the host
         axes = max((part.positions.shape[1] for part in batch.parts.values()), default=1)
         n_tokens = int(batch.lengths.sum())
         positions = torch.zeros(n_tokens, max(axes, 1), device=device)
@@ -285,9 +285,9 @@ class OmniFormer(nn.Module):
             device=device,
         )
 
-    def _no_tokens(self) -> Tensor:
-        first = next(self.parameters())
-        return torch.zeros(0, self.reader.d_model, dtype=first.dtype, device=first.device)  # pyright: ignore[reportCallIssue,reportArgumentType]
+    def _no_tokens(self, device: torch.device) -> Tensor:
+        dtype = next(self.parameters()).dtype
+        return torch.zeros(0, self.reader.d_model, dtype=dtype, device=device)  # pyright: ignore[reportCallIssue,reportArgumentType]
 
 
 def _announced(layout: Layout, cache: KVCache | MixedCache) -> Layout:

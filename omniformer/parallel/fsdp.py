@@ -8,13 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FSDPModule,
+    MixedPrecisionPolicy,
+    OffloadPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 
 STEPS = ("training_step", "validation_step", "test_step", "predict_step")
 
 
 def apply(
-    module: nn.Module, mesh: DeviceMesh, *, reshard_after_forward: bool, param_dtype: torch.dtype | None
+    module: nn.Module,
+    mesh: DeviceMesh,
+    *,
+    reshard_after_forward: bool,
+    param_dtype: torch.dtype | None,
+    offload: bool = False,
 ) -> list[nn.Parameter]:
     """Divides the weights of a module between the processes of a mesh, in place.
 
@@ -28,6 +40,8 @@ def apply(
         reshard_after_forward: whether a block's weights are let go after the forward pass and gathered again in the
             backward pass.
         param_dtype: in which weights are gathered; None as they are. Gradients are added up in float32.
+        offload: whether pieces of weights and gradients stay in the host's memory, from which a unit is copied to its
+            device when it is gathered; off by default, since a step then waits for the host.
 
     Returns:
         The parameters without dimensions, which cannot be divided: they stay whole, and so do their gradients, which
@@ -35,7 +49,9 @@ def apply(
     """
     policy = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     scalars = [each for each in module.parameters() if each.ndim == 0]
-    shared: Any = {"mesh": mesh, "mp_policy": policy, "ignored_params": set(scalars)}
+    # Pinned memory is what a GPU copies from beside its work; without one there is none to pin.
+    where = CPUOffloadPolicy(pin_memory=mesh.device_type == "cuda") if offload else OffloadPolicy()
+    shared: Any = {"mesh": mesh, "mp_policy": policy, "offload_policy": where, "ignored_params": set(scalars)}
     for unit in units(module):
         fully_shard(unit, reshard_after_forward=reshard_after_forward, **shared)
         unit.register_forward_pre_hook(_learning, prepend=True, with_kwargs=True)

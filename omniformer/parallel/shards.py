@@ -109,13 +109,16 @@ def split(checkpoint: Mapping[str, Any], token: str) -> dict[str, Any]:
     return plain | {KEY: Shards(pieces, token)} if pieces else plain
 
 
-def fill(checkpoint: Mapping[str, Any], path: str | Path, mesh: DeviceMesh | None = None) -> dict[str, Any]:
+def fill(
+    checkpoint: Mapping[str, Any], path: str | Path, mesh: DeviceMesh | None = None, *, offload: bool = False
+) -> dict[str, Any]:
     """A checkpoint with its tensors in the places of the empty ones.
 
     Args:
         checkpoint: as the file holds it.
         path: of the file.
         mesh: the processes between which each tensor is divided, along its first dimension; None for whole tensors.
+        offload: whether the pieces stay on the host, off by default: they go to the devices of the mesh.
     """
     if KEY not in checkpoint:
         return dict(checkpoint)
@@ -133,8 +136,11 @@ def fill(checkpoint: Mapping[str, Any], path: str | Path, mesh: DeviceMesh | Non
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # each process reads for itself
         load(found, storage_reader=reader, no_dist=True)  # pyright: ignore[reportArgumentType]
-    device = None if mesh is None else mesh.device_type
-    return _replaced(kept, lambda tensor, place: _on_device(found[place], mesh, device) if place in found else tensor)
+
+    def placed(tensor: Tensor, place: str) -> Tensor:
+        return _on_device(found.pop(place), mesh, offload=offload) if place in found else tensor
+
+    return _replaced(kept, placed)
 
 
 def folder_name(listed: Any) -> str:
@@ -273,11 +279,12 @@ def _room(tensor: Tensor, mesh: DeviceMesh | None) -> Tensor:
     return DTensor.from_local(local, host, [Shard(0)], run_check=False, shape=tensor.shape, stride=tensor.stride())
 
 
-def _on_device(read: Tensor, mesh: DeviceMesh | None, device: str | None) -> Tensor:
+def _on_device(read: Tensor, mesh: DeviceMesh | None, *, offload: bool) -> Tensor:
     if mesh is None or not isinstance(read, DTensor) or read.device_mesh is mesh:
         return read
-    local = read.to_local().to(device)
-    return DTensor.from_local(local, mesh, [Shard(0)], run_check=False, shape=read.shape, stride=read.stride())
+    local = read.to_local().to(mesh.device_type)
+    piece = DTensor.from_local(local, mesh, [Shard(0)], run_check=False, shape=read.shape, stride=read.stride())
+    return piece.cpu() if offload else piece  # `from_local` takes what lies on the devices of its mesh
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import torch
+from lightning.fabric.utilities.device_dtype_mixin import _update_properties
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
@@ -37,6 +38,9 @@ class FSDP(DDPStrategy):
             backward pass. On by default, which is what the memory is saved by; off saves a third of the communication.
         param_dtype: "bfloat16" halves what gathering weights costs, with `trainer.precision=bf16-mixed`; by default
             they are gathered as they are. Gradients are added up in float32 either way.
+        offload: whether the pieces of weights, gradients and optimizer states stay in the host's memory, where the
+            optimizer steps; a block's weights are copied to its device when they are gathered. Off by default: a step
+            then waits for the host.
     """
 
     together = 1
@@ -45,9 +49,16 @@ class FSDP(DDPStrategy):
     divided_sizes: tuple[str, ...] = ()
     """Sizes of a core that their number must divide."""
 
-    def __init__(self, *, reshard_after_forward: bool = True, param_dtype: Literal["bfloat16"] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        reshard_after_forward: bool = True,
+        param_dtype: Literal["bfloat16"] | None = None,
+        offload: bool = False,
+    ) -> None:
         super().__init__()
         self.reshard_after_forward = reshard_after_forward
+        self.offload = offload
         self.param_dtype = None if param_dtype is None else getattr(torch, param_dtype)
         self._mesh: DeviceMesh | None = None
         self._scalars: list[nn.Parameter] = []
@@ -92,8 +103,31 @@ class FSDP(DDPStrategy):
         self.skeleton = Skeleton(module.model)  # pyright: ignore[reportArgumentType]
         self._mesh = self._meet(module)
         self._scalars = fsdp.apply(
-            module, self._mesh, reshard_after_forward=self.reshard_after_forward, param_dtype=self.param_dtype
+            module,
+            self._mesh,
+            reshard_after_forward=self.reshard_after_forward,
+            param_dtype=self.param_dtype,
+            offload=self.offload,
         )
+
+    def model_to_device(self) -> None:
+        """Moves the module, and of one whose pieces stay on the host what is not in pieces."""
+        module = self.lightning_module
+        assert module is not None
+        if not self.offload:
+            module.to(self.root_device)
+            return
+        for scalar in self._scalars:
+            scalar.data = scalar.data.to(self.root_device)
+        for part in module.modules():  # FSDP2 has moved the buffers
+            if isinstance(part, Metric):
+                part.to(self.root_device)
+        _update_properties(module, device=self.root_device)
+
+    def _get_process_group_backend(self) -> str:
+        """Pieces on the host are added up and gathered between hosts, as for the norm of all gradients."""
+        chosen, device = super()._get_process_group_backend(), self.root_device.type
+        return f"cpu:gloo,{device}:{chosen}" if self.offload and device != "cpu" else chosen
 
     def _meet(self, module: LightningModule) -> DeviceMesh:
         """The processes between which all weights are divided; a subclass divides some of them otherwise before."""
@@ -139,7 +173,7 @@ class FSDP(DDPStrategy):
         """Reads the pieces of this process; a checkpoint that is whole is read whole."""
         assert self._mesh is not None
         read = self.checkpoint_io.read(checkpoint_path)  # pyright: ignore[reportAttributeAccessIssue]
-        return self._reordered(shards.fill(read, checkpoint_path, self._mesh), self._orders)
+        return self._reordered(shards.fill(read, checkpoint_path, self._mesh, offload=self.offload), self._orders)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Takes over the weights, whatever pieces they come in."""
@@ -207,15 +241,21 @@ class Grouped(FSDP):
             a group should stand in one machine.
         reshard_after_forward: as for `FSDP`.
         param_dtype: likewise.
+        offload: likewise.
 
     Raises:
         ValueError: `size` is below 1.
     """
 
     def __init__(
-        self, *, size: Count, reshard_after_forward: bool = True, param_dtype: Literal["bfloat16"] | None = None
+        self,
+        *,
+        size: Count,
+        reshard_after_forward: bool = True,
+        param_dtype: Literal["bfloat16"] | None = None,
+        offload: bool = False,
     ) -> None:
-        super().__init__(reshard_after_forward=reshard_after_forward, param_dtype=param_dtype)
+        super().__init__(reshard_after_forward=reshard_after_forward, param_dtype=param_dtype, offload=offload)
         checks.counts(size=size)
         self.together = size
         self._readers: Any = None  # the processes that read other samples

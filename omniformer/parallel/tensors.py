@@ -54,8 +54,9 @@ def like(value: Tensor, held: Tensor) -> Tensor:
     value = whole(value)
     sizes, offsets = compute_local_shape_and_global_offset(value.shape, mesh, placements)
     cut = tuple(slice(first, first + size) for first, size in zip(offsets, sizes, strict=True))
-    mine = value[cut].to(mesh.device_type, copy=True).contiguous()  # and the whole is let go
-    return DTensor.from_local(mine, mesh, placements, run_check=False, shape=value.shape, stride=value.stride())
+    mine = torch.empty_like(held, dtype=value.dtype, requires_grad=False)  # beside it, be that on the host
+    own(mine).copy_(value[cut])
+    return mine
 
 
 def mesh_of(tensor: Tensor) -> DeviceMesh | None:

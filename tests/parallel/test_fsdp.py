@@ -69,7 +69,9 @@ def steps_of(rank: int, world: int) -> list[list[dict[str, Batch]]]:
     return [[own(every, every, rank, world)], [own({"read": READ[:1]}, every, rank, world)]]
 
 
-def trained(optimizer: str, rank: int, world: int, *, n: int, adapted: bool = False) -> dict[str, Any]:
+def trained(
+    optimizer: str, rank: int, world: int, *, n: int, adapted: bool = False, offload: bool = False
+) -> dict[str, Any]:
     """The weights after some steps with clipped gradients, and how many numbers a process holds of what."""
     module = joint()
     if adapted:
@@ -77,7 +79,7 @@ def trained(optimizer: str, rank: int, world: int, *, n: int, adapted: bool = Fa
     after, skeleton = (lambda: None), None
     if world > 1:
         mesh, skeleton = init_device_mesh("cpu", (world,)), Skeleton(module.model)
-        scalars = fsdp.apply(module, mesh, reshard_after_forward=True, param_dtype=None)
+        scalars = fsdp.apply(module, mesh, reshard_after_forward=True, param_dtype=None, offload=offload)
         after = partial(fsdp.average, scalars, mesh)
     moved = OPTIMIZERS[optimizer](module)
     for i in range(n):
@@ -121,6 +123,7 @@ def work(rank: int, world: int) -> dict[str, Any]:
         found[name] = trained(name, rank, world, n=n)
     found["half"] = half_error(rank, world)
     found["adapted"] = trained("adamw", rank, world, n=4, adapted=True)
+    found["offloaded"] = trained("muon", rank, world, n=4, offload=True)
     return found
 
 
@@ -159,6 +162,10 @@ def learned(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def test_adapted_models_train(two):
     assert error(two[0]["adapted"]["weights"], trained("adamw", 0, 1, n=4, adapted=True)["weights"]) < 1e-4
+
+
+def test_pieces_that_stay_on_the_host_take_the_same_steps(two):
+    assert error(two[0]["offloaded"]["weights"], two[0]["muon"]["weights"]) == 0
 
 
 def test_each_process_holds_its_share_of_weights_and_optimizer(two):

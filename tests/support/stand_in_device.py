@@ -8,12 +8,14 @@ needs one in a process of its own.
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp._fully_shard import _fsdp_collectives, _fsdp_param
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -141,8 +143,43 @@ def _line() -> str:
     return "elsewhere"
 
 
+class _Stream:
+    """Work beside the host's; here all is done when it is asked for, so that nothing waits."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def wait_event(self, event: Any) -> None:
+        pass
+
+    def wait_stream(self, stream: Any) -> None:
+        pass
+
+    def record_event(self, event: Any = None) -> "_Event":
+        return _Event()
+
+    def synchronize(self) -> None:
+        pass
+
+
+class _Event:
+    """A moment of a stream."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def record(self, *args: Any) -> "_Event":
+        return self
+
+    def synchronize(self) -> None:
+        pass
+
+
 class _Module:
     """What torch asks of a device's module."""
+
+    Stream = _Stream
+    Event = _Event
 
     @staticmethod
     def is_available() -> bool:
@@ -155,6 +192,18 @@ class _Module:
     @staticmethod
     def current_device() -> int:
         return 0
+
+    @staticmethod
+    def set_device(device: Any) -> None:
+        pass
+
+    @staticmethod
+    def current_stream(*device: Any) -> _Stream:
+        return _Stream()
+
+    @staticmethod
+    def stream(stream: _Stream) -> Any:
+        return nullcontext()
 
     @staticmethod
     def is_initialized() -> bool:
@@ -177,6 +226,12 @@ def register() -> None:
     torch.__future__.set_swap_module_params_on_conversion(True)
     for name in ("tensor", "as_tensor"):  # which bypass what is registered
         setattr(torch, name, _sent(getattr(torch, name)))
+
+
+def keep_storage() -> None:
+    """Lets FSDP2 run: of a tensor around another one it cannot take the memory away and give it back."""
+    _fsdp_param.free_storage = _fsdp_param.alloc_storage = lambda tensor: None
+    _fsdp_collectives.record_grad_output_stream = lambda *args: None
 
 
 def _sent(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
