@@ -60,7 +60,7 @@ USES = {
     "soundfile": "ot.SpectrogramTokenizer()(b'')",
     "torchaudio": "ot.SpectrogramTokenizer()((torch.zeros(9), 8000))",
     "scipy": "encodings.shortest_paths(torch.zeros(2, 0, dtype=torch.int64), 1, longest=2)",
-    "rdkit": "ot.MoleculeTokenizer()",
+    "rdkit": "ot.MoleculeTokenizer()('C')",
 }
 
 

@@ -1,16 +1,17 @@
 """Rows of a table as what a model is given, without what is to be predicted of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omniformer.data.table.opening import MOLECULES, Opener
 from omniformer.data.table.opening import SUFFIXES as SUFFIXES
-from omniformer.data.table.opening import Opener
 from omniformer.data.table.places import Places
 from omniformer.data.table.reading import RowReader
 from omniformer.data.table.roles import CONTENTS, MESSAGES, Roles, cell
 from omniformer.data.table.rows import BadRowError
 
+_READ = "valid"  # the column beside molecules that says which of them could be made
 # What a run was told of its table that holds of another one with the same columns.
 _KEPT = ("join", "delimiter", "quotes", "names", "pattern")
 
@@ -26,6 +27,8 @@ class GivenRows:
         quotes: of CSV.
         names: of the columns of CSV without a first line of names.
         pattern: of names of files.
+        beside: what stood beside the table of training and is made of it, `molecules:`; made again where this one lacks
+            a column.
         outside: whether cells may name files outside of the table's folder and the current one.
 
     Raises:
@@ -50,6 +53,7 @@ class GivenRows:
         quotes: bool | None = None,
         names: list[str] | None = None,
         pattern: str | None = None,
+        beside: Sequence[str] = (),
         outside: bool = False,
     ) -> None:
         self.roles = Roles.of({name: role for name, role in columns.items() if role in (*CONTENTS, MESSAGES, "id")})
@@ -63,6 +67,9 @@ class GivenRows:
             download=False,
         )
         self.rows, _ = opener.open({None: file})
+        self.made = bool(beside) and not {*self.roles.names()} <= {*self.rows.columns}
+        if self.made:
+            self.rows, _ = opener.open({None: " + ".join([file, *beside])})
         self.roles.check(self.rows.columns, self.rows.file)
         places = Places([Path()], outside=outside, ask="give --outside")
         self.reader = RowReader(self.roles, places, join=join, separator=";", names={}, words={})
@@ -79,13 +86,16 @@ class GivenRows:
         Args:
             refused: called with the error of each other one, which names its file and row.
         """
-        wanted, named = list(dict.fromkeys(self.roles.names())), self.roles.one("id")
+        wanted, named = list(dict.fromkeys([*self.roles.names(), *[_READ] * self.made])), self.roles.one("id")
         for part in self.rows.parts:
             for error in getattr(part, "wrong", ()):
                 refused(error)
             for i, row in enumerate(part.each(wanted)):
                 if isinstance(row, BadRowError):
                     refused(row)
+                    continue
+                if self.made and not row[_READ]:
+                    refused(ValueError(f"{part.where(i)}: RDKit cannot read its SMILES"))
                     continue
                 found = self.reader.read(row, part.folder)
                 if found.problems:
@@ -108,9 +118,18 @@ def told_of_table(data: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     if isinstance(columns := data.get("columns"), Mapping):
         kept = {name: data[name] for name in _KEPT if data.get(name) is not None}
-        return {"columns": {str(name): str(role) for name, role in columns.items()}, **kept}
+        made = {"beside": (MOLECULES,)} if _of_molecules(data.get("files")) else {}
+        return {"columns": {str(name): str(role) for name, role in columns.items()}, **kept, **made}
     inner = (told_of_table(each) for each in data.values() if isinstance(each, Mapping))
     return next((found for found in inner if found is not None), None)
+
+
+def _of_molecules(files: Any) -> bool:
+    """Whether graphs of molecules stand beside the files of a table, given as one, a list, or by split."""
+    if isinstance(files, str):
+        return any(piece.strip().startswith(MOLECULES) for piece in files.split(" + ")[1:])
+    inner = files.values() if isinstance(files, Mapping) else files or ()
+    return any(map(_of_molecules, inner))
 
 
 def _raised(error: Exception) -> None:

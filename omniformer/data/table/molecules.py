@@ -8,22 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from omniformer_tokenizers.graph.molecules import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES, CHARGE, LOWEST_CHARGE, graph_of
 
 from omniformer.data.sets.arrays import array_names, read_arrays
 from omniformer.data.table.packed_graphs import PackedGraphs
 from omniformer.data.table.rows import BadRowError, Row, Rows
 
-# Atomic number (0: unknown), degree, charge -8..8, hydrogens, aromatic, in a ring, hybridisation (S, SP, SP2, SP3,
-# SP3D, SP3D2, other), chiral tag.
-ATOM_VOCAB_SIZES = (119, 12, 17, 9, 2, 2, 7, 9)
-# Single, double, triple, aromatic, other; conjugated; in a ring; stereo.
-BOND_VOCAB_SIZES = (5, 2, 2, 8)
 # What a tokenizer of these graphs is told, by the names of its arguments.
 _FACTS = {"node_vocab_sizes": ATOM_VOCAB_SIZES, "edge_vocab_sizes": BOND_VOCAB_SIZES}
-_CHARGE, _LOWEST_CHARGE = 2, -8
 _CHIRAL_TAG = 7  # depends on the order in which a molecule was written
-_HYBRIDISATIONS = ("S", "SP", "SP2", "SP3", "SP3D", "SP3D2")
-_BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 _ARRAYS = ("node_feat", "node_ptr", "edge_index", "edge_feat", "edge_ptr", "valid")
 
 
@@ -145,9 +138,9 @@ class Molecules:
 
     def __init__(self, *, where: Path, arrays: Mapping[str, ArrayLike]) -> None:
         atoms = np.asarray(arrays["node_feat"], dtype=np.int64)
-        if atoms.ndim == 2 and atoms.shape[1] > _CHARGE:
+        if atoms.ndim == 2 and atoms.shape[1] > CHARGE:
             atoms = atoms.copy()
-            atoms[:, _CHARGE] -= _LOWEST_CHARGE  # categories count from 0
+            atoms[:, CHARGE] -= LOWEST_CHARGE  # categories count from 0
         self.graphs = PackedGraphs(
             where=where,
             node_ptr=arrays["node_ptr"],
@@ -196,17 +189,17 @@ def made_molecules(smiles: Sequence[str], *, where: Path) -> Molecules:
     found = _parsed(smiles, where)
     atoms, ends, bonds, n_atoms, n_bonds = [], [], [], [0], [0]
     for molecule in found:
-        first = len(atoms)
         if molecule is not None:
-            atoms += [_atom(atom) for atom in molecule.GetAtoms()]
-            for bond in molecule.GetBonds():
-                a, b = first + bond.GetBeginAtomIdx(), first + bond.GetEndAtomIdx()
-                ends += [(a, b), (b, a)]
-                bonds += [_bond(bond)] * 2
+            first, graph = len(atoms), graph_of(molecule)
+            atoms += graph["node_features"]
+            ends += [(first + a, first + b) for a, b in graph["edges"]]
+            bonds += graph["edge_features"]
         n_atoms.append(len(atoms))
         n_bonds.append(len(ends))
+    kept = np.array(atoms, dtype=np.int64).reshape(-1, len(ATOM_VOCAB_SIZES))
+    kept[:, CHARGE] += LOWEST_CHARGE  # files hold charges, not categories
     arrays = {
-        "node_feat": np.array(atoms, dtype=np.int64).reshape(-1, len(ATOM_VOCAB_SIZES)),
+        "node_feat": kept,
         "edge_index": np.array(ends, dtype=np.int64).reshape(-1, 2).T,
         "edge_feat": np.array(bonds, dtype=np.int64).reshape(-1, len(BOND_VOCAB_SIZES)),
         "node_ptr": np.array(n_atoms),
@@ -230,30 +223,3 @@ def _rdkit(module: str, where: Path | str) -> Any:
         raise ImportError(
             f"{where} holds SMILES, which RDKit reads: pip install rdkit, or put the graphs (npz) beside it"
         ) from error
-
-
-def _atom(atom: Any) -> tuple[int, ...]:
-    return (
-        atom.GetAtomicNum(),
-        atom.GetDegree(),
-        atom.GetFormalCharge(),
-        atom.GetTotalNumHs(),
-        int(atom.GetIsAromatic()),
-        int(atom.IsInRing()),
-        _code(_HYBRIDISATIONS, atom.GetHybridization()),
-        int(atom.GetChiralTag()),
-    )
-
-
-def _bond(bond: Any) -> tuple[int, ...]:
-    return (
-        _code(_BONDS, bond.GetBondType()),
-        int(bond.GetIsConjugated()),
-        int(bond.IsInRing()),
-        int(bond.GetStereo()),
-    )
-
-
-def _code(names: tuple[str, ...], kind: Any) -> int:
-    """The place of a name among the known ones; the last place for all others."""
-    return names.index(str(kind)) if str(kind) in names else len(names)

@@ -37,7 +37,8 @@ _READERS: dict[str, Callable[[Path], Rows]] = {
 _WORDS = (".conll", ".conll.gz", ".bio", ".iob", ".iob2")
 SUFFIXES = (*_TEXTS, *_WORDS, *(f"{suffix}.gz" for suffix in _TEXTS), *_READERS)
 _NAMED = (".json", ".json.gz", ".zip", ".npz")  # not every file of these is a table: no pattern finds them
-_LINES, _MOLECULES, _GRAPHS, _CONLL = "lines:", "molecules:", "graphs:", "conll:"
+MOLECULES = "molecules:"
+_LINES, _GRAPHS, _CONLL = "lines:", "graphs:", "conll:"
 
 
 class Opener:
@@ -126,10 +127,10 @@ class Opener:
             inner: what is taken of it, behind `::`.
             before: the files on whose right it stands.
         """
-        if name.startswith(_MOLECULES):
+        if name.startswith(MOLECULES):
             if not before:
                 raise ValueError(f"{name!r} stands beside no table of SMILES; write 'table.csv + {name}'")
-            return [MoleculeRows(before[-1], own(name.removeprefix(_MOLECULES), self.data_root), inner or "")]
+            return [MoleculeRows(before[-1], own(name.removeprefix(MOLECULES), self.data_root), inner or "")]
         if name.startswith(_LINES):
             return [LineRows(self._place(name.removeprefix(_LINES)), inner, self.pattern)]
         if name.startswith(_GRAPHS):
