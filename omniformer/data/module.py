@@ -21,6 +21,7 @@ from omniformer.data.step_loader import StepLoader
 from omniformer.data.stream import Stream
 from omniformer.data.units import units
 from omniformer.parallel import readers
+from omniformer.progress import counted
 
 
 class OmniDataModule(LightningDataModule):
@@ -103,7 +104,9 @@ class OmniDataModule(LightningDataModule):
                 if not tokenizer.fitted:
                     alike[modality, type(tokenizer), repr(tokenizer.config())].append(name)
         for (modality, *_), names in alike.items():
-            fitted = self.tokenizers[names[0]][modality].fit(_contents(self.streams, names, modality))
+            what = f"reading {modality} to fit {type(self.tokenizers[names[0]][modality]).__name__}"
+            contents = counted(_contents(self.streams, names, modality), what)
+            fitted = self.tokenizers[names[0]][modality].fit(contents)
             for name in names:
                 self.tokenizers[name][modality] = fitted
         if not self._told:

@@ -16,6 +16,7 @@ from omniformer.data.marks import MarkedTokens
 from omniformer.data.random import generator
 from omniformer.data.remote import Remote
 from omniformer.data.source import Raw, Split
+from omniformer.progress import counted
 
 WRITTEN = "written"
 """The feature of tokens of conversations that tells the assistant's words."""
@@ -95,7 +96,8 @@ class Samples(ABC):
             SampleError: an example cannot be read, and `skip` is false.
         """
         if self._lengths is None:
-            self._lengths = [self._length(index, skip) for index in range(len(self))]
+            places = counted(range(len(self)), "counting tokens for batches of a budget", len(self))
+            self._lengths = [self._length(index, skip) for index in places]
         return self._lengths
 
     _lengths: list[int] | None = None
@@ -270,15 +272,15 @@ class EachRaw(Samples):
         """Refuses classes that there are not: on a GPU, the loss would end the run without a word of the sample."""
         if self.n_classes is None:
             return
-        for labels, counted in (
+        for labels, which in (
             (raw.targets.get("label"), None),
             (raw.token_targets.get("label"), raw.token_targets.get("mask")),
         ):
             if labels is None:
                 continue
             wrong = (labels < 0) | (labels >= self.n_classes)
-            if counted is not None:
-                wrong = wrong & counted
+            if which is not None:
+                wrong = wrong & which
             if wrong.any():
                 place = f" of token {int(wrong.nonzero()[0, 0])}" if wrong.ndim else ""
                 raise ValueError(

@@ -14,6 +14,7 @@ from omniformer_tokenizers import Tokenizer
 from omniformer_tokenizers.media import read_audio, read_image
 
 from omniformer.data.source import Raw
+from omniformer.progress import counted
 
 OPENED = 300  # samples that are decoded and tokenized: each may be a large file
 
@@ -50,7 +51,7 @@ class Contents:
 def opened(raws: Sequence[Raw]) -> dict[str, Contents]:
     """What these samples hold, by modality, answers included."""
     found: dict[str, Contents] = {}
-    for raw in raws:
+    for raw in counted(raws, "opening samples", len(raws)):
         for modality, content in [*raw.contents.items(), *raw.answer.items()]:
             seen = found.setdefault(modality, Contents())
             seen.looked += 1
@@ -61,7 +62,7 @@ def opened(raws: Sequence[Raw]) -> dict[str, Contents]:
 def tokenized(found: Mapping[str, Contents], raws: Sequence[Raw], tokenizers: Mapping[str, Tokenizer]) -> float:
     """Adds the lengths in tokens; returns how many a sample has on average, all modalities together."""
     total = 0.0
-    for raw in raws:
+    for raw in counted(raws, "counting tokens", len(raws)):
         for modality, content in [*raw.contents.items(), *raw.answer.items()]:
             n = _note(found[modality], raw, lambda: {"tokens": len(tokenizers[modality](content))})  # noqa: B023
             total += n.get("tokens", 0)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from omniformer.data.source import Raw, Split
 from omniformer.data.table.splits import digest_of
 from omniformer.prepare.molecules import canonical
+from omniformer.progress import counted
 
 COMPARED = 20_000  # rows of texts, molecules and numbers
 OPENED = 2_000  # rows of files, which have to be read
@@ -39,7 +40,8 @@ def leaks(raws: Mapping[Split, Sequence[Raw]]) -> dict[str, Any]:
     """
     seen: dict[str, list[Raw]] = defaultdict(list)
     unread: list[str] = []
-    for raw in raws.get("train", ()):
+    trained = raws.get("train", ())
+    for raw in counted(trained, "comparing samples", len(trained)):
         seen[_key(raw, unread)].append(raw)
     repeated = [(each, rows[0]) for rows in seen.values() for each in rows[1:]]
     against = [pair for pair in repeated if not _same_targets(*pair)]

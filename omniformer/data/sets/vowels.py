@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from omniformer.data.source import Raw, Source, Split
+from omniformer.progress import counted
 
 SAMPLE_RATE = 8000
 VOWELS = ("i", "ɪ", "ɛ", "æ", "ɑ", "ɔ", "ʊ", "u", "ʌ", "ɝ")  # noqa: RUF001 phonetic letters
@@ -122,7 +123,7 @@ def _recordings(name: Split) -> list[Raw]:
             contents={"audio": (torch.from_numpy(synthesize(utterance)), SAMPLE_RATE)},
             targets={"label": torch.tensor(utterance.vowel)},
         )
-        for utterance in _utterances(name)
+        for utterance in counted(_utterances(name), f"synthesising vowels ({name})", len(_utterances(name)))
     ]
 
 

@@ -1,6 +1,6 @@
 """Molecules as graphs with fixed categories of atoms and bonds: read from arrays, or made from SMILES by RDKit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +13,7 @@ from omniformer_tokenizers.graph.molecules import ATOM_VOCAB_SIZES, BOND_VOCAB_S
 from omniformer.data.sets.arrays import array_names, read_arrays
 from omniformer.data.table.packed_graphs import PackedGraphs
 from omniformer.data.table.rows import BadRowError, Row, Rows
+from omniformer.progress import counted
 
 # What a tokenizer of these graphs is told, by the names of its arguments.
 _FACTS = {"node_vocab_sizes": ATOM_VOCAB_SIZES, "edge_vocab_sizes": BOND_VOCAB_SIZES}
@@ -186,7 +187,7 @@ def made_molecules(smiles: Sequence[str], *, where: Path) -> Molecules:
     Raises:
         ImportError: RDKit is not installed.
     """
-    found = _parsed(smiles, where)
+    found = _parsed(counted(smiles, f"reading the molecules of {where}", len(smiles)), where)
     atoms, ends, bonds, n_atoms, n_bonds = [], [], [], [0], [0]
     for molecule in found:
         if molecule is not None:
@@ -209,7 +210,7 @@ def made_molecules(smiles: Sequence[str], *, where: Path) -> Molecules:
     return Molecules(where=where, arrays=arrays)
 
 
-def _parsed(smiles: Sequence[str], where: Path | str) -> list[Any]:
+def _parsed(smiles: Iterable[str], where: Path | str) -> list[Any]:
     """RDKit's molecules; None of what it cannot read."""
     chem, logs = _rdkit("rdkit.Chem", where), _rdkit("rdkit.rdBase", where)
     with logs.BlockLogs():

@@ -17,6 +17,7 @@ from omniformer.data.table.rows import BadRowError, Joined, Row
 from omniformer.data.table.seen import Seen
 from omniformer.data.table.splits import SYNONYMS, by_hash, digest_of, named
 from omniformer.data.table.targets import in_order
+from omniformer.progress import counted
 
 # Of targets without which a row is kept: whether it lacks one.
 _LACKS: Mapping[str, Callable[[Sample], bool]] = {
@@ -95,16 +96,18 @@ class Scan:
         passed = self._passed()
         wanted = [name for name in self.roles.names() if name not in passed]
         tops = list(dict.fromkeys(name for each in wanted if (name := top(each, self.rows.columns)) is not None))
-        splits, seen, index = self._splits(), set[str](), 0
-        for part in self.rows.parts:
-            beside = part.folder
-            for row in part.each([name for name in tops if name in part.columns]):
-                split = next(splits)
-                if isinstance(row, BadRowError):
-                    self.problems.append(str(row))
-                else:
-                    self._look(index, row, split, passed, seen, beside)
-                index += 1
+        seen = set[str]()
+        rows = (
+            (row, part.folder)
+            for part in self.rows.parts
+            for row in part.each([name for name in tops if name in part.columns])
+        )
+        told = counted(rows, f"looking at the rows of {self.rows.file}", len(self.rows))
+        for index, ((row, beside), split) in enumerate(zip(told, self._splits(), strict=True)):
+            if isinstance(row, BadRowError):
+                self.problems.append(str(row))
+            else:
+                self._look(index, row, split, passed, seen, beside)
         return self
 
     def _passed(self) -> frozenset[str]:
