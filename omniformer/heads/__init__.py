@@ -15,6 +15,7 @@ from omniformer.heads.noise import Cosine, Linear
 from omniformer.heads.pooling import (
     AttentionPool,
     DenseFirstToken,
+    DenseLastToken,
     DenseMeanPool,
     FirstAndMean,
     FirstToken,
@@ -43,6 +44,7 @@ __all__ = [
     "Cosine",
     "DenoisingHead",
     "DenseFirstToken",
+    "DenseLastToken",
     "DenseMeanPool",
     "DistilledHead",
     "FeatureHead",

@@ -255,6 +255,39 @@ class LastToken(nn.Module):
         return _picked(x, layout, -1)
 
 
+class DenseLastToken(LastToken):
+    """A sample's last token through a linear map, with which SigLIP's tower of texts ends
+    ([Zhai et al. 2023](https://arxiv.org/abs/2303.15343), their published code); zero for a sample without tokens.
+
+    Args:
+        d_model: width of the core.
+        d_out: width of what comes out; `d_model` by default.
+
+    Shapes:
+        x `[tokens, d_model]` → `[samples, d_out]`.
+
+    Example:
+        >>> DenseLastToken(d_model=4, d_out=3)(torch.zeros(3, 4), Layout.from_lengths(1, 2)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, *, d_model: Count, d_out: Count | None = None) -> None:
+        checks.counts(d_model=d_model, d_out=d_out)
+        super().__init__(d_model=d_model)
+        self.d_out = d_model if d_out is None else d_out
+        self.map = nn.Linear(d_model, self.d_out)
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Picks the last token of each sample and maps it."""
+        there = (layout.lengths > 0).to(x.device)[:, None].to(x.dtype)
+        return self.map(super().forward(x, layout)) * there
+
+    def reset_parameters(self) -> None:
+        """Draws the map anew."""
+        linear_(self.map, self.map.in_features**-0.5)
+
+
 class DenseFirstToken(FirstToken):
     """A sample's first token through a linear map and an activation, which BERT calls its pooler and RoBERTa the first
     half of its classifier ([Devlin et al. 2018](https://arxiv.org/abs/1810.04805), their published code).

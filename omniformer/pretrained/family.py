@@ -64,6 +64,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "qwen3": ("qwen3", "Qwen3"),
     "qwen3_moe": ("qwen3_moe", "Qwen3MoE"),
     "roberta": ("roberta", "RoBERTa"),
+    "siglip": ("siglip", "SigLIP"),
+    "siglip_text_model": ("siglip", "SigLIPText"),
     "siglip_vision_model": ("siglip", "SigLIPVision"),
     "starcoder2": ("starcoder2", "StarCoder2"),
     "smollm3": ("smollm3", "SmolLM3"),

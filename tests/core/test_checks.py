@@ -38,7 +38,7 @@ BRANCH = {**WIDTH, "branch": FeedForward(8), "norm": LayerNorm}
 CLASSES, IDS, NUMBERS = {**WIDTH, "n_classes": 2}, {**WIDTH, "vocab_size": 3}, {**WIDTH, "features": 2}
 EACH = [
     (WIDTH, [heads.AttentionPool, heads.DenseFirstToken, heads.SpanHead, heads.VectorHead, heads.LinkHead]),
-    (WIDTH, [heads.DenseMeanPool]),
+    (WIDTH, [heads.DenseMeanPool, heads.DenseLastToken]),
     (WIDTH, [heads.FirstAndMean, heads.MultiheadAttentionPool, embedders.MaskToken]),
     (WIDTH, [heads.RegressionHead, AdditiveReader, RecurrentDecoder, LayerNorm, RMSNorm, FeedForward]),
     (WIDTH, [GatedFeedForward, MixtureOfExperts, Fourier, Projected, Sinusoidal, SinusoidalHalves, SinusoidalSum]),

@@ -1,9 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 
 from omniformer.core.layout import Layout
 from omniformer.heads.contrastive import ContrastiveHead
-from omniformer.heads.pooling import AttentionPool, FirstToken, LastToken
+from omniformer.heads.pooling import AttentionPool, DenseLastToken, FirstToken, LastToken, MeanPool
 
 LAYOUT = Layout.from_lengths(2, 0, 3)
 
@@ -44,6 +46,18 @@ def test_the_scale_starts_at_the_inverse_temperature_and_stops_at_one_hundred():
     assert gradient.item() == pytest.approx(100)
 
 
+def test_the_scale_grows_without_bound_where_it_has_none():
+    it = head(temperature=0.001, max_scale=None)
+    assert it.train().scale().item() == pytest.approx(1000, rel=1e-4)
+
+
+def test_without_maps_the_pooled_vectors_are_compared(x):
+    it = head(d_embedding=None)
+    found, pooled = it.embed(x, LAYOUT, "b"), MeanPool(d_model=4)(x, LAYOUT)
+    torch.testing.assert_close(found, torch.nn.functional.normalize(pooled, dim=-1))
+    assert it.d_embedding == 4 and not list(it.maps.parameters())
+
+
 def test_only_a_head_with_a_bias_has_one():
     assert head().bias is None
     assert head(bias=-10.0).bias.item() == -10
@@ -57,6 +71,12 @@ def test_only_a_head_with_a_bias_has_one():
         ({"d_model": {"a": 4}}, "d_model is given for a; this head has modalities a, b"),
         ({"pool": {"a": FirstToken, "b": FirstToken, "c": FirstToken}}, "pool is given for a, b, c; this head has"),
         ({"temperature": 0.0}, "temperature=0.0 must be at least 0.01"),
+        ({"temperature": 0.0, "max_scale": None}, "temperature=0.0 must be above 0"),
+        ({"max_scale": 0.0}, "max_scale=0.0 must be above 0"),
+        (
+            {"d_embedding": None, "pool": {"a": FirstToken, "b": partial(DenseLastToken, d_out=3)}},
+            "d_embedding=None needs poolings of one width, received {'a': 4, 'b': 3}",
+        ),
     ],
 )
 def test_impossible_heads_are_refused(wrong, message):

@@ -12,6 +12,7 @@ from omniformer.heads import (
     AttentionPool,
     ClassificationHead,
     DenseFirstToken,
+    DenseLastToken,
     DenseMeanPool,
     FeatureHead,
     FirstAndMean,
@@ -80,9 +81,22 @@ def test_the_first_token_stands_beside_the_mean_of_those_behind_the_first_ones()
     torch.testing.assert_close(out, torch.stack([torch.cat(row) for row in rows]))
 
 
+def test_the_last_token_is_mapped_and_an_empty_sample_stays_zero():
+    pool, x = DenseLastToken(d_model=4, d_out=3), torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.constant_(pool.map.bias, 2.0)
+    out = pool(x, Layout.from_lengths(2, 0, 3))
+    torch.testing.assert_close(out, torch.stack([pool.map(x[1]), torch.zeros(3), pool.map(x[4])]))
+
+
 @pytest.mark.parametrize(
     ("pool", "width"),
-    [(FirstAndMean, 8), (partial(DenseFirstToken, d_out=3), 3), (MeanPool, 4), (DenseMeanPool, 256)],
+    [
+        (FirstAndMean, 8),
+        (partial(DenseFirstToken, d_out=3), 3),
+        (MeanPool, 4),
+        (DenseMeanPool, 256),
+        (partial(DenseLastToken, d_out=5), 5),
+    ],
     ids=str,
 )
 def test_heads_are_as_wide_as_what_their_pooling_gives(pool, width, x):
@@ -145,6 +159,7 @@ def test_the_first_token_mapped_and_squashed():
         LastToken,
         DenseFirstToken,
         DenseMeanPool,
+        DenseLastToken,
         AttentionPool,
     ],
 )

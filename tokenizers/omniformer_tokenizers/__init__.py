@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.series import SeriesTokenizer as SeriesTokenizer
     from omniformer_tokenizers.text import BPETokenizer as BPETokenizer
     from omniformer_tokenizers.text import ByteTokenizer as ByteTokenizer
+    from omniformer_tokenizers.text import CanonicalTokenizer as CanonicalTokenizer
     from omniformer_tokenizers.text import CharacterTokenizer as CharacterTokenizer
     from omniformer_tokenizers.text import CodeTokenizer as CodeTokenizer
     from omniformer_tokenizers.text import Conversation as Conversation
     from omniformer_tokenizers.text import Corpus as Corpus
+    from omniformer_tokenizers.text import PaddedTokenizer as PaddedTokenizer
     from omniformer_tokenizers.text import SentencePieceTokenizer as SentencePieceTokenizer
     from omniformer_tokenizers.text import SubwordTokenizer as SubwordTokenizer
     from omniformer_tokenizers.text import WordTokenizer as WordTokenizer
@@ -54,7 +56,8 @@ _NAMES = {
     "tokens": "Tokens Packed Movable framed pack unpack",
     "tokenizer": "Tokenizer load",
     "text": "BPETokenizer CodeTokenizer from_gpt2 from_tiktoken SubwordTokenizer SentencePieceTokenizer "
-    "ByteTokenizer CharacterTokenizer WordTokenizer Conversation Corpus encode_corpus write_corpus",
+    "CanonicalTokenizer PaddedTokenizer ByteTokenizer CharacterTokenizer WordTokenizer Conversation Corpus "
+    "encode_corpus write_corpus",
     "vision": "PatchTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
     "audio": "SpectrogramTokenizer WhisperTokenizer KaldiTokenizer MultiScaleTokenizer "
     "WaveformTokenizer MuLawTokenizer Wav2Vec2Tokenizer",

@@ -115,12 +115,30 @@ def _pieces() -> ot.SentencePieceTokenizer:
         return ot.SentencePieceTokenizer.from_file(t5_pieces(Path(folder)), start="<pad>", stop="</s>", extra=3)
 
 
+def _canonical() -> ot.CanonicalTokenizer:
+    import tempfile
+    from pathlib import Path
+
+    from vocabularies import t5_pieces
+
+    with tempfile.TemporaryDirectory() as folder:
+        return ot.CanonicalTokenizer.from_file(t5_pieces(Path(folder)), stop="</s>")
+
+
 CASES: dict[str, Case] = {
     "bpe": _text(lambda: ot.BPETokenizer(vocab_size=320)),
     "code": _text(lambda: ot.CodeTokenizer(vocab_size=320)),
     "bytes": _text(ot.ByteTokenizer),
     "subwords": Case(make=_subwords, raws=[*TEXTS, ("the cats", "and")], empty="", wrong=3, tolerance=None),
     "pieces": Case(make=_pieces, raws=TEXTS, empty="", wrong=3, tolerance=None),
+    "canonical pieces": Case(make=_canonical, raws=TEXTS, empty="", wrong=3, tolerance=None),
+    "padded pieces": Case(
+        make=lambda: ot.PaddedTokenizer(tokenizer=_pieces(), length=9, side="left"),
+        raws=TEXTS,
+        empty="",
+        wrong=3,
+        tolerance=None,
+    ),
     "characters": _text(ot.CharacterTokenizer),
     "words": _words(lowercase=False),
     "words lowercase": _words(lowercase=True),

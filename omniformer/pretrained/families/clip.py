@@ -69,12 +69,12 @@ class CLIP(Family):
     @property
     def text(self) -> dict[str, Any]:
         """The configuration of the text tower."""
-        return _part(self.config, "text_config", TEXT)
+        return part_of(self.config, "text_config", TEXT)
 
     @property
     def vision(self) -> dict[str, Any]:
         """The configuration of the image tower."""
-        return _part(self.config, "vision_config", VISION)
+        return part_of(self.config, "vision_config", VISION)
 
     @property
     def recipe(self) -> Node:
@@ -95,14 +95,14 @@ class CLIP(Family):
                 rules=[part("omniformer.core.rules.Full"), part(CAUSAL)],
             ),
             # In the order of the towers.
-            embedders={"vision": _picture_embedder(vision), "text": _text_embedder(text)},
+            embedders={"vision": _picture_embedder(vision), "text": text_embedder(text)},
             heads={"contrastive": head},
         )
 
     def names(self) -> Iterator[Name]:
         """The table of names."""
         yield from _vision_names(self.vision, "core.towers.0")
-        yield from _text_names(self.text, "core.towers.1")
+        yield from text_names(self.text, "core.towers.1")
         yield from same("heads.contrastive.maps.vision.weight", "visual_projection.weight")
         yield from same("heads.contrastive.maps.text.weight", "text_projection.weight")
         yield from same("heads.contrastive.log_scale", "logit_scale")
@@ -201,14 +201,14 @@ class CLIPText(Family):
         """One causal tower, and the map of its last token into the common space."""
         return recipe_of(
             core=tower(self.config),
-            embedders={"text": _text_embedder(self.config)},
+            embedders={"text": text_embedder(self.config)},
             heads={"text": _vector_head(self.config, "omniformer.heads.LastToken")},
             rules={"text": part(CAUSAL)},
         )
 
     def names(self) -> Iterator[Name]:
         """The table of names."""
-        yield from _text_names(self.config, "core")
+        yield from text_names(self.config, "core")
         yield from same("heads.text.map.weight", "text_projection.weight")
 
     @property
@@ -225,7 +225,7 @@ class CLIPText(Family):
         return CLIPTextReference(model, self.config)
 
 
-def _part(config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def part_of(config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """One tower's part of a configuration; `..._config_dict` of older files wins where it is, defaults and all."""
     older = config.get(f"{key}_dict")
     return {**defaults, **(config.get(key) or {}), **({} if older is None else {**defaults, **older})}
@@ -265,7 +265,8 @@ def _picture_embedder(config: Mapping[str, Any]) -> Node:
     )
 
 
-def _text_embedder(config: Mapping[str, Any]) -> Node:
+def text_embedder(config: Mapping[str, Any]) -> Node:
+    """Ids with learned positions."""
     return part(
         "omniformer.embedders.IdEmbedder",
         d_model=config["hidden_size"],
@@ -308,7 +309,8 @@ def _vision_names(config: Mapping[str, Any], core: str) -> Iterator[Name]:
     yield from linear(f"{core}.norm", "vision_model.post_layernorm")
 
 
-def _text_names(config: Mapping[str, Any], core: str) -> Iterator[Name]:
+def text_names(config: Mapping[str, Any], core: str) -> Iterator[Name]:
+    """The table of names of a tower of texts and what stands below it."""
     ours, theirs = "embedders.text", "text_model.embeddings"
     yield from same(f"{ours}.table.weight", f"{theirs}.token_embedding.weight")
     yield from same(f"{ours}.position.table", f"{theirs}.position_embedding.weight")

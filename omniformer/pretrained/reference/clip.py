@@ -36,16 +36,23 @@ class CLIPReference(Reference):
             input_ids and attention_mask int64 `[texts, seq]`, pixel_values `[images, channels, height, width]`.
         """
         head: Any = self.model.heads["contrastive"]
-        pictures = packed_pictures(pixel_values, self.vision)
-        texts, _ = packed_texts(input_ids, attention_mask, self.text)
         images, words = (
             head.embed(*self.model.encode(batch_of(packed), "contrastive"), packed.modality)
-            for packed in (pictures, texts)
+            for packed in (self.pictures(pixel_values), self.texts(input_ids, attention_mask))
         )
         similarity = words @ images.T * head.scale()
+        similarity = similarity if head.bias is None else similarity + head.bias
         return Outputs(
             logits_per_text=similarity, logits_per_image=similarity.T, image_embeds=images, text_embeds=words
         )
+
+    def pictures(self, pixel_values: Tensor) -> Packed:
+        """Pictures as the tower reads them."""
+        return packed_pictures(pixel_values, self.vision)
+
+    def texts(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packed:
+        """Texts as the tower reads them."""
+        return packed_texts(input_ids, attention_mask, self.text)[0]
 
 
 class CLIPVisionReference(Reference):

@@ -49,7 +49,7 @@ def text_tokenizer(
         ValueError: a file is damaged, or has more ids than the model; names the file.
         ImportError: only the library sentencepiece can read the files, and it is not installed.
     """
-    settings = {**_json(folder / SPECIAL_FILE), **_json(folder / SETTINGS_FILE)}
+    settings = named_settings(folder)
     said = {key: value for key, value in _json(folder / GENERATION_FILE).items() if value is not None}
     known = {**config, **said}
     begins = (known.get(name) for name in ("decoder_start_token_id", "bos_token_id", "eos_token_id"))
@@ -65,7 +65,7 @@ def text_tokenizer(
     if found is None:
         return {}
     tokenizer, path = found
-    _check(tokenizer, path, config["vocab_size"])
+    check_size(tokenizer, path, config["vocab_size"])
     return dict.fromkeys(modalities, tokenizer)
 
 
@@ -115,7 +115,7 @@ def _framed(text: str, source: str, settings: Mapping[str, Any]) -> str:
     tokenizer = SubwordTokenizer.from_text(text, source)
     model = tokenizer.library_model()
     front, back = (
-        [_content(settings[token])] if settings.get(flag) and settings.get(token) else []
+        [content(settings[token])] if settings.get(flag) and settings.get(token) else []
         for flag, token in (("add_bos_token", "bos_token"), ("add_eos_token", "eos_token"))
     )
     try:
@@ -134,7 +134,7 @@ def _chat(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     templates = {each["name"]: each["template"] for each in said} if isinstance(said, list) else {"default": said}
     tokens = {key: each for key, each in settings.items() if key.endswith("_token") and isinstance(each, str | Mapping)}
-    return {"chat": {"templates": templates, "names": {key: _content(each) for key, each in tokens.items()}}}
+    return {"chat": {"templates": templates, "names": {key: content(each) for key, each in tokens.items()}}}
 
 
 def _pieces(model_type: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,12 +161,17 @@ def _translators(
             raise ValueError(f"{folder} holds {SOURCE_FILE}, but no {missing[0].name}; copy the folder anew")
         tokenizer = SentencePieceTokenizer.from_file(path, ids=ids, back=["</s>"], **options)
         size = (written and own and config.get("decoder_vocab_size")) or config["vocab_size"]
-        _check(tokenizer, ids, size)
+        check_size(tokenizer, ids, size)
         found[modality] = tokenizer
     return found
 
 
-def _check(tokenizer: PublishedTokenizer, path: Path, vocab_size: int) -> None:
+def check_size(tokenizer: PublishedTokenizer, path: Path, vocab_size: int) -> None:
+    """That a model knows all ids of a vocabulary.
+
+    Raises:
+        ValueError: it does not; names the file.
+    """
     if tokenizer.vocab_size > vocab_size:
         raise ValueError(
             f"{path} has ids up to {tokenizer.vocab_size - 1}, the model knows vocab_size={vocab_size}: it is the "
@@ -181,16 +186,22 @@ def _check_named(tokenizer: SubwordTokenizer, path: Path, settings: Mapping[str,
     """
     known = tokenizer.library_model()
     for key in _NAMED:
-        if settings.get(key) and known.token_to_id(_content(settings[key])) is None:
+        if settings.get(key) and known.token_to_id(content(settings[key])) is None:
             raise ValueError(
-                f"{path} has no {_content(settings[key])!r}, which {SETTINGS_FILE} calls its {key}: it is the "
+                f"{path} has no {content(settings[key])!r}, which {SETTINGS_FILE} calls its {key}: it is the "
                 "tokenizer of another model"
             )
+
+
+def named_settings(folder: Path) -> dict[str, Any]:
+    """What the small files of a folder say of its vocabulary."""
+    return {**_json(folder / SPECIAL_FILE), **_json(folder / SETTINGS_FILE)}
 
 
 def _json(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _content(token: Any) -> str:
+def content(token: Any) -> str:
+    """A special token as text, however the settings say it."""
     return token["content"] if isinstance(token, Mapping) else str(token)

@@ -2,13 +2,15 @@
 
 One's own: `byte_pairs` (`source_code` cuts words otherwise), with other libraries' files in `vocabularies`, words seen
 before in `word_cache` and whole corpora in `corpus`. Published: `published` says what `subword` and `sentencepiece`
-share, `chat` makes conversations texts. Plain symbols: `symbols`. All stand on `base`, and `tokenizer_json` is the one
-reader of that file.
+share (`canonical` cleans texts for the latter), `padded` brings texts to one length, `chat` makes conversations texts.
+Plain symbols: `symbols`. All stand on `base`, and `tokenizer_json` is the one reader of that file.
 """
 
 from omniformer_tokenizers.text.byte_pairs import BPETokenizer
+from omniformer_tokenizers.text.canonical import CanonicalTokenizer
 from omniformer_tokenizers.text.chat import ChatTemplate, Conversation
 from omniformer_tokenizers.text.corpus import Corpus, encode_corpus, write_corpus
+from omniformer_tokenizers.text.padded import PaddedTokenizer
 from omniformer_tokenizers.text.sentencepiece import SentencePieceTokenizer
 from omniformer_tokenizers.text.source_code import CodeTokenizer
 from omniformer_tokenizers.text.subword import SubwordTokenizer
@@ -18,11 +20,13 @@ from omniformer_tokenizers.text.vocabularies import from_gpt2, from_tiktoken
 __all__ = [
     "BPETokenizer",
     "ByteTokenizer",
+    "CanonicalTokenizer",
     "CharacterTokenizer",
     "ChatTemplate",
     "CodeTokenizer",
     "Conversation",
     "Corpus",
+    "PaddedTokenizer",
     "SentencePieceTokenizer",
     "SubwordTokenizer",
     "WordTokenizer",
