@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from omniformer.core import checks
 from omniformer.core.frequencies import Frequencies
@@ -220,6 +221,65 @@ class RelativeTable(Bias):
 
     def reset_parameters(self) -> None:
         nn.init.normal_(self.table, std=self.init_std)
+
+
+class ClassRelativeTable(RelativeTable):
+    """As `RelativeTable`, and three more numbers for each head: from a class token to the others, from the others to
+    it, and from it to itself ([Bao et al. 2021](https://arxiv.org/abs/2106.08254), BEiT, their published code).
+
+    The class token is the first of its sample. Differences are those from the key to the query, as in the published
+    files.
+
+    Args:
+        n_heads: number of query heads.
+        max_distances: along each axis, the largest difference told apart: [13, 13] for 14 x 14 patches.
+        init_std: deviation of the numbers at the start.
+
+    Example:
+        >>> from omniformer.core.layout import Layout
+        >>> view = Layout(lengths=torch.tensor([5]), positions=torch.zeros(5, 2)).view()
+        >>> ClassRelativeTable(n_heads=2, max_distances=[1, 1])(view[:, None], view[None, :]).shape
+        torch.Size([2, 5, 5])
+    """
+
+    no_weight_decay = ("table", "class_table")
+
+    def __init__(self, *, n_heads: Count, max_distances: Sequence[Count], init_std: Positive = 0.02) -> None:
+        super().__init__(n_heads=n_heads, max_distances=max_distances, init_std=init_std)
+        self.class_table = nn.Parameter(torch.empty(3, n_heads))
+        self.reset_parameters()
+
+    def forward(self, query: View, key: View) -> Tensor:
+        row = torch.zeros((), dtype=torch.long, device=self.table.device)
+        for axis, most in enumerate(self.max_distances):
+            difference = self._coordinate(query, axis) - self._coordinate(key, axis)
+            row = row * (2 * most + 1) + difference.clamp(-most, most) + most
+        table = torch.cat([self.table.flatten(0, -2), self.class_table])
+        first = len(table) - 3
+        of_query, of_key = query.index == 0, key.index == 0
+        row = torch.where(of_query, first, torch.where(of_key, first + 1, row))
+        return looked_up(table, torch.where(of_query & of_key, first + 2, row))
+
+    def resized(self, *max_distances: int) -> "ClassRelativeTable":
+        """The same numbers for another grid, interpolated linearly, as the library transformers does.
+
+        Args:
+            *max_distances: along the two axes.
+        """
+        n_heads = self.table.shape[-1]
+        resized = ClassRelativeTable(n_heads=n_heads, max_distances=max_distances, init_std=self.init_std)
+        size = [2 * most + 1 for most in max_distances]
+        with torch.no_grad():
+            grid = self.table.float().permute(2, 0, 1)[None]
+            grid = F.interpolate(grid, size=size, mode="bilinear", align_corners=False)
+            resized.table.copy_(grid[0].permute(1, 2, 0))
+            resized.class_table.copy_(self.class_table)
+        return resized.to(self.table.device, self.table.dtype)
+
+    def reset_parameters(self) -> None:
+        for name in self.no_weight_decay:
+            if hasattr(self, name):
+                nn.init.normal_(getattr(self, name), std=self.init_std)
 
 
 def looked_up(table: Tensor, row: Tensor) -> Tensor:

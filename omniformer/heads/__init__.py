@@ -12,6 +12,7 @@ from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.noise import Cosine, Linear
+from omniformer.heads.patch_pooling import PatchMean
 from omniformer.heads.pooling import (
     AttentionPool,
     DenseFirstToken,
@@ -60,6 +61,7 @@ __all__ = [
     "MultiLabelHead",
     "MultiheadAttentionPool",
     "NextTokenHead",
+    "PatchMean",
     "RampPool",
     "ReconstructionHead",
     "RegressionHead",

@@ -23,6 +23,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "albert": ("albert", "ALBERT"),
     "audio-spectrogram-transformer": ("audio_spectrogram", "AudioSpectrogram"),
     "bart": ("bart", "BART"),
+    "beit": ("beit", "BEiT"),
     "bert": ("bert", "BERT"),
     "bloom": ("bloom", "BLOOM"),
     "camembert": ("roberta", "CamemBERT"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from omniformer.core.attention.plan import lower
-from omniformer.core.biases import ALiBi, RelativeTable, T5Buckets
+from omniformer.core.biases import ALiBi, ClassRelativeTable, RelativeTable, T5Buckets
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Window
 
@@ -16,6 +16,7 @@ KINDS = [
     T5Buckets,
     partial(T5Buckets, n_buckets=4, max_distance=5, bidirectional=False),
     partial(RelativeTable, max_distances=[3]),
+    partial(ClassRelativeTable, max_distances=[3]),
 ]
 
 
@@ -57,6 +58,21 @@ def test_relative_table_in_two_dimensions_reads_coordinates():
     for i, (row, column) in enumerate(places):
         for j, (other_row, other_column) in enumerate(places):
             assert torch.equal(bias[:, i, j], table.table[other_row - row + 2, other_column - column + 3])
+
+
+def test_a_class_token_has_numbers_of_its_own_beside_the_offsets():
+    torch.manual_seed(0)
+    places = [(0, 0), *((r, c) for r in range(2) for c in range(3))]
+    layout = Layout(lengths=torch.tensor([7, 7]), positions=torch.tensor(places * 2).float())
+    table = ClassRelativeTable(n_heads=2, max_distances=[1, 2])
+    bias = dense(table, layout)
+    assert torch.equal(bias[:, :7, :7], bias[:, 7:, 7:])
+    for i, (row, column) in enumerate(places):
+        for j, (other_row, other_column) in enumerate(places):
+            expected = table.table[row - other_row + 1, column - other_column + 2]
+            if i == 0 or j == 0:
+                expected = table.class_table[2 if i == j else 0 if i == 0 else 1]
+            assert torch.equal(bias[:, i, j], expected)
 
 
 @pytest.mark.parametrize("kernel", ["dense", "reference"])

@@ -23,6 +23,7 @@ from omniformer.heads import (
     MeanPool,
     MultiLabelHead,
     NextTokenHead,
+    PatchMean,
     RampPool,
     RegressionHead,
     RootPool,
@@ -79,6 +80,16 @@ def test_the_first_token_stands_beside_the_mean_of_those_behind_the_first_ones()
     none = torch.zeros(4)
     rows = [(x[0], x[2:4].mean(0)), (none, none), (x[4], none), (x[5], none)]
     torch.testing.assert_close(out, torch.stack([torch.cat(row) for row in rows]))
+
+
+def test_the_mean_of_patches_leaves_out_the_first_ones_and_is_normalised():
+    pool, x = (
+        PatchMean(d_model=4, n_first=2, norm=LayerNorm),
+        torch.randn(5, 4, generator=torch.Generator().manual_seed(0)),
+    )
+    torch.nn.init.constant_(pool.norm.bias, 2.0)
+    expected = F.layer_norm(x[2:].mean(0), (4,)) + 2
+    torch.testing.assert_close(pool(x, Layout.from_lengths(5, 0)), torch.stack([expected, torch.zeros(4)]))
 
 
 def test_the_last_token_is_mapped_and_an_empty_sample_stays_zero():
@@ -160,6 +171,7 @@ def test_the_first_token_mapped_and_squashed():
         DenseFirstToken,
         DenseMeanPool,
         DenseLastToken,
+        PatchMean,
         AttentionPool,
     ],
 )

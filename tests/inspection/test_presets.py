@@ -29,6 +29,7 @@ EXACT = {
     "wav2vec2_base": 94_396_320,
     "clip_vit_b32": 151_277_313,
     "siglip_b16": 203_155_970,
+    "beit_base": 86_530_984,
     "deit_small": 22_436_432,
     "ast_base": 86_594_063,
     "llama2_7b": 6_738_415_616,

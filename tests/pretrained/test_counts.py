@@ -31,6 +31,7 @@ PUBLISHED = {
         BERT | {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24},
         335_141_888,
     ),
+    "beit_base": ({"model_type": "beit", "use_relative_position_bias": True, "num_labels": 1000}, 86_530_984),
     "siglip_b16": ({"model_type": "siglip"}, 203_155_970),
     "roberta_base": (
         {
@@ -366,6 +367,18 @@ COUNTED = {
         21_596_544,
     ),
     "vit-mae-base": ({"model_type": "vit_mae", "architectures": ["ViTMAEForPreTraining"]}, 85_798_656),
+    "beit-large-patch16-224": (
+        {
+            "model_type": "beit",
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 24,
+            "num_labels": 1000,
+            "use_relative_position_bias": True,
+        },
+        304_430_568,
+    ),
     "siglip2-base-patch16-224": ({"model_type": "siglip", "text_config": {"vocab_size": 256000}}, 375_187_970),
     "siglip-base-patch16-224": (
         {"model_type": "siglip_vision_model", "architectures": ["SiglipVisionModel"]},

@@ -35,6 +35,15 @@ PROCESSORS: dict[str, dict[str, Any]] = {
         "crop_size": {"height": 224, "width": 224},
         "default_to_square": True,
     },
+    "BeitImageProcessor": _COMMON
+    | _IMAGENET
+    | {
+        "size": {"height": 224, "width": 224},
+        "resample": 3,
+        "do_center_crop": False,
+        "crop_size": {"height": 224, "width": 224},
+        "default_to_square": True,
+    },
     "CLIPImageProcessor": _CLIP,
     "BitImageProcessor": _CLIP,
     "DINOv3ViTImageProcessor": _COMMON
