@@ -8,6 +8,9 @@ import torch
 from omniformer_tokenizers import Movable, Packed, Tokens, pack
 from torch import Tensor
 
+WRITTEN = "written"
+"""The feature of tokens of conversations that tells the assistant's words."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
@@ -18,7 +21,8 @@ class Sample:
         pieces: its tokens, piece by piece. A modality that is missing is a piece that is not there.
         targets: what to predict of the sample as a whole, by name.
         token_targets: what to predict of each token, by name; one row for each token of all pieces together.
-        prefix: how many leading tokens the rule `Prefix` lets the whole sample read.
+        prefix: how many leading tokens the rule `Prefix` lets the whole sample read; those of an answer count too,
+            behind the pieces, all of which are read in whole where there is one.
         answer: pieces of what a model is to write of its own, given the others: a translation, a caption, an image.
 
     Raises:
@@ -140,6 +144,25 @@ class MicroBatch(dict[str, Batch]):
         """The micro-batch on a device; what it knows of the step stays on the host."""
         moved = {name: batch.to(device, **options) for name, batch in self.items()}
         return MicroBatch(moved, step=self.step, done=self.done, place=self.place)
+
+
+def asked(pieces: Sequence[Tokens]) -> int:
+    """How many tokens of a conversation stand before the assistant's first word, all where it says none: what the rule
+    `Prefix` lets everybody read. 0 where the template does not tell whose words they are.
+
+    Args:
+        pieces: of one sample, of which the text has the feature `written`.
+
+    Example:
+        >>> words = Tokens(values=torch.tensor([7, 9, 3]), positions=torch.zeros(3, 1), modality="text")
+        >>> asked([replace(words, features={WRITTEN: torch.tensor([False, False, True])})])
+        2
+    """
+    if not any(WRITTEN in piece.features for piece in pieces):
+        return 0
+    masks = [piece.features.get(WRITTEN, torch.zeros(len(piece), dtype=torch.bool)) for piece in pieces]
+    written = torch.cat(masks)
+    return int(written.int().argmax()) if bool(written.any()) else len(written)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

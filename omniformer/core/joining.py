@@ -32,7 +32,8 @@ class Joined:
 
 
 def join(first: Layout, second: Layout) -> Joined:
-    """One sequence of each sample: its tokens of the first layout, which become the prefix, then those of the second.
+    """One sequence of each sample: its tokens of the first layout, which become the prefix, then those of the second. A
+    layout that states a longer prefix keeps it: then the beginning of the second belongs to it.
 
     Coordinates, modalities and edges come along; an axis that one of the two lacks is 0 there.
 
@@ -68,12 +69,17 @@ def join(first: Layout, second: Layout) -> Joined:
         lengths=lengths,
         positions=_merged(first.positions, second.positions, *places),
         modality=_merged(first.modality, second.modality, *places),
-        prefix=first.lengths,
+        prefix=_prefix(first),
         edges=torch.cat(edges, dim=1) if edges else None,
         edge_features=torch.cat(kinds) if kinds else None,
         device=device,
     )
     return Joined(layout=whole, first=places[0], second=places[1])
+
+
+def _prefix(first: Layout) -> Tensor:
+    """How much of a sample is its prefix: what comes first, or more where it says so."""
+    return first.lengths if first.prefix is None else torch.maximum(first.lengths, first.prefix.cpu())
 
 
 def _merged(first: Tensor | None, second: Tensor | None, place_first: Tensor, place_second: Tensor) -> Tensor | None:

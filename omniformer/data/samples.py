@@ -10,7 +10,7 @@ from omniformer_tokenizers import Conversation, Tokenizer, Tokens, interleaved
 from omniformer_tokenizers.text.shortening import shortened
 from torch import Tensor
 
-from omniformer.batch import Sample
+from omniformer.batch import WRITTEN, Sample, asked
 from omniformer.data.augment.augmentation import Augment, Augmentation
 from omniformer.data.marks import MarkedTokens
 from omniformer.data.random import generator
@@ -18,8 +18,6 @@ from omniformer.data.remote import Remote
 from omniformer.data.source import Raw, Split
 from omniformer.progress import counted
 
-WRITTEN = "written"
-"""The feature of tokens of conversations that tells the assistant's words."""
 _HELD = "vision"  # the modality of what messages hold beside text
 _UNREADABLE = (ValueError, TypeError, OSError, EOFError)
 
@@ -233,13 +231,15 @@ class EachRaw(Samples):
         given = {name: [self._vary(name, each, raw.id, epoch) for each in pieces] for name, pieces in given.items()}
         present = {modality: given[modality] for modality in self._present(list(given), raw.id, epoch)}
         targets, token_targets = self._marked(raw, present)
-        pieces, token_targets = _answered(self._in_order(raw, present), token_targets)
+        talk = self._in_order(raw, present)
+        pieces, token_targets = _answered(talk, token_targets)
         return Sample(
             id=raw.id,
             pieces=pieces,
             answer=tuple(written.values()),
             targets=targets,
             token_targets=token_targets,
+            prefix=asked(talk),
         )
 
     def _in_order(self, raw: Raw, pieces: Mapping[str, Sequence[Tokens]]) -> list[Tokens]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from omniformer_tokenizers import Tokenizer, Tokens
 
-from omniformer.batch import Batch, Sample, collate
+from omniformer.batch import Batch, Sample, asked, collate
 from omniformer.core.ranges import Count
 from omniformer.fitting import fitted, refuse_long
 from omniformer.generation.adjusting import Adjustment
@@ -344,7 +344,7 @@ class Writer:
         else:
             sample = Sample(id=name, pieces=[])
             if prompt is not None and not (isinstance(prompt, str) and not prompt):
-                begun = replace(tokens_of(name, self.modality, prompt, self.tokenizer), features={})
+                begun = tokens_of(name, self.modality, prompt, self.tokenizer)
         tokenizer: Any = self.tokenizer
         if begin:
             if not hasattr(tokenizer, "beginning_with"):
@@ -354,8 +354,10 @@ class Writer:
             if len(begun):
                 raise ValueError(f"{name} is what the answer goes on from; leave out begin={list(begin)}")
             tokenizer = tokenizer.beginning_with(*begin)
-        *before, last = with_pictures(name, prompt, tokenizer.begun(begun), self.held, tokenizer.placeholders)
-        return replace(sample, pieces=[*sample.pieces, *before], answer=[last])
+        pieces = with_pictures(name, prompt, tokenizer.begun(begun), self.held, tokenizer.placeholders)
+        prefix = asked(pieces)
+        *before, last = (each if each.modality != self.modality else replace(each, features={}) for each in pieces)
+        return replace(sample, pieces=[*sample.pieces, *before], answer=[last], prefix=prefix)
 
     def _collate(self, samples: Sequence[Sample]) -> Batch:
         return collate(samples).to(next(self.model.parameters()).device)

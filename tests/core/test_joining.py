@@ -19,6 +19,11 @@ def test_every_sample_is_its_first_tokens_followed_by_its_second(lengths):
     assert joined.layout.prefix.tolist() == a
 
 
+def test_a_prefix_may_reach_into_the_second_sequence():
+    first = Layout(lengths=torch.tensor([2, 1]), prefix=torch.tensor([0, 3]))
+    assert join(first, Layout.from_lengths(2, 2)).layout.prefix.tolist() == [2, 3]
+
+
 def test_coordinates_modalities_and_edges_come_along():
     first = Layout(
         lengths=torch.tensor([2, 1]),

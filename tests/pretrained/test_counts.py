@@ -379,6 +379,43 @@ COUNTED = {
         },
         304_430_568,
     ),
+    "gemma-2b": (
+        {
+            "model_type": "gemma",
+            "hidden_size": 2048,
+            "intermediate_size": 16384,
+            "num_attention_heads": 8,
+            "num_hidden_layers": 18,
+            "num_key_value_heads": 1,
+        },
+        2_506_172_416,
+    ),
+    "gemma-7b": ({"model_type": "gemma"}, 8_537_680_896),
+    "paligemma-3b-pt-224": (
+        {
+            "model_type": "paligemma",
+            "image_token_index": 257152,
+            "text_config": {
+                "model_type": "gemma",
+                "hidden_size": 2048,
+                "intermediate_size": 16384,
+                "num_attention_heads": 8,
+                "num_hidden_layers": 18,
+                "num_key_value_heads": 1,
+                "vocab_size": 257216,
+            },
+            "vision_config": {
+                "model_type": "siglip_vision_model",
+                "hidden_size": 1152,
+                "intermediate_size": 4304,
+                "num_attention_heads": 16,
+                "num_hidden_layers": 27,
+                "patch_size": 14,
+                "vision_use_head": False,
+            },
+        },
+        2_923_466_480,
+    ),
     "siglip2-base-patch16-224": ({"model_type": "siglip", "text_config": {"vocab_size": 256000}}, 375_187_970),
     "siglip-base-patch16-224": (
         {"model_type": "siglip_vision_model", "architectures": ["SiglipVisionModel"]},

@@ -28,7 +28,6 @@ _TOWERS: dict[str, tuple[type[CLIPVision], int, str, str]] = {
     "clip_vision_model": (CLIPVision, 1, "default", "CLIPImageProcessor"),
     "siglip_vision_model": (SigLIPVision, 0, "full", "SiglipImageProcessor"),
 }
-_TEXTS = ("llama", "mistral", "qwen2", "qwen3")
 
 
 class LLaVA(Family):
@@ -53,20 +52,32 @@ class LLaVA(Family):
         "tie_word_embeddings": False,
     }
     ignored = ("*.embeddings.position_ids", "*.rotary_emb.inv_freq", "language_model.lm_head.weight")
+    texts: ClassVar[tuple[str, ...]] = ("llama", "mistral", "qwen2", "qwen3")
+    """The `model_type`s of its language models, the usual one first."""
+
+    @property
+    def text_config(self) -> dict[str, Any]:
+        """What the configuration says of the language model."""
+        return self.config.get("text_config") or {}
+
+    @property
+    def vision_config(self) -> dict[str, Any]:
+        """What the configuration says of the tower."""
+        return self.config.get("vision_config") or _PUBLISHED
 
     @property
     def text(self) -> Family:
         """The language model."""
-        config = {"model_type": "llama", **(self.config.get("text_config") or {})}
+        config = {"model_type": self.texts[0], **self.text_config}
         tied = self.config["tie_word_embeddings"] or config.get("tie_word_embeddings", False)
-        if config["model_type"] not in _TEXTS:
-            raise ValueError(f"text_config has model_type={config['model_type']!r}; accepted: {', '.join(_TEXTS)}")
+        if config["model_type"] not in self.texts:
+            raise ValueError(f"text_config has model_type={config['model_type']!r}; accepted: {', '.join(self.texts)}")
         return family_of({**config, "architectures": None, "tie_word_embeddings": tied}, "text_config")
 
     @property
     def vision(self) -> CLIPVision:
         """The tower."""
-        config = {"model_type": "clip_vision_model", **(self.config.get("vision_config") or _PUBLISHED)}
+        config = {"model_type": "clip_vision_model", **self.vision_config}
         kind = config["model_type"]
         if kind not in _TOWERS:
             raise ValueError(f"vision_config has model_type={kind!r}; accepted: {', '.join(_TOWERS)}")
@@ -88,16 +99,28 @@ class LLaVA(Family):
             embedder=vision.recipe["embedders"]["vision"]["node"],
             tower=vision.recipe["core"],
             n_class_tokens=self._n_class_tokens,
-            read=self._n_blocks(vision.config["num_hidden_layers"]),
-            activation=self.activation("projector_hidden_act"),
-            bias=self.config["multimodal_projector_bias"],
+            **self.projector,
         )
         return recipe_of(
             core=core | {"rotary": order},
             embedders={"text": text["embedders"]["text"]["node"], "vision": pictures},
             heads={name: each["node"] for name, each in text["heads"].items()},
-            rules=text["rules"],
+            rules=dict.fromkeys(text["rules"], self.rule),
         )
+
+    @property
+    def projector(self) -> Node:
+        """What of the tower is read, and the maps of it to the width of the language model."""
+        return {
+            "read": self._n_blocks(self.vision.config["num_hidden_layers"]),
+            "activation": self.activation("projector_hidden_act"),
+            "bias": self.config["multimodal_projector_bias"],
+        }
+
+    @property
+    def rule(self) -> Node:
+        """Who may attend to whom: as in the language model."""
+        return next(iter(self.text.recipe["rules"].values()))
 
     def _n_blocks(self, n_layers: int) -> int:
         """How many blocks of the tower are read through: `vision_feature_layer` counts its input as the first layer."""
@@ -125,6 +148,10 @@ class LLaVA(Family):
                 f"vision_tower.{each}" for each in (name.theirs.removeprefix("vision_model."), name.theirs)
             )
             yield replace(name, ours=f"embedders.vision.{ours}", theirs=theirs, instead=(older,))
+        yield from self.projector_names()
+
+    def projector_names(self) -> Iterator[Name]:
+        """The table of names of the maps."""
         bias = self.config["multimodal_projector_bias"]
         for ours, theirs in (("map", "linear_1"), ("second", "linear_2")):
             yield from linear(f"embedders.vision.{ours}", f"multi_modal_projector.{theirs}", bias=bias)
@@ -143,7 +170,7 @@ class LLaVA(Family):
     def at_size(self, model: OmniFormer, image_size: tuple[int, int]) -> Self:
         """The family of the model for pictures of another size, to which the tower's positions are stretched."""
         other = copy.copy(self)
-        vision = {**(self.config.get("vision_config") or _PUBLISHED), "image_size": written(image_size)}
+        vision = {**self.vision_config, "image_size": written(image_size)}
         grid = grid_of(self.vision.config | vision)
         other.config = self.config | {"vision_config": vision, "image_seq_length": math.prod(grid)}
         other.chosen_size = True
