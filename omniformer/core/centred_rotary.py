@@ -38,7 +38,7 @@ class CentredRotary(Rotary):
         checks.not_negative(n_first=n_first)
         self.n_first = n_first
 
-    def _coordinates(self, layout: Layout) -> Tensor:
+    def _coordinates(self, layout: Layout, seen: Layout | None = None) -> Tensor:
         places = super()._coordinates(layout).float()
         most = places.new_zeros(layout.n_samples, places.shape[1])
         sizes = most.scatter_reduce(0, layout.sample[:, None].expand_as(places), places, "amax") + 1

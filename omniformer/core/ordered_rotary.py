@@ -21,5 +21,5 @@ class OrderedRotary(Rotary):
         True
     """
 
-    def _coordinates(self, layout: Layout) -> Tensor:
+    def _coordinates(self, layout: Layout, seen: Layout | None = None) -> Tensor:
         return layout.index[:, None]

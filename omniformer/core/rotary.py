@@ -97,9 +97,15 @@ class Rotary(nn.Module):
         self.n_axes, self.scaling = n_axes, scaling
         self.amplitude = 1.0 if scaling is None else scaling.amplitude
 
-    def forward(self, layout: Layout) -> Rotation:
-        """The rotations of a batch, from the layout's positions, or the order of tokens where it has none."""
-        positions = self._coordinates(layout)
+    def forward(self, layout: Layout, seen: Layout | None = None) -> Rotation:
+        """The rotations of a batch, from the layout's positions, or the order of tokens where it has none.
+
+        Args:
+            layout: of the tokens that are turned.
+            seen: of all tokens so far, where earlier ones wait in a cache; read by those whose coordinates depend on
+                what stands before a token.
+        """
+        positions = self._coordinates(layout, seen)
         given = positions.shape[1]
         if given > self.n_axes:
             raise ValueError(
@@ -114,7 +120,7 @@ class Rotary(nn.Module):
         angles = torch.cat([angles, angles], dim=-1)
         return Rotation(angles.cos() * self.amplitude, angles.sin() * self.amplitude)
 
-    def _coordinates(self, layout: Layout) -> Tensor:
+    def _coordinates(self, layout: Layout, seen: Layout | None = None) -> Tensor:
         """Where each token lies, `[tokens, axes]`."""
         return layout.index[:, None] if layout.positions is None else layout.positions
 

@@ -275,7 +275,7 @@ class Transformer(nn.Module):
             "condition": condition,
             "report": Report(),
         }
-        plans, rotations = self._plans(layout, rule, plan, cache), self._rotations(layout)
+        plans, rotations = self._plans(layout, rule, plan, cache), self._rotations(layout, cache)
         caches = [None] * self.n_layers if cache is None else cache.layers
         return [
             Context(plan=plans[kind], rotation=rotations[kind], layer=layer, cache=caches[layer], **shared)
@@ -302,11 +302,12 @@ class Transformer(nn.Module):
                 found[kind.rule] = cache.plan(rules[layer], kernel=self.kernel, layer=layer)
         return {name: found[kind.rule] for name, kind in self.layer_kinds.items()}
 
-    def _rotations(self, layout: Layout) -> dict[str, Rotation | None]:
+    def _rotations(self, layout: Layout, cache: Cache | None) -> dict[str, Rotation | None]:
         """The rotary positions of each kind of layer."""
-        shared = None if self.rotary is None else self.rotary(layout)
+        seen = None if cache is None else cache.seen
+        shared = None if self.rotary is None else self.rotary(layout, seen)
         return {
-            name: own(layout) if own is not None else shared if kind.rotary == "stack" else None
+            name: own(layout, seen) if own is not None else shared if kind.rotary == "stack" else None
             for (name, kind), own in zip(self.layer_kinds.items(), self.own_rotary, strict=True)
         }
 

@@ -5,6 +5,7 @@ from omniformer.embedders.conv_positions import ConvPositions
 from omniformer.embedders.ids import IdEmbedder
 from omniformer.embedders.mask_token import MaskToken
 from omniformer.embedders.maskable import Maskable
+from omniformer.embedders.merging_tower import MergingTowerEmbedder
 from omniformer.embedders.narrow import NarrowIdEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
 from omniformer.embedders.stem import ConvStem
@@ -19,6 +20,7 @@ __all__ = [
     "IdEmbedder",
     "MaskToken",
     "Maskable",
+    "MergingTowerEmbedder",
     "NarrowIdEmbedder",
     "NodeEmbedder",
     "TowerEmbedder",

@@ -64,6 +64,8 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "pegasus": ("pegasus", "Pegasus"),
     "phi3": ("phi3", "Phi3"),
     "qwen2": ("qwen2", "Qwen2"),
+    "qwen2_5_vl": ("qwen2_5_vl", "Qwen25VL"),
+    "qwen2_vl": ("qwen2_vl", "Qwen2VL"),
     "qwen3": ("qwen3", "Qwen3"),
     "qwen3_moe": ("qwen3_moe", "Qwen3MoE"),
     "roberta": ("roberta", "RoBERTa"),

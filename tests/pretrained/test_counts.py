@@ -20,6 +20,18 @@ def _sides(**sizes):
     return {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()}
 
 
+# What published files of Qwen2.5-VL and Qwen2-VL say beside their sizes, in no section of the language model's own.
+QWEN_VL = {"rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}, "rope_theta": 1e6, "rms_norm_eps": 1e-6}
+QWEN_25_VISION = {
+    "depth": 32,
+    "hidden_size": 1280,
+    "intermediate_size": 3420,
+    "num_heads": 16,
+    "out_hidden_size": 2048,
+    "window_size": 112,
+    "fullatt_block_indexes": [7, 15, 23, 31],
+}
+
 # By the name of the preset, what config.json of the published folder says, and the number of weights in its files.
 PUBLISHED = {
     "gpt2_small": (
@@ -118,6 +130,21 @@ PUBLISHED = {
             "vocab_size": 32000,
         },
         46_702_792_704,
+    ),
+    "qwen2_5_vl_3b": (
+        QWEN_VL
+        | {
+            "model_type": "qwen2_5_vl",
+            "hidden_size": 2048,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 2,
+            "vocab_size": 151936,
+            "tie_word_embeddings": True,
+            "vision_config": QWEN_25_VISION,
+        },
+        3_754_622_976,
     ),
     "qwen2_0_5b": (
         {
@@ -420,6 +447,34 @@ COUNTED = {
     "siglip-base-patch16-224": (
         {"model_type": "siglip_vision_model", "architectures": ["SiglipVisionModel"]},
         92_884_224,
+    ),
+    "Qwen2.5-VL-7B-Instruct": (
+        QWEN_VL
+        | {
+            "model_type": "qwen2_5_vl",
+            "hidden_size": 3584,
+            "intermediate_size": 18944,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 28,
+            "num_key_value_heads": 4,
+            "vision_config": QWEN_25_VISION | {"out_hidden_size": 3584},
+        },
+        8_292_166_656,
+    ),
+    "Qwen2-VL-2B-Instruct": (
+        QWEN_VL
+        | {
+            "model_type": "qwen2_vl",
+            "hidden_size": 1536,
+            "intermediate_size": 8960,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 12,
+            "num_key_value_heads": 2,
+            "vocab_size": 151936,
+            "tie_word_embeddings": True,
+            "vision_config": {"embed_dim": 1280, "hidden_size": 1536},
+        },
+        2_208_985_600,
     ),
     "nllb-200-distilled-600M": (
         {"model_type": "m2m_100", "architectures": ["M2M100Model"], "vocab_size": 256206},

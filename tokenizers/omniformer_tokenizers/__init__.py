@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.tokens import pack as pack
     from omniformer_tokenizers.tokens import unpack as unpack
     from omniformer_tokenizers.vision import ColourTokenizer as ColourTokenizer
+    from omniformer_tokenizers.vision import PatchBlockTokenizer as PatchBlockTokenizer
     from omniformer_tokenizers.vision import PatchTokenizer as PatchTokenizer
     from omniformer_tokenizers.vision import PixelTokenizer as PixelTokenizer
     from omniformer_tokenizers.vision import Resampling as Resampling
@@ -58,7 +59,7 @@ _NAMES = {
     "text": "BPETokenizer CodeTokenizer from_gpt2 from_tiktoken SubwordTokenizer SentencePieceTokenizer "
     "CanonicalTokenizer PaddedTokenizer ByteTokenizer CharacterTokenizer WordTokenizer Conversation Corpus "
     "encode_corpus write_corpus",
-    "vision": "PatchTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
+    "vision": "PatchTokenizer PatchBlockTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
     "audio": "SpectrogramTokenizer WhisperTokenizer KaldiTokenizer MultiScaleTokenizer "
     "WaveformTokenizer MuLawTokenizer Wav2Vec2Tokenizer",
     "graph": "GraphTokenizer MoleculeTokenizer",

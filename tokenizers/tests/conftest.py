@@ -153,6 +153,9 @@ CASES: dict[str, Case] = {
         lambda: ot.PatchTokenizer(patch_size=4, resize=ot.Resampling(filter="bicubic", shortest_edge=9, crop=(8, 12))),
         tolerance=None,
     ),
+    "blocks of patches": _image(
+        lambda: ot.PatchBlockTokenizer(patch_size=2, resize=ot.Resampling(area=(64, 256), multiple=4)), tolerance=None
+    ),
     "patches after class tokens": _image(lambda: ot.ClassTokens(tokenizer=ot.PatchTokenizer(patch_size=4), n=2)),
     "colours": _image(lambda: ot.ColourTokenizer(n_colours=16).fit([picture(), picture(8, 8)]), tolerance=None),
     "pixels": _image(ot.PixelTokenizer),

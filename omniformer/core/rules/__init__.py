@@ -9,6 +9,7 @@ to each other is the layout's law. Rules combine with `&`, `|` and `~`:
     Neighbours() | Self()                    graph attention with self loops
 """
 
+from omniformer.core.rules.alike import Alike
 from omniformer.core.rules.base import UNBOUNDED, KeyBlocks, Reach, Rule, all_of, any_of
 from omniformer.core.rules.graph import Neighbours
 from omniformer.core.rules.modality import Modalities
@@ -25,6 +26,7 @@ from omniformer.core.rules.sparse import (
 
 __all__ = [
     "UNBOUNDED",
+    "Alike",
     "BlockWindow",
     "Causal",
     "Full",

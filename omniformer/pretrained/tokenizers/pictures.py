@@ -113,10 +113,9 @@ def picture_tokenizer(
 
 def _described(settings: Mapping[str, Any], processor: str) -> tuple[Resampling, tuple[float, ...], tuple[float, ...]]:
     """How pictures are resized, and what is subtracted from pixels of 0..1 and what they are divided by."""
-    kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or processor)
-    plain = kind.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+    plain = kind_of(settings, processor)
     if plain not in PROCESSORS:
-        raise ValueError(f"image_processor_type={kind!r}; accepted: {', '.join(PROCESSORS)}")
+        raise ValueError(f"image_processor_type={plain!r}; accepted: {', '.join(PROCESSORS)}")
     known = PROCESSORS[plain] | {key: value for key, value in settings.items() if value is not None}
     for key in _REFUSED:
         if known.get(key):
@@ -125,15 +124,41 @@ def _described(settings: Mapping[str, Any], processor: str) -> tuple[Resampling,
     crop = _size("crop_size", known.get("crop_size"), square=True) if known["do_center_crop"] else {}
     if "shortest_edge" in crop:
         raise ValueError(f"crop_size={known['crop_size']!r}; accepted: a number, or height and width")
+    rounded = plain not in _UNROUNDED
+    resampling = Resampling(filter=filter_of(known), crop=crop.get("size"), rounded=rounded, **size)  # pyright: ignore
+    return resampling, *moments(known)
+
+
+def kind_of(settings: Mapping[str, Any], default: str) -> str:
+    """The kind of an image processor, by the name that it has without its age and speed.
+
+    Example:
+        >>> kind_of({"feature_extractor_type": "ViTFeatureExtractor"}, "CLIPImageProcessor")
+        'ViTImageProcessor'
+    """
+    kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or default)
+    return kind.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+
+
+def filter_of(known: Mapping[str, Any]) -> str:
+    """The filter that a processor resamples with.
+
+    Raises:
+        ValueError: there is no such filter here.
+    """
     if known["resample"] not in _FILTERS:
         named = ", ".join(f"{number} ({name})" for number, name in _FILTERS.items())
         raise ValueError(f"resample={known['resample']!r}; accepted: {named}")
-    rounded = plain not in _UNROUNDED
-    resampling = Resampling(filter=_FILTERS[known["resample"]], crop=crop.get("size"), rounded=rounded, **size)  # pyright: ignore
+    return _FILTERS[known["resample"]]
+
+
+def moments(known: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What is subtracted from pixels of 0..1, and what they are divided by, of a processor that says everything."""
     # What the reference does to a pixel p of 0..255: (p * factor - mean) / std. Ours begins at p / 255.
     share = 1 / (255 * (known["rescale_factor"] if known["do_rescale"] else 1))
     mean, std = (known["image_mean"], known["image_std"]) if known["do_normalize"] else (0.0, 1.0)
-    return resampling, *(tuple(number * share for number in _numbers(each)) for each in (mean, std))  # pyright: ignore
+    first, second = (tuple(number * share for number in _numbers(each)) for each in (mean, std))
+    return first, second
 
 
 def _size(key: str, value: Any, *, square: bool) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pictures of another size, exactly as published image models were given them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
@@ -11,6 +12,7 @@ from torch.nn import functional
 from omniformer_tokenizers._checks import at_least, one_of
 from omniformer_tokenizers.vision.pixels import check_area
 
+_SIDES = ("height", "width")
 FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
@@ -25,12 +27,16 @@ class Resampling:
         filter: which neighbours make a new pixel, and how much each of them; wider where a picture shrinks.
         size: height and width, whatever the aspect ratio was.
         shortest_edge: length of the shorter side; the aspect ratio stays. Instead of `size`.
+        area: least and most pixels of a result, whose sides are multiples of `multiple` and whose aspect ratio is as
+            near as that allows (Qwen2-VL, Wang et al. 2024, 2.1). Instead of `size`.
+        multiple: of what number the sides are multiples; with `area` alone.
         crop: height and width of the middle that is kept, black where the picture is smaller.
         rounded: whether 8-bit pixels stay whole numbers; else what is resampled is a picture of floats in 0..1, as
             DINOv3 wants it.
 
     Raises:
-        ValueError: a size is below 1, the filter is not known, or both `size` and `shortest_edge` are given.
+        ValueError: a size is below 1, the filter is not known, more than one of `size`, `shortest_edge` and `area` is
+            given, or a picture that is to have an `area` is more than 200 times longer than wide.
 
     Shapes:
         uint8 or float32 `[channels, height, width]` → the same, or float32 unless `rounded`.
@@ -44,19 +50,27 @@ class Resampling:
     filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     size: tuple[int, int] | None = None
     shortest_edge: int | None = None
+    area: tuple[int, int] | None = None
+    multiple: int = 1
     crop: tuple[int, int] | None = None
     rounded: bool = True
 
     def __post_init__(self) -> None:
         one_of(FILTERS, filter=self.filter)
-        at_least(1, shortest_edge=self.shortest_edge)
-        for name in ("size", "crop"):
+        at_least(1, shortest_edge=self.shortest_edge, multiple=self.multiple)
+        for name, sides in (("size", _SIDES), ("crop", _SIDES), ("area", ("least", "most"))):
             sizes = getattr(self, name)
             if sizes is not None:
-                at_least(1, **{f"{name}_height": sizes[0], f"{name}_width": sizes[1]})
+                at_least(1, **{f"{name}_{side}": number for side, number in zip(sides, sizes, strict=True)})
                 object.__setattr__(self, name, (sizes[0], sizes[1]))
-        if self.size is not None and self.shortest_edge is not None:
-            raise ValueError(f"size={self.size} and shortest_edge={self.shortest_edge} say two things; give one")
+        given = {name: getattr(self, name) for name in ("size", "shortest_edge", "area")}
+        said = [f"{name}={value}" for name, value in given.items() if value is not None]
+        if len(said) > 1:
+            raise ValueError(f"{' and '.join(said)} say {'two' if len(said) == 2 else 'three'} things; give one")
+        if self.area is not None and self.area[0] > self.area[1]:
+            raise ValueError(f"area={self.area}: the least is more than the most")
+        if self.area is None and self.multiple > 1:
+            raise ValueError(f"multiple={self.multiple} belongs to area=, which is not given")
 
     @classmethod
     def of(cls, described: "Resampling | Mapping[str, Any]") -> Self:
@@ -94,6 +108,8 @@ class Resampling:
         if self.size is not None:
             size = round(self.size[0] * height / kept[0]), round(self.size[1] * width / kept[1])
             return replace(self, size=size, crop=crop)
+        if self.area is not None:
+            return replace(self, area=None, multiple=1, size=(height, width), crop=crop)
         if self.shortest_edge is not None:
             share = self.shortest_edge / min(self.crop) if self.crop else 1
             return replace(self, shortest_edge=round(share * max(height, width)), crop=(height, width))
@@ -106,12 +122,29 @@ class Resampling:
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if self.size is not None:
             return self.size
+        if self.area is not None:
+            return _within(height, width, self.area, self.multiple)
         if self.shortest_edge is None:
             return height, width
         # The longer side is cut to whole pixels, not rounded, in the processors of the published models.
         if width <= height:
             return int(self.shortest_edge * height / width), self.shortest_edge
         return self.shortest_edge, int(self.shortest_edge * width / height)
+
+
+def _within(height: int, width: int, area: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """The sides of a picture of that many pixels, in the order of rounding of the published models."""
+    if max(height, width) > 200 * min(height, width):
+        raise ValueError(f"a picture of {height} x {width} pixels is more than 200 times longer than wide; cut it")
+    least, most = area
+    sides = [round(side / multiple) * multiple for side in (height, width)]
+    if sides[0] * sides[1] > most:
+        shrink = math.sqrt(height * width / most)
+        sides = [max(multiple, math.floor(side / shrink / multiple) * multiple) for side in (height, width)]
+    elif sides[0] * sides[1] < least:
+        grow = math.sqrt(least / (height * width))
+        sides = [math.ceil(side * grow / multiple) * multiple for side in (height, width)]
+    return sides[0], sides[1]
 
 
 def _interpolated(image: Tensor, size: tuple[int, int], filter: str) -> Tensor:

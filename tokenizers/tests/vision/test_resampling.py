@@ -97,6 +97,10 @@ def test_it_is_given_to_patches_as_itself_or_as_plain_values():
         ({"crop": (4, 0)}, "crop_width"),
         ({"shortest_edge": 0}, "shortest_edge"),
         ({"size": (4, 4), "shortest_edge": 4}, r"size=\(4, 4\) and shortest_edge=4 say two things"),
+        ({"size": (4, 4), "area": (4, 8)}, r"size=\(4, 4\) and area=\(4, 8\) say two things"),
+        ({"area": (0, 8)}, "area_least"),
+        ({"area": (9, 8)}, r"area=\(9, 8\): the least is more than the most"),
+        ({"multiple": 4}, "multiple=4 belongs to area="),
     ],
 )
 def test_impossible_sizes_are_refused(wrong, message):
