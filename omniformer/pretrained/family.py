@@ -30,6 +30,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "clip": ("clip", "CLIP"),
     "clip_text_model": ("clip", "CLIPText"),
     "clip_vision_model": ("clip", "CLIPVision"),
+    "deberta-v2": ("deberta_v2", "DeBERTaV2"),
     "deit": ("deit", "DeiT"),
     "dinov2": ("dinov2", "DINOv2"),
     "dinov2_with_registers": ("dinov2", "DINOv2WithRegisters"),

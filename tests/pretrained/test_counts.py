@@ -218,6 +218,23 @@ PUBLISHED = {
     ),
     "olmo3_7b": ({"model_type": "olmo3", "architectures": ["Olmo3ForCausalLM"], "vocab_size": 100278}, 7_298_011_136),
     "modernbert_base": ({"model_type": "modernbert", "architectures": ["ModernBertModel"]}, 149_014_272),
+    "deberta_v3_base": (
+        {
+            "model_type": "deberta-v2",
+            "architectures": ["DebertaV2Model"],
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "norm_rel_ebd": "layer_norm",
+            "num_attention_heads": 12,
+            "num_hidden_layers": 12,
+            "pos_att_type": "p2c|c2p",
+            "position_biased_input": False,
+            "position_buckets": 256,
+            "relative_attention": True,
+            "share_att_key": True,
+        },
+        183_831_552,
+    ),
     "gpt_oss_20b": (
         {
             "model_type": "gpt_oss",

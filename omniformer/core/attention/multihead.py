@@ -12,6 +12,7 @@ from omniformer.core.attention.kernel import Score
 from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
 from omniformer.core.cache import LayerCache
+from omniformer.core.distances import Distances
 from omniformer.core.init import linear_
 from omniformer.core.layout import View
 from omniformer.core.memory import Memory
@@ -53,6 +54,7 @@ class Context:
         layer: number of the block, counted from 0.
         rotation: rotary positions of the tokens, or None.
         bias: additive scores shared by all layers, or None.
+        distances: vectors of distances between tokens that all layers share, or None.
         cache: keys and values of earlier tokens for this layer, or None.
         memory: tokens of another sequence, for cross-attention.
         memory_plan: the plan from the tokens to `memory`.
@@ -67,6 +69,7 @@ class Context:
     layer: int = 0
     rotation: Rotation | None = None
     bias: Bias | None = None
+    distances: Distances | None = None
     cache: LayerCache | None = None
     memory: Memory | None = None
     memory_plan: Plan | None = None

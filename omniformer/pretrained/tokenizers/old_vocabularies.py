@@ -1,4 +1,4 @@
-"""Vocabularies in files from before `tokenizer.json`: `vocab.json` with `merges.txt` or letters, and `vocab.txt`."""
+"""Vocabularies from before `tokenizer.json`: `vocab.json` with `merges.txt` or letters, `vocab.txt`, `spm.model`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +8,9 @@ from omniformer_tokenizers.files import lines_of, read_text
 
 from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.tokenizers.letters import spelled
+from omniformer.pretrained.tokenizers.unigram import unigram
 
-VOCAB_FILE, MERGES_FILE, WORDS_FILE = "vocab.json", "merges.txt", "vocab.txt"
+VOCAB_FILE, MERGES_FILE, WORDS_FILE, PIECES_FILE = "vocab.json", "merges.txt", "vocab.txt", "spm.model"
 ADDED_FILE = "added_tokens.json"
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _CLIP = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -27,6 +28,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     | {"cls_token": "[CLS]", "mask_token": "[MASK]"},
 }
 _LIKE = {"bart": "roberta", "whisper": "gpt2", "qwen3": "qwen2", "clip_text_model": "clip", "distilbert": "bert"}
+_LIKE |= {"deberta-v2": "bert"}
 _SPELLED = ("wav2vec2", "hubert", "wavlm")
 
 
@@ -41,14 +43,14 @@ def described(folder: Path, model_type: str, settings: Mapping[str, Any]) -> tup
     Raises:
         ValueError: a file is damaged, or nobody can say how text is cut.
     """
-    pairs, words = folder / VOCAB_FILE, folder / WORDS_FILE
+    pairs, words, pieces = folder / VOCAB_FILE, folder / WORDS_FILE, folder / PIECES_FILE
     if model_type in _SPELLED and pairs.is_file():
         return spelled(folder, pairs, settings), pairs
     kind = _LIKE.get(model_type, model_type)
     if pairs.is_file() and (folder / MERGES_FILE).is_file():
         path, known = pairs, ("gpt2", "roberta", "qwen2", "clip")
-    elif words.is_file():
-        path, known = words, ("bert",)
+    elif words.is_file() or pieces.is_file():
+        path, known = words if words.is_file() else pieces, ("bert",)
     else:
         return None
     if kind not in known:
@@ -58,7 +60,10 @@ def described(folder: Path, model_type: str, settings: Mapping[str, Any]) -> tup
         )
     names = {**_DEFAULTS[kind], **{name: settings[name] for name in _NAMED if settings.get(name)}}
     try:
-        model = _words(path, names, settings) if kind == "bert" else _pairs(folder, kind, names, settings)
+        if path == pieces:
+            model = unigram(path, settings)
+        else:
+            model = _words(path, names, settings) if kind == "bert" else _pairs(folder, kind, names, settings)
         _add(model, names, settings, folder)
         _frame(model, model_type, names, settings)
     except Exception as error:  # the library raises bare Exception
@@ -119,6 +124,9 @@ def _add(model: Any, names: Mapping[str, Any], settings: Mapping[str, Any], fold
         ids[_content(token)] = int(i)
         special |= {_content(token)} if token.get("special") else set()
     vocab = model.get_vocab()
+    if (folder / PIECES_FILE).is_file():
+        # No file of sentencepiece has a mask: the reference puts it, as all that are named, behind the pieces.
+        ids = {token: i for i, token in enumerate(sorted(special - set(vocab)), start=len(vocab))} | ids
     # A token that the files name and no list holds is none of this vocabulary.
     for token in [*(each for each in special if each in vocab), *sorted(ids, key=ids.__getitem__)]:
         added = AddedToken(token, special=token in special, normalized=False)
