@@ -77,6 +77,32 @@ class Block(nn.Module):
         return self.feedforward(x, context)
 
 
+class MixerBlock(nn.Module):
+    """A layer whose mixer of tokens does all the work, without a feed-forward layer of its own
+    ([Gu and Dao 2023](https://arxiv.org/abs/2312.00752), Mamba, 3.4).
+
+        x ──┬── attention ──(+)── x
+            └────────────────┘
+
+    Args:
+        parts: what it is made from; its feed-forward layer is not.
+
+    Example:
+        >>> from omniformer.core.transformer import Transformer
+        >>> core = Transformer(d_model=8, n_layers=2, n_heads=2, block=MixerBlock)
+        >>> [name for name, _ in core.blocks[0].named_children()]
+        ['attention']
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.attention = parts.connect(parts.new_attention())
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Passes tokens `[tokens, d_model]` through the connection."""
+        return self.attention(x, context)
+
+
 class BareFirstBlock(Block):
     """`Block`, the first of which attends to its input as it comes, without a norm before it: for embedders that end in
     one ([Warner et al. 2024](https://arxiv.org/abs/2412.13663), ModernBERT, 2.1.1).

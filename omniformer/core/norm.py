@@ -86,6 +86,44 @@ class ZeroCenteredRMSNorm(RMSNorm):
         nn.init.zeros_(self.weight)
 
 
+class GroupRMSNorm(nn.Module):
+    """`RMSNorm` of each of several groups of features by itself, with a gain for each feature
+    ([Dao and Gu 2024](https://arxiv.org/abs/2405.21060), 7.2, Mamba-2).
+
+    It is computed in float32 whatever the tokens' dtype, in float64 where that is theirs.
+
+    Args:
+        d_model: number of features of a token.
+        n_groups: how many groups there are.
+        eps: added to the mean square; 1e-5 as published.
+
+    Raises:
+        ValueError: `n_groups` does not divide `d_model`.
+
+    Example:
+        >>> GroupRMSNorm(4, n_groups=2)(torch.tensor([[3.0, 3.0, 0.5, 0.5]])).round().tolist()
+        [[1.0, 1.0, 1.0, 1.0]]
+    """
+
+    def __init__(self, d_model: Count, *, n_groups: Count = 1, eps: Positive = 1e-5) -> None:
+        super().__init__()
+        checks.counts(d_model=d_model, n_groups=n_groups)
+        checks.positive(eps=eps)
+        if d_model % n_groups:
+            raise ValueError(f"n_groups={n_groups} does not divide d_model={d_model}")
+        self.weight = nn.Parameter(torch.ones(d_model))
+        self.n_groups, self.eps = n_groups, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises `x [..., d_model]`."""
+        wide = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(-1, (self.n_groups, -1))
+        return F.rms_norm(wide, wide.shape[-1:], eps=self.eps).flatten(-2).to(x.dtype) * self.weight.to(x.dtype)
+
+    def reset_parameters(self) -> None:
+        """Sets the gain to one."""
+        nn.init.ones_(self.weight)
+
+
 def _by_root_mean_square(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     """`x / sqrt(mean(x^2) + eps) * gain`: where gradients are wanted on a CPU, with a backward pass written by hand."""
     learns = torch.is_grad_enabled() and (x.requires_grad or gain.requires_grad)

@@ -10,6 +10,7 @@ from omniformer.core.block import (
     Block,
     CrossBlock,
     GatedCrossBlock,
+    MixerBlock,
     ParallelBlock,
     ParallelNormsBlock,
     Parts,
@@ -104,3 +105,12 @@ def test_gated_cross_attention_stands_before_every_so_many_layers():
     assert reads == [True, False, False, True, False, False, True]
     with pytest.raises(ValueError, match="every=0"):
         GatedCrossBlock(PARTS, every=0)
+
+
+def test_a_mixer_block_has_no_more_than_its_mixer():
+    torch.manual_seed(0)
+    block, x, layout = MixerBlock(PARTS), torch.randn(3, 8), Layout.from_lengths(3)
+    context = Context(plan=lower(Full(), layout))
+    expected = x + block.attention.branch(block.attention.norm(x), context)
+    torch.testing.assert_close(block(x, context), expected)
+    assert {name.split(".")[0] for name, _ in block.named_parameters()} == {"attention"}

@@ -28,7 +28,7 @@ DEFAULTS = {
 # Options that need a core of their own kind.
 CORES = {"reversible": "omniformer.core.variants.reversible.ReversibleTransformer"}
 # Those whose order of tokens is their position, one after the other.
-IN_ORDER = ("gated_delta",)
+IN_ORDER = ("gated_delta", "mamba2")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from omniformer.core.norm import LayerNorm, RMSNorm, ZeroCenteredRMSNorm
+from omniformer.core.norm import GroupRMSNorm, LayerNorm, RMSNorm, ZeroCenteredRMSNorm
 
 
 def test_rms_norm_divides_by_the_root_mean_square_alone():
@@ -81,3 +81,16 @@ def test_what_a_transform_of_functions_asks_of_it_is_what_autograd_gives():
     each = torch.func.vmap(torch.func.grad(total))(x)
     leaf = x.clone().requires_grad_()
     torch.testing.assert_close(each, torch.autograd.grad(total(leaf), leaf)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_groups_of_features_are_normalised_by_themselves(dtype):
+    norm, x = GroupRMSNorm(6, n_groups=3), torch.randn(5, 6, dtype=torch.float64)
+    torch.nn.init.normal_(norm.weight)
+    x, norm = x.to(dtype), norm.to(dtype)
+    pairs = x.double().view(5, 3, 2)
+    expected = (pairs / (pairs.square().mean(-1, keepdim=True) + 1e-5).sqrt()).flatten(1) * norm.weight.double()
+    tolerance = {"rtol": 1e-10, "atol": 1e-10} if dtype == torch.float64 else {"rtol": 2e-2, "atol": 1e-2}
+    torch.testing.assert_close(norm(x).double(), expected, **tolerance)
+    with pytest.raises(ValueError, match="n_groups=4 does not divide d_model=6"):
+        GroupRMSNorm(6, n_groups=4)

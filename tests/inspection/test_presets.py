@@ -49,6 +49,7 @@ EXACT = {
     "modernbert_base": 149_014_272,
     "dinov2_base": 86_580_480,
     "deberta_v3_base": 183_831_552,
+    "mamba_codestral_7b": 7_285_403_648,
 }
 ROUNDED = {"transformer_base": 65e6, "transformer_big": 213e6, "gpt3_175b": 175e9}
 

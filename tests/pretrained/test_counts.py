@@ -235,6 +235,7 @@ PUBLISHED = {
         },
         183_831_552,
     ),
+    "mamba_codestral_7b": ({"model_type": "mamba2", "architectures": ["Mamba2ForCausalLM"]}, 7_285_403_648),
     "gpt_oss_20b": (
         {
             "model_type": "gpt_oss",

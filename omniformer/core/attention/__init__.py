@@ -7,7 +7,7 @@ Samples are packed, so a kernel that wants matrices cuts them out of the pack fi
 - blocks (`blocks.py`): some queries, some keys and a mask between them, many of one size at a time.
 - dense (`dense.py`): whole samples as blocks, sorted into a few buckets by length. For every rule.
 - banded (`banded.py`): stretches of queries with the keys near them as blocks. For rules of bounded reach.
-- padded and chunks (`variants/padded.py`, `variants/chunks.py`): all samples as one block, where scores are written
+- padded and chunks (`variants/padded.py`, `chunks.py`): all samples as one block, where scores are written
   out; samples as rows of one size, where sums run along them. For layers that no kernel serves.
 
 `edges.py` walks a list of pairs instead, `varlen.py` and `flex.py` hand the pack to a fused kernel, and `meta.py`

@@ -8,14 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core.attention.multihead import Context, SelfAttention
+from omniformer.core.chunks import Chunks, chunks_of
 from omniformer.core.init import linear_
 from omniformer.core.norm import RMSNorm
 from omniformer.core.projections import Projection, stack
 from omniformer.core.ranges import Count
-from omniformer.core.rules import Causal
-from omniformer.core.variants.chunks import Chunks, chunks_of
-from omniformer.core.variants.linear import in_float32, refuse
-from omniformer.core.variants.short_conv import ShortConv
+from omniformer.core.recurrence import draw_rates, in_float32, refuse_unless_causal
+from omniformer.core.short_conv import ShortConv
 
 # Tokens in a row: inside a row one triangular system is solved, from row to row one state is passed on.
 _SIZE = 64
@@ -61,9 +60,7 @@ class GatedDelta(SelfAttention):
     def collect(self, x: Tensor, context: Context) -> Tensor:
         """What the heads of each token collect, `[tokens, heads, head_dim]`."""
         cached = context.cache is not None
-        refuse("the gated delta rule", context.plan, bias=self.biases(context.bias), cached=cached)
-        if not isinstance(context.plan.rule, Causal):
-            raise ValueError(f"the gated delta rule can do Causal(); received {context.plan.rule}")
+        refuse_unless_causal("the gated delta rule", context.plan, bias=self.biases(context.bias), cached=cached)
         state = context.cache.state if context.cache is not None else {}
         mixed, last = self.conv(self.qkv(x), context.plan.layout, state.get("tokens"))
         q, k, v = self.apart(F.silu(mixed)).split_with_sizes([self.n_heads, *[self.n_kv_heads] * 2], dim=1)
@@ -106,10 +103,7 @@ class GatedDelta(SelfAttention):
         super().draw_weights(std, output_std)
         linear_(self.rates, std)
         self.conv.reset_parameters()
-        with torch.no_grad():
-            self.log_rate.uniform_(1, 16).log_()
-            step = self.rate_bias.uniform_(-6.9078, -2.3026).exp()  # e^-6.9 is a thousandth, e^-2.3 a tenth
-            self.rate_bias.copy_(step + (-(-step).expm1()).log())  # softplus of it is the step
+        draw_rates(self.log_rate, self.rate_bias)
 
 
 def gated_delta(

@@ -1,7 +1,6 @@
 """Linear attention: a kernel in place of the softmax, so that time grows with the length and not with its square."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import Plan
 from omniformer.core.biases import Bias
+from omniformer.core.chunks import Chunks, chunks_of
 from omniformer.core.ranges import Count
+from omniformer.core.recurrence import in_float32, refuse
 from omniformer.core.rules import Causal, Full
-from omniformer.core.variants.chunks import Chunks, chunks_of
 
 # Tokens in a row. Inside a row causal attention is quadratic, between rows it passes on one state of n_features x
 # head_dim: rows about as long as a head is wide balance the two.
@@ -171,26 +171,3 @@ def _inside(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, "rows queries heads group features, rows keys heads features -> rows heads group queries keys"
     ).tril()
     return einsum(scores, v, "rows heads group queries keys, rows keys heads out -> rows queries heads group out")
-
-
-def in_float32(x: Tensor) -> AbstractContextManager[Any]:
-    """Switches autocast off for what is computed inside on x's device: long sums in bfloat16 would stall."""
-    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
-
-
-def refuse(name: str, plan: Plan, *, bias: Bias | None = None, cached: bool = False) -> None:
-    """Raises when an approximation is asked for what it cannot do.
-
-    Args:
-        name: of the approximation, for the message.
-        plan: what it is asked to do.
-        bias: additive scores, where it has no place for them.
-        cached: whether it keeps a state of its own for earlier tokens.
-
-    Raises:
-        ValueError: there is a bias, or keys are not those of the queries' own tokens.
-    """
-    if bias is not None:
-        raise ValueError(f"{name} has no scores to add a bias to; use SelfAttention, or positions without a bias")
-    if plan.layout is not plan.key_layout and not cached:
-        raise ValueError(f"{name} cannot read keys of other tokens: decode without a cache, or use SelfAttention")

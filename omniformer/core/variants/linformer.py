@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.attention.plan import Plan, lower
 from omniformer.core.biases import Bias
+from omniformer.core.chunks import Chunks, chunks_of
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import Count
+from omniformer.core.recurrence import refuse
 from omniformer.core.rules import Full
-from omniformer.core.variants.chunks import Chunks, chunks_of
-from omniformer.core.variants.linear import refuse
 
 _SIZE = 64
 

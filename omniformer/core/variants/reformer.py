@@ -10,11 +10,11 @@ from omniformer.core.attention.multihead import Context, MultiHead
 from omniformer.core.attention.plan import Plan
 from omniformer.core.attention.reference import masked_softmax
 from omniformer.core.biases import Bias
+from omniformer.core.chunks import chunks_of
 from omniformer.core.layout import Layout, View
 from omniformer.core.projections import Projection, stack
 from omniformer.core.ranges import Count, Seed
-from omniformer.core.variants.chunks import chunks_of
-from omniformer.core.variants.linear import in_float32, refuse
+from omniformer.core.recurrence import in_float32, refuse
 
 # Added to a token's score of itself, so that it attends to itself only where it may attend to nothing else.
 _SELF = -1e5

@@ -1,7 +1,7 @@
 import torch
 
 from omniformer.core.layout import Layout
-from omniformer.core.variants.short_conv import ShortConv
+from omniformer.core.short_conv import ShortConv
 
 
 def by_hand(conv, sample, before):
@@ -21,6 +21,15 @@ def test_each_token_sees_itself_and_the_few_before_it():
         expected = [*by_hand(conv, x[:1], known[0]), *by_hand(conv, x[1:], known[2])]
         torch.testing.assert_close(out, torch.stack(expected))
         torch.testing.assert_close(last, torch.stack([torch.cat([known[0, 1:], x[:1]]), known[1], x[4:]]))
+
+
+def test_an_offset_is_added_where_it_has_one():
+    conv, x, layout = ShortConv(3, kernel=3, bias=True), torch.randn(4, 3), Layout.from_lengths(4)
+    plain = ShortConv(3, kernel=3)
+    plain.load_state_dict(conv.state_dict(), strict=False)
+    torch.testing.assert_close(conv(x, layout)[0], plain(x, layout)[0])
+    torch.nn.init.normal_(conv.bias)
+    torch.testing.assert_close(conv(x, layout)[0], plain(x, layout)[0] + conv.bias)
 
 
 def test_one_token_alone_needs_nothing_before():

@@ -15,6 +15,7 @@ class ShortConv(nn.Module):
     Args:
         features: of a token.
         kernel: tokens that it sees, the token itself included.
+        bias: whether each feature has an offset.
 
     Shapes:
         x `[tokens, features]`, before `[samples, kernel - 1, features]` → `[tokens, features]`, and as before.
@@ -25,10 +26,11 @@ class ShortConv(nn.Module):
         torch.Size([5, 4])
     """
 
-    def __init__(self, features: Count, *, kernel: Count = 4) -> None:
+    def __init__(self, features: Count, *, kernel: Count = 4, bias: bool = False) -> None:
         super().__init__()
         checks.counts(features=features, kernel=kernel)
         self.weight = nn.Parameter(torch.empty(kernel, features))
+        self.bias = nn.Parameter(torch.empty(features)) if bias else None
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -54,8 +56,10 @@ class ShortConv(nn.Module):
         out = sum(row.index_select(0, place - n + i) * weight for i, weight in enumerate(self.weight.to(x.dtype)))
         end = layout.offsets[1:] + (sample + 1) * n
         last = row[end[:, None] - n + torch.arange(n, device=x.device)]
-        return torch.as_tensor(out), last
+        return torch.as_tensor(out if self.bias is None else out + self.bias.to(x.dtype)), last
 
     def reset_parameters(self) -> None:
         """Draws the weights anew, so that sums keep the size of what they add up."""
         nn.init.normal_(self.weight, std=len(self.weight) ** -0.5)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)

@@ -2,8 +2,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omniformer.core.chunks import chunks_of
 from omniformer.core.layout import Layout
-from omniformer.core.variants.chunks import chunks_of
 
 LENGTHS = st.lists(st.integers(0, 9), max_size=5)
 
