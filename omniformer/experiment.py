@@ -149,14 +149,17 @@ def train(config: Mapping[str, Any]) -> Score | None:
     experiment = assemble(config)
     experiment.data.place = partial(place, trainer)
     need_targets(experiment.tasks, experiment.data)
+    batches = len(experiment.data.train_dataloader())
     module = TrainingModule(
         model=experiment.model,
         tasks=experiment.tasks,
         optimizer=around["optim"],
-        total_steps=planned_steps(config["trainer"], len(experiment.data.train_dataloader())),
+        total_steps=planned_steps(config["trainer"], batches),
     )
     for name, stream in experiment.data.streams.items():
         rank_zero_info(told(name, stream))
+    epoch = planned_steps({**config["trainer"], "max_epochs": 1, "max_steps": -1}, batches)
+    rank_zero_info(around["optim"].told(module.total_steps, epoch))
     watched = module.watched
     watch(callbacks, module.reported("val"), watched.metric, watched.mode, watched.why)
     if resume is not None:

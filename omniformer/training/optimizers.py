@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -91,8 +90,6 @@ class OptimizerFactory(ABC):
             ValueError: the schedule has an end and the run has none, or the warm-up is a share of a run without one.
         """
         warmup = self._warmup(total_steps)
-        if total_steps is not None:
-            rank_zero_info(f"{total_steps:,} steps, in {warmup:,} of which the rate rises")
         if total_steps is not None and 2 * warmup > total_steps:
             reached = "never reaches" if warmup > total_steps else "spends most of its steps on the way to"
             log.warning(
@@ -100,6 +97,25 @@ class OptimizerFactory(ABC):
                 *(warmup, total_steps, reached, self.lr),
             )
         return LambdaLR(optimizer, self._factor(total_steps=total_steps))
+
+    def told(self, total_steps: int | None, epoch_steps: int | None = None) -> str:
+        """How long a run is and for how much of it the rate rises, in words.
+
+        Args:
+            total_steps: optimizer steps in the run; None if it has no planned end.
+            epoch_steps: of one epoch; None where its length is not known.
+
+        Example:
+            >>> AdamW(lr=0.01).told(1000, 250)
+            '1,000 steps, 4 epochs of 250; warm-up 100, peak rate 0.01'
+        """
+        length = "steps without a planned end" if total_steps is None else f"{total_steps:,} steps"
+        if epoch_steps and (total_steps is None or total_steps <= epoch_steps):
+            length += f", an epoch has {epoch_steps:,}"
+        elif epoch_steps and total_steps:
+            epochs = f"{total_steps / epoch_steps:.1f}".removesuffix(".0")
+            length += f", {epochs} epochs of {epoch_steps:,}"
+        return f"{length}; warm-up {self._warmup(total_steps):,}, peak rate {self.lr:g}"
 
     def _warmup(self, total_steps: int | None) -> int:
         """The optimizer steps in which the rate rises."""

@@ -271,13 +271,25 @@ def test_it_does_not_ask_for_the_end_of_a_schedule_without_one_so_that_a_run_may
     )
 
 
-def test_a_warmup_below_one_is_a_share_of_the_run_which_is_said(caplog):
-    caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
+@pytest.mark.parametrize(
+    ("total", "epoch", "said"),
+    [
+        (None, 1500, "steps without a planned end, an epoch has 1,500; warm-up 7, peak rate 0.01"),
+        (10, 40, "10 steps, an epoch has 40; warm-up 7, peak rate 0.01"),
+        (100, 40, "100 steps, 2.5 epochs of 40; warm-up 7, peak rate 0.01"),
+    ],
+)
+def test_it_says_steps_epochs_and_warm_up_also_where_a_run_ends_within_an_epoch_or_never(total, epoch, said):
+    assert AdamW(lr=0.01, warmup_steps=7).told(total, epoch) == said
+
+
+def test_a_warmup_below_one_is_a_share_of_the_run_which_is_said():
     model = nn.Linear(2, 2)
     whole, share = AdamW(lr=1.0, warmup_steps=20), AdamW(lr=1.0, warmup_steps=0.1)
     schedules = [factory.scheduler(factory(model), 200).lr_lambdas[0] for factory in (whole, share)]
     assert [schedules[0](step) for step in range(200)] == [schedules[1](step) for step in range(200)]
-    assert [each.message for each in caplog.records] == ["200 steps, in 20 of which the rate rises"] * 2
+    said = "200 steps, 4 epochs of 50; warm-up 20, peak rate 1"
+    assert [factory.told(200, 50) for factory in (whole, share)] == [said] * 2
     with pytest.raises(ValueError, match="share of a run without a planned end"):
         share.scheduler(share(model), None)
     with pytest.raises(ValueError, match=r"warmup_steps=1.5 must be a whole number of steps, or a share of the run"):
