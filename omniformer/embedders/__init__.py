@@ -7,7 +7,9 @@ from omniformer.embedders.mask_token import MaskToken
 from omniformer.embedders.maskable import Maskable
 from omniformer.embedders.merging_tower import MergingTowerEmbedder
 from omniformer.embedders.narrow import NarrowIdEmbedder
+from omniformer.embedders.ngrams import NGramEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
+from omniformer.embedders.patch_stem import PatchStem
 from omniformer.embedders.stem import ConvStem
 from omniformer.embedders.tower import TowerEmbedder
 from omniformer.embedders.vectors import VectorEmbedder
@@ -21,8 +23,10 @@ __all__ = [
     "MaskToken",
     "Maskable",
     "MergingTowerEmbedder",
+    "NGramEmbedder",
     "NarrowIdEmbedder",
     "NodeEmbedder",
+    "PatchStem",
     "TowerEmbedder",
     "VectorEmbedder",
     "WaveStem",

@@ -69,13 +69,17 @@ class IdEmbedder(nn.Module):
 
     def forward(self, packed: Packed) -> Tensor:
         """The vectors of all tokens."""
-        x = self.table(packed.values) * self.scale
+        x = self.vectors(packed)
         if self.position is not None:
             x = x + self.position(packed.positions).to(x.dtype)
         if self.segments is not None:
             kinds = packed.features.get("segment")
             x = x + self.segments(torch.zeros_like(packed.values) if kinds is None else kinds)
         return self.dropout(self.norm(x))
+
+    def vectors(self, packed: Packed) -> Tensor:
+        """What the tokens are, before it is said where they stand."""
+        return self.table(packed.values) * self.scale
 
     @property
     def max_tokens(self) -> int | None:

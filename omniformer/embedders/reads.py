@@ -18,16 +18,18 @@ class Reads:
         position: reads their coordinates; None where the embedder reads none.
         features: the named features it reads, with how many numbers each may be or, of class tokens, how many there
             are.
+        widths: of features that have several numbers a token, how many.
         max_tokens: of one sample; None where there is no end.
 
     Example:
         >>> from omniformer.embedders import IdEmbedder
         >>> IdEmbedder(d_model=8, vocab_size=10, segments=2).reads
-        Reads(ids=10, numbers=None, position=None, features={'segment': 2}, max_tokens=None)
+        Reads(ids=10, numbers=None, position=None, features={'segment': 2}, widths={}, max_tokens=None)
     """
 
     ids: int | None = None
     numbers: int | None = None
     position: nn.Module | None = None
     features: Mapping[str, int] = field(default_factory=dict)
+    widths: Mapping[str, int] = field(default_factory=dict)
     max_tokens: Count | None = None

@@ -96,7 +96,10 @@ class Entrance(nn.Module):
         else:
             values = port("values", "", meaning, "float32", self.reads.numbers)
         features = [
-            port(name, "token_type_ids" if name == "segment" else name, f"feature {name!r} of the tokens, else 0")
+            port(
+                *(name, "token_type_ids" if name == "segment" else name, f"feature {name!r} of the tokens, else 0"),
+                *("int64", *self._width(name)),
+            )
             for name in self.features
         ]
         meaning = "positions of the tokens, as the tokenizer gives them"
@@ -141,7 +144,10 @@ class Entrance(nn.Module):
         """The vectors of padded tokens, for tensors in the order of `ports`, of which values and features are read."""
         valid, values = layout.valid, tensors[0]
         row = valid if values.ndim == 2 else valid[..., None]
-        features = {name: torch.where(valid, tensors[i], 0).flatten() for i, name in enumerate(self.features, start=1)}
+        features = {
+            name: torch.where(valid[..., None] if self._width(name) else valid, tensors[i], 0).flatten(0, 1)
+            for i, name in enumerate(self.features, start=1)
+        }
         packed = Packed(
             values=torch.where(row, values, torch.zeros((), dtype=values.dtype)).flatten(0, 1),
             positions=layout.positions,  # pyright: ignore[reportArgumentType]
@@ -175,7 +181,8 @@ class Entrance(nn.Module):
         if i == 0:
             return piece.values
         if i <= len(self.features):
-            return piece.features.get(list(self.features)[i - 1], torch.zeros(len(piece), dtype=torch.int64))
+            name = list(self.features)[i - 1]
+            return piece.features.get(name, torch.zeros(len(piece), *self._width(name), dtype=torch.int64))
         return piece.positions if i < len(self.ports) - 1 else torch.ones(len(piece), dtype=torch.int64)
 
     def drawn(self, n: int, generator: torch.Generator) -> Tokens:
@@ -189,8 +196,12 @@ class Entrance(nn.Module):
             if name == CLASS_TOKEN:  # they come first
                 features[name] = torch.arange(1, n + 1) * (torch.arange(n) < most)
             else:
-                features[name] = torch.randint(most, (n,), generator=generator)
+                features[name] = torch.randint(most, (n, *self._width(name)), generator=generator)
         return Tokens(values=values, positions=self._places(n, generator), features=features, modality=self.modality)
+
+    def _width(self, name: str) -> tuple[int, ...]:
+        """How many numbers of a feature a token has, where it has several."""
+        return (self.reads.widths[name],) if name in self.reads.widths else ()
 
     def _places(self, n: int, generator: torch.Generator) -> Tensor:
         if self.counted:

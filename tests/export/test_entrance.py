@@ -2,10 +2,18 @@ from functools import partial
 
 import pytest
 import torch
-from omniformer_tokenizers import ClassTokens, PatchTokenizer, PixelTokenizer, Tokens, pack
+from omniformer_tokenizers import ClassTokens, PatchTokenizer, PixelTokenizer, SpelledWordTokenizer, Tokens, pack
 
 from omniformer.core.positions import Learned, Sinusoidal
-from omniformer.embedders import ClassTokenEmbedder, ConvStem, IdEmbedder, Maskable, NodeEmbedder, VectorEmbedder
+from omniformer.embedders import (
+    ClassTokenEmbedder,
+    ConvStem,
+    IdEmbedder,
+    Maskable,
+    NGramEmbedder,
+    NodeEmbedder,
+    VectorEmbedder,
+)
 from omniformer.embedders.reads import Reads
 from omniformer.export.entrance import Entrance, axes_of
 
@@ -103,6 +111,22 @@ def test_class_tokens_come_in_as_their_tokenizer_numbers_them():
     pieces = [tokenizer(torch.rand(1, 8, 4 * n, generator=torch.Generator().manual_seed(n))) for n in (1, 3)]
     x, layout = entrance(entrance.fed(pieces))
     torch.testing.assert_close(x[layout.valid.flatten()], embedder(pack(pieces)))
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_letters_come_in_as_several_numbers_a_token(left):
+    tokenizer = SpelledWordTokenizer(letters=6).fit(["the cat"])
+    embedder = NGramEmbedder(d_model=8, **tokenizer.facts)
+    entrance = Entrance("text", embedder, axes=1)
+    assert [(port.name, port.shape[2:]) for port in entrance.ports] == [
+        ("input_ids", ()),
+        ("letters", (6,)),
+        ("attention_mask", ()),
+    ]
+    pieces = [tokenizer(text) for text in ("the cats sat", "", "a")]
+    x, layout = entrance(entrance.fed(pieces, left=left))
+    torch.testing.assert_close(x[layout.valid.flatten()], embedder(pack(pieces)))
+    assert entrance.drawn(4, torch.Generator()).features["letters"].shape == (4, 6)
 
 
 @pytest.mark.parametrize("left", [False, True])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.text import Corpus as Corpus
     from omniformer_tokenizers.text import PaddedTokenizer as PaddedTokenizer
     from omniformer_tokenizers.text import SentencePieceTokenizer as SentencePieceTokenizer
+    from omniformer_tokenizers.text import SpelledWordTokenizer as SpelledWordTokenizer
     from omniformer_tokenizers.text import SubwordTokenizer as SubwordTokenizer
     from omniformer_tokenizers.text import WordTokenizer as WordTokenizer
     from omniformer_tokenizers.text import encode_corpus as encode_corpus
@@ -57,8 +58,9 @@ _NAMES = {
     "tokens": "Tokens Packed Movable framed pack unpack",
     "tokenizer": "Tokenizer load",
     "text": "BPETokenizer CodeTokenizer from_gpt2 from_tiktoken SubwordTokenizer SentencePieceTokenizer "
-    "CanonicalTokenizer PaddedTokenizer ByteTokenizer CharacterTokenizer WordTokenizer Conversation Corpus "
-    "encode_corpus write_corpus",
+    "CanonicalTokenizer PaddedTokenizer ByteTokenizer CharacterTokenizer WordTokenizer SpelledWordTokenizer Conversation Corpus "
+    "encode_corpus "
+    "write_corpus",
     "vision": "PatchTokenizer PatchBlockTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
     "audio": "SpectrogramTokenizer WhisperTokenizer KaldiTokenizer MultiScaleTokenizer "
     "WaveformTokenizer MuLawTokenizer Wav2Vec2Tokenizer",

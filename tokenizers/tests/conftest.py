@@ -65,9 +65,9 @@ def _text(make: Callable[[], ot.Tokenizer]) -> Case:
     return Case(make=lambda: make().fit(TEXTS), raws=TEXTS, empty="", wrong=3)
 
 
-def _words(lowercase: bool) -> Case:
+def _words(lowercase: bool, make: type[ot.WordTokenizer] = ot.WordTokenizer) -> Case:
     raws = ["the cat and the dog", "def f ( x ) : return x"]
-    return Case(make=lambda: ot.WordTokenizer(lowercase=lowercase).fit(raws), raws=raws, empty="", wrong=b"x")
+    return Case(make=lambda: make(lowercase=lowercase).fit(raws), raws=raws, empty="", wrong=b"x")
 
 
 def _image(make: Callable[[], ot.Tokenizer], tolerance: float | None = 0.0, **sizes: int) -> Case:
@@ -142,6 +142,7 @@ CASES: dict[str, Case] = {
     "characters": _text(ot.CharacterTokenizer),
     "words": _words(lowercase=False),
     "words lowercase": _words(lowercase=True),
+    "words spelled": _words(lowercase=True, make=ot.SpelledWordTokenizer),
     "patches": _image(lambda: ot.PatchTokenizer(patch_size=4)),
     "patches overlapping": _image(lambda: ot.PatchTokenizer(patch_size=5, stride=3)),
     "patches unit": _image(lambda: ot.PatchTokenizer(patch_size=4, stride=3, coordinates="unit")),

@@ -35,7 +35,7 @@ def test_decoding_leaves_class_tokens_out_whether_they_are_there_or_not():
 
 
 def test_facts_name_the_number_for_an_embedder():
-    assert ot.ClassTokens(tokenizer=PATCHES, n=2).facts == {"features": 48, "axes": 2, "n_class_tokens": 2}
+    assert ot.ClassTokens(tokenizer=PATCHES, n=2).facts == {**PATCHES.facts, "n_class_tokens": 2}
 
 
 def test_class_tokens_may_stand_before_class_tokens_of_a_saved_folder(tmp_path):

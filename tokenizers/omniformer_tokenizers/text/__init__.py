@@ -3,7 +3,8 @@
 One's own: `byte_pairs` (`source_code` cuts words otherwise), with other libraries' files in `vocabularies`, words seen
 before in `word_cache` and whole corpora in `corpus`. Published: `published` says what `subword` and `sentencepiece`
 share (`canonical` cleans texts for the latter), `padded` brings texts to one length, `chat` makes conversations texts.
-Plain symbols: `symbols`. All stand on `base`, and `tokenizer_json` is the one reader of that file.
+Plain symbols: `symbols`, of which
+`spelled` also tells letters. All stand on `base`, and `tokenizer_json` is the one reader of that file.
 """
 
 from omniformer_tokenizers.text.byte_pairs import BPETokenizer
@@ -13,6 +14,7 @@ from omniformer_tokenizers.text.corpus import Corpus, encode_corpus, write_corpu
 from omniformer_tokenizers.text.padded import PaddedTokenizer
 from omniformer_tokenizers.text.sentencepiece import SentencePieceTokenizer
 from omniformer_tokenizers.text.source_code import CodeTokenizer
+from omniformer_tokenizers.text.spelled import SpelledWordTokenizer
 from omniformer_tokenizers.text.subword import SubwordTokenizer
 from omniformer_tokenizers.text.symbols import ByteTokenizer, CharacterTokenizer, WordTokenizer
 from omniformer_tokenizers.text.vocabularies import from_gpt2, from_tiktoken
@@ -28,6 +30,7 @@ __all__ = [
     "Corpus",
     "PaddedTokenizer",
     "SentencePieceTokenizer",
+    "SpelledWordTokenizer",
     "SubwordTokenizer",
     "WordTokenizer",
     "encode_corpus",

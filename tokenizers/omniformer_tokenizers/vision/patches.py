@@ -100,8 +100,8 @@ class PatchTokenizer(Tokenizer):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """`features`: pixels of a patch, all channels; and the number of position `axes`: row and column."""
-        return {"features": self.channels * self.patch_size**2, "axes": 2}
+        """`features`: pixels of a patch, all `channels`; and the number of position `axes`: row and column."""
+        return {"features": self.channels * self.patch_size**2, "channels": self.channels, "axes": 2}
 
     def __call__(self, raw: Any) -> Tokens:
         """The patches of an image: a tensor, a Pillow image, a path, or the bytes of a file.
