@@ -25,6 +25,8 @@ import yaml
 
 from omniformer.train import main as train
 
+# Pictures as `scripts/write_small_sets.py DATA/small` makes them.
+_FEW = ["modality=vision", "data=image_folder", "tokenizer=patches", "data.batch_size=32"]
 # By kind: the sets, and further ones made of them by fewer labels, as what is added to the command line.
 SETS: dict[str, dict[str, list[str]]] = {
     "vision": {
@@ -32,6 +34,9 @@ SETS: dict[str, dict[str, list[str]]] = {
         "digits, 1 label in 10": ["modality=vision", "data.train_share=0.1"],
         "mnist, 1 label in 50": ["experiment=mnist", "steps_per_epoch=null", "data.train_share=0.02"],
         "cifar10, 1 label in 10": ["experiment=cifar10", "data.train_share=0.1"],
+        "digits, 15 a class": [*_FEW, "data.source.root=small/digits", "tokenizer.channels=1"],
+        "photos, 40 a class": [*_FEW, "data.source.root=small/photos"],
+        "emoji, 15 a class": [*_FEW, "data.source.root=small/emoji"],
     },
     "text": {
         "intents": ["experiment=intents"],
