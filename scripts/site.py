@@ -34,7 +34,10 @@ ROOMS = {  # page of the reference: title, and the modules or packages that it s
     "training": ("Training", ["training"]),
     "parallel": ("Many processes", ["parallel"]),
     "generation": ("Generation", ["generation"]),
-    "pretrained": ("Published models", ["pretrained.loading", "pretrained.family", "pretrained.families"]),
+    "pretrained": (
+        "Published models",
+        ["pretrained.loading", "pretrained.pretrained", "pretrained.family", "pretrained.families"],
+    ),
     "finetuning": ("Fine-tuning", ["finetuning", "adapters"]),
     "inspection": ("Inspection", ["inspection"]),
 }

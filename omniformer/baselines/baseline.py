@@ -1,8 +1,7 @@
 """The contract of a simple method, and running all that fit."""
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -43,29 +42,6 @@ class Score:
     seconds: float
     samples: int
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-
-def run(problem: Problem, seed: int) -> Iterator[Score]:
-    """Every method that fits, one after the other.
-
-    Args:
-        problem: the data and the task.
-        seed: of methods that draw.
-    """
-    from omniformer.baselines.every import EVERY
-
-    for kind in EVERY:
-        method = kind()
-        if not method.fits(problem):
-            continue
-        own = cut(problem, method.most, seed)
-        begun = time.perf_counter()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            answers = method.answers(own)
-        scores = {split: problem.scores(split, each) for split, each in answers.items()}
-        seconds = time.perf_counter() - begun
-        yield Score(name=method.name, seconds=seconds, samples=len(own.raws["train"]), scores=scores)
 
 
 def cut(problem: Problem, most: int | None, seed: int) -> Problem:

@@ -9,7 +9,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.table import Table
 
-from omniformer.baselines.baseline import Score, run
+from omniformer.baselines.baseline import Score
+from omniformer.baselines.every import run
 from omniformer.baselines.problem import Problem
 from omniformer.training.checkpoint_io import write_durably
 

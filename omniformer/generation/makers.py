@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from omniformer.generation.painter import Painter
-from omniformer.generation.speech import SpeechWriter
+from omniformer.generation.speech_writer import SpeechWriter
 from omniformer.generation.transcriber import Transcriber
 from omniformer.generation.writer import Writer
 from omniformer.heads.head import Made

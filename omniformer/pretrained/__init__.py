@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from omniformer.pretrained.adapter import load_adapter, save_adapter
 from omniformer.pretrained.family import FAMILIES, Family, family_of
 from omniformer.pretrained.filling import Report
-from omniformer.pretrained.loading import Pretrained, load
+from omniformer.pretrained.loading import load
+from omniformer.pretrained.pretrained import Pretrained
 from omniformer.pretrained.resizing import resize_positions, resize_vocabulary, vocabulary_size
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.pretrained.tuned import Tuned

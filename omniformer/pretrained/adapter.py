@@ -16,8 +16,8 @@ from omniformer.adapters.places import WHOLE, Place, places
 from omniformer.adapters.rights import usual_rights
 from omniformer.pretrained.family import Family
 from omniformer.pretrained.files.checkpoint import read_json
-from omniformer.pretrained.loading import Pretrained
 from omniformer.pretrained.names import Name
+from omniformer.pretrained.pretrained import Pretrained
 from omniformer.untrusted import refuse_links_out
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"

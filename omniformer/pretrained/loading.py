@@ -1,7 +1,6 @@
 """Published models in, ordinary models out."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,68 +9,19 @@ from omniformer_tokenizers import Tokenizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from omniformer.model import OmniFormer
-from omniformer.predictor import Member, Predictor
+from omniformer.predictor import Member
 from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.files import hub
 from omniformer.pretrained.files.checkpoint import CONFIG_FILE, Checkpoint, read_json
-from omniformer.pretrained.files.companions import MODULES_FILE, read_companions, write_companions
+from omniformer.pretrained.files.companions import MODULES_FILE, read_companions
 from omniformer.pretrained.files.processors import at_size
-from omniformer.pretrained.files.writing import GENERATION_FILE, usual_writing
-from omniformer.pretrained.filling import Report, fill
+from omniformer.pretrained.filling import fill
 from omniformer.pretrained.gguf import as_folder, gguf_file
-from omniformer.pretrained.saving import save_pretrained
+from omniformer.pretrained.pretrained import Pretrained
+from omniformer.pretrained.sentences import with_sentences
 from omniformer.quantization import Weights, quantize
 from omniformer.recipe import Node, build_model
 from omniformer.untrusted import refuse_links_out
-
-"""Of a folder of the library sentence-transformers: see `omniformer.pretrained.sentences`."""
-
-
-class Pretrained(Predictor):
-    """A published model as an ordinary one: to predict with, to fine-tune, to take parts from, and to write back.
-
-    Args:
-        model: embedders, core and heads.
-        members: its one member, with the tokenizers; none for files without a head.
-        tokenizers: by modality, for files without a head.
-        family: what the files say of themselves.
-        report: what became of the tensors.
-        files: the small files that lay beside the weights, by name, to be written back with them.
-    """
-
-    def __init__(
-        self,
-        model: OmniFormer,
-        members: Mapping[str, Member],
-        *,
-        tokenizers: Mapping[str, Tokenizer] | None = None,
-        family: Family,
-        report: Report | None = None,
-        files: Mapping[str, bytes] | None = None,
-    ) -> None:
-        super().__init__(model, members, tokenizers=tokenizers)
-        self.family, self.report, self.files = family, report, dict(files or {})
-
-    @property
-    def recipe(self) -> Node:
-        """How to build the model again, as `omniformer.save` wants it."""
-        return self.family.recipe
-
-    @property
-    def usual_writing(self) -> dict[str, Any]:
-        """How its `generation_config.json` recommends that it writes, as options of `generate` and `chat`; empty where
-        there is none. What cannot be followed is named in a warning.
-        """
-        if GENERATION_FILE not in self.files:
-            return {}
-        return usual_writing(json.loads(self.files[GENERATION_FILE]), GENERATION_FILE)
-
-    def save_pretrained(self, folder: str | Path, *, max_shard_size: int = 5 << 30) -> None:
-        """Writes the model as the reference library reads it, with its vocabulary and what else lay beside the weights:
-        see `save_pretrained`.
-        """
-        save_pretrained(self.model, folder, self.family.config, max_shard_size=max_shard_size)
-        write_companions(self.files, Path(folder))
 
 
 def load(
@@ -124,8 +74,6 @@ def load(
     loaded = _read(place, lambda family: family.checkpoint(place if source == path else source), **sizes)
     if not (place / MODULES_FILE).is_file():
         return loaded
-    from omniformer.pretrained.sentences import with_sentences  # built upon this module
-
     return with_sentences(loaded, place)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from omniformer.core.positions import Learned
-from omniformer.pretrained.loading import Pretrained
+from omniformer.pretrained.pretrained import Pretrained
 from omniformer.pretrained.tuned import Tuned
 from omniformer.quantization import refuse_quantized
 

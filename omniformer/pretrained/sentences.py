@@ -15,7 +15,7 @@ from omniformer.predictor import Member
 from omniformer.pretrained.family import factory, part
 from omniformer.pretrained.files.checkpoint import WEIGHTS_FILE, Checkpoint, read_json
 from omniformer.pretrained.files.companions import LENGTH_FILES, MODULES_FILE, SETTINGS_FILE, write_companions
-from omniformer.pretrained.loading import Pretrained
+from omniformer.pretrained.pretrained import Pretrained
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.pretrained.tuned import Tuned
 from omniformer.recipe import Node

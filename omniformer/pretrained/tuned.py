@@ -12,7 +12,7 @@ from omniformer.config import build
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 from omniformer.pretrained.family import Family
-from omniformer.pretrained.loading import Pretrained
+from omniformer.pretrained.pretrained import Pretrained
 from omniformer.recipe import Node
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from omniformer.baselines import compute, numbers, stored
-from omniformer.baselines.baseline import Score, run
+from omniformer.baselines.baseline import Score
+from omniformer.baselines.every import run
 from omniformer.baselines.store import beside, place
 from omniformer.baselines.texts import Words
 
