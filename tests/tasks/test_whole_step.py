@@ -17,27 +17,27 @@ from omniformer.tasks.whole_step import WholeStep, beside, touch
 QUICK = ("classification", "causal", "contrastive", "a mixture")
 FURTHER = tuple(name for name in STEPS if name not in QUICK)
 GROUPS = [
-    pytest.param(2, QUICK, id="two"),
-    pytest.param(2, FURTHER, id="two, further tasks", marks=pytest.mark.slow),
-    pytest.param(4, QUICK + FURTHER, id="four", marks=pytest.mark.slow),
+    pytest.param(2, QUICK, 1e-6, id="two"),
+    pytest.param(2, FURTHER, 1e-6, id="two, further tasks", marks=pytest.mark.slow),
+    pytest.param(4, QUICK + FURTHER, 2e-6, id="four", marks=pytest.mark.slow),  # contrastive: 1.3e-6
 ]
 
 
 @pytest.mark.quick(10)
 @pytest.mark.parametrize(("name", "n"), [(name, n) for name in STEPS for n in splits(name) if n > 1])
 def test_micro_batches_leave_the_gradient_of_one_batch(name, n):
-    assert error(STEPS[name](n), STEPS[name](1)) < 2e-6
+    assert error(STEPS[name](n), STEPS[name](1)) < 1e-6
 
 
-@pytest.mark.parametrize(("world", "names"), GROUPS)
-def test_ranks_leave_the_gradient_of_one_process(tmp_path, world, names):
+@pytest.mark.parametrize(("world", "names", "most"), GROUPS)
+def test_ranks_leave_the_gradient_of_one_process(tmp_path, world, names, most):
     alone = {name: STEPS[name](1) for name in names}
 
     def work(rank: int, world: int) -> dict[tuple[str, int], float]:
         return {(name, n): error(STEPS[name](n, rank, world), alone[name]) for name in names for n in splits(name)}
 
     for errors in together(world, work, tmp_path):
-        assert {each: far for each, far in errors.items() if far >= 2e-6} == {}
+        assert {each: far for each, far in errors.items() if far >= most} == {}
 
 
 def test_what_a_rank_tells_of_a_step_is_what_one_process_does(tmp_path):
@@ -48,7 +48,7 @@ def test_what_a_rank_tells_of_a_step_is_what_one_process_does(tmp_path):
     alone = work(0, 1)
     assert {"train/loss", "heard/train/loss", "read/train/loss"} <= alone["a mixture"].keys()
     for told in together(2, work, tmp_path):
-        assert {name: far for name in alone if (far := error(told[name], alone[name])) > 2e-6} == {}
+        assert {name: far for name in alone if (far := error(told[name], alone[name])) > 1e-6} == {}
 
 
 def test_what_nobody_reads_in_a_step_is_left_alone():
@@ -78,7 +78,7 @@ def test_half_a_step_goes_on_from_a_checkpoint():
         mine.grad = theirs.grad
     (second.training_step(MicroBatch(step[1], step=step[1:], done=1), 1) / 2).backward()
     found = {name: each.grad for name, each in second.model.named_parameters() if each.grad is not None}
-    assert error(found, wanted) < 2e-6
+    assert error(found, wanted) < 1e-6
     checkpoint.clear()
     second.on_save_checkpoint(checkpoint)
     assert not checkpoint  # the step is whole
