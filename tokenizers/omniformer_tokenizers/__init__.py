@@ -58,9 +58,8 @@ _NAMES = {
     "tokens": "Tokens Packed Movable framed pack unpack",
     "tokenizer": "Tokenizer load",
     "text": "BPETokenizer CodeTokenizer from_gpt2 from_tiktoken SubwordTokenizer SentencePieceTokenizer "
-    "CanonicalTokenizer PaddedTokenizer ByteTokenizer CharacterTokenizer WordTokenizer SpelledWordTokenizer Conversation Corpus "
-    "encode_corpus "
-    "write_corpus",
+    "CanonicalTokenizer PaddedTokenizer ByteTokenizer CharacterTokenizer WordTokenizer SpelledWordTokenizer "
+    "Conversation Corpus encode_corpus write_corpus",
     "vision": "PatchTokenizer PatchBlockTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
     "audio": "SpectrogramTokenizer WhisperTokenizer KaldiTokenizer MultiScaleTokenizer "
     "WaveformTokenizer MuLawTokenizer Wav2Vec2Tokenizer",
