@@ -58,7 +58,8 @@ class DurableCheckpointIO(CheckpointIO):
         if storage_options is not None:
             raise TypeError(f"storage_options={storage_options!r} is not supported: checkpoints are local files")
         path = _local(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with _naming(path, "write"):
+            path.parent.mkdir(parents=True, exist_ok=True)
         pieces = checkpoint.get(shards.KEY)
         listed = None
         if isinstance(pieces, shards.Shards):

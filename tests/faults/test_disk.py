@@ -82,8 +82,8 @@ def test_limit_on_file_size_names_the_file_and_keeps_the_last_checkpoint(tmp_pat
 def test_closed_folder_stops_the_run(tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    for parent in (tmp_path, *tmp_path.parents):
+        parent.chmod(parent.stat().st_mode | 0o555)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:

@@ -140,6 +140,12 @@ def test_state_that_could_never_be_loaded_is_refused_when_saved(tmp_path):
     assert remove_leftovers(tmp_path) == []
 
 
+def test_a_folder_that_cannot_be_made_is_told_with_the_name_of_the_checkpoint(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write checkpoint .*a\.ckpt: Not a directory"):
+        DurableCheckpointIO().save_checkpoint({"w": 1}, tmp_path / "file" / "checkpoints" / "a.ckpt")
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
 def test_failing_disk_names_the_file_and_leaves_the_old_checkpoint_intact(tmp_path, monkeypatch, call, nth):
