@@ -16,6 +16,7 @@ from omniformer_tokenizers.media import read_audio, read_image
 from omniformer.data.source import Raw
 from omniformer.progress import counted
 
+SPOKEN = "characters a second"  # of what is to be written of a sound
 OPENED = 300  # samples that are decoded and tokenized: each may be a large file
 
 
@@ -52,10 +53,13 @@ def opened(raws: Sequence[Raw]) -> dict[str, Contents]:
     """What these samples hold, by modality, answers included."""
     found: dict[str, Contents] = {}
     for raw in counted(raws, "opening samples", len(raws)):
+        numbers: dict[str, float] = {}
         for modality, content in [*raw.contents.items(), *raw.answer.items()]:
             seen = found.setdefault(modality, Contents())
             seen.looked += 1
-            _note(seen, raw, lambda: _MEASURES.get(modality, _nothing)(content))  # noqa: B023
+            numbers |= _note(seen, raw, lambda: _MEASURES.get(modality, _nothing)(content))  # noqa: B023
+        if "text" in raw.answer and numbers.get("seconds"):
+            found["audio"].measures.setdefault(SPOKEN, []).append(numbers["characters"] / numbers["seconds"])
     return found
 
 

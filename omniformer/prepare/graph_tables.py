@@ -161,7 +161,7 @@ def _proposal(arguments: Mapping[str, Any], label: str | None, graph: Mapping[st
         "embedder": {"dropout": 0.3},
         "core": {"d_model": 64, "n_layers": 2, "dropout": 0.3},
         "data": {"source": {**arguments, **({"label": label} if label else {})}},
-        "optim": {"lr": 0.005, "weight_decay": 0.1, "warmup_steps": 10},
+        "optim": {"lr": 0.005, "weight_decay": 0.1},
         "trainer": {"max_epochs": 100},
     }
     return {"task": groups["task"], "groups": groups, "keys": keys}

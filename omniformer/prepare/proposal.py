@@ -9,13 +9,14 @@ import yaml
 from omniformer import tasks
 from omniformer._confpath import conf_dir
 from omniformer.prepare.choice import Choice
-from omniformer.prepare.contents import Contents
-from omniformer.prepare.sizes import frames_per_token, patches, picture_size, sizes, vocabulary
+from omniformer.prepare.contents import SPOKEN, Contents
+from omniformer.prepare.sizes import frames_per_token, frames_to_write, patches, picture_size, sizes, vocabulary
 
 Node = dict[str, Any]
 _GROUPS = ("text", "vision", "audio", "graph")  # modalities with a group of their own, which brings lr and name
 _EMBEDDERS = {"text": "IdEmbedder", "graph": "NodeEmbedder"}
 _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all others
+_RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
 
 
@@ -82,7 +83,11 @@ def _of_sounds(seen: Contents) -> Node:
         if low
         else {"sample_rate": 16_000, "n_mels": 64, "n_fft": 400, "hop_length": 160}
     )
-    return _node("SpectrogramTokenizer", **shape, frames_per_token=frames_per_token(seen.middle("seconds", 1.0)))
+    if spoken := seen.measures.get(SPOKEN):
+        frames = frames_to_write(seen.middle(SPOKEN, 1.0), max(spoken))
+    else:
+        frames = frames_per_token(seen.middle("seconds", 1.0))
+    return _node("SpectrogramTokenizer", **shape, frames_per_token=frames)
 
 
 def _of_graphs(seen: Contents) -> Node:
@@ -148,7 +153,7 @@ def propose(
         "core": {"encoder": dropout} if writes else dropout,
         "task": _of_task(task, choice, contents),
         "data": {"batch_size": size["batch_size"], "cache": "video" not in given and rows * tokens < 20_000_000},
-        "optim": {"lr": size["lr"], "weight_decay": 0.1, "warmup_steps": size["warmup"]},
+        "optim": {"lr": _RATES.get(task, size["lr"]), "weight_decay": 0.1},
         "steps_per_epoch": size["steps_per_epoch"],
         "trainer": {"max_epochs": size["epochs"]},
     }

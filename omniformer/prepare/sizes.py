@@ -9,6 +9,9 @@ _LEAST, _MOST = 200, 20_000  # steps: fewer do not leave the warm-up behind, mor
 _PARTS = 10  # validations in a run, each the end of an epoch of the configuration
 _LARGE = 200_000  # rows from which the core of 10 million weights earns its cost; below, 0.8 million overfit less
 _LONG = 512  # tokens: from here on a batch is halved, as attention and memory grow with the length
+_SECOND = 100  # frames of a spectrogram
+_ROOM = 2  # tokens for each character that is to be written from sounds: CTC needs one, and silence between equal ones
+_WIDEST = 4  # frames: beyond 40 ms, which published recognisers have (Gulati et al. 2020), short words run together
 _FEW = 50_000  # rows up to which a model would learn by heart, and drops out more
 
 
@@ -20,7 +23,7 @@ def sizes(rows: int, tokens: float) -> dict[str, Any]:
         tokens: of a sample, on average.
 
     Returns:
-        `core` (tiny or small), `batch_size`, `steps_per_epoch`, `epochs`, `warmup`, `dropout`, `lr`.
+        `core` (tiny or small), `batch_size`, `steps_per_epoch`, `epochs`, `dropout`, `lr`.
 
     Example:
         >>> sizes(1_000, 20)["steps_per_epoch"], sizes(1_000_000, 20)["core"]
@@ -34,7 +37,6 @@ def sizes(rows: int, tokens: float) -> dict[str, Any]:
         "batch_size": batch,
         "steps_per_epoch": steps // _PARTS,
         "epochs": _PARTS,
-        "warmup": min(100, steps // 10),
         "dropout": 0.2 if rows < _FEW else 0.1,
         "lr": 0.001,
     }
@@ -63,6 +65,23 @@ def frames_per_token(seconds: float) -> int:
         (1, 5)
     """
     return min(max(round(seconds), 1), 10)
+
+
+def frames_to_write(usual: float, fastest: float) -> int:
+    """How many frames of 10 ms make a token where what is said is to be written (CTC): as many as leave two tokens for
+    each character of usual speech, and one of the fastest; 4 at most. Of tokens that are shorter than needed nearly all
+    must say nothing, and a model that begins by answering nothing needs long to leave that behind.
+
+    Args:
+        usual: characters a second, the median of samples.
+        fastest: the most of any sample.
+
+    Example:
+        >>> frames_to_write(9.0, 20.0), frames_to_write(16.0, 20.0), frames_to_write(9.0, 60.0)
+        (4, 3, 1)
+    """
+    widest = min(_SECOND / max(_ROOM * usual, fastest, 1.0), _WIDEST)
+    return max(int(widest), 1)
 
 
 def picture_size(height: int, width: int) -> int:

@@ -6,7 +6,7 @@ from omniformer_tokenizers import ByteTokenizer
 from PIL import Image
 
 from omniformer.data.source import Raw
-from omniformer.prepare.contents import opened, tokenized
+from omniformer.prepare.contents import SPOKEN, opened, tokenized
 
 
 def test_pictures_sounds_and_texts_are_measured(tmp_path):
@@ -40,3 +40,10 @@ def test_lengths_are_those_of_the_tokenizer():
     found = opened(raws)
     assert tokenized(found, raws, {"text": ByteTokenizer()}) == 3.0
     assert found["text"].told()["tokens"] == [1, 2, 6]
+
+
+def test_how_fast_is_spoken_what_is_to_be_written_is_a_measure(tmp_path):
+    soundfile.write(tmp_path / "a.wav", torch.zeros(4000).numpy(), 8000)
+    spoken = Raw(id="a", contents={"audio": tmp_path / "a.wav"}, answer={"text": "one two"})
+    beside = Raw(id="b", contents={"audio": tmp_path / "a.wav", "text": "one"})
+    assert opened([spoken, beside])["audio"].measures[SPOKEN] == [14.0]

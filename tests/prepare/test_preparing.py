@@ -109,6 +109,16 @@ def test_what_was_prepared_learns(kind, tmp_path):
     assert any(name.startswith("test/") for name in json.loads(metrics.read_text()))
 
 
+@pytest.mark.parametrize(("said", "frames"), [("", 4), ("two hundred and ", 1)])
+def test_a_token_of_sound_leaves_two_for_each_character_that_is_to_be_written(said, frames, tmp_path):
+    texts = [said + "abcdefgh"[i % 8] for i in range(N)]
+    made = lines(tmp_path / "s.jsonl", sound=sounds(tmp_path), said=texts)
+    file = prepare(made, columns={"said": "answer.text"}, out=tmp_path / "conf", name="mine").file
+    written = yaml.safe_load(file.read_text())
+    assert written["tokenizer"]["audio"]["frames_per_token"] == frames
+    assert written["optim"] == {"lr": 0.002, "weight_decay": 0.1}  # the warm-up is a share of the run, by default
+
+
 def test_the_command_prepares_tells_and_trains(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines(tmp_path / "reviews.jsonl", review=TEXTS, mood=LABELS)
