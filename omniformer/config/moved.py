@@ -40,9 +40,14 @@ MOVED = {
 ROWS = {
     f"omniformer.data.{module}{name}": row
     for name, row in {
+        "CIFAR10": "cifar10",
         "ChEBI20": "chebi20",
+        "Cora": "cora",
         "ESOL": "esol",
+        "EasyVQA": "easy_vqa",
+        "MNIST": "mnist",
         "SentencePolarity": "sentence_polarity",
+        "TinyShakespeare": "tinyshakespeare",
         "Tox21": "tox21",
     }.items()
     for module in ("", f"sets.{row}.")

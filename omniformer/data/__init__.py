@@ -41,24 +41,19 @@ if TYPE_CHECKING:
     from omniformer.data.samples import SampleError as SampleError
     from omniformer.data.samples import Samples as Samples
     from omniformer.data.sets.atlas import GraphAtlas as GraphAtlas
-    from omniformer.data.sets.cifar10 import CIFAR10 as CIFAR10
     from omniformer.data.sets.clinc150 import Clinc150 as Clinc150
-    from omniformer.data.sets.cora import Cora as Cora
     from omniformer.data.sets.digit_words import DigitWords as DigitWords
     from omniformer.data.sets.digits import Digits as Digits
     from omniformer.data.sets.digits_three_ways import DigitsThreeWays as DigitsThreeWays
-    from omniformer.data.sets.easy_vqa import EasyVQA as EasyVQA
     from omniformer.data.sets.emoji import Emoji as Emoji
     from omniformer.data.sets.esc10 import ESC10 as ESC10
     from omniformer.data.sets.fsdd import SpokenDigits as SpokenDigits
     from omniformer.data.sets.karate import KarateClub as KarateClub
-    from omniformer.data.sets.mnist import MNIST as MNIST
     from omniformer.data.sets.multi30k import Multi30k as Multi30k
     from omniformer.data.sets.python_topics import PythonTopics as PythonTopics
     from omniformer.data.sets.recall import Recall as Recall
     from omniformer.data.sets.spoken_strings import SpokenStrings as SpokenStrings
     from omniformer.data.sets.stdlib_code import StdlibCode as StdlibCode
-    from omniformer.data.sets.tinyshakespeare import TinyShakespeare as TinyShakespeare
     from omniformer.data.sets.tudataset import TUGraphs as TUGraphs
     from omniformer.data.sets.vowels import Vowels as Vowels
     from omniformer.data.source import Raw as Raw
@@ -108,17 +103,12 @@ _WHERE = {
     "Vowels": "sets.vowels",
     "GraphAtlas": "sets.atlas",
     "KarateClub": "sets.karate",
-    "MNIST": "sets.mnist",
     "Clinc150": "sets.clinc150",
     "Multi30k": "sets.multi30k",
-    "TinyShakespeare": "sets.tinyshakespeare",
-    "EasyVQA": "sets.easy_vqa",
     "Emoji": "sets.emoji",
-    "CIFAR10": "sets.cifar10",
     "SpokenDigits": "sets.fsdd",
     "SpokenStrings": "sets.spoken_strings",
     "ESC10": "sets.esc10",
-    "Cora": "sets.cora",
     "TUGraphs": "sets.tudataset",
     "DigitsThreeWays": "sets.digits_three_ways",
     "Recall": "sets.recall",

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from omniformer.core.ranges import BelowOne
 from omniformer.data.finding import matching_files
+from omniformer.data.graph_arrays import EDGES, graph_columns
+from omniformer.data.planetoid import PREFIX, planetoid_columns
 from omniformer.data.sets.arrays import read_arrays
-from omniformer.data.source import SPLITS, Raw, Source, Split
+from omniformer.data.source import SPLITS, Raw, Source, Split, own, set_name
 from omniformer.data.splitting import hashed_split
 from omniformer.data.table.opening import SUFFIXES, Opener
 from omniformer.data.table.roles import cell
@@ -31,15 +33,18 @@ class GraphTables(Source):
     r"""A graph whose nodes are the rows of one table and whose edges those of another: for the classes of nodes, and
     for edges that are to be found.
 
-    Tables are those that `Table` reads, or `.npz`, whose arrays are the columns. Every split is the same graph;
+    Tables are those that `Table` reads, or `.npz`, whose arrays are the columns, sparse ones and numbers of nodes by
+    split among them (`graph_columns`). Every split is the same graph;
     `token_targets["mask"]` says which nodes count in it. A node without a class counts nowhere, and is seen.
 
     Args:
-        nodes: the table of nodes.
-        edges: the table of edges. Of `.npz` also one array `edge_index`, `[2, edges]`.
+        nodes: the table of nodes; `planetoid:cora/Cora` is a folder of PyG's class `Planetoid`. Of `a | b` the first
+            that is there.
+        edges: the table of edges. Of `.npz` also one array `edge_index`, `[2, edges]`. None takes the file of nodes.
         data_root: where data lies on this machine; None means the current folder alone.
         node_id: the column that names a node; where there is none, edges give numbers of rows, from 0.
         label: the column of the class of a node; None for a graph whose nodes have none.
+        labels: names of the classes, where cells are their numbers from 0; None takes what cells say.
         split: the column of `train`, `val` and `test`, where there is one; an empty cell counts nowhere. Otherwise
             nodes are split by the hashes of their names, each class alike.
         features: the columns of numbers that a node has; None takes all columns beside the others.
@@ -47,6 +52,9 @@ class GraphTables(Source):
         edge_features: the columns of numbers that an edge has, such as a weight; None for no numbers.
         val: the share of validation, where nodes are split by hash.
         test: the share of test.
+        ids: how the graph of a split is called, `cora/{split}`; None calls it by the file of nodes.
+        row_normalise: divide the features of each node by their sum, as Kipf and Welling (2017) do with words.
+        download: whether `planetoid:` may be fetched by PyG.
 
     Raises:
         FileNotFoundError: there is no such table.
@@ -70,26 +78,38 @@ class GraphTables(Source):
         self,
         *,
         nodes: str,
-        edges: str,
+        edges: str | None = None,
         data_root: str | None = None,
         node_id: str = "id",
         label: str | None = "label",
+        labels: list[str] | None = None,
         split: str = "split",
         features: list[str] | None = None,
         ends: tuple[str, str] = ("source", "target"),
         edge_features: list[str] | None = None,
         val: BelowOne = 0.1,
         test: BelowOne = 0.1,
+        ids: str | None = None,
+        row_normalise: bool = False,
+        download: bool = False,
     ) -> None:
-        self.nodes, self.edges = (matching_files(each, data_root, (*SUFFIXES, ".npz"))[0] for each in (nodes, edges))
+        self.nodes = _place(nodes, data_root)
+        self.edges = self.nodes if edges is None else _place(edges, data_root)
+        self.class_names, self.ids = None if labels is None else tuple(map(str, labels)), ids
+        self.row_normalise, self.download = row_normalise, download
         self.node_id, self.label, self.split_column = node_id, label, split
         self.features, self.edge_features, self.ends = features, edge_features, tuple(ends)
         self.val, self.test = val, test
 
     @property
+    def name(self) -> str:
+        """The name of the data set, for messages: what it is called by, where that is said."""
+        return set_name(self.ids) or super().name
+
+    @property
     def labels(self) -> tuple[str, ...]:
-        """The classes of nodes, by name in order."""
-        return in_order(each for each in self._classes if each is not None)
+        """The classes of nodes, as they were named, or by name in order."""
+        return self.class_names or in_order(each for each in self._classes if each is not None)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -100,13 +120,14 @@ class GraphTables(Source):
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The graph, with the mask of one split; empty where no node counts in it."""
+        called = f"{self.nodes.name}/{name}" if self.ids is None else self.ids.format(split=name)
         if self.label is None:
-            return [Raw(id=f"{self.nodes.name}/{name}", contents={"graph": self._graph})]
+            return [Raw(id=called, contents={"graph": self._graph})]
         mask = self._masks[name]
         number_of = {label: i for i, label in enumerate(self.labels)}
         of_nodes = torch.tensor([0 if each is None else number_of[each] for each in self._classes])
         targets = {"label": of_nodes, "mask": mask}
-        raw = Raw(id=f"{self.nodes.name}/{name}", contents={"graph": self._graph}, token_targets=targets)
+        raw = Raw(id=called, contents={"graph": self._graph}, token_targets=targets)
         return [raw] if mask.any() else []
 
     def baselines(self) -> Mapping[str, float]:
@@ -119,7 +140,9 @@ class GraphTables(Source):
 
     @cached_property
     def _columns(self) -> tuple[Columns, Columns]:
-        return columns_of(self.nodes), columns_of(self.edges)
+        nodes, edges = columns_of(self.nodes, download=self.download), None
+        edges = nodes if self.edges == self.nodes else columns_of(self.edges, download=self.download)
+        return {name: cells for name, cells in nodes.items() if name != EDGES}, edges
 
     @cached_property
     def _names(self) -> list[str]:
@@ -135,7 +158,11 @@ class GraphTables(Source):
         if self.label is None:
             return []
         cells = _cells(self._columns[0], self.label, self.nodes, instead="label, null where nodes have no class")
-        return [None if each is None or each == "" else class_of(each) for each in cells]
+        named = self.class_names or ()
+        try:
+            return [None if each is None or each == "" else class_of(each, named) for each in cells]
+        except ValueError as error:
+            raise ValueError(f"{self.nodes}, column {self.label!r}: {error}") from error
 
     @cached_property
     def _masks(self) -> dict[Split, Tensor]:
@@ -168,12 +195,14 @@ class GraphTables(Source):
             "edge_features": _numbers(edges, self.edge_features or [], self.edges, "edge_features", problems),
         }
         _refuse(problems)
+        if self.row_normalise and (values := found["node_features"]) is not None:
+            found["node_features"] = values / values.sum(1, keepdim=True).clamp(min=1)
         graph = {"n_nodes": len(self._names), "edges": torch.from_numpy(ends).T.contiguous()}
         return graph | {name: values for name, values in found.items() if values is not None}
 
     def _end(self, edges: Columns, which: int, place: Mapping[str, int], problems: list[str]) -> Iterator[int]:
         """The numbers of the nodes at one end of each edge."""
-        both = edges.get("edge_index")
+        both = edges.get(EDGES)
         cells = both[which] if both is not None else _cells(edges, self.ends[which], self.edges, instead="ends")
         for row, each in enumerate(cells, start=1):
             if (found := place.get(str(each))) is None:
@@ -181,8 +210,23 @@ class GraphTables(Source):
             yield -1 if found is None else found
 
 
-def columns_of(file: Path) -> Columns:
-    """All columns of a table, or all arrays of a file of them.
+def _place(names: str, data_root: str | None) -> Path:
+    """The first of several tables that is there; of `planetoid:` the folder, which need not be."""
+    choices = [name.strip() for name in names.split("|")]
+    for name in choices[:-1]:
+        if (file := own(name, data_root)).is_file():
+            return file
+    if (last := choices[-1]).startswith(PREFIX):
+        return own(last.removeprefix(PREFIX), data_root)
+    return matching_files(last, data_root, (*SUFFIXES, ".npz"))[0]
+
+
+def columns_of(file: Path, *, download: bool = False) -> Columns:
+    """All columns of a table, or all arrays of a file of them, see `graph_columns`.
+
+    Args:
+        file: the table; what has no suffix is a folder of `planetoid:`.
+        download: whether that may be fetched.
 
     Raises:
         ValueError: it cannot be read, or rows of it; names them.
@@ -193,7 +237,9 @@ def columns_of(file: Path) -> Columns:
                 names = [name.removesuffix(".npy") for name in packed.namelist()]
         except (zipfile.BadZipFile, OSError) as error:
             raise ValueError(f"{file} cannot be read as npz: {error}") from error
-        return dict(read_arrays(file, names))
+        return graph_columns(read_arrays(file, names), file)
+    if not file.suffix:
+        return graph_columns(planetoid_columns(file, download=download), file)
     opener = Opener(data_root=None, delimiter=None, quotes=None, names=None, config=None, download=False)
     rows, _ = opener.open({None: glob.escape(str(file))})
     broken = [str(error) for error in rows.wrong]

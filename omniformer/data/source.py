@@ -123,6 +123,17 @@ class Source(ABC):
         self.broken += (str(error),)
 
 
+def set_name(ids: str | None) -> str:
+    """The name of a set by what its samples are called; empty where that names none.
+
+    Example:
+        >>> set_name("mnist/{split}/{row}"), set_name("{code}"), set_name(None)
+        ('mnist', '', '')
+    """
+    before, _, behind = (ids or "").partition("/")
+    return before if behind and "{" not in before else ""
+
+
 def resolve(path: str | Path, data_root: str | Path | None) -> Path:
     """The place of a data set's file or folder: relative paths count from `data_root` where one is given.
 

@@ -8,7 +8,7 @@ import yaml
 
 from omniformer._called import versions
 from omniformer.data.module import OmniDataModule
-from omniformer.data.source import SPLITS
+from omniformer.data.source import SPLITS, set_name
 from omniformer.pages.blocks import Block, Command, Section, Table, Words
 from omniformer.recipe import members
 from omniformer.report.run import Run
@@ -39,9 +39,13 @@ def _member(name: str, member: Mapping[str, Any], data: OmniDataModule | None) -
 
 
 def data_of(node: Mapping[str, Any]) -> str:
-    """The data set of a member in words: its class, and its files where it is a table."""
+    """The data set of a member in words: what its samples are called by, or its class, and its files where it is a
+    table.
+    """
     source = node.get("source") or node
-    files = source.get("files")
+    if named := set_name(source.get("ids")):
+        return named
+    files = source.get("files") or source.get("train")
     return _class(source) + (f" of {', '.join(map(str, files)) if isinstance(files, list) else files}" if files else "")
 
 

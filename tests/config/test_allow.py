@@ -144,7 +144,7 @@ PARTS = {
     ],
     "run": [
         "omniformer.data.Stream",
-        "omniformer.data.MNIST",
+        "omniformer.data.Table",
         "omniformer.data.Masked",
         "omniformer.data.ImageJitter",
         "omniformer.data.augment.AudioJitter",

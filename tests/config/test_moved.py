@@ -13,7 +13,7 @@ from omniformer.config.moved import MOVED, ROWS, brought_up, current
 from omniformer.config.signature import signature
 from omniformer.config.source import find, module
 from omniformer.config.validate import validate_node
-from omniformer.data import Table
+from omniformer.data import GraphTables, Table
 
 
 def classes(name):
@@ -51,10 +51,11 @@ def test_a_data_set_that_was_a_class_is_the_table_of_its_file(old):
     node = {"_target_": old, "data_root": "here", "download": False}
     validate_node(node, "data.source")
     source = build(node, "data.source")
-    assert isinstance(source, Table)
-    assert source.ids.startswith(f"{ROWS[old]}/")
-    assert source.opener.data_root == "here"
-    assert brought_up({"source": node})["source"]["_target_"] == "omniformer.data.Table"
+    assert type(source) is (GraphTables if ROWS[old] == "cora" else Table)
+    assert source.name == ROWS[old] and source.ids.startswith(f"{ROWS[old]}/")
+    with pytest.raises(FileNotFoundError, match=rf"here/{ROWS[old]}/"):
+        source.split("train")
+    assert brought_up({"source": node})["source"]["_target_"] == f"omniformer.data.{type(source).__name__}"
 
 
 def test_what_such_a_class_did_not_take_is_refused_as_of_any_table():

@@ -58,3 +58,30 @@ def lists():
         return Lists(*([[7] * (1 + i % 3) for i in range(s)] if isinstance(s, int) else s for s in splits))
 
     return make
+
+
+def plain(value):
+    """A content or target as something that `==` compares."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, list(value.shape), value.tolist()
+    if isinstance(value, tuple):
+        return tuple(plain(item) for item in value)
+    if isinstance(value, dict):
+        return [(key, plain(item)) for key, item in value.items()]  # the order of contents counts
+    return value
+
+
+@pytest.fixture
+def listed():
+    """Everything of all samples of a source, split by split, for comparing two sources."""
+
+    def listed(source):
+        return {
+            name: [
+                (raw.id, plain(raw.contents), plain(raw.answer), plain(raw.targets), plain(raw.token_targets))
+                for raw in source.split(name)
+            ]
+            for name in ("train", "val", "test")
+        }
+
+    return listed

@@ -28,10 +28,10 @@ def test_a_part_of_a_split_is_said_to_be_one(tmp_path, limit, said):
 
 
 def test_each_member_has_its_own_data(tmp_path):
-    other = {"source": {"_target_": "omniformer.data.sets.mnist.MNIST"}}
+    other = {"source": {"_target_": "omniformer.data.Table", "train": "mnist/mnist.npz", "ids": "mnist/{split}/{row}"}}
     members = {"digits": MEMBER, "mnist": MEMBER | {"data": other}}
     found = measured(run(tmp_path, {"mnist/test/accuracy": 0.5, "digits/test/accuracy": 0.6}, members=members))
     assert {(each.member, each.metric, each.data) for each in found} == {
-        ("mnist", "accuracy", "MNIST"),
+        ("mnist", "accuracy", "mnist"),
         ("digits", "accuracy", "Digits"),
     }

@@ -477,7 +477,11 @@ SETTINGS = {
     "the trainer's callbacks": lambda stage: lambda config: config["trainer"].update(callbacks="x"),
     "an interpolation": data(target("omniformer.data.ImageFolder", root="${oc.env:SECRET}")),
     "a download": data(
-        lambda stage: {"_target_": "omniformer.data.MNIST", "data_root": str(stage.outside), "download": True}
+        lambda stage: {
+            "_target_": "omniformer.data.GraphTables",
+            "nodes": f"planetoid:{stage.outside}/Cora",
+            "download": True,
+        }
     ),
     "PyG's files, outside": data(
         lambda stage: {

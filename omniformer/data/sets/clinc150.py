@@ -24,7 +24,7 @@ class Clinc150(Table):
 
     Example:
         >>> Clinc150(data_root="data", out_of_scope=False).name
-        'Clinc150'
+        'clinc150'
     """
 
     def __init__(self, *, data_root: str | None = None, download: bool = False, out_of_scope: bool = True) -> None:

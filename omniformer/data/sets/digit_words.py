@@ -16,7 +16,7 @@ class DigitWords(Source):
     that it sees. Ids and splits stay those of the other set.
 
     Args:
-        source: a set whose target `label` is a digit: `Digits` (8 x 8 pixels, needs no files) or `MNIST` (28 x 28).
+        source: a set whose target `label` is a digit: `Digits` (8 x 8 pixels, needs no files) or MNIST (28 x 28).
 
     Raises:
         ValueError: the source's classes are not the ten digits.

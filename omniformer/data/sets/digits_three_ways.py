@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 
 from omniformer.core.ranges import Count
+from omniformer.data.by_name import known
 from omniformer.data.random import generator
 from omniformer.data.sets.fsdd import SAMPLE_RATE, WORDS, SpokenDigits
-from omniformer.data.sets.mnist import MNIST
 from omniformer.data.source import Raw, Source, Split
 
 MODALITIES = ("vision", "audio", "text")
@@ -21,7 +21,7 @@ class DigitsThreeWays(Source):
     """Pictures of MNIST and recordings of the Free Spoken Digit Dataset, paired by their digit, with its word
     (the idea of AV-MNIST, [Vielzeuf et al. 2018](https://arxiv.org/abs/1808.07275)).
 
-    Every recording of `SpokenDigits` takes part with several pictures of `MNIST` of its digit, chosen by the hash of
+    Every recording of `SpokenDigits` takes part with several pictures of `mnist` of its digit, chosen by the hash of
     its name and none twice for it: `per_clip` in training (2,400 recordings, 12,000 pairs by default), one in
     validation (300), five in test (300 recordings, 1,500 pairs). Both come from the same split of their own set, so
     nothing seen in training is met again. Picture and sound of a pair have nothing in common but the digit.
@@ -57,7 +57,7 @@ class DigitsThreeWays(Source):
             raise ValueError(f"per_clip={per_clip} must be 1 or more pictures for each recording")
         if present is not None and (not present or not set(present) <= set(MODALITIES)):
             raise ValueError(f"present={list(present)} must name one or more of {', '.join(MODALITIES)}")
-        self.pictures = MNIST(data_root=data_root, download=download)
+        self.pictures = known("mnist", data_root=data_root, download=download)
         self.digits = SpokenDigits(data_root=data_root, download=download)
         self.per_clip: dict[Split, int] = {"train": per_clip, "val": 1, "test": TEST_PER_CLIP}
         self.present = tuple(MODALITIES if present is None else present)
@@ -78,8 +78,8 @@ class DigitsThreeWays(Source):
     def _pairs(self, name: Split) -> list[Raw]:
         pictures = self.pictures.split(name)
         of_digit: dict[int, list[int]] = defaultdict(list)
-        for i, digit in enumerate(self.pictures.digits(name)):
-            of_digit[digit].append(i)
+        for i, picture in enumerate(pictures):
+            of_digit[int(picture.targets["label"])].append(i)
         pairs = []
         for clip in self.digits.recordings(name):
             candidates = of_digit[clip.digit]

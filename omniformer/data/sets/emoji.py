@@ -34,7 +34,7 @@ class Emoji(Table):
 
     Example:
         >>> Emoji(data_root="data", skin_tones=False, text="keywords").name
-        'Emoji'
+        'emoji'
     """
 
     def __init__(

@@ -53,7 +53,7 @@ class SpokenDigits(Table):
 
     Example:
         >>> SpokenDigits(data_root="data", speaker="theo").name
-        'SpokenDigits'
+        'fsdd'
     """
 
     def __init__(

@@ -6,43 +6,10 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from omniformer_tokenizers.limits import FREE_TEXT_BYTES, MAX_TEXT_BYTES, bounded, check_size
 
-from omniformer.data.download import obtain
-from omniformer.data.source import resolve
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _DAMAGES = (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
-
-
-def laid_out_or_original(
-    laid_out: str, original: str, *, data_root: str | None, url: str, sha256: str | None = None, download: bool = False
-) -> Path:
-    """The file of a data set as it is laid out here, or else the publisher's own, which may be fetched.
-
-    Args:
-        laid_out: where the repacked file belongs, from `data_root`; it is read as it is.
-        original: where the publisher's file belongs; checked by `sha256`.
-        data_root: where data lies on this machine; None means the current folder.
-        url: where the original comes from.
-        sha256: what the original must hash to; None where its publisher may change it.
-        download: whether to fetch the original where both are missing.
-
-    Raises:
-        FileNotFoundError: both are missing and `download` is off; says where they belong.
-        ValueError: the original cannot be fetched, or is not the file that was expected.
-    """
-    packed = resolve(laid_out, data_root)
-    if packed.is_file():
-        return packed
-    try:
-        return obtain(original, data_root=data_root, url=url, sha256=sha256, download=download)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"no file {str(packed)!r}, and {error}") from None
 
 
 def unpacked(file: Path) -> bytes:
@@ -148,24 +115,15 @@ def opened_zip(file: Path) -> zipfile.ZipFile:
         raise ValueError(f"{file} cannot be read as a zip archive: {error}") from error
 
 
-def check_pictures(pixels: "NDArray[Any]", shape: Sequence[int], where: str) -> None:
-    """Refuses an array that is not one uint8 picture of `shape` a sample.
+def text_of_member(file: Path, member: str) -> str:
+    """The UTF-8 text of one file of a zip archive, with every line ended by a line feed.
 
     Raises:
-        ValueError: another dtype or shape; says which.
+        ValueError: there is no such file in it, or it is damaged or not UTF-8; names archive and file.
     """
-    if pixels.dtype != "uint8" or pixels.shape[1:] != tuple(shape):
-        expected = ", ".join(map(str, shape))
-        raise ValueError(f"{where} is {pixels.dtype} {list(pixels.shape)}; expected uint8 [samples, {expected}]")
-
-
-def check_labels(labels: "NDArray[Any]", n_samples: int, n_classes: int, where: str) -> None:
-    """Refuses labels that are not one whole number below `n_classes` for each sample.
-
-    Raises:
-        ValueError: another count, dtype or range; says which sample.
-    """
-    if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"{where} is {labels.dtype} {list(labels.shape)} for {n_samples} samples; expected one each")
-    if len(wrong := ((labels < 0) | (labels >= n_classes)).nonzero()[0]):
-        raise ValueError(f"{where}: sample {wrong[0]} has label {labels[wrong[0]]}; accepted are 0 to {n_classes - 1}")
+    with opened_zip(file) as archive:
+        content = member_in(archive, member)
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: {member!r} is not UTF-8 text: {error}") from error

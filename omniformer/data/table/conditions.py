@@ -10,6 +10,7 @@ from omniformer.data.table.roles import cell
 from omniformer.data.table.rows import Row
 
 ROW, PART = "row", "part"  # the number of a row in its file, from 0, and what stands behind `::` of that
+NTH, FILE = "nth", "split"  # the number of a row among those of its class in its file, and the split of that file
 OUT = "out"  # in the place of a split: such rows are left out
 _PART = re.compile(r"\s*([^\s%=!<>]+(?: [^\s%=!<>]+)*)\s*(?:%\s*(\d+)\s*)?(==|!=|<=|>=|<|>)\s*(.+?)\s*")
 _COMPARES: Mapping[str, Callable[[Any, Any], bool]] = {

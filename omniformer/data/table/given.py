@@ -8,10 +8,11 @@ from omniformer.data.table.opening import MOLECULES, Opener
 from omniformer.data.table.opening import SUFFIXES as SUFFIXES
 from omniformer.data.table.places import Places
 from omniformer.data.table.reading import RowReader
-from omniformer.data.table.roles import CONTENTS, MESSAGES, Roles, cell
+from omniformer.data.table.roles import CONTENTS, MESSAGES, Roles, cell, roles_in
 from omniformer.data.table.rows import BadRowError
 
 _READ = "valid"  # the column beside molecules that says which of them could be made
+_GIVEN = (*CONTENTS, MESSAGES, "id")
 # What a run was told of its table that holds of another one with the same columns.
 _KEPT = ("join", "delimiter", "quotes", "names", "pattern")
 
@@ -56,7 +57,8 @@ class GivenRows:
         beside: Sequence[str] = (),
         outside: bool = False,
     ) -> None:
-        self.roles = Roles.of({name: role for name, role in columns.items() if role in (*CONTENTS, MESSAGES, "id")})
+        kept = {name: [role for role in roles_in(said) if role in _GIVEN] for name, said in columns.items()}
+        self.roles = Roles.of({name: " and ".join(roles) for name, roles in kept.items() if roles})
         opener = Opener(
             data_root=None,
             delimiter=delimiter,

@@ -33,7 +33,7 @@ class GraphLineRows(ArrayRows):
     """
 
     def __init__(self, file: Path) -> None:
-        super().__init__(file, _arrays(file))
+        super().__init__(file, arrays=_arrays(file))
 
 
 def _arrays(file: Path) -> dict[str, NDArray]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from omniformer.data.sets.reading import text_in
+from omniformer.data.sets.reading import text_in, text_of_member
 from omniformer.data.table.rows import BadRowError, Row, Rows
 
 
@@ -12,8 +12,9 @@ class ListRows(Rows):
     """A list in a file of JSON (`.json`, also gzip-ed), whose entries are objects, or lists of so many cells.
 
     Args:
-        file: the file.
-        key: under which the list stands in the file; None where the file is the list.
+        file: the file; or a zip archive that holds it.
+        key: under which the list stands in the file; None where the file is the list. Of an archive the name of the
+            file, which is the list.
         names: of the cells, where entries are lists.
 
     Raises:
@@ -29,10 +30,12 @@ class ListRows(Rows):
 
     def __init__(self, file: Path, key: str | None = None, names: Sequence[str] | None = None) -> None:
         self.file, self.name, self.key = file, str(file), key
+        packed = file.suffix.lower() == ".zip"
         try:
-            read = json.loads(text_in(file))
+            read = json.loads(text_of_member(file, key or "") if packed else text_in(file))
         except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{file} is not JSON: {error}") from error
+            raise ValueError(f"{file}{f': {key!r}' if packed else ''} is not JSON: {error}") from error
+        key = None if packed else key
         found = read if key is None else read.get(key) if isinstance(read, dict) else None
         if not isinstance(found, list):
             there = f"; it has {', '.join(read)}" if isinstance(read, dict) else ""

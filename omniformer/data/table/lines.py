@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from omniformer.data.sets.reading import lines_in, member_in, opened_zip, text_in
+from omniformer.data.sets.reading import lines_in, text_in, text_of_member
 from omniformer.data.table.rows import BadRowError, Row, Rows
 
 
@@ -32,7 +32,7 @@ class LineRows(Rows):
     def __init__(self, file: Path, member: str | None = None, pattern: str | None = None) -> None:
         self.file, self.name = file, str(file)
         where = str(file) if member is None else f"{file}: {member!r}"
-        self.lines = lines_in(text_in(file) if member is None else _member(file, member, where), where)
+        self.lines = lines_in(text_in(file) if member is None else text_of_member(file, member), where)
         self.parts = {} if pattern is None else parts_of(member or file.name, pattern, where)
 
     @property
@@ -74,12 +74,3 @@ def parts_of(name: str, pattern: str, where: str) -> dict[str, str]:
     if found is None:
         raise ValueError(f"{where} is not named as pattern={pattern!r} says; rename it, or give another pattern")
     return found.groupdict()
-
-
-def _member(file: Path, member: str, where: str) -> str:
-    with opened_zip(file) as archive:
-        content = member_in(archive, member)
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{where} is not UTF-8 text: {error}") from error

@@ -24,7 +24,7 @@ class Roles:
     """The columns of a table by what they are for, each in the order given.
 
     Args:
-        columns: of each role that there is, the names of its columns.
+        columns: of each role that there is, the names of its columns; a column may have several.
 
     Example:
         >>> roles = Roles.of({"photo": "vision", "x": "value", "y": "value"})
@@ -43,14 +43,15 @@ class Roles:
                 a model; lists the roles that there are.
         """
         found: dict[str, tuple[str, ...]] = {}
-        for column, role in columns.items():
+        for column, role in ((column, role) for column, said in columns.items() for role in roles_in(said)):
             if role not in ROLES:
                 near = get_close_matches(str(role), ROLES, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise ValueError(
                     f"column {column!r} has the role {role!r}, which does not exist{hint}; roles are "
                     f"{', '.join(CONTENTS)} (what is given), {MESSAGES} (a conversation), {', '.join(TARGETS)} (what "
-                    f"is predicted), {ANSWER}text and the like (what is written), {', '.join(OTHERS)}"
+                    f"is predicted), {ANSWER}text and the like (what is written), {', '.join(OTHERS)}; 'label and "
+                    f"{ANSWER}text' are two"
                 )
             found[role] = (*found.get(role, ()), column)
         for role, names in found.items():
@@ -110,6 +111,16 @@ class Roles:
                 near = get_close_matches(name, there, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise ValueError(f"{file} has no column {name!r}{hint}; its columns are {', '.join(there)}")
+
+
+def roles_in(said: str) -> list[str]:
+    """The roles that a column was given.
+
+    Example:
+        >>> roles_in("label and answer.text")
+        ['label', 'answer.text']
+    """
+    return str(said).split(" and ")
 
 
 def top(name: str, columns: tuple[str, ...]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from omniformer.data.source import SPLITS, Split
-from omniformer.data.table.conditions import OUT, PART, ROW, Conditions
+from omniformer.data.table.conditions import FILE, NTH, OUT, PART, ROW, Conditions
 from omniformer.data.table.graphs import GraphFacts
 from omniformer.data.table.reading import RowReader, Sample
 from omniformer.data.table.roles import Roles, cell, top
@@ -133,11 +133,20 @@ class Scan:
 
     def _by_conditions(self, conditions: Conditions) -> Iterator[Split | str | None]:
         """The split of each row by what it holds; that of its file, where one gives it and no condition holds."""
+        label = self.roles.one("label") if NTH in conditions.columns else None
+        if label is None and NTH in conditions.columns:
+            raise ValueError(f"a condition names {NTH!r}, the number of a row of its class; no column is the label")
+        wanted = [*conditions.columns, *([label] if label else [])]
         for part, given in zip(self.rows.parts, self.given, strict=True):
-            tops = [name for each in conditions.columns if (name := top(each, part.columns)) is not None]
+            tops = [name for each in wanted if (name := top(each, part.columns)) is not None]
+            of_class: Counter[str] = Counter()
             for number, row in enumerate(part.each(tops)):
                 try:
-                    whole = {} if isinstance(row, BadRowError) else {ROW: number, PART: part.inner, **row}
+                    whole: dict[str, Any] = {}
+                    if not isinstance(row, BadRowError):
+                        kind = str(cell(row, label)) if label else ""
+                        whole = {ROW: number, PART: part.inner, FILE: given, NTH: of_class[kind], **row}
+                        of_class[kind] += 1
                     found = conditions.split(whole) if whole else None
                 except ValueError as error:
                     found = None
@@ -196,10 +205,10 @@ class Scan:
             modality: [cell(row, name) for name in columns if name not in passed]
             for modality, columns in self.roles.given.items()
         }
-        bare = all(value is None for cells in given.values() for value in cells)
+        whole = not any(name in passed for columns in self.roles.given.values() for name in columns)
         group = cell(row, name) if (name := self.roles.one("group")) else None
-        # A row of which nothing was read is the same as no other.
-        digest = digest_of({"row": index if row_id is None else row_id} if bare else given)
+        # A row of which not all was read is the same as no other.
+        digest = digest_of(given if whole else {"row": index if row_id is None else row_id})
         named = f"group {group}" if group is not None else f"id {row_id}" if row_id is not None else digest
         names = (sample.label, *(sample.tags or ()), *(sample.words or ()))
         self.kept.add(

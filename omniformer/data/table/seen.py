@@ -115,13 +115,26 @@ class Seen:
         known = list(self._code)
         return {known[code] for code in np.unique(codes[np.repeat(of_split, np.diff(self._ends))])}
 
-    def first_names(self, split: Split) -> np.ndarray:
-        """A number for the first class of each row of a split."""
-        return np.asarray(self._codes)[np.asarray(self._ends)[self.of(split)]]
+    def first_names(self, places: np.ndarray) -> np.ndarray:
+        """A number for the first class of each of some rows."""
+        return np.asarray(self._codes)[np.asarray(self._ends)[places]]
 
-    def values(self, split: Split) -> np.ndarray:
-        """The numbers of the rows of a split, float64 `[rows, numbers]`."""
-        return np.asarray(self._values).reshape(-1, self.n_values)[self.of(split)]
+    def nth(self, files: np.ndarray) -> np.ndarray:
+        """The number of each row among those of its first class in its file.
+
+        Args:
+            files: the number of the file of each.
+        """
+        kinds = self.first_names(np.arange(len(self))) + files * len(self._code)
+        order = np.argsort(kinds, kind="stable")
+        first = np.flatnonzero(np.diff(kinds[order], prepend=-1))  # of each kind, where it begins
+        numbers = np.empty(len(self), dtype=np.int64)
+        numbers[order] = np.arange(len(self)) - np.repeat(first, np.diff(first, append=len(self)))
+        return numbers
+
+    def values(self, places: np.ndarray) -> np.ndarray:
+        """The numbers of some rows, float64 `[rows, numbers]`."""
+        return np.asarray(self._values).reshape(-1, self.n_values)[places]
 
     def strata(self, places: np.ndarray) -> list[Hashable]:
         """What each of some rows is: its classes."""

@@ -1,29 +1,28 @@
 """Any table as a data set: a row is a sample, and its columns say what they are for."""
 
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from annotated_types import Ge
 from lightning.pytorch.utilities import rank_zero_info
 
-from omniformer.core.ranges import Natural, Share
+from omniformer.core.ranges import Count, Natural, Share
 from omniformer.data.sets.on_access import OnAccess
-from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder
-from omniformer.data.table.conditions import OUT, PART, ROW, Conditions
+from omniformer.data.source import SPLITS, Raw, Source, Split, existing_folder, set_name
+from omniformer.data.table.conditions import NTH, OUT, PART, ROW, Conditions
 from omniformer.data.table.index import Index
 from omniformer.data.table.opening import Opener
 from omniformer.data.table.places import Places
 from omniformer.data.table.reading import RowReader
-from omniformer.data.table.roles import Roles, cell
-from omniformer.data.table.rows import Joined, Row, Rows
+from omniformer.data.table.roles import Roles, cell, top
+from omniformer.data.table.rows import BadRowError, Joined, Row, Rows
 from omniformer.data.table.scan import Looked, Scan
 from omniformer.data.table.splits import check_shares
+from omniformer.data.table.trivial import of_classes, of_questions, of_values
 
 _SHOWN = 10
 _OTHERS = "..."  # among names of classes: all others
@@ -43,14 +42,18 @@ class Table(Source):
     a split hold.
 
     Args:
-        columns: what the columns are for, by name: `{photo: vision, caption: answer.text}`. Nested ones have a dot,
-            `answers.text`. The order is that in which a model reads several modalities.
+        columns: what the columns are for, by name: `{photo: vision, caption: answer.text}`; one may be for two things,
+            `label and answer.text`. Nested ones have a dot, `answers.text`. The order is that in which a model reads
+            several modalities.
         files: paths or patterns of the table, `.csv`, `.tsv`, `.jsonl`, `.ndjson`, also with `.gz`, `.parquet`,
             `.arrow`, `.feather`, or `.tar` in the manner of webdataset; `hf:<folder or name>` for `datasets`; a folder
             of class folders, with the columns `file` (or `text`, of texts), `class` and, where it has split folders,
-            `split`. By name alone also a list in `.json` (`a.json::train`), arrays (`.npz`), files in a `.zip`
-            (`a.zip::*.wav`), lines of any file (`lines:a.en.gz`). Of `a | b` the first that is there is read; of
-            `a + b` the rows stand side by side. Relative ones are looked for where one stands, then under `data_root`.
+            `split`. By name alone also a list in `.json` (`a.json::train`), arrays (`.npz`, of which `a.npz::train_*`
+            are some; IDX), files in a `.zip` (`a.zip::*.wav`), lines of any file (`lines:a.en.gz`), a whole text
+            (`text:a.txt`, of which `::..0.9` is the beginning), binary records (`records:a.bin`). Of `a | b` the first
+            that is there is read; of `a + b` the rows stand side by side, of `a + b by item` each row of `a` beside the
+            one of `b` that its cell `item` names. Relative ones are looked for where one stands, then under
+            `data_root`.
         train: the same, of training alone, in the place of `files`.
         val: of validation; None takes a share of training.
         test: of test; None takes a share of what `files` hold, and nothing where `train` is given with `val`.
@@ -63,12 +66,13 @@ class Table(Source):
         folds: so many folds in the place of shares; of the column `split` whole numbers are folds anyway.
         fold: the fold that tests, from 0; the next one validates.
         splits: of a split, or `out` for rows that are left out, what its rows hold: `{test: row % 10 == 0, val: take <
-            5}`, where `row` is the number of the row in its file, from 0, and `part` what stands behind `::`. The first
+            5}`, where `row` is the number of the row in its file, from 0, `nth` that among the rows of its class there,
+            `part` what stands behind `::`, and `split` the split of its file, unless columns are called so. The first
             that holds counts; what holds none is in the split of its file, or trains.
         together: whether rows of a `group`, or of one content, all follow the first of them, whatever `splits`, files
             or a column say of the others.
-        ids: how rows are called, of `{split}`, `{row}`, `{part}`, `{label}` (the name of the class) and any column;
-            None calls them by file and row.
+        ids: how rows are called, of `{split}`, `{row}`, `{nth}`, `{part}`, `{label}` (the name of the class) and any
+            column; None calls them by file and row.
         join: what stands between texts of several columns; None leaves two as a pair, which tokenizers of published
             models read.
         separator: what stands between the classes of a cell with several (`labels`).
@@ -78,7 +82,10 @@ class Table(Source):
         config: which configuration of a set of the hub, where there are several.
         pattern: a regular expression whose named groups, found in the names of files in a `.zip` or of `lines:`, are
             columns: `(?P<digit>[0-9])_(?P<speaker>[a-z]+)`.
+        record: of `records:`, the type and shape of each field as numpy writes them, `{label: u1, content:
+            "(3,32,32)u1"}`.
         fetch: of files that may be fetched, the address, and after a blank the SHA-256 that the file must have.
+        max_train: take only the first so many rows of training, for joint runs with smaller sets; None takes all.
         outside: whether cells may name files outside of the table's folder, `root` and `data_root`: for tables of one's
             own alone.
         download: whether addresses in cells, sets of the hub, and files of `fetch` may be fetched.
@@ -121,7 +128,9 @@ class Table(Source):
         names: list[str] | None = None,
         config: str | None = None,
         pattern: str | None = None,
+        record: dict[str, str] | None = None,
         fetch: dict[str, str] | None = None,
+        max_train: Count | None = None,
         outside: bool = False,
         download: bool = False,
     ) -> None:
@@ -131,6 +140,8 @@ class Table(Source):
         if files is not None and (val is not None or test is not None):
             raise ValueError("files are split; for files of validation or test give those of training as train")
         check_shares(shares, folds, fold)
+        if max_train is not None and max_train < 1:
+            raise ValueError(f"max_train={max_train} must be at least 1, or null for all rows of training")
         self.roles = Roles.of(columns or {})
         self.modalities = tuple(dict.fromkeys([*self.roles.given, *self.roles.answers]))
         self.files = _given(files, train, val, test)
@@ -138,7 +149,7 @@ class Table(Source):
         self.class_names = None if labels is None else tuple(dict.fromkeys(map(str, self.words.values() or labels)))
         self.shares, self.folds, self.fold = tuple(shares), folds, fold
         self.conditions = None if splits is None else Conditions.of(splits)
-        self.together, self.ids = together, ids
+        self.together, self.ids, self.max_train = together, ids, max_train
         self.join, self.separator = join, separator
         self.opener = Opener(
             data_root=data_root,
@@ -148,11 +159,17 @@ class Table(Source):
             config=config,
             pattern=pattern,
             fetch=fetch,
+            record=record,
             download=download,
         )
         folders = [] if root is None else [existing_folder(root, data_root)]
         folders += [] if data_root is None else [Path(data_root).expanduser()]
         self.places = Places(folders, outside=outside, download=download)
+
+    @property
+    def name(self) -> str:
+        """The name of the data set, for messages: what its samples are called by, where that is said."""
+        return set_name(self.ids) or super().name
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -176,18 +193,28 @@ class Table(Source):
         return [(seen.content(i), seen.key(i)) if grouped else (seen.content(i),) for i in self._splits[name]]
 
     def baselines(self) -> Mapping[str, float]:
-        """What the most frequent class of training, or the mean of its numbers, scores on the test split."""
-        seen = self._looked.kept
-        if not len(self._splits["test"]):
+        """What the most frequent class of training, or the mean of its numbers, scores on the test split; of questions
+        that come again, what their most frequent class does.
+        """
+        seen, train, test = self._looked.kept, self._splits["train"], self._splits["test"]
+        if not len(test):
             return {}
         if "label" in self.roles.targets:
-            often = Counter(seen.first_names("train").tolist()).most_common(1)[0][0]
-            return {"majority_accuracy": float((seen.first_names("test") == often).mean())}
+            known, asked = seen.first_names(train), seen.first_names(test)
+            several = "text" in self.roles.given and len(self.roles.given) > 1
+            alone = of_questions(self._texts(train), known, self._texts(test), asked) if several else {}
+            return {**of_classes(known, asked), **alone}
         if "value" in self.roles.targets:
-            known, wanted = (torch.from_numpy(seen.values(name)) for name in ("train", "test"))
-            errors = (wanted - known.nanmean(0)).abs()
-            return {"mean_mae": float(errors.nanmean()), "mean_rmse": float(errors.square().nanmean().sqrt())}
+            return of_values(seen.values(train), seen.values(test))
         return {}
+
+    def _texts(self, places: np.ndarray) -> list[str]:
+        """What the texts of some rows say."""
+        names = self.roles.given["text"]
+        tops = [outer for name in names if (outer := top(name, self._rows.columns)) is not None]
+        wanted = {*np.asarray(self._looked.kept.index)[places].tolist()}
+        rows = (row for i, row in enumerate(self._rows.each(tops)) if i in wanted)
+        return [str([cell(row, name) for name in names]) for row in rows if not isinstance(row, BadRowError)]
 
     def _raw(self, name: Split, number: int) -> Raw:
         """The raw sample of a row of a split."""
@@ -203,9 +230,16 @@ class Table(Source):
         part, inner = self._rows.part(seen.index[place])
         if self.ids is not None:
             own = {"split": seen.split(place), ROW: inner, PART: part.inner, "label": "".join(seen.names(place)[:1])}
+            own |= {NTH: int(self._nth[place])} if NTH in self.ids else {}
             return self.ids.format_map({**row, **own})
         column = self.roles.one("id")
         return f"{part.name}, {part.place(inner)}" if column is None else str(cell(row, column))
+
+    @cached_property
+    def _nth(self) -> np.ndarray:
+        """Of each row that is kept, its number among those of its class in its file."""
+        seen = self._looked.kept
+        return seen.nth(np.searchsorted(self._rows.ends, np.asarray(seen.index), side="right"))
 
     @cached_property
     def _opened(self) -> tuple[Joined, list[Split | None]]:
@@ -274,6 +308,13 @@ class Table(Source):
         found: dict[Split, np.ndarray] = {name: self._looked.kept.of(name) for name in SPLITS}
         if not len(found["train"]):
             raise ValueError(f"{self._rows.file}: no row is left for training, of {len(self._rows)}")
+        if (most := self.max_train) is not None:
+            if most > (n := len(found["train"])):
+                raise ValueError(
+                    f"{self._rows.file}: max_train={most}, and {n} rows are for training; give {n} at most"
+                )
+            rank_zero_info(f"{self._rows.file}: the first {most} of {n} rows of training are taken, as max_train says")
+            found["train"] = found["train"][:most]
         return found
 
     def _refuse(self, problems: Sequence[str]) -> None:

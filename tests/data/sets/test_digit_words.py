@@ -5,8 +5,8 @@ import torch
 from omniformer_tokenizers import ByteTokenizer, PatchTokenizer
 
 from omniformer.data import Digits, KarateClub, Stream
+from omniformer.data.by_name import known
 from omniformer.data.sets.digit_words import DigitWords
-from omniformer.data.sets.mnist import MNIST
 
 
 def test_every_picture_stands_behind_the_word_of_its_digit():
@@ -45,6 +45,6 @@ def test_a_set_of_something_else_is_refused():
 
 
 def test_files_are_not_looked_for_before_samples_are_asked_for(tmp_path):
-    source = DigitWords(source=MNIST(data_root=str(tmp_path)))
+    source = DigitWords(source=known("mnist", data_root=str(tmp_path)))
     with pytest.raises(FileNotFoundError, match="mnist"):
         source.split("val")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from omniformer.data.sets import mnist
+from omniformer.data.by_name import known
+from omniformer.data.sets import digits_three_ways
 from omniformer.data.sets.digits_three_ways import DigitsThreeWays
 from omniformer.data.sets.fsdd import PACKED, WORDS
 
@@ -14,7 +15,8 @@ SPLITS = ("train", "val", "test")
 @pytest.fixture
 def root(tmp_path, spoken_zip, monkeypatch):
     """Six pictures of each digit in every split; the first pixel is the digit, the second the split."""
-    monkeypatch.setattr(mnist, "VAL", 60)
+    splits = {"val": "split == train and row >= 60"}
+    monkeypatch.setattr(digits_three_ways, "known", lambda name, **given: known(name, splits=splits, **given))
     labels = np.arange(120, dtype=np.uint8) % 10
     pixels = np.zeros((120, 28, 28), np.uint8)
     pixels[:, 0, 0], pixels[:, 0, 1] = labels, np.arange(120) // 60
@@ -72,7 +74,7 @@ def test_present_keeps_modalities_and_pairs(root):
     ("options", "message"),
     [
         ({"per_clip": 0}, "per_clip=0"),
-        ({"per_clip": 7}, "MNIST has 6 pictures of the digit 0 in 'train'; 7 are asked for"),
+        ({"per_clip": 7}, "mnist has 6 pictures of the digit 0 in 'train'; 7 are asked for"),
         ({"present": []}, r"present=\[\] must name one or more of vision, audio, text"),
         ({"present": ["smell"]}, r"present=\['smell'\]"),
     ],

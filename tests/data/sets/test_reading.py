@@ -1,43 +1,9 @@
 import gzip
-import hashlib
 import zipfile
 
-import numpy as np
 import pytest
 
-from omniformer.data.sets.reading import (
-    check_labels,
-    check_pictures,
-    laid_out_or_original,
-    lines_in,
-    member_in,
-    opened_zip,
-    text_in,
-)
-
-
-@pytest.fixture
-def published(tmp_path):
-    """What a publisher offers: the arguments that fetch it."""
-    file = tmp_path / "published.txt"
-    file.write_text("to be")
-    return {"url": file.as_uri(), "sha256": hashlib.sha256(b"to be").hexdigest()}
-
-
-def test_the_laid_out_file_goes_before_the_original(tmp_path, published):
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set/a.txt").write_text("to be")
-    places = {"laid_out": "set/a.txt.gz", "original": "set/a.txt", "data_root": str(tmp_path)}
-    assert laid_out_or_original(**places, **published) == tmp_path / "set/a.txt"
-    (tmp_path / "set/a.txt.gz").write_bytes(b"")
-    assert laid_out_or_original(**places, **published) == tmp_path / "set/a.txt.gz"
-
-
-def test_nothing_is_fetched_unasked_and_both_places_are_named(tmp_path, published):
-    places = {"laid_out": "set/a.txt.gz", "original": "set/a.txt", "data_root": str(tmp_path)}
-    with pytest.raises(FileNotFoundError, match=r"a\.txt\.gz.*and no file.*a\.txt'.*download=true"):
-        laid_out_or_original(**places, **published)
-    assert laid_out_or_original(**places, **published, download=True).read_text() == "to be"
+from omniformer.data.sets.reading import lines_in, member_in, opened_zip, text_in
 
 
 def test_text_is_the_same_packed_and_plain(tmp_path):
@@ -85,24 +51,6 @@ def test_what_is_no_zip_archive_is_told(tmp_path):
     (tmp_path / "a.zip").write_text("no archive")
     with pytest.raises(ValueError, match=r"a\.zip cannot be read as a zip archive"):
         opened_zip(tmp_path / "a.zip")
-
-
-def test_pictures_of_another_shape_or_kind_are_refused():
-    check_pictures(np.zeros((2, 4, 4), dtype=np.uint8), (4, 4), "x")
-    for wrong in (np.zeros((2, 4, 5), dtype=np.uint8), np.zeros((2, 4, 4)), np.zeros((4, 4), dtype=np.uint8)):
-        with pytest.raises(ValueError, match=r"x is .* expected uint8 \[samples, 4, 4\]"):
-            check_pictures(wrong, (4, 4), "x")
-
-
-def test_labels_out_of_range_are_told_by_sample():
-    check_labels(np.array([0, 2]), 2, 3, "y")
-    with pytest.raises(ValueError, match="y: sample 1 has label 3; accepted are 0 to 2"):
-        check_labels(np.array([0, 3]), 2, 3, "y")
-    with pytest.raises(ValueError, match="y: sample 0 has label -1"):
-        check_labels(np.array([-1, 3]), 2, 3, "y")
-    for wrong in (np.array([0, 1]), np.array([0.0, 1, 2]), np.array([[0], [1], [2]])):
-        with pytest.raises(ValueError, match="for 3 samples; expected one each"):
-            check_labels(wrong, 3, 3, "y")
 
 
 def test_bombs_of_every_container_are_refused(tmp_path, monkeypatch):

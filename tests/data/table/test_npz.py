@@ -45,3 +45,31 @@ def test_files_without_columns_and_graphs_without_their_arrays_are_told(tmp_path
     (tmp_path / "a.npz").write_text("no archive")
     with pytest.raises(ValueError, match=r"a\.npz cannot be read as npz"):
         ArrayRows(tmp_path / "a.npz")
+
+
+def test_some_arrays_are_named_behind_colons(tmp_path):
+    files = [b"one", b"three"]
+    np.savez(
+        tmp_path / "a.npz",
+        x_train=np.zeros((3, 4, 4), np.uint8),
+        train_jpeg=np.frombuffer(b"".join(files), np.uint8),
+        train_offset=[0, 3, 8],
+        train_label=[4, 2],
+        test_label=[9],
+    )
+    one = ArrayRows(tmp_path / "a.npz", "x_train")
+    assert one.columns == ("content",) and one.row(0)["content"].shape == (1, 4, 4) and len(one) == 3
+    some = ArrayRows(tmp_path / "a.npz", "train_*")
+    assert some.columns == ("label", "content") and some.heavy() == {"graph", "content"}
+    assert list(some.each(["content", "label"])) == [
+        {"content": b"one", "label": 4},
+        {"content": b"three", "label": 2},
+    ]
+    with pytest.raises(ValueError, match=r"a\.npz has no array 'y_\*'; it has x_train, train_jpeg"):
+        ArrayRows(tmp_path / "a.npz", "y_*")
+
+
+@pytest.mark.parametrize(("shape", "seen"), [((2, 5, 3), (3, 2, 5)), ((3, 2, 5), (3, 2, 5)), ((3, 2, 3), (3, 3, 2))])
+def test_the_axis_of_channels_is_the_one_of_their_number_the_last_before_the_first(tmp_path, shape, seen):
+    rows = ArrayRows(tmp_path / "a.npz", arrays={"photo": np.zeros((1, *shape), np.uint8)})
+    assert tuple(rows.row(0)["photo"].shape) == seen

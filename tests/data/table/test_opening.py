@@ -1,9 +1,11 @@
 import gzip
 import json
+import zipfile
 
 import pytest
 
 from omniformer.data.table import Table
+from omniformer.data.table.opening import Choice
 
 SPLITS = ("train", "val", "test")
 LISTS = {"train": [["a", "one"], ["b", "two"]], "oos_train": [["c", "none"]], "test": [["d", "two"]]}
@@ -59,4 +61,40 @@ def test_a_file_that_may_be_fetched_is_compared_with_its_hash(tmp_path):
         table.split("train")
     table = Table(files="b.csv", columns={"text": "text"}, fetch={"b.csv": "http://x/b.csv"}, data_root=str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"fetch it from http://x/b\.csv with download=true"):
+        table.split("train")
+
+
+def test_alternatives_say_each_what_is_taken_of_them_and_share_what_one_does_not_say():
+    choices = Choice.of("lines:a.zip::x | b | text:c::..0.5")
+    assert [(each.prefix, each.name, each.inner) for each in choices] == [
+        ("lines:", "a.zip", "x"),
+        ("lines:", "b", "..0.5"),
+        ("text:", "c", "..0.5"),
+    ]
+
+
+def test_lists_are_found_in_archives_too(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x/train.json", json.dumps(LISTS["train"]))
+        archive.writestr("x/bad.json", "[")
+    options = {"names": ["text", "intent"], "columns": {"text": "text"}, "data_root": str(tmp_path)}
+    table = Table(train="a.json::train | list:a.zip::x/train.json", shares=(1.0, 0.0, 0.0), **options)
+    assert [raw.contents["text"] for raw in table.split("train")] == ["a", "b"]
+    with pytest.raises(ValueError, match=r"a\.zip: 'x/bad\.json' is not JSON"):
+        Table(train="list:a.zip::x/bad.json", **options).split("train")
+    with pytest.raises(ValueError, match=r"a\.zip has no file 'x/none\.json'"):
+        Table(train="list:a.zip::x/none.json", **options).split("train")
+
+
+def test_a_file_whose_name_holds_a_sign_is_that_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a + b|c::d.csv").write_text("text\none\ntwo\n")
+    table = Table(files="a + b|c::d.csv", columns={"text": "text"}, shares=(1.0, 0.0, 0.0))
+    assert len(table.split("train")) == 2
+
+
+def test_a_file_is_fetched_under_the_packed_name_that_has_an_address(tmp_path):
+    fetch = {"a.idx.gz": "http://x/a.idx.gz"}
+    table = Table(files="none.npz | a.idx", columns={"content": "series"}, fetch=fetch, data_root=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"fetch it from http://x/a\.idx\.gz .*read are also none\.npz"):
         table.split("train")

@@ -14,10 +14,16 @@ def test_columns_are_sorted_by_what_they_are_for_in_their_order():
     assert [*roles.names()] == ["photo", "review", "x", "y", "title", "p"]
 
 
+def test_a_column_may_be_for_two_things():
+    roles = Roles.of({"question": "text", "answer": "label and answer.text"})
+    assert roles.targets == {"label": ("answer",)} and roles.answers == {"text": ("answer",)}
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({"a": "texts"}, r"column 'a' has the role 'texts', which does not exist \(did you mean 'text'\?\); roles are"),
+        ({"a": "text and texts"}, "column 'a' has the role 'texts', which does not exist"),
         ({"a": "vision", "b": "vision"}, "columns a, b all have the role 'vision', which only one column may have"),
         ({"a": "label"}, "no column is given to a model"),
         ({"a": "vision", "b": "span"}, "a span stands in a text"),

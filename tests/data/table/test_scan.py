@@ -2,6 +2,7 @@ import warnings
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from omniformer.data.table import Table
 
@@ -42,4 +43,37 @@ def test_rows_of_files_that_are_not_looked_at_are_not_taken_for_one(tmp_path):
     table = Table(files=str(tmp_path / "a.parquet"), columns={"photo": "vision", "fold": "split"}, shares=[1, 0, 0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # such as of rows of test that training holds
+        assert len({keys for split in ("train", "test") for each in table.kin(split) for keys in each}) == 3
+
+
+def test_conditions_may_ask_for_the_number_of_a_row_in_its_class_and_for_the_split_of_its_file(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("text,kind\n" + "".join(f"{name}{i},{'xxy'[i % 3]}\n" for i in range(6)))
+    table = Table(
+        train=str(tmp_path / "a.csv"),
+        test=str(tmp_path / "b.csv"),
+        columns={"text": "text", "kind": "label"},
+        splits={"val": "split == train and nth % 2 == 1"},
+        ids="mine/{split}/{label}-{nth}",
+    )
+    assert {name: [(raw.id, raw.contents["text"]) for raw in table.split(name)] for name in SPLITS} == {
+        "train": [("mine/train/x-0", "a0"), ("mine/train/y-0", "a2"), ("mine/train/x-2", "a3")],
+        "val": [("mine/val/x-1", "a1"), ("mine/val/x-3", "a4"), ("mine/val/y-1", "a5")],
+        "test": [
+            (f"mine/test/{'xxy'[i % 3]}-{i // 3 * (1 if i % 3 == 2 else 2) + i % 3 % 2}", f"b{i}") for i in range(6)
+        ],
+    }
+    assert table.name == "mine"
+    nothing = Table(files=str(tmp_path / "a.csv"), columns={"text": "text"}, splits={"val": "nth == 0"})
+    with pytest.raises(ValueError, match="a condition names 'nth', .*; no column is the label"):
+        nothing.split("val")
+
+
+def test_rows_of_which_a_part_was_not_looked_at_are_not_taken_for_one(tmp_path):
+    rows = {"photo": [b"1", b"2", b"3"], "question": ["red?"] * 3, "fold": ["train", "train", "test"]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    columns = {"photo": "vision", "question": "text", "fold": "split"}
+    table = Table(files=str(tmp_path / "a.parquet"), columns=columns, shares=[1, 0, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert len({keys for split in ("train", "test") for each in table.kin(split) for keys in each}) == 3

@@ -27,7 +27,7 @@ def test_rows_come_back_as_they_were():
     assert [seen.key(i) for i in range(3)] == ["g", "h", "ü"] and seen.content(0) == digest("a").hex()
     assert seen.of("train").tolist() == [0] and seen.of(None).tolist() == [1]
     seen.put(seen.of(None), ["val"])
-    assert seen.of("val").tolist() == [1] and seen.values("val").tolist() == [[0.5]]
+    assert seen.of("val").tolist() == [1] and seen.values(seen.of("val")).tolist() == [[0.5]]
     assert seen.classes("test") == {"class a", "every"}
     assert seen.repeats() == 1 and seen.leaks() == {"test": 1}
     assert pickle.loads(pickle.dumps(seen)).names(2) == seen.names(2)

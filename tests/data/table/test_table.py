@@ -393,3 +393,21 @@ def test_large_row_groups_are_told_of_unless_rows_are_shuffled_within_windows(tm
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read(100)
+
+
+def test_the_first_rows_of_training_are_taken_where_that_is_asked_for(tmp_path, said):
+    file = jsonl(tmp_path / "a.jsonl", reviews())
+    whole, some = (Table(files=file, columns=MOODS, max_train=most) for most in (None, 5))
+    texts = [[raw.contents["text"] for raw in table.split("train")] for table in (whole, some)]
+    assert texts[1] == texts[0][:5] and len(texts[0]) == 32
+    assert by_text(some).keys() - {*texts[0]} == by_text(whole).keys() - {*texts[0]}
+    assert any("the first 5 of 32 rows of training are taken" in line for line in said)
+    with pytest.raises(ValueError, match="max_train=33, and 32 rows are for training; give 32 at most"):
+        Table(files=file, columns=MOODS, max_train=33).split("train")
+    with pytest.raises(ValueError, match="max_train=0 must be at least 1"):
+        Table(files=file, columns=MOODS, max_train=0)
+
+
+def test_a_column_may_be_a_class_and_an_answer_to_write(tmp_path):
+    raw = alone(jsonl(tmp_path / "a.jsonl", reviews(2)), {"review": "text", "mood": "label and answer.text"})
+    assert (raw.answer["text"], int(raw.targets["label"])) == ("bad", 0)
