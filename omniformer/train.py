@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.config import entry_point
+from omniformer.parallel.setup import check_described
 
 
 def _newest_run(folders: list[Path], config: dict[str, Any]) -> Path | None:
@@ -27,6 +28,8 @@ def main(config: dict[str, Any]) -> float | None:
     Returns:
         The best value of the watched metric, for sweeps.
     """
+    # Before what takes seconds to import. A core that a run begins from is not known yet.
+    check_described(config["trainer"], None if config["model"]["pretrained"] else config["core"])
     from omniformer.experiment import train
 
     return train(config)

@@ -1,16 +1,80 @@
-"""Whether the processes of a run can find each other, asked before anybody waits for them."""
+"""Whether the processes of a run can find each other, asked before anybody waits for them.
+
+Nothing here imports torch unless devices must be counted: importing takes seconds, and a mistake is told before.
+"""
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import torch.distributed
-
-from omniformer.parallel.strategy import FSDP
-
+# What processes that compute a block together divide of it.
+_SIZES = {"TensorParallel": ("n_heads", "n_kv_heads")}
 # What torchrun gives each process that it starts.
 _GIVEN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """What a strategy that divides a model wants of its processes."""
+
+    name: str
+    together: int
+    halved: bool
+    sizes: tuple[str, ...]  # of a core, which their number must divide
+
+
+def check_described(trainer: Mapping[str, Any], core: Any) -> None:
+    """Refuses the same as `check_processes` and `check_heads`, of a configuration, before anything is imported for it.
+
+    Args:
+        trainer: its options, with the strategy as it is described.
+        core: its description; None where it is not known yet.
+
+    Raises:
+        ValueError: as for these two; or an accelerator is asked for and there is none.
+
+    Example:
+        >>> check_described({"strategy": "auto", "devices": 1}, {"n_heads": 3})
+    """
+    check_processes(trainer, n_devices=n_devices(trainer))
+    check_heads(trainer.get("strategy"), core)
+    if trainer.get("accelerator") in ("gpu", "cuda"):
+        import torch
+
+        if not torch.accelerator.is_available():
+            raise ValueError(
+                f"trainer.accelerator={trainer['accelerator']}: torch sees no GPU on this machine; choose "
+                "trainer.accelerator=cpu, or look at nvidia-smi and at the build of torch"
+            )
+
+
+def n_devices(options: Mapping[str, Any]) -> int:
+    """How many processes the options ask for, of all nodes together.
+
+    Args:
+        options: those of the trainer.
+
+    Example:
+        >>> n_devices({"devices": 4, "num_nodes": 2})
+        8
+    """
+    devices = options.get("devices", "auto")
+    if isinstance(devices, list | tuple):
+        n = len(devices)
+    elif devices in ("auto", -1, "-1"):
+        n = _n_gpus() if options.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1
+    else:
+        n = len(devices.split(",")) if isinstance(devices, str) and "," in devices else int(devices)
+    return n * int(options.get("num_nodes", 1))
+
+
+def _n_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def check_processes(options: Mapping[str, Any], *, n_devices: int) -> None:
@@ -52,7 +116,7 @@ def check_heads(strategy: Any, core: Any, place: str = "core") -> None:
     """Refuses heads that do not go up between the processes that compute a block together, before data are read.
 
     Args:
-        strategy: that of the trainer; one without `divided_sizes` divides no heads.
+        strategy: that of the trainer, or its description; others than ours divide no heads.
         core: its description, which may hold several.
         place: its key.
 
@@ -62,23 +126,25 @@ def check_heads(strategy: Any, core: Any, place: str = "core") -> None:
     Example:
         >>> check_heads(object(), {"n_heads": 3})
     """
-    sizes = getattr(strategy, "divided_sizes", ())
-    for key, value in core.items() if sizes and isinstance(core, Mapping) else ():
-        if key in sizes and isinstance(value, int) and value % strategy.together:
+    divided = _divided(strategy)
+    if divided is None or not isinstance(core, Mapping):
+        return
+    for key, value in core.items():
+        if key in divided.sizes and isinstance(value, int) and value % divided.together:
             raise ValueError(
-                f"trainer.strategy.size={strategy.together} does not divide {place}.{key}={value}; choose a number "
+                f"trainer.strategy.size={divided.together} does not divide {place}.{key}={value}; choose a number "
                 "that does"
             )
         check_heads(strategy, value, f"{place}.{key}")
 
 
 def _check_divided(options: Mapping[str, Any], n_devices: int) -> None:
-    strategy = options.get("strategy")
-    if not isinstance(strategy, FSDP):
+    strategy = _divided(options.get("strategy"))
+    if strategy is None:
         return
     if n_devices < 2:
         raise ValueError(
-            f"trainer.strategy: {type(strategy).__name__} divides a model between processes, and trainer.devices=1 "
+            f"trainer.strategy: {strategy.name} divides a model between processes, and trainer.devices=1 "
             "asks for one; give trainer.devices=2 or more, or choose trainer=default"
         )
     if n_devices % strategy.together:
@@ -87,16 +153,30 @@ def _check_divided(options: Mapping[str, Any], n_devices: int) -> None:
             "and trainer.num_nodes ask for; choose a number that does"
         )
     precision = options.get("precision")
-    if strategy.param_dtype is not None and precision != "bf16-mixed":
+    if strategy.halved and precision != "bf16-mixed":
         raise ValueError(
             f"trainer.strategy.param_dtype=bfloat16 needs trainer.precision=bf16-mixed, which computes in it; received "
             f"{precision}"
         )
     if precision in ("16-mixed", "16-true", 16, "16"):
         raise ValueError(
-            f"trainer.precision={precision}: {type(strategy).__name__} scales no losses, so gradients in float16 would "
+            f"trainer.precision={precision}: {strategy.name} scales no losses, so gradients in float16 would "
             "vanish; choose bf16-mixed or 32-true"
         )
+
+
+def _divided(strategy: Any) -> _Divided | None:
+    """What a strategy wants, be it built or described; None of one that divides no model."""
+    if isinstance(strategy, Mapping):
+        room, _, name = str(strategy.get("_target_")).rpartition(".")
+        if room != "omniformer.parallel.strategy":
+            return None
+        together, param_dtype = strategy.get("size", 1), strategy.get("param_dtype")
+    elif hasattr(strategy, "together"):
+        name, together, param_dtype = type(strategy).__name__, strategy.together, strategy.param_dtype
+    else:
+        return None
+    return _Divided(name, together, param_dtype is not None, _SIZES.get(name, ()))
 
 
 def _scheduled() -> bool:
@@ -110,7 +190,8 @@ def _check_port() -> None:
     if "MASTER_PORT" not in environ or environ.get("RANK", "0") != "0" or environ.get("LOCAL_RANK", "0") != "0":
         return
     # Its own agent listens there, or an earlier run of this process.
-    if environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" or torch.distributed.is_initialized():
+    torch = sys.modules.get("torch")  # whoever has not imported it has met nobody
+    if environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" or (torch and torch.distributed.is_initialized()):
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -46,9 +46,6 @@ class FSDP(DDPStrategy):
     together = 1
     """How many processes read the same samples."""
 
-    divided_sizes: tuple[str, ...] = ()
-    """Sizes of a core that their number must divide."""
-
     def __init__(
         self,
         *,
@@ -306,8 +303,6 @@ class TensorParallel(Grouped):
     Raises:
         ValueError: at the beginning of a training, the model's layers cannot be divided.
     """
-
-    divided_sizes = ("n_heads", "n_kv_heads")
 
     def _share(self, module: LightningModule, mesh: DeviceMesh) -> DeviceMesh:
         core: Any = module.model.core  # pyright: ignore[reportAttributeAccessIssue]

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from omniformer.config import build
 from omniformer.parallel.compiling import Trainer
-from omniformer.parallel.setup import check_processes
+from omniformer.parallel.setup import check_processes, n_devices
 from omniformer.parallel.strategy import FSDP
 from omniformer.training.background import BackgroundSaving
 from omniformer.training.checkpoint_io import DurableCheckpointIO, remove_leftovers
@@ -98,7 +98,7 @@ def build_trainer(
         raise ValueError(
             f"trainer.{clash[0]} cannot be set here: callbacks, loggers and paths have config groups of their own"
         )
-    check_processes(options, n_devices=_n_devices(options))
+    check_processes(options, n_devices=n_devices(options))
     remove_leftovers(Path(output_dir) / "checkpoints")
     patience = next((each.seconds for each in present if isinstance(each, Watchdog)), _PATIENCE)
     try:
@@ -170,17 +170,6 @@ def _strategy(options: Mapping[str, Any], patience: timedelta) -> Any:
     strategy = options.get("strategy", "auto")
     if isinstance(strategy, FSDP):
         strategy.patience = patience
-    if strategy == "ddp" or (strategy == "auto" and _n_devices(options) > 1):
+    if strategy == "ddp" or (strategy == "auto" and n_devices(options) > 1):
         return DDPStrategy(timeout=patience, gradient_as_bucket_view=True)
     return strategy
-
-
-def _n_devices(options: Mapping[str, Any]) -> int:
-    devices = options.get("devices", "auto")
-    if isinstance(devices, list | tuple):
-        n = len(devices)
-    elif devices in ("auto", -1, "-1"):
-        n = torch.cuda.device_count() if options.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1
-    else:
-        n = len(devices.split(",")) if isinstance(devices, str) and "," in devices else int(devices)
-    return n * int(options.get("num_nodes", 1))

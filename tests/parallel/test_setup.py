@@ -1,10 +1,13 @@
 """Processes that would never find each other are told so, in one sentence, before anybody waits."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
+import torch
 
-from omniformer.parallel.setup import check_heads, check_processes
+from omniformer.parallel.setup import check_described, check_heads, check_processes, n_devices
 from omniformer.parallel.strategy import FSDP, ContextParallel, TensorParallel
 
 WHOLE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
@@ -115,3 +118,48 @@ def test_one_process_needs_nothing(monkeypatch, port):
     check_processes({}, n_devices=1)
     monkeypatch.setenv("MASTER_PORT", port)  # for another program
     check_processes({}, n_devices=1)
+
+
+def described(kind: str, **more) -> dict:
+    return {"strategy": {"_target_": f"omniformer.parallel.strategy.{kind}", "param_dtype": None, **more}, "devices": 2}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "told"),
+    [
+        (described("FSDP") | {"devices": 1}, "FSDP divides a model between processes, and trainer.devices=1 asks"),
+        (described("TensorParallel", size=2) | {"devices": 3}, "size=2 does not divide the 3 processes"),
+        (described("TensorParallel", size=2), "trainer.strategy.size=2 does not divide core.n_heads=3"),
+        (described("FSDP", param_dtype="bfloat16"), "needs trainer.precision=bf16-mixed"),
+        (described("FSDP") | {"precision": "16-mixed"}, "FSDP scales no losses"),
+    ],
+)
+def test_a_configuration_is_refused_as_what_is_built_of_it(trainer, told):
+    with pytest.raises(ValueError, match=told):
+        check_described(trainer, {"n_heads": 3})
+
+
+def test_a_configuration_that_can_run_is_not_refused():
+    check_described(described("TensorParallel", size=2), {"n_heads": 4})
+    check_described(described("ContextParallel", size=2), {"n_heads": 3})
+    check_described({"strategy": {"_target_": "lightning.pytorch.strategies.DDPStrategy"}, "devices": 2}, None)
+    assert n_devices({"devices": "0,1", "num_nodes": 2}) == n_devices({"devices": [0, 1, 2, 3]}) == 4
+
+
+def test_an_accelerator_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"trainer.accelerator=gpu: torch sees no GPU on this machine; choose"):
+        check_described({"accelerator": "gpu", "devices": 1}, None)
+
+
+def test_mistakes_are_told_before_torch_is_imported():
+    code = """
+import sys
+from omniformer.train import check_described
+try:
+    check_described({"strategy": {"_target_": "omniformer.parallel.strategy.FSDP"}, "devices": 1}, None)
+except ValueError:
+    print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
