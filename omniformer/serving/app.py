@@ -20,7 +20,7 @@ from omniformer.generation.answer import Answer
 from omniformer.serving.about import about, chats
 from omniformer.serving.asked import Generate, Predict
 from omniformer.serving.engine import BusyError
-from omniformer.serving.guard import Guard, error_body
+from omniformer.serving.guard import FAULT, Guard, error_body
 from omniformer.serving.openai import routes
 from omniformer.serving.received import Received
 from omniformer.serving.service import Service
@@ -178,4 +178,4 @@ def _handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> JSONResponse:
-        return answered(500, "a fault of the server; its log says more")
+        return answered(500, FAULT)

@@ -176,6 +176,11 @@ class Engine:
                     if jobs:
                         self._do(jobs)
                     self._turn()
+                except Exception as error:  # the thread lives on: with it, all who wait would lose their answers
+                    log.exception("the engine failed")
+                    for job in jobs:
+                        if job.told is None and not job.done.done():
+                            _finish(job, error)
                 finally:
                     with self._changed:
                         self._with_model = 0
@@ -215,14 +220,23 @@ class Engine:
             self._begin(jobs[0])
             return
         now = time.monotonic()
-        try:
-            results = jobs[0].work.run(self.predictor, [(job.name, job.raw) for job in jobs])
-        except Exception as error:
-            self._tell_fault(error)
-            results = [error] * len(jobs)
+        results = self._results(jobs)
         self.metrics.batch(jobs[0].work, len(jobs), time.monotonic() - now, [now - job.since for job in jobs])
         for job, result in zip(jobs, results, strict=True):
             _finish(job, result)
+
+    def _results(self, jobs: Sequence[Job]) -> list[Any]:
+        """What becomes of each job of a batch; where the batch fails, of each alone, so that one spoils no other."""
+        try:
+            results = list(jobs[0].work.run(self.predictor, [(job.name, job.raw) for job in jobs]))
+            if len(results) != len(jobs):
+                raise RuntimeError(f"{jobs[0].work} gave {len(results)} results for {len(jobs)} inputs")
+            return results
+        except Exception as error:
+            if len(jobs) > 1:
+                return [result for job in jobs for result in self._results([job])]
+            self._tell_fault(error)
+            return [error]
 
     def _begin(self, job: Job) -> None:
         assert isinstance(job.work, Writing)

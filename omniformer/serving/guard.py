@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from omniformer.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
+FAULT = "a fault of the server; its log says more"
 OPEN = ("/", "/health")  # without a key: the page, which asks for it, and whether there is a server
 
 

@@ -6,13 +6,16 @@ import struct
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from omniformer.serving.about import chats
 from omniformer.serving.asked import Chat, Completion, Embed
+from omniformer.serving.guard import FAULT
 from omniformer.serving.service import Pieces, Service
 from omniformer.serving.work import Embedding, Made, Writing
 
@@ -119,13 +122,25 @@ async def _streamed(
         raise
 
     async def events() -> AsyncIterator[str]:
-        try:
-            async for event in _events(service, asked, pieces, first, form):
-                yield f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n"
-        finally:
-            await opened.__aexit__(None, None, None)
+        async for event in _events(service, asked, pieces, first, form):
+            yield f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n"
 
-    return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    return _Stream(opened, events())
+
+
+class _Stream(StreamingResponse):
+    """A text on its way; its writing ends with it, also where the client has gone before the first piece was sent."""
+
+    def __init__(self, opened: AbstractAsyncContextManager[Pieces], events: AsyncIterator[str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._opened.__aexit__(None, None, None)
 
 
 async def _events(
@@ -138,6 +153,9 @@ async def _events(
             piece = await pieces.next()
     except (ValueError, TimeoutError) as error:
         yield {"error": {"message": str(error), "type": "server_error", "code": 500}}
+        return
+    except Exception:  # a stream that just stops would look like a lost connection
+        yield {"error": {"message": FAULT, "type": "server_error", "code": 500}}
         return
     whole = pieces.whole
     assert whole is not None

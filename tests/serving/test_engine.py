@@ -1,5 +1,6 @@
 """What waits for the model, and in which batches it is done."""
 
+import random
 import threading
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -163,3 +164,93 @@ def test_who_wants_no_more_of_a_stream_ends_it(engine):
 def test_numbers_below_their_least_are_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}=.* must be at least"):
         Engine(None, Metrics(), **options)
+
+
+def test_one_fault_in_a_batch_spoils_no_other_answer(engine, caplog):
+    made, door = engine(), Door()
+    busy(made, door)
+    good, fault, other = made.submit(Doubling(door), named(1, "fault", 2))
+    door.open.set()
+    assert (good.result(30), other.result(30)) == (2, 4)
+    with pytest.raises(RuntimeError, match="a fault"):
+        fault.result(30)
+    assert caplog.messages == ["a batch failed"]
+
+
+@dataclass(frozen=True)
+class Forgetful(Work):
+    """Gives fewer results than it has inputs."""
+
+    def run(self, predictor, named):
+        return []
+
+
+def test_a_work_that_forgets_an_answer_is_told_and_the_engine_goes_on(engine, caplog):
+    made, door = engine(), Door()
+    door.open.set()
+    for future in made.submit(Forgetful(), named(1, 2)):
+        with pytest.raises(RuntimeError, match=r"Forgetful.* gave 0 results for 1 inputs"):
+            future.result(30)
+    assert made.submit(Doubling(door), named(4))[0].result(30) == 8
+
+
+def test_a_fault_of_the_engine_itself_leaves_nobody_waiting(engine, monkeypatch, caplog):
+    made, door = engine(), Door()
+    door.open.set()
+
+    def broken(*_):
+        raise OverflowError("no more numbers")
+
+    monkeypatch.setattr(made.metrics, "batch", broken)
+    with pytest.raises(OverflowError, match="no more numbers"):
+        made.submit(Doubling(door), named(1))[0].result(30)
+    monkeypatch.undo()
+    assert made.submit(Doubling(door), named(4))[0].result(30) == 8
+
+
+@pytest.mark.slow
+def test_of_many_thousand_answers_none_is_lost_or_mixed_though_clients_leave(engine):
+    """Clients that ask, some of whom leave at once or lose patience, and streams that are broken off."""
+    made, door = engine(max_waiting=100_000, max_batch=7), Door()
+    door.open.set()
+    assert lost_or_mixed(made, door, 20_000) == []
+
+
+def lost_or_mixed(made, door, n):
+    """What went wrong with `n` inputs of 8 clients."""
+    wrong: list[str] = []
+
+    def client(number):
+        chance = random.Random(number)
+        for i in range(n // 8):
+            raw, kind = number * n + i, chance.random()
+            if kind < 0.1:
+                said: list[str] = []
+                stop = chance.randrange(1, 12)
+
+                def told(piece, said=said, stop=stop):
+                    if len(said) == stop:
+                        raise CancelledError
+                    said.append(piece)
+
+                done = made.stream(Letters(), "prompt", str(raw), told)
+                if stop >= len(str(raw)):
+                    done.result(60)
+                    wrong.extend([f"stream {raw}"] * ("".join(said) != str(raw)))
+                continue
+            (future,) = made.submit(Doubling(door, option=chance.randrange(3)), named("fault" if kind < 0.12 else raw))
+            if kind < 0.3:
+                future.cancel()
+                continue
+            try:
+                result = future.result(60)
+            except RuntimeError:
+                result = None if 0.1 <= kind < 0.12 else "a fault of another"
+            wrong.extend([f"{raw}: {result}"] * (result not in (2 * raw, None)))
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(8)]
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join()
+    return wrong
