@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from omniformer_tokenizers import Conversation, Tokenizer, Tokens, interleaved
+from omniformer_tokenizers import Conversation, Tokenizer, Tokens
 from omniformer_tokenizers.text.shortening import shortened
 from torch import Tensor
 
@@ -251,7 +251,7 @@ class EachRaw(Samples):
             raise ValueError("targets of tokens cannot be counted in a text with pictures in it; leave them out")
         (text,) = pieces[holding]
         others = {name: each for name, each in pieces.items() if name != holding}
-        return interleaved(text, others, self.tokenizers[holding].placeholders)
+        return self.tokenizers[holding].interleave(text, others)
 
     def _marked(
         self, raw: Raw, pieces: Mapping[str, Sequence[Tokens]]

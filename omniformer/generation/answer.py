@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omniformer_tokenizers import Conversation, Tokenizer, Tokens, interleaved
+from omniformer_tokenizers import Conversation, Tokenizer, Tokens
 from torch import Tensor
 
 from omniformer.batch import Sample
@@ -154,7 +154,7 @@ def given_sample(name: str, prompt: Any, given: Mapping[str, Tokenizer], task: s
 
 
 def with_pictures(
-    name: str, prompt: Any, begun: Tokens, held: Mapping[str, Tokenizer], placeholders: Mapping[str, int]
+    name: str, prompt: Any, begun: Tokens, held: Mapping[str, Tokenizer], tokenizer: Tokenizer
 ) -> list[Tokens]:
     """What is gone on from, with the pictures that a conversation holds in their places; the last piece is text.
 
@@ -163,14 +163,15 @@ def with_pictures(
         prompt: as it was given.
         begun: its text.
         held: the tokenizers of what may stand in it, by modality.
-        placeholders: the ids that stand for it.
+        tokenizer: of the text, which says what stands for it.
 
     Raises:
         ValueError: there are more or fewer pictures than places, or none can be read, or no text is left to go on from.
 
     Example:
-        >>> text = Tokens(values=torch.tensor([7, 9]), positions=torch.zeros(2, 1), modality="text")
-        >>> len(with_pictures("prompt 0", "a cat", text, {}, {}))
+        >>> from omniformer_tokenizers import ByteTokenizer
+        >>> tokenizer = ByteTokenizer()
+        >>> len(with_pictures("prompt 0", "a cat", tokenizer("a cat"), {}, tokenizer))
         1
     """
     pictures = prompt.pictures if isinstance(prompt, Conversation) else []
@@ -180,7 +181,7 @@ def with_pictures(
         return [begun]
     tokens = [tokens_of(name, "vision", each, held["vision"]) for each in pictures]
     try:
-        pieces = interleaved(begun, {"vision": tokens}, placeholders)
+        pieces = tokenizer.interleave(begun, {"vision": tokens})
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     if pieces[-1].modality != begun.modality:

@@ -354,7 +354,7 @@ class Writer:
             if len(begun):
                 raise ValueError(f"{name} is what the answer goes on from; leave out begin={list(begin)}")
             tokenizer = tokenizer.beginning_with(*begin)
-        pieces = with_pictures(name, prompt, tokenizer.begun(begun), self.held, tokenizer.placeholders)
+        pieces = with_pictures(name, prompt, tokenizer.begun(begun), self.held, tokenizer)
         prefix = asked(pieces)
         *before, last = (each if each.modality != self.modality else replace(each, features={}) for each in pieces)
         return replace(sample, pieces=[*sample.pieces, *before], answer=[last], prefix=prefix)

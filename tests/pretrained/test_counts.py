@@ -32,6 +32,8 @@ QWEN_25_VISION = {
     "fullatt_block_indexes": [7, 15, 23, 31],
 }
 
+SMOL_VISION = {"hidden_size": 768, "image_size": 512, "num_attention_heads": 12, "patch_size": 16}
+
 # By the name of the preset, what config.json of the published folder says, and the number of weights in its files.
 PUBLISHED = {
     "gpt2_small": (
@@ -145,6 +147,23 @@ PUBLISHED = {
             "vision_config": QWEN_25_VISION,
         },
         3_754_622_976,
+    ),
+    "smolvlm_256m": (
+        {
+            "model_type": "idefics3",
+            "scale_factor": 4,
+            "text_config": {
+                "model_type": "llama",
+                "hidden_size": 576,
+                "intermediate_size": 1536,
+                "num_attention_heads": 9,
+                "num_hidden_layers": 30,
+                "num_key_value_heads": 3,
+                "vocab_size": 49280,
+            },
+            "vision_config": SMOL_VISION,
+        },
+        256_484_928,
     ),
     "qwen2_0_5b": (
         {
@@ -493,6 +512,43 @@ COUNTED = {
             "vision_config": {"embed_dim": 1280, "hidden_size": 1536},
         },
         2_208_985_600,
+    ),
+    "SmolVLM2-500M-Video-Instruct": (
+        {
+            "model_type": "smolvlm",
+            "scale_factor": 4,
+            "text_config": {
+                "hidden_size": 960,
+                "intermediate_size": 2560,
+                "num_attention_heads": 15,
+                "num_hidden_layers": 32,
+                "num_key_value_heads": 5,
+                "vocab_size": 49280,
+            },
+            "vision_config": SMOL_VISION,
+        },
+        507_482_304,
+    ),
+    "SmolVLM-Instruct": (
+        {
+            "model_type": "idefics3",
+            "scale_factor": 3,
+            "text_config": {
+                "hidden_size": 2048,
+                "intermediate_size": 8192,
+                "num_attention_heads": 32,
+                "num_hidden_layers": 24,
+                "vocab_size": 49155,
+            },
+            "vision_config": {
+                "hidden_size": 1152,
+                "image_size": 384,
+                "intermediate_size": 4304,
+                "num_hidden_layers": 27,
+                "patch_size": 14,
+            },
+        },
+        2_246_272_880,
     ),
     "nllb-200-distilled-600M": (
         {"model_type": "m2m_100", "architectures": ["M2M100Model"], "vocab_size": 256206},

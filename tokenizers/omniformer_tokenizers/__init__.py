@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.vision import PatchTokenizer as PatchTokenizer
     from omniformer_tokenizers.vision import PixelTokenizer as PixelTokenizer
     from omniformer_tokenizers.vision import Resampling as Resampling
+    from omniformer_tokenizers.vision import TileTokenizer as TileTokenizer
     from omniformer_tokenizers.vision import TubeletTokenizer as TubeletTokenizer
 
 # Public surface in reading order: what tokens are, the contract, then the tokenizers of each modality, then tools.
@@ -60,7 +61,8 @@ _NAMES = {
     "text": "BPETokenizer CodeTokenizer from_gpt2 from_tiktoken SubwordTokenizer SentencePieceTokenizer "
     "CanonicalTokenizer PaddedTokenizer ByteTokenizer CharacterTokenizer WordTokenizer SpelledWordTokenizer "
     "Conversation Corpus encode_corpus write_corpus",
-    "vision": "PatchTokenizer PatchBlockTokenizer Resampling ColourTokenizer PixelTokenizer TubeletTokenizer",
+    "vision": "PatchTokenizer PatchBlockTokenizer TileTokenizer Resampling ColourTokenizer PixelTokenizer "
+    "TubeletTokenizer",
     "audio": "SpectrogramTokenizer WhisperTokenizer KaldiTokenizer MultiScaleTokenizer "
     "WaveformTokenizer MuLawTokenizer Wav2Vec2Tokenizer",
     "graph": "GraphTokenizer MoleculeTokenizer",

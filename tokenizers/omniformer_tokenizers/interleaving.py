@@ -1,7 +1,9 @@
 """Texts with places for other modalities: pictures in a conversation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+
+import torch
 
 from omniformer_tokenizers.tokens import Tokens
 
@@ -50,3 +52,50 @@ def interleaved(text: Tokens, others: Mapping[str, Sequence[Tokens]], placeholde
         found += [stretch, *([] if i is None else [next(waiting[i])])]
         first, kept = place + 1, kept + n
     return [piece for piece in found if len(piece)]
+
+
+def tiles_apart(
+    text: Tokens, pictures: Sequence[Tokens], placeholder: int, spelled: Callable[[int, int], Sequence[int]]
+) -> tuple[Tokens, list[Tokens]]:
+    """A text with the words that stand around the tiles of its pictures, and a placeholder for each tile; and the tiles
+    one by one (Laurençon et al. 2024, Idefics3, 2.2).
+
+    Where there are more or fewer pictures than places, nothing is changed: `interleaved` then says so.
+
+    Args:
+        text: ids, with one placeholder for each picture.
+        pictures: as `TileTokenizer` makes them.
+        placeholder: the id that stands for a picture, and then for a tile.
+        spelled: the ids around the tiles of so many rows and columns, 0 for a picture that is one tile.
+
+    Example:
+        >>> import torch
+        >>> from omniformer_tokenizers import TileTokenizer
+        >>> words = Tokens(values=torch.tensor([7, 0]), positions=torch.arange(2.0)[:, None], modality="text")
+        >>> picture = TileTokenizer(patch_size=4, block=1, tile=4)(torch.zeros(3, 4, 8))
+        >>> text, tiles = tiles_apart(words, [picture], 0, lambda rows, columns: [5, 0, 5, 0, 6, 0])
+        >>> text.values.tolist(), len(tiles)
+        ([7, 5, 0, 5, 0, 6, 0], 3)
+    """
+    held = text.values == placeholder
+    if int(held.sum()) != len(pictures):
+        return text, list(pictures)
+    spellings = [torch.tensor(spelled(*each.facts["tiles"].tolist()), dtype=torch.long) for each in pictures]
+    lengths = torch.ones_like(text.values)
+    lengths[held] = torch.tensor([len(each) for each in spellings], dtype=torch.long)
+    source = torch.repeat_interleave(lengths)
+    values = text.values[source]
+    values[held[source]] = torch.cat([values[:0], *spellings])
+    features = {name: rows[source] for name, rows in text.features.items()}
+    positions = torch.arange(len(values), dtype=text.positions.dtype)[:, None]
+    tiles = [tile for each in pictures for tile in _by_tile(each)]
+    return replace(text, values=values, positions=positions, features=features), tiles
+
+
+def _by_tile(picture: Tokens) -> list[Tokens]:
+    """The tokens of each tile of a picture."""
+    counts = picture.positions[:, 0].long().bincount().tolist()
+    return [
+        Tokens(values=values, positions=positions, modality=picture.modality)
+        for values, positions in zip(picture.values.split(counts), picture.positions.split(counts), strict=True)
+    ]

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
 from omniformer_tokenizers.files import read_text
+from omniformer_tokenizers.interleaving import interleaved
 from omniformer_tokenizers.tokens import Tokens, framed
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -66,6 +67,10 @@ class Tokenizer(ABC):
     def placeholders(self) -> Mapping[str, int]:
         """By modality, the id that stands in a text for one picture or sound; none where texts hold none."""
         return {}
+
+    def interleave(self, text: Tokens, others: Mapping[str, Sequence[Tokens]]) -> list[Tokens]:
+        """The pieces of a sample: its text, with what placeholders stand for in their places; see `interleaved`."""
+        return interleaved(text, others, self.placeholders)
 
     def begun(self, tokens: Tokens) -> Tokens:
         """What a model goes on from: its beginning, and behind it the tokens that are written already."""

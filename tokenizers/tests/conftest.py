@@ -157,6 +157,7 @@ CASES: dict[str, Case] = {
     "blocks of patches": _image(
         lambda: ot.PatchBlockTokenizer(patch_size=2, resize=ot.Resampling(area=(64, 256), multiple=4)), tolerance=None
     ),
+    "tiles": _image(lambda: ot.TileTokenizer(patch_size=2, block=2, tile=9, longest_edge=21), tolerance=None),
     "patches after class tokens": _image(lambda: ot.ClassTokens(tokenizer=ot.PatchTokenizer(patch_size=4), n=2)),
     "colours": _image(lambda: ot.ColourTokenizer(n_colours=16).fit([picture(), picture(8, 8)]), tolerance=None),
     "pixels": _image(ot.PixelTokenizer),

@@ -52,7 +52,7 @@ class PicturesInTextReference(Reference):
         waiting: list[Tokens] = []
         if pixel_values is not None:
             check_size("pixel_values", tuple(pixel_values.shape[2:]), self.image_size)
-            waiting = unpack(patches(pixel_values, self.patch_size, n_class_tokens=0, modality="vision"))
+            waiting = self._pictures(pixel_values)
         n_patches = len(waiting[0]) if waiting else 1
         samples = []
         for row, (ids, here) in enumerate(zip(input_ids, taken, strict=True)):
@@ -66,6 +66,10 @@ class PicturesInTextReference(Reference):
         x, layout = self.model.encode(collate(samples).to(input_ids.device), self.head)
         logits = self.model.heads[self.head](x, layout)
         return Outputs(logits=padded(logits, taken), last_hidden_state=padded(x, taken))
+
+    def _pictures(self, pixel_values: Tensor) -> list[Tokens]:
+        """The tokens of each picture."""
+        return unpack(patches(pixel_values, self.patch_size, n_class_tokens=0, modality="vision"))
 
     def _once(self, ids: Tensor, n_patches: int) -> Tokens:
         """A text in which each picture has one id."""

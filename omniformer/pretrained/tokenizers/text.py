@@ -30,6 +30,7 @@ def text_tokenizer(
     modalities: Sequence[str] = ("text",),
     start: int | str | Sequence[int | str] | None = None,
     placeholders: Mapping[str, int] | None = None,
+    tiles: Mapping[str, str] | None = None,
 ) -> dict[str, Tokenizer]:
     """The tokenizer of a folder under each name that text has in the model; nothing where the folder holds none.
 
@@ -43,7 +44,9 @@ def text_tokenizer(
             write and with what it stops. `generation_config.json` may say so too, and is believed first.
         modalities: what the model calls its texts; what it writes is the last one.
         start: from what the model begins to write, where the files do not say.
-        placeholders: by modality, the id that stands in texts for a picture or sound; of a `tokenizer.json` only.
+        placeholders: by modality, the id that stands in texts for a picture or sound; of a `tokenizer.json` only, like
+            the next.
+        tiles: what stands around the tiles of a picture; see `SubwordTokenizer`.
 
     Raises:
         ValueError: a file is damaged, or has more ids than the model; names the file.
@@ -61,7 +64,8 @@ def text_tokenizer(
     }
     if (folder / SOURCE_FILE).is_file():
         return _translators(folder, config, modalities, options)
-    found = _one(folder, config, settings, options, {"placeholders": placeholders} if placeholders else {})
+    of_json = {"placeholders": placeholders, "tiles": tiles}
+    found = _one(folder, config, settings, options, {name: each for name, each in of_json.items() if each})
     if found is None:
         return {}
     tokenizer, path = found

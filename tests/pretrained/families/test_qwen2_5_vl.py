@@ -1,13 +1,13 @@
 """Qwen2.5-VL and Qwen2-VL beside the reference library."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 import vocabularies
 from omniformer_tokenizers import Tokens, interleaved
 from PIL import Image
+from talks import drawn, learns_by_lora, rows_of, talk_about
 from twins import counted, saved, shaken, transformers, twin
 from vision import as_written, loads_whole, pixels
 
@@ -18,7 +18,6 @@ from omniformer.chat import main
 from omniformer.data.samples import EachRaw
 from omniformer.data.table import Table
 from omniformer.generation import Greedy, write
-from omniformer.train import main as train
 
 PICTURE, FEATURES = 28, 2 * 3 * 4 * 4
 SIZES = {"hidden_size": 24, "intermediate_size": 40, "num_attention_heads": 4, "num_key_value_heads": 2}
@@ -157,12 +156,6 @@ def seeing(folder):
     return theirs, processor
 
 
-def drawn(path, turned=0, size=(20, 14)):
-    """A picture in a file."""
-    Image.linear_gradient("L").rotate(turned).resize(size).convert("RGB").save(path)
-    return str(path)
-
-
 SHAPES = [(20, 14), (9, 61), (40, 33), (3, 5), (24, 24)]
 
 
@@ -175,16 +168,6 @@ def test_pictures_are_prepared_as_by_the_reference_whatever_their_size(tmp_path)
     assert torch.equal(torch.cat([each.values for each in ours]).reshape(-1, FEATURES), theirs["pixel_values"])
     for each, (_, rows, columns) in zip(ours, theirs["image_grid_thw"].tolist(), strict=True):
         assert (each.positions.amax(0) + 1).tolist() == [1, rows // 2, columns // 2]
-
-
-def talk_about(*pictures):
-    """A conversation with pictures in two of its turns."""
-    first, *rest = [{"type": "image", "path": each} for each in pictures]
-    return [
-        {"role": "user", "content": [first, {"type": "text", "text": "the cat"}]},
-        {"role": "assistant", "content": "a dog"},
-        {"role": "user", "content": [*rest, {"type": "text", "text": "is it brown?"}]},
-    ]
 
 
 def test_a_conversation_with_pictures_is_answered_as_by_the_reference(tmp_path):
@@ -216,21 +199,9 @@ def test_the_command_talks_about_a_picture_as_python_does(tmp_path, capsys):
     assert capsys.readouterr().out.rstrip("\n") == said.content.rstrip("\n")
 
 
-def rows_of(folder):
-    """Rows of conversations about pictures of several sizes."""
-    rows = []
-    for i in range(6):
-        name = Path(drawn(folder / f"{i}.png", 90 * i, SHAPES[i % 3])).name
-        pictures = [{"type": "image", "path": name}, *([{"type": "image", "image": "0.png"}] if i % 2 else [])]
-        asked = {"role": "user", "content": [*pictures, {"type": "text", "text": "the cat"}]}
-        rows.append({"talk": [asked, {"role": "assistant", "content": "a dog"}]})
-    (folder / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder / "talks.jsonl"
-
-
 def test_rows_with_pictures_teach_the_assistant_s_words_in_the_reference_s_order(tmp_path):
     _, processor = seeing(tmp_path / "model")
-    table = Table(train=str(rows_of(tmp_path)), columns={"talk": "messages"}, shares=(1.0, 0.0, 0.0))
+    table = Table(train=str(rows_of(tmp_path, SHAPES[:3])), columns={"talk": "messages"}, shares=(1.0, 0.0, 0.0))
     tokenizers = pretrained.load(tmp_path / "model").members["causal_lm"].tokenizers
     sample = EachRaw(table.split("train"), tokenizers, name="talks", seed=0)(0, 1)
     ids = [k for each in sample.pieces for k in (each.values.tolist() if each.modality == "text" else [-1] * len(each))]
@@ -245,21 +216,7 @@ def test_rows_with_pictures_teach_the_assistant_s_words_in_the_reference_s_order
 @pytest.mark.slow
 def test_lora_learns_what_pictures_show_and_the_way_back_is_open(tmp_path):
     seeing(tmp_path / "model")
-    rows_of(tmp_path)
-    options = [
-        "modality=text", "data=table", f"data.source.files={tmp_path}/talks.jsonl",
-        "data.source.columns={talk: messages}", f"model.pretrained={tmp_path}/model", "optim.lr=0.02",
-        "model.lora={rank: 4, targets: [query, value]}", "optim.warmup_steps=1", "trainer.max_epochs=8",
-        "data.batch_size=2", f"hydra.run.dir={tmp_path}/run",
-    ]  # fmt: skip
-    train(options)
-    rows = [line.split(",") for line in (tmp_path / "run/metrics.csv").read_text().splitlines()]
-    losses = [float(value) for *_, name, value in rows if name == "val/loss"]
-    assert losses[-1] < losses[0] - 0.1
-    run, talk = omniformer.load(tmp_path / "run"), talk_about(str(tmp_path / "0.png"), str(tmp_path / "1.png"))
-    said = run.chat(talk, strategy=Greedy(), max_new_tokens=4).ids
-    run.save_pretrained(tmp_path / "back")
-    assert pretrained.load(tmp_path / "back").chat(talk, strategy=Greedy(), max_new_tokens=4).ids == said
+    learns_by_lora(tmp_path, SHAPES[:3])
     loads_whole(transformers.Qwen2_5_VLForConditionalGeneration, tmp_path / "back")
 
 

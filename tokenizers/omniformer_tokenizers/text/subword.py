@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omniformer_tokenizers._checks import need
 from omniformer_tokenizers.files import read_text
+from omniformer_tokenizers.interleaving import tiles_apart
 from omniformer_tokenizers.text.chat import ChatTemplate, Conversation, Piece
 from omniformer_tokenizers.text.published import Pieces, PublishedTokenizer, Text
 from omniformer_tokenizers.text.tokenizer_json import FILE, byte_table, is_of_library, read_model
@@ -43,6 +44,9 @@ class SubwordTokenizer(PublishedTokenizer):
             `ChatTemplate`. None where the vocabulary came without.
         placeholders: by modality, the special token, by name or id, that stands in a text for one picture or sound,
             such as `{"vision": "<image>"}`; none where the model reads texts alone.
+        tiles: what stands around the placeholders of a picture's tiles: `tile` for one at `{row}` and `{column}`,
+            counted from 1, `row_end` behind a row of them, `whole` for the whole picture behind them, and `alone` for a
+            picture that is one tile. None where pictures have no tiles.
 
     Raises:
         ImportError: the library `tokenizers` is not installed.
@@ -66,12 +70,14 @@ class SubwordTokenizer(PublishedTokenizer):
         clean_up_spaces: bool = False,
         chat: Mapping[str, Any] | None = None,
         placeholders: Mapping[str, int | str] | None = None,
+        tiles: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(start=start, stop=stop, segments=segments, clean_up_spaces=clean_up_spaces)
         need("tokenizers", "a published vocabulary")
         self.special_in_text = special_in_text
         self.chat = None if chat is None else ChatTemplate(**chat)
         self.placeholder_names = dict(placeholders or {})
+        self.tiles = None if tiles is None else dict(tiles)
         self._model: Any = None
         self._size = 0
         self._suffix = ""
@@ -135,7 +141,8 @@ class SubwordTokenizer(PublishedTokenizer):
         """The constructor's arguments."""
         chat = {} if self.chat is None else {"chat": vars(self.chat)}
         placeholders = {"placeholders": self.placeholder_names} if self.placeholder_names else {}
-        return super().config() | {"special_in_text": self.special_in_text} | chat | placeholders
+        tiles = {"tiles": self.tiles} if self.tiles else {}
+        return super().config() | {"special_in_text": self.special_in_text} | chat | placeholders | tiles
 
     def __call__(self, raw: Text | Conversation) -> Tokens:
         """The tokens of one text, of a pair of texts, or of a conversation."""
@@ -175,6 +182,32 @@ class SubwordTokenizer(PublishedTokenizer):
         if written is None:
             return tokens
         return replace(tokens, features={**tokens.features, "written": torch.tensor(kept, dtype=torch.bool)})
+
+    def interleave(self, text: Tokens, others: Mapping[str, Sequence[Tokens]]) -> list[Tokens]:
+        """The pieces of a sample; pictures of several tiles with the words around these."""
+        if self.tiles is not None:
+            others = dict(others)
+            for modality, placeholder in self.placeholders.items():
+                text, others[modality] = tiles_apart(text, others.get(modality, ()), placeholder, self._around_tiles)
+        return super().interleave(text, others)
+
+    def _around_tiles(self, rows: int, columns: int) -> list[int]:
+        """The ids around the tiles of a picture, and its placeholders."""
+        assert self.tiles is not None
+        said = self.tiles["alone"]
+        if rows * columns:
+            lines = (
+                "".join(self.tiles["tile"].format(row=i + 1, column=j + 1) for j in range(columns))
+                + self.tiles["row_end"]
+                for i in range(rows)
+            )
+            said = "".join(lines) + self.tiles["whole"]
+        model = self._read()
+        model.encode_special_tokens = False
+        try:
+            return model.encode(said, add_special_tokens=False).ids
+        finally:
+            model.encode_special_tokens = not self.special_in_text
 
     def _talked(self, piece: Piece, *, behind: bool) -> list[tuple[int, tuple[int, int]]]:
         """The ids of a stretch of a conversation, and where they stand in it.

@@ -4,6 +4,7 @@ from omniformer_tokenizers.vision.blocks import PatchBlockTokenizer
 from omniformer_tokenizers.vision.codebook import ColourTokenizer, PixelTokenizer
 from omniformer_tokenizers.vision.patches import PatchTokenizer
 from omniformer_tokenizers.vision.resampling import Resampling
+from omniformer_tokenizers.vision.tiles import TileTokenizer
 from omniformer_tokenizers.vision.video import TubeletTokenizer
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "PatchTokenizer",
     "PixelTokenizer",
     "Resampling",
+    "TileTokenizer",
     "TubeletTokenizer",
 ]

@@ -27,7 +27,9 @@ class PatchBlockTokenizer(PatchTokenizer):
         channels: as for `PatchTokenizer`, like the next three.
         mean: subtracted from pixels scaled to 0..1.
         std: then divided by.
-        resize: a `Resampling` or its arguments as a mapping; None keeps the native size, which must be whole blocks.
+        resize: a `Resampling` or its arguments as a mapping; None keeps the native size.
+        remainder: what happens where blocks do not fit the image: `crop` leaves the last rows and columns out, `error`
+            refuses.
 
     Raises:
         ValueError: a size is not positive, or mean and std do not fit `channels`; when called, blocks do not fit.
@@ -53,6 +55,7 @@ class PatchBlockTokenizer(PatchTokenizer):
         mean: tuple[float, ...] = (0.5,),
         std: tuple[float, ...] = (0.5,),
         resize: Resampling | Mapping[str, Any] | None = None,
+        remainder: Literal["crop", "error"] = "error",
     ) -> None:
         at_least(1, patch_size=patch_size, block=block, frames=frames)
         super().__init__(
@@ -60,7 +63,7 @@ class PatchBlockTokenizer(PatchTokenizer):
             channels=channels,
             mean=mean,
             std=std,
-            remainder="error",
+            remainder=remainder,
             resize=Resampling() if resize is None else resize,
         )
         self.block, self.frames = block, frames
@@ -80,7 +83,7 @@ class PatchBlockTokenizer(PatchTokenizer):
         """The constructor's arguments."""
         known = super().config()
         own = {"patch_size": self.patch_size // self.block, "block": self.block, "frames": self.frames}
-        return own | {name: known[name] for name in ("channels", "mean", "std", "resize")}
+        return own | {name: known[name] for name in ("channels", "mean", "std", "resize", "remainder")}
 
     def _tokens(self, images: Tensor) -> Iterator[Tokens]:
         sizes = {"c": self.channels, "b": self.block, "d": self.block, "h": self.patch_size // self.block}
