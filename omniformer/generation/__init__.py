@@ -8,6 +8,7 @@ from omniformer.generation.begun import begin
 from omniformer.generation.constrained import Constrained
 from omniformer.generation.draft import Draft
 from omniformer.generation.filler import Filler, Hole
+from omniformer.generation.forecaster import Forecaster
 from omniformer.generation.painter import Painter
 from omniformer.generation.sampling import Greedy, Sampling
 from omniformer.generation.session import Session
@@ -28,6 +29,7 @@ __all__ = [
     "Constrained",
     "Draft",
     "Filler",
+    "Forecaster",
     "Greedy",
     "Hole",
     "NoRepeat",

@@ -27,6 +27,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "bert": ("bert", "BERT"),
     "bloom": ("bloom", "BLOOM"),
     "camembert": ("roberta", "CamemBERT"),
+    "chronos": ("chronos", "Chronos"),
     "clip": ("clip", "CLIP"),
     "clip_text_model": ("clip", "CLIPText"),
     "clip_vision_model": ("clip", "CLIPVision"),
@@ -302,7 +303,8 @@ def family_of(config: Mapping[str, Any], source: str = "config.json") -> Family:
         >>> type(family_of({"model_type": "gpt2"})).__name__
         'GPT2'
     """
-    kind = config.get("model_type")
+    # Chronos calls itself a T5, and says beside it how series become ids.
+    kind = "chronos" if config.get("chronos_config") else config.get("model_type")
     if kind not in FAMILIES:
         # Programs write this key, so that a name that is like another means another architecture, no slip of a finger.
         raise ValueError(f"{source} has model_type={kind!r}, which is not read; known: {', '.join(sorted(FAMILIES))}")

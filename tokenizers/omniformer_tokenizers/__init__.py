@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.interleaving import interleaved as interleaved
     from omniformer_tokenizers.media import MediaError as MediaError
     from omniformer_tokenizers.packing import pack_lengths as pack_lengths
+    from omniformer_tokenizers.scaled_bins import ScaledBinsTokenizer as ScaledBinsTokenizer
     from omniformer_tokenizers.series import SeriesTokenizer as SeriesTokenizer
     from omniformer_tokenizers.text import BPETokenizer as BPETokenizer
     from omniformer_tokenizers.text import ByteTokenizer as ByteTokenizer
@@ -67,6 +68,7 @@ _NAMES = {
     "WaveformTokenizer MuLawTokenizer Wav2Vec2Tokenizer",
     "graph": "GraphTokenizer MoleculeTokenizer",
     "series": "SeriesTokenizer",
+    "scaled_bins": "ScaledBinsTokenizer",
     "class_tokens": "ClassTokens",
     "interleaving": "interleaved",
     "media": "MediaError",

@@ -200,6 +200,13 @@ CASES: dict[str, Case] = {
         empty={"n_nodes": 0, "edges": [], "node_features": [], "edge_features": []},
         wrong=3,
     ),
+    "scaled bins": Case(
+        make=lambda: ot.ScaledBinsTokenizer(context=40),
+        raws=[torch.linspace(-1, 1, 37), torch.ones(1), torch.zeros(3)],
+        empty=torch.zeros(0),
+        wrong=[1.0],
+        tolerance=4e-3,  # half a bin
+    ),
     "series": Case(
         make=lambda: ot.SeriesTokenizer(patch_length=8),
         raws=_series(),

@@ -50,13 +50,15 @@ class T5(Family):
     }
     # The first versions wrote a table of distances to the source, which nothing reads.
     ignored = ("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",)
+    modality: ClassVar[str] = "text"
+    """What it reads and writes."""
 
     @property
     def recipe(self) -> Node:
         """Pre-norm without offsets, buckets of distances that all layers share, scores that are not scaled."""
         config = self.config
         sizes = {"d_model": config["d_model"], "vocab_size": config["vocab_size"]}
-        embedders = {"text": part("omniformer.embedders.IdEmbedder", **sizes, dropout=config["dropout_rate"])}
+        embedders = {self.modality: part("omniformer.embedders.IdEmbedder", **sizes, dropout=config["dropout_rate"])}
         if self.only_encoder:
             return recipe_of(core=self._stack(decoder=False), embedders=embedders)
         head = part(
@@ -64,6 +66,7 @@ class T5(Family):
             **sizes,
             tied=self.scaled,
             scale=config["d_model"] ** -0.5 if self.scaled else 1.0,
+            modality=self.modality,
         )
         return recipe_of(
             core=part(
@@ -79,7 +82,7 @@ class T5(Family):
     def names(self) -> Iterator[Name]:
         """The table of names."""
         shared = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", *["lm_head.weight"] * self.scaled]
-        yield from same("embedders.text.table.weight", "shared.weight", also=shared)
+        yield from same(f"embedders.{self.modality}.table.weight", "shared.weight", also=shared)
         if self.only_encoder:
             yield from self._stack_names("core", "encoder")
             return
@@ -101,8 +104,8 @@ class T5(Family):
 
     @property
     def given(self) -> tuple[str, ...]:
-        """Text, which the encoder reads."""
-        return () if self.only_encoder else ("text",)
+        """What the encoder reads."""
+        return () if self.only_encoder else (self.modality,)
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """Pieces of a unigram model, the end of the text behind them."""
@@ -113,7 +116,9 @@ class T5(Family):
 
     def reference(self, model: OmniFormer) -> nn.Module:
         """`input_ids` and `decoder_input_ids` in, `logits` out."""
-        return CausalReference(model, None) if self.only_encoder else EncoderDecoderReference(model, "seq2seq")
+        if self.only_encoder:
+            return CausalReference(model, None)
+        return EncoderDecoderReference(model, "seq2seq", source=self.modality, target=self.modality)
 
     def _stack(self, *, decoder: bool) -> Node:
         """The encoder, or the decoder."""
