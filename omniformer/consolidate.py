@@ -34,11 +34,11 @@ def consolidate(run: str | Path, *, checkpoint: str | Path | None = None, allow_
         CorruptCheckpointError: the checkpoint is damaged.
         ConfigError: it is not one of this run.
     """
+    from omniformer.allocator import keep_memory
     from omniformer.experiment import assemble
     from omniformer.run_folder import read_run, reading_run
     from omniformer.tasks.module import TrainingModule
     from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint
-    from omniformer.training.memory import keep_memory
     from omniformer.training.resume import check_fits
 
     keep_memory()

@@ -4,11 +4,14 @@ import sys
 
 import torch
 
+from omniformer.allocator import keep_memory
+
 _NAMES = ("auto", "cpu", "cuda", "cuda:0", "mps")
 
 
 def chosen(name: str = "auto") -> torch.device:
-    """The device of a name; what is not the CPU is told on stderr.
+    """The device of a name; what is not the CPU is told on stderr. On a CPU, freed memory is kept from now on
+    (`keep_memory`), as in training.
 
     Args:
         name: as torch spells it, or "auto": CUDA where there is one, else Apple's MPS, else the CPU.
@@ -21,7 +24,9 @@ def chosen(name: str = "auto") -> torch.device:
         device(type='cpu')
     """
     device = _automatic() if name == "auto" else _named(name)
-    if device.type != "cpu":
+    if device.type == "cpu":
+        keep_memory()
+    else:
         print(f"device: {device}{' (--device cpu takes the CPU)' if name == 'auto' else ''}", file=sys.stderr)
     return device
 

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from omniformer import baselines as simple
 from omniformer import finetuning, folder
 from omniformer.adapters import is_adapted, merge, remove, save_adapter
+from omniformer.allocator import keep_memory
 from omniformer.card import write_card
 from omniformer.config import ConfigError, build
 from omniformer.data.corruption import Corruption
@@ -42,7 +43,7 @@ from omniformer.tasks.module import TrainingModule
 from omniformer.tasks.task import Task
 from omniformer.training.checkpoint_io import latest_checkpoint
 from omniformer.training.checkpoints import BestCheckpoint
-from omniformer.training.memory import advised, keep_memory
+from omniformer.training.memory import advised
 from omniformer.training.metrics_file import MetricsFile
 from omniformer.training.predictions import Predictions, write_texts
 from omniformer.training.ranks import first_cause

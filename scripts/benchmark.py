@@ -21,7 +21,7 @@ import torch
 from benchmarks.measuring import Row, differences, rows
 from benchmarks.subjects import SUBJECTS
 
-from omniformer.training.memory import keep_memory
+from omniformer.allocator import keep_memory
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 _HEADER = "| subject | contender | least ms | median ms | cpu ms | ratio | cpu | MiB | limit ms | share |"

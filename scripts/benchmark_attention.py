@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from omniformer.allocator import keep_memory
 from omniformer.core import Layout, Rule
 from omniformer.core.attention.plan import KERNELS
 from omniformer.core.rules import Causal, Full, Neighbours, Window, bigbird, longformer, mistral
-from omniformer.training.memory import keep_memory
 
 Step = Callable[[], object]
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from omniformer.allocator import keep_memory
 from omniformer.core.attention.multihead import Context, SelfAttention
 from omniformer.core.attention.plan import lower
 from omniformer.core.layout import Layout
@@ -23,7 +24,6 @@ from omniformer.core.variants.linear import LinearAttention
 from omniformer.core.variants.linformer import LinformerAttention
 from omniformer.core.variants.performer import PerformerAttention
 from omniformer.core.variants.reformer import ReformerAttention
-from omniformer.training.memory import keep_memory
 
 _DRAWS = 5
 _LENGTHS = (1024, 2048, 4096, 8192)

@@ -3,6 +3,7 @@ from importlib import import_module
 import pytest
 import torch
 
+from omniformer import device
 from omniformer.device import chosen
 
 
@@ -33,6 +34,15 @@ def test_apples_gpu_is_taken_where_there_is_no_other(no_gpu, monkeypatch, capsys
 def test_the_cpu_is_taken_without_a_word_where_there_is_nothing_else(no_gpu, capsys):
     assert chosen("auto") == torch.device("cpu")
     assert capsys.readouterr().err == ""
+
+
+def test_freed_memory_is_kept_where_the_cpu_computes(two_gpus, monkeypatch):
+    calls = []
+    monkeypatch.setattr(device, "keep_memory", lambda: calls.append(True))
+    chosen("cuda")
+    assert not calls
+    chosen("cpu")
+    assert calls == [True]
 
 
 def test_a_named_device_is_taken(two_gpus):
