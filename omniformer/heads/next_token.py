@@ -14,6 +14,8 @@ from omniformer.core.layout import Layout
 from omniformer.core.ranges import Count, NotNegative
 from omniformer.heads.head import Head
 
+_MOST_LOGITS = 1 << 27  # half a GiB in float32; a step holds it some three times over
+
 
 class NextTokenHead(Head):
     """Scores of every id for the place after each token; by default with the embedder's own table
@@ -116,12 +118,20 @@ class NextTokenHead(Head):
         """Probabilities of the next id."""
         return outputs.float().softmax(-1)
 
-    def losses(self, x: Tensor, targets: Tensor, chunk: int = 8192, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy of each target; the logits of at most `chunk` tokens exist at a time, in both passes.
+    def losses(self, x: Tensor, targets: Tensor, most: int = _MOST_LOGITS, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy of each target.
+
+        Args:
+            x: what the logits are made of.
+            targets: the ids that follow.
+            most: logits that exist at a time, in both passes; where there are more, those of a token at least are
+                computed, and once more in the backward pass.
+            label_smoothing: share of the target spread over all ids.
 
         Shapes:
             x `[tokens, d_model]`, targets int64 `[tokens]` → float32 `[tokens]`, in nats.
         """
+        chunk = max(most // self.ids.out_features, 1)
         if len(x) <= chunk:
             return self._losses(x, targets, label_smoothing)
         parts = zip(x.split(chunk), targets.split(chunk), strict=True)

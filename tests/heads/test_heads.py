@@ -221,15 +221,19 @@ def test_a_soft_cap_bounds_the_logits_that_are_read_and_learned_from():
     expected = 0.5 * torch.tanh(plain(x, layout) / 0.5)
     torch.testing.assert_close(capped(x, layout), expected)
     losses = torch.nn.functional.cross_entropy(expected, targets, reduction="none")
-    torch.testing.assert_close(capped.losses(x, targets, chunk=2), losses)
+    torch.testing.assert_close(capped.losses(x, targets, most=12), losses)
 
 
-@pytest.mark.parametrize("chunk", [2, 5, 100])
-def test_chunked_losses_equal_the_whole_and_so_do_gradients(x, chunk):
+@pytest.mark.parametrize(("most", "tokens"), [(3, [1] * 5), (20, [2, 2, 1]), (35, [5]), (700, [5])])
+def test_losses_of_few_logits_at_a_time_equal_the_whole_and_so_do_gradients(x, most, tokens):
     head = NextTokenHead(d_model=4, vocab_size=7, tied=False)
+    seen = []
+    head.ids.register_forward_hook(lambda map, given, out: seen.append(len(out)))
     targets = torch.tensor([0, 6, 3, 3, 1])
     whole = F.cross_entropy(head.ids(x), targets, reduction="none")
-    losses = head.losses(x, targets, chunk=chunk)
+    seen.clear()
+    losses = head.losses(x, targets, most=most)
+    assert seen == tokens
     torch.testing.assert_close(losses, whole)
     parameters = (x, head.ids.weight)
     weights = torch.arange(5.0)
