@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -69,10 +70,10 @@ class Layout:
 
     def __post_init__(self) -> None:
         lengths = self.lengths.cpu().long()
-        if lengths.ndim != 1 or (lengths < 0).any():
-            received = self.lengths.tolist()
-            raise ValueError(f"lengths must be one non-negative number for each sample; received {received}")
-        n_tokens, n_samples = int(lengths.sum()), len(lengths)
+        sizes: list[int] = lengths.tolist()  # numbers of the host, as operators on few of them take as long as on many
+        if lengths.ndim != 1 or min(sizes, default=0) < 0:
+            raise ValueError(f"lengths must be one non-negative number for each sample; received {sizes}")
+        n_tokens, n_samples = sum(sizes), len(sizes)
         for name, value, expected in (
             ("positions", self.positions, n_tokens),
             ("places", self.places, n_tokens),
@@ -81,20 +82,21 @@ class Layout:
             ("prefix", self.prefix, n_samples),
             ("edge_features", self.edge_features, 0 if self.edges is None else self.edges.shape[1]),
             *((f"features[{name!r}]", value, n_tokens) for name, value in self.features.items()),
-            *((f"pairs[{name!r}]", value, int((lengths**2).sum())) for name, value in self.pairs.items()),
+            *((f"pairs[{name!r}]", value, sum(n**2 for n in sizes)) for name, value in self.pairs.items()),
         ):
             if value is not None and len(value) != expected:
                 raise ValueError(f"{name} has {len(value)} rows; lengths {_brief(lengths)} need {expected}")
         if self.edges is not None:
             _check_edges(self.edges, lengths)
         device = torch.device(self.device) if self.device is not None else self._device_of_fields()
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        offsets = torch.tensor(list(accumulate(sizes, initial=0)))
         sample = torch.repeat_interleave(torch.arange(n_samples), lengths, output_size=n_tokens)
-        index = torch.arange(n_tokens) - offsets[sample]
-        if self.start is not None:
-            index = index + self.start.cpu()[sample]
         if self.places is not None:
             index = self.places
+        elif self.start is not None:
+            index = torch.arange(n_tokens) + (self.start.cpu() - offsets[:-1])[sample]
+        else:
+            index = torch.arange(n_tokens) - offsets[sample]
         for name, value in (("offsets", offsets), ("sample", sample), ("index", index)):
             object.__setattr__(self, name, value.to(device, non_blocking=True))
         object.__setattr__(self, "lengths", lengths)

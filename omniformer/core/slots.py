@@ -45,6 +45,8 @@ class Slots:
     @cached_property
     def seen(self) -> Layout:
         """The tokens that the step reads."""
+        if self.window is None:
+            return Layout(lengths=self.held, device=self.new.device)
         lengths = self._held(self.start) + self.new.lengths if self.reads_first else self.held
         forgotten = lengths != (self.start + self.new.lengths if self.reads_first else self.length)
         return Layout(lengths=lengths, places=self._places() if forgotten.any() else None, device=self.new.device)
@@ -64,8 +66,10 @@ class Slots:
         ):
             return None
         first, count = int(self.start[0]), int(self.new.lengths[0])
+        if self.window is None:
+            return slice(first, first + count)
         columns = self.column(torch.tensor([first, max(first + count - 1, first)]))
-        fits = self.window is None or (not self.reads_first and int(columns[1] - columns[0]) == max(count - 1, 0))
+        fits = not self.reads_first and int(columns[1] - columns[0]) == max(count - 1, 0)
         return slice(int(columns[0]), int(columns[0]) + count) if fits else None
 
     @cached_property
@@ -128,7 +132,7 @@ class Rows:
         Shapes:
             `[new tokens, ...]` → `[tokens, ...]`; where `slots.equal`, a view `[samples, tokens, ...]`.
         """
-        new = new.detach()
+        new = new.detach() if new.requires_grad else new
         rows = self._rows = self._fitting(new, slots)
         if slots.reads_first:
             seen = torch.cat([slots.read(rows), new.to(rows.dtype)])[slots.order]

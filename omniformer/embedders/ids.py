@@ -79,7 +79,8 @@ class IdEmbedder(nn.Module):
 
     def vectors(self, packed: Packed) -> Tensor:
         """What the tokens are, before it is said where they stand."""
-        return self.table(packed.values) * self.scale
+        x = self.table(packed.values)
+        return x if self.scale == 1 else x * self.scale
 
     @property
     def max_tokens(self) -> int | None:

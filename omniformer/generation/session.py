@@ -307,13 +307,13 @@ class Session:
 
     def _coordinates(self, last: list[int]) -> Tensor:
         """Where tokens lie, equally many of each row."""
-        place = torch.tensor(last, device=self._device)
-        if self._positions is not None and self._axes > 1:
-            return self._placed(place)
-        found = torch.tensor(self._before, device=self._device)
-        shift = found.repeat_interleave(len(place) // max(len(found), 1))
-        positions = place.float()[:, None] if self._positions is None else self._placed(place)
-        return positions + shift[:, None]
+        n = len(last) // max(len(self._before), 1)
+        shift = [before for before in self._before for _ in range(n)]
+        if self._positions is None:
+            places = [[place + before] for place, before in zip(last, shift, strict=True)]
+            return torch.tensor(places, dtype=torch.float32, device=self._device).view(-1, 1)
+        placed = self._placed(torch.tensor(last, device=self._device))
+        return placed if self._axes > 1 else placed + torch.tensor(shift, device=self._device)[:, None]
 
     def _placed(self, place: Tensor) -> Tensor:
         assert self._positions is not None
