@@ -33,7 +33,7 @@ class Compiling(Callback):
 
     Lowering (the plan of a batch: which kernel, which buckets) stays outside. Sizes are symbols in a program, so other
     lengths need no other one; another rule, kernel or number of buckets does (`Dense` lays samples of different lengths
-    in at most six), and so do evaluation, and a size of 0 or 1.
+    in at most six, or outside of programs), and so do evaluation, and a size of 0 or 1.
 
     Args:
         how: "blocks": one program serves all blocks; "whole": a program of all blocks of a stack, which takes longer to

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from omniformer.core import Causal, Layout, Transformer
+from omniformer.core.attention.dense import Dense
 from omniformer.core.rotary import Rotary
 from omniformer.core.variants.recurrent import Recurrent
 from omniformer.core.variants.reversible import ReversibleTransformer
@@ -61,6 +62,21 @@ def test_a_compiled_core_computes_the_same_and_lengths_need_few_programs(compile
             torch.testing.assert_close(a, b)
     # One where all samples are equally long, and few where they are not; the blocks share them.
     assert 1 <= each.made <= 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's own, behind a break of the graph
+def test_any_number_of_long_samples_needs_the_same_programs(compiled):
+    plain, ours = core(), core()
+    each, made = compiled(ours, "blocks"), []
+    for n in (8, 9, 12, 10):
+        lengths = range(80, 80 + n)
+        assert len(Dense(Causal(), *[Layout.from_lengths(*lengths)] * 2).buckets) == n
+        for a, b in zip(outcome(ours, lengths, Causal()), outcome(plain, lengths, Causal()), strict=True):
+            torch.testing.assert_close(a, b)
+        made.append(each.made)
+    assert made[-1] == made[1]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Attention over blocks: some queries, some keys, and a mask between them, many blocks of equal size at a time."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer.core.attention.kernel import Kernel, Weighing
+from omniformer.core.attention.products import attention_by_products, prefers_products
 from omniformer.core.attention.reference import dense_attention, dense_lse, no_tokens
 from omniformer.core.attention.rows import Gather
 from omniformer.core.layout import Layout, View
@@ -15,6 +17,8 @@ from omniformer.core.rules import Rule
 
 # A mask is evaluated for about this many pairs at a time, so that the integers it is made from stay in cache.
 _PAIRS_AT_A_TIME = 1 << 18
+# Buckets that a compiled program holds, of which each number needs a program of its own.
+_MOST_COMPILED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,12 +58,14 @@ class Blocks(Kernel):
         layout: the samples of the queries.
         key_layout: the samples of the keys.
         buckets: the blocks.
-        in_order: whether the one bucket holds all tokens in their order, so that nothing need be gathered.
+        in_order: whether the buckets, one after the other, hold all tokens in their order, so that each is a view and
+            nothing need be gathered.
     """
 
     def __init__(self, layout: Layout, key_layout: Layout, buckets: list[Bucket], *, in_order: bool = False) -> None:
         self.layout, self.key_layout, self.buckets, self.in_order = layout, key_layout, buckets, in_order
-        self.takes_rows = in_order  # keys may come as the rows of a cache, `[samples, keys, kv_heads, head_dim]`
+        # Keys may come as the rows of a cache, `[samples, keys, kv_heads, head_dim]`.
+        self.takes_rows = in_order and len(buckets) == 1 and len(buckets[0].key) == key_layout.n_samples
         if in_order:
             return
         none = torch.zeros(0, dtype=torch.long, device=layout.device)
@@ -74,12 +80,18 @@ class Blocks(Kernel):
         self._outputs = Gather(place[:-1], len(query))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
+        if torch.compiler.is_compiling() and len(self.buckets) > _MOST_COMPILED:
+            apart: Any = torch.compiler.disable(self._attend)
+            return apart(q, k, v, how)  # one program for any number of views
+        return self._attend(q, k, v, how)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
         outs = []
         for bucket, q_rows, k_rows, v_rows in zip(self.buckets, *self._rows(q, k, v), strict=True):
             out = within(q_rows, k_rows, v_rows, bucket, self._added(bucket, how), how)
             outs.append(out.transpose(1, 2).flatten(0, 1))
         if self.in_order:
-            return outs[0]
+            return outs[0] if len(outs) == 1 else torch.cat(outs)
         nothing = no_tokens(q, k, v, how.bias, self.layout, self.key_layout)
         return self._outputs(torch.cat([nothing, *outs]))
 
@@ -93,7 +105,7 @@ class Blocks(Kernel):
             lse = lse if bucket.dead is None else lse.masked_fill(bucket.dead[..., 0], -torch.inf)
             found.append(rearrange(lse, "rows heads queries -> (rows queries) heads"))
         if self.in_order:
-            return found[0]
+            return found[0] if len(found) == 1 else torch.cat(found)
         nothing = q[:0, :, 0].to(torch.promote_types(q.dtype, torch.float32))
         lse, unowned = self._outputs(torch.cat([nothing, *found])), self._outputs.missing
         return lse if unowned is None else lse.masked_fill(unowned[:, None], -torch.inf)
@@ -113,9 +125,12 @@ class Blocks(Kernel):
     def _rows(self, q: Tensor, *read: Tensor) -> list[list[Tensor]]:
         """Queries and what is read, keys and values, of each bucket, `[rows, heads, seq, head_dim]`."""
         queries, keys = [b.query.shape for b in self.buckets], [b.key.shape for b in self.buckets]
-        if self.in_order:
+        if self.takes_rows:
             return [[_split(x, shape)] for x, shape in ((q, queries[0]), *((x, keys[0]) for x in read))]
-        gathered = ((self._queries(q), queries), *((self._keys(x), keys) for x in read))
+        if self.in_order:
+            gathered = ((q, queries), *((x, keys) for x in read))
+        else:
+            gathered = ((self._queries(q), queries), *((self._keys(x), keys) for x in read))
         return [
             [
                 _split(part, shape)
@@ -132,42 +147,40 @@ def within(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, bias: Tensor | None,
         q `[rows, heads, queries, head_dim]`, k and v `[rows, kv_heads, keys, head_dim]`, bias `[rows or 1, heads or 1,
         queries, keys]` → `[rows, heads, queries, head_dim]`.
     """
-    written_out = how.score is not None or prefers_explicit(q, k)
-    mask = bucket.mask
-    if bucket.causal and (written_out or bias is not None):
-        mask = _lower(q, k)
-    if written_out:
-        if bias is not None:
-            bias = bias.expand(-1, q.shape[1], -1, -1)
+    mask, short = bucket.mask, prefers_products(q, k)
+    if short and how.score is None and bias is None:
+        options = {"scale": how.scale, "dropout": how.dropout}
+        out = attention_by_products(q, k, v, mask=mask, causal=bucket.causal, **options)
+    elif short or how.score is not None:
+        mask = _lower(q, k) if bucket.causal else mask
+        bias = None if bias is None else bias.expand(-1, q.shape[1], -1, -1)
         options = {"scale": how.scale, "score": how.score, "dropout": how.dropout}
         out = dense_attention(q, k, v, mask=mask, bias=bias, **options)
     else:
-        if bias is not None:
-            mask = (bias if mask is None else bias.masked_fill(~mask, -torch.inf)).to(q.dtype)
-        out = functional.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            dropout_p=how.dropout,
-            is_causal=mask is None and bucket.causal,
-            scale=how.scale,
-            enable_gqa=q.shape[1] != k.shape[1],
-        )
+        out = _fused(q, k, v, bucket, bias, how)
     return out if bucket.dead is None else out.masked_fill(bucket.dead, 0.0)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, bias: Tensor | None, how: Weighing) -> Tensor:
+    mask = bucket.mask
+    if bias is not None:
+        mask = _lower(q, k) if bucket.causal else mask
+        mask = (bias if mask is None else bias.masked_fill(~mask, -torch.inf)).to(q.dtype)
+    return functional.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        dropout_p=how.dropout,
+        is_causal=mask is None and bucket.causal,
+        scale=how.scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
 
 
 def _lower(q: Tensor, k: Tensor) -> Tensor:
     """The mask of a bucket that is causal."""
     return torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()[None, None]
-
-
-def prefers_explicit(q: Tensor, k: Tensor) -> bool:
-    """Whether plain matmul and softmax beat PyTorch's fused kernel here: short bfloat16 sequences on a CPU.
-
-    Measured on 2 CPU cores with AVX-512 bf16: at 64 tokens the fused kernel takes 4 times as long, at 256 tokens 1.2.
-    """
-    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[-2] <= 256
 
 
 def masked(rule: Rule, layout: Layout, key_layout: Layout, bucket: Bucket, key_valid: Tensor) -> Bucket:

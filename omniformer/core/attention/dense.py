@@ -1,6 +1,7 @@
 """Attention over whole samples: a view when they are equally long, else buckets padded inside attention only."""
 
 from dataclasses import replace
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -10,28 +11,66 @@ from omniformer.core.attention.rows import token_rows
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Rule
 
-# What one more bucket costs, in units of one (query, key) pair: kernels to start and rows to gather.
-# Measured on 2 CPU cores, 6 heads of 64: about 0.15 ms against 5 ns for a pair of all heads, forward and backward.
-_BUCKET_COST = 30_000
+# Costs in units of one (query, key) pair. Measured on 2 CPU cores (AVX-512), 4 heads of 32, float32, both passes,
+# where a pair took 25 ns: 0.15 ms for another bucket, 0.1 ms for another view, 2 us to gather a token and its output.
+_BUCKET_COST = 6_000
+_VIEW_COST = 4_000
+_TOKEN_COST = 80
 _MAX_BUCKETS = 6
 
 
 class Dense(Blocks):
     """Scaled-dot-product attention on blocks of samples of similar length.
 
-    Equal lengths are a free view. Else samples are sorted into a few buckets, chosen so that the padded area plus a
-    cost for each bucket is smallest; only attention ever sees padding. Every rule and bias; no (query, key) block is
-    built for `Full` and `Causal`, which PyTorch's fused kernels know.
+    Neighbours of equal length are a free view, one bucket for each such stretch; on a CPU that is what long samples of
+    different lengths are, too. Where calling PyTorch so often would cost more, as with many short samples, they are
+    sorted into a few buckets, so that the padded area plus a cost for each bucket is smallest, and gathered; only
+    attention ever sees padding. Every rule and bias; no (query, key) block is built for `Full` and `Causal`, which
+    PyTorch's fused kernels know.
     """
 
     name = "dense"
 
     def __init__(self, rule: Rule, layout: Layout, key_layout: Layout) -> None:
-        in_order = _is_uniform(layout) and _is_uniform(key_layout)
-        samples = torch.arange(layout.n_samples)
-        groups = [samples] if in_order else grouped(layout.lengths, key_layout.lengths)
+        groups, in_order = laid(layout, key_layout)
         buckets = [sample_bucket(rule, layout, key_layout, group) for group in groups]
         super().__init__(layout, key_layout, buckets, in_order=in_order)
+
+
+def laid(layout: Layout, key_layout: Layout) -> tuple[list[Tensor], bool]:
+    """The samples of each bucket, and whether the buckets are views of the tokens as they lie.
+
+    Shapes:
+        for each bucket int64 `[rows]`.
+
+    Example:
+        >>> laid(Layout.from_lengths(100, 100, 120), Layout.from_lengths(100, 100, 120))
+        ([tensor([0, 1]), tensor([2])], True)
+    """
+    lengths, key_lengths = layout.lengths, key_layout.lengths
+    views = _stretches(lengths, key_lengths)
+    if views is not None and len(views) == 1:
+        return views, True
+    groups = grouped(lengths, key_lengths)
+    if views is None or layout.device != torch.device("cpu"):  # what a view costs elsewhere is not measured
+        return groups, False
+    gathering = area(groups, lengths, key_lengths) + _BUCKET_COST * len(groups) + _TOKEN_COST * layout.n_tokens
+    viewing = area(views, lengths, key_lengths) + _VIEW_COST * len(views)
+    return (views, True) if viewing <= gathering else (groups, False)
+
+
+def area(groups: list[Tensor], lengths: Tensor, key_lengths: Tensor) -> int:
+    """Pairs that buckets of these samples compute, padding included."""
+    return sum(len(group) * int(lengths[group].max()) * int(key_lengths[group].max()) for group in groups)
+
+
+def _stretches(lengths: Tensor, key_lengths: Tensor) -> list[Tensor] | None:
+    """Neighbouring samples of one size; None where there are none, or where some have queries or keys only."""
+    sizes = list(zip(lengths.tolist(), key_lengths.tolist(), strict=True))
+    if not any(map(all, sizes)) or any(any(each) != all(each) for each in sizes):
+        return None
+    held = [sample for sample, size in enumerate(sizes) if all(size)]
+    return [torch.tensor(list(alike)) for _, alike in groupby(held, lambda sample: sizes[sample])]
 
 
 def sample_bucket(rule: Rule, layout: Layout, key_layout: Layout, samples: Tensor) -> Bucket:
@@ -83,19 +122,18 @@ def _at_the_end(layout: Layout, key_layout: Layout) -> bool:
     """Whether the queries are the last token of each sample, as in decoding, from which all others can be seen."""
     if layout.start is None or layout.places is not None or key_layout.places is not None:
         return False
-    return bool(((layout.lengths == 1) & (layout.start.cpu() + 1 == key_layout.lengths)).all())
-
-
-def _is_uniform(layout: Layout) -> bool:
-    return layout.n_tokens > 0 and _even(layout, torch.arange(layout.n_samples))
+    ends = zip(layout.lengths.tolist(), layout.start.tolist(), key_layout.lengths.tolist(), strict=True)
+    return all(n == 1 and start + 1 == held for n, start, held in ends)
 
 
 def _even(layout: Layout, samples: Tensor) -> bool:
-    lengths = layout.lengths[samples]
-    return bool((lengths == lengths[0]).all())
+    return len(set(layout.lengths[samples].tolist())) == 1
 
 
 def _sample_rows(layout: Layout, samples: Tensor) -> tuple[Tensor, Tensor]:
-    lengths = layout.lengths[samples]
-    first, on_device = layout.offsets[samples.to(layout.device)], lengths.to(layout.device, non_blocking=True)
-    return token_rows(first, on_device, int(lengths.max()))
+    lengths, first = layout.lengths[samples], layout.offsets[samples.to(layout.device)]
+    width = int(lengths.max())
+    if _even(layout, samples):  # as nearly always in training and in decoding
+        rows = first[:, None] + torch.arange(width, device=layout.device)
+        return rows, torch.ones((), dtype=torch.bool, device=layout.device).expand_as(rows)
+    return token_rows(first, lengths.to(layout.device, non_blocking=True), width)

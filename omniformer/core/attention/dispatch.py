@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from omniformer.core.attention.banded import block_size
-from omniformer.core.attention.dense import grouped
+from omniformer.core.attention.dense import area, grouped, laid
 from omniformer.core.attention.varlen import window_of
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Rule
@@ -46,26 +45,20 @@ def choose(rule: Rule, layout: Layout, key_layout: Layout) -> tuple[str, str]:
     banded = rule.reach().bounded and in_order
     if pairs is None and not banded:
         return "dense", "every pair of a sample may count"
-    area = _padded_area(layout.lengths, key_layout.lengths)
-    options = {"dense": area * (costs.causal if isinstance(rule, Causal) else 1.0)}
+    padded = area(laid(layout, key_layout)[0], layout.lengths, key_layout.lengths)
+    options = {"dense": padded * (costs.causal if isinstance(rule, Causal) else 1.0)}
     reasons = {}
     if banded:
         band = _banded_area(rule, layout, key_layout)
         options["banded"] = band * costs.banded * (1 + costs.banded_block / block_size(rule))
-        reasons["banded"] = f"{band} pairs in blocks along the band instead of {area}"
-        reasons["dense"] = f"{area} pairs, of which a band would compute {band}: too few samples are long"
+        reasons["banded"] = f"{band} pairs in blocks along the band instead of {padded}"
+        reasons["dense"] = f"{padded} pairs, of which a band would compute {band}: too few samples are long"
     if pairs is not None:
         options["edges"] = pairs.shape[1] * costs.edge
-        reasons["edges"] = f"{pairs.shape[1]} pairs of a possible {area}"
-        reasons["dense"] = f"{pairs.shape[1]} pairs of a possible {area}: small blocks beat lists"
+        reasons["edges"] = f"{pairs.shape[1]} pairs of a possible {padded}"
+        reasons["dense"] = f"{pairs.shape[1]} pairs of a possible {padded}: small blocks beat lists"
     best = min(options, key=lambda name: options[name])
     return best, reasons[best]
-
-
-def _padded_area(lengths: Tensor, key_lengths: Tensor) -> int:
-    """Pairs that `Dense` computes, padding included."""
-    groups = grouped(lengths, key_lengths)
-    return sum(len(group) * int(lengths[group].max()) * int(key_lengths[group].max()) for group in groups)
 
 
 def _banded_area(rule: Rule, layout: Layout, key_layout: Layout) -> int:
@@ -77,8 +70,9 @@ def _banded_area(rule: Rule, layout: Layout, key_layout: Layout) -> int:
     others = reach.sinks + sum(
         size * blocks.chosen(torch.zeros(1).long(), torch.ones(1).long()).shape[-1] for blocks in rule.blocks()
     )
-    area = _padded_area(layout.lengths * short, key_layout.lengths * short)
-    area += int((-(-lengths // size) * size).sum()) * (width + others)
+    near, near_keys = layout.lengths * short, key_layout.lengths * short
+    pairs = area(grouped(near, near_keys), near, near_keys)
+    pairs += int((-(-lengths // size) * size).sum()) * (width + others)
     columns, rows = rule.columns(key_layout), rule.rows(layout)
     per_sample = [
         torch.zeros(side.n_samples, dtype=torch.long).index_add(0, side.sample.cpu(), marked.long().cpu())
@@ -86,7 +80,7 @@ def _banded_area(rule: Rule, layout: Layout, key_layout: Layout) -> int:
         else 0
         for side, marked in ((key_layout, columns), (layout, rows))
     ]
-    return area + int((lengths * per_sample[0] + keys * per_sample[1]).sum())
+    return pairs + int((lengths * per_sample[0] + keys * per_sample[1]).sum())
 
 
 def _has_fused_varlen(device: torch.device) -> bool:

@@ -3,6 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from omniformer.core.attention.dense import Dense, grouped
+from omniformer.core.attention.kernel import Weighing
 from omniformer.core.attention.reference import Reference
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Full, Window
@@ -68,3 +69,43 @@ def test_a_packed_batch_costs_the_sum_of_squares_and_not_the_longest_squared():
     squares = sum(length**2 for length in lengths)
     assert 4 * 8 * squares <= counter.get_total_flops() <= 1.05 * 4 * 8 * squares
     assert counter.get_total_flops() < 0.05 * 4 * 8 * len(lengths) * max(lengths) ** 2
+
+
+def draws(layout):
+    return [torch.randn(layout.n_tokens, heads, 8, requires_grad=True) for heads in (4, 2, 2)]
+
+
+@pytest.mark.parametrize("rule", [Full(), Causal(), Window(left=60)], ids=str)
+def test_long_samples_of_different_lengths_are_views_that_nothing_pads(rule):
+    layout = Layout.from_lengths(200, 200, 0, 90, 150)
+    kernel = Dense(rule, layout, layout)
+    assert kernel.in_order and [bucket.query.shape for bucket in kernel.buckets] == [(2, 200), (1, 90), (1, 150)]
+    q, k, v = draws(layout)
+    oracle = Reference(rule, layout, layout)
+    ours, theirs = (each(q, k, v, scale=0.5) for each in (kernel, oracle))
+    torch.testing.assert_close(ours, theirs)
+    grad = torch.randn_like(ours)
+    for own, other in zip(*(torch.autograd.grad(out, (q, k, v), grad) for out in (ours, theirs)), strict=True):
+        torch.testing.assert_close(own, other)
+    how = Weighing(0.5, None, None, 0.0)
+    torch.testing.assert_close(kernel.lse(q, k, how), oracle.lse(q, k, how))
+
+
+def test_views_of_queries_and_keys_of_other_lengths():
+    layout, keys = Layout.from_lengths(50, 0, 80), Layout.from_lengths(120, 0, 90)
+    kernel = Dense(Full(), layout, keys)
+    (q, _, _), (_, k, v) = draws(layout), draws(keys)
+    assert kernel.in_order
+    torch.testing.assert_close(kernel(q, k, v, scale=0.5), Reference(Full(), layout, keys)(q, k, v, scale=0.5))
+    # Queries without keys get zeros, and keys without queries are read by nobody: neither is a view.
+    for lengths, held in (([3, 2], [90, 0]), ([3, 0], [90, 80])):
+        layout, keys = Layout.from_lengths(*lengths), Layout.from_lengths(*held)
+        kernel = Dense(Full(), layout, keys)
+        (q, _, _), (_, k, v) = draws(layout), draws(keys)
+        assert not kernel.in_order
+        torch.testing.assert_close(kernel(q, k, v, scale=0.5), Reference(Full(), layout, keys)(q, k, v, scale=0.5))
+
+
+def test_many_short_samples_are_gathered_into_few_buckets():
+    layout = Layout.from_lengths(*([3, 9, 5, 7] * 20))
+    assert len(Dense(Causal(), layout, layout).buckets) <= 6
