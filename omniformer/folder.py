@@ -24,6 +24,7 @@ from omniformer.generation.allowed import Allowed
 from omniformer.generation.speech import Speech
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
+from omniformer.pretrained.family import kind_of
 from omniformer.pretrained.files import hub
 from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.files.companions import read_companions, write_companions
@@ -168,7 +169,7 @@ def is_published(folder: Path) -> bool:
     if not path.is_file():
         return False
     refuse_link_out(path, folder)
-    return "model_type" in read_json(path)
+    return kind_of(read_json(path)) is not None
 
 
 def _model(config: Mapping[str, Any], path: Path, allow_targets: Sequence[str]) -> OmniFormer:

@@ -18,7 +18,8 @@ from omniformer.pretrained.files.writing import allowed_ids
 from omniformer.pretrained.names import Name
 from omniformer.recipe import Node
 
-# By `model_type` in config.json: the module of `families` that reads it, and its class.
+# By `model_type` in config.json, or "timm" where that names an `architecture` instead: the module of `families` that
+# reads it, and its class.
 FAMILIES: dict[str, tuple[str, str]] = {
     "albert": ("albert", "ALBERT"),
     "audio-spectrogram-transformer": ("audio_spectrogram", "AudioSpectrogram"),
@@ -81,6 +82,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "smolvlm": ("smolvlm", "SmolVLM"),
     "smollm3": ("smollm3", "SmolLM3"),
     "t5": ("t5", "T5"),
+    "timm": ("timm", "Timm"),
     "vit": ("vit", "ViT"),
     "vit_mae": ("vit_mae", "ViTMAE"),
     "wav2vec2": ("wav2vec2", "Wav2Vec2"),
@@ -303,8 +305,7 @@ def family_of(config: Mapping[str, Any], source: str = "config.json") -> Family:
         >>> type(family_of({"model_type": "gpt2"})).__name__
         'GPT2'
     """
-    # Chronos calls itself a T5, and says beside it how series become ids.
-    kind = "chronos" if config.get("chronos_config") else config.get("model_type")
+    kind = kind_of(config)
     if kind not in FAMILIES:
         # Programs write this key, so that a name that is like another means another architecture, no slip of a finger.
         raise ValueError(f"{source} has model_type={kind!r}, which is not read; known: {', '.join(sorted(FAMILIES))}")
@@ -313,6 +314,18 @@ def family_of(config: Mapping[str, Any], source: str = "config.json") -> Family:
         return getattr(import_module(f"omniformer.pretrained.families.{module}"), name)(config)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+
+
+def kind_of(config: Mapping[str, Any]) -> str | None:
+    """What a configuration is of, as `FAMILIES` has it; None where it is no published one.
+
+    Example:
+        >>> kind_of({"model_type": "gpt2"}), kind_of({"architecture": "vit_base_patch16_224"}), kind_of({})
+        ('gpt2', 'timm', None)
+    """
+    if config.get("chronos_config"):
+        return "chronos"  # it calls itself a T5, and says beside it how series become ids
+    return config.get("model_type") or ("timm" if "architecture" in config else None)
 
 
 def part(target: str, **options: Any) -> Node:
