@@ -89,13 +89,16 @@ class Spelling:
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
             return lambda chosen: decoder.decode(b"" if chosen is None else self._bytes(chosen), final=chosen is None)
         # How an id reads may depend on the one before it, on nothing further back: the ids of the last piece are read
-        # again with those that follow.
+        # again with those that follow. Of single bytes it depends on all of their run, which is waited for.
+        unsure: frozenset[int] = getattr(self.tokenizer, "byte_pieces", frozenset())
         ids = list(self.before)
         first, said = 0, len(ids)
 
         def grow(chosen: int | None) -> str:
             nonlocal first, said
             ids.extend([] if chosen is None else [chosen])
+            if chosen in unsure or (chosen is not None and unsure and not self._decoded([chosen])):
+                return ""
             before, both = self._decoded(ids[first:said]), self._decoded(ids[first:])
             if (chosen is not None and both.endswith("\ufffd")) or len(both) == len(before):
                 return ""  # may be the first bytes of a character

@@ -1,6 +1,6 @@
 import pytest
 import vocabularies
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omniformer_tokenizers import BPETokenizer, ByteTokenizer, CharacterTokenizer, SubwordTokenizer, WordTokenizer
 
@@ -36,6 +36,23 @@ def test_pieces_of_published_vocabularies_are_whole_characters_and_add_up(kind):
     assert not any("\ufffd" in piece for piece in pieces)
     assert Spelling(tokenizer).text([*ids, tokenizer.vocab_size + 3]) == text
     assert list(Spelling(tokenizer).pieces([tokenizer.vocab_size + 3])) == []
+
+
+LLAMA = published("LLaMA 2")
+
+
+@given(st.lists(st.one_of(st.integers(3, 258), st.integers(0, LLAMA.vocab_size - 1)), max_size=12), st.integers(0, 4))
+@example([83, 126, 163, 301], 0)
+@example([83, 1, 198], 0)
+def test_pieces_of_single_bytes_add_up_though_one_wrong_byte_spoils_its_run(ids, n_before):
+    spelling = Spelling(LLAMA, before=ids[:n_before])
+    assert "".join(spelling.pieces(ids[n_before:])) == spelling.text(ids[n_before:])
+
+
+def test_a_character_of_single_bytes_is_said_with_the_next_piece():
+    ids = LLAMA.encode_ids(["日 cat"])[0].tolist()
+    assert sum(i in LLAMA.byte_pieces for i in ids) == 3
+    assert next(iter(Spelling(LLAMA).pieces(ids))).startswith("日")
 
 
 def test_half_a_character_at_the_end_is_shown_as_such():

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 
 import pytest
 
@@ -54,7 +55,9 @@ def bert(**options):
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
     model.train_from_iterator(CORPUS, trainer)
-    return transformers.BertTokenizer(vocab=model.get_vocab(), **options)
+    # The trainer numbers what it finds in another order each time.
+    words = [*special, *sorted(set(model.get_vocab()) - set(special))]
+    return transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)}, **options)
 
 
 def gpt2(**options):
@@ -91,7 +94,9 @@ def clip(**options):
     )
     model.train_from_iterator(CORPUS, trainer)
     vocab, merges = parts_of(model)
-    letters = dict.fromkeys([*vocab, *(f"{letter}</w>" for letter in alphabet)])
+    # The trainer finds the same pairs in another order each time; the shorter ones must come first.
+    merges = sorted(map(tuple, merges), key=lambda pair: (len("".join(pair)), pair))
+    letters = dict.fromkeys([*sorted(vocab), *(f"{letter}</w>" for letter in alphabet)])
     vocab = {token: i for i, token in enumerate(letters)}
     return transformers.CLIPTokenizer(vocab=behind(vocab, "<|startoftext|>", "<|endoftext|>"), merges=merges, **options)
 
@@ -101,7 +106,12 @@ def llama(**options):
     model = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     model.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False, limit_alphabet=40)
+    # The trainer itself draws among letters that are equally frequent.
+    counts = Counter("".join(CORPUS).replace(" ", "\u2581"))
+    letters = sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:40])
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, show_progress=False, initial_alphabet=letters, limit_alphabet=40
+    )
     model.train_from_iterator(CORPUS, trainer)
     vocab, merges = parts_of(model)
     return transformers.LlamaTokenizer(vocab=vocab, merges=merges, **({"add_bos_token": True} | options))
@@ -115,7 +125,9 @@ def t5(**options):
         vocab_size=150, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
     )
     model.train_from_iterator(CORPUS, trainer)
-    pieces = [tuple(piece) for piece in json.loads(model.to_str())["model"]["vocab"]]
+    found = [(piece, round(score, 3)) for piece, score in json.loads(model.to_str())["model"]["vocab"]]
+    # The last digits, and with them the order, are others each time.
+    pieces = [*found[:3], *sorted(found[3:], key=lambda each: (-each[1], each[0]))]
     pieces += [(f"<extra_id_{i}>", 0.0) for i in reversed(range(5))]
     return transformers.T5Tokenizer(vocab=pieces, extra_ids=5, **options)
 

@@ -68,6 +68,7 @@ class PublishedTokenizer(TextTokenizer):
         self._beginning: tuple[int, ...] = ()
         self._stops: tuple[int, ...] = ()
         self._front: list[int] = []
+        self._byte_pieces: frozenset[int] | None = None
 
     @property
     @abstractmethod
@@ -146,6 +147,15 @@ class PublishedTokenizer(TextTokenizer):
         for i, piece in self._pieces().items():
             sizes[i] = 0 if i in special else 1 if _BYTE.fullmatch(piece) else len(_shown(piece).encode())
         return tuple(sizes)
+
+    @property
+    def byte_pieces(self) -> frozenset[int]:
+        """The ids of single bytes, which stand for characters without a piece: what a run of them says is known at its
+        end, since one wrong byte spoils them all.
+        """
+        if self._byte_pieces is None:
+            self._byte_pieces = frozenset(i for i, piece in self._pieces().items() if _BYTE.fullmatch(piece))
+        return self._byte_pieces
 
     def __call__(self, raw: Text) -> Tokens:
         """The tokens of one text, or of a pair of texts; what is special about it is told by its class.
@@ -235,7 +245,7 @@ class PublishedTokenizer(TextTokenizer):
             raise ValueError(f"{source} puts id {outside[0]} around texts, but has only {self.vocab_size} ids")
         places = range(len(whole.ids) - len(plain.ids) + 1)
         place = next((i for i in places if list(whole.ids[i : i + len(plain.ids)]) == list(plain.ids)), 0)
-        self._front = list(whole.ids[:place])
+        self._front, self._byte_pieces = list(whole.ids[:place]), None
         self._beginning = self._ids(self.start_names, source)
         self._stops = self._ids(self.stop_names, source)
 
