@@ -92,6 +92,8 @@ class TokenClassificationHead(Head):
     Args:
         d_model: width of the core.
         n_classes: number of classes.
+        norm: makes what stands before the map, called with `d_model`, such as `Transform` as in ModernBERT
+            ([Warner et al. 2024](https://arxiv.org/abs/2412.13663)); nothing by default.
         dropout: share of features set to zero in training.
 
     Shapes:
@@ -101,17 +103,25 @@ class TokenClassificationHead(Head):
     per_token = True
     tells_classes = True
 
-    def __init__(self, *, d_model: Count, n_classes: Count, dropout: BelowOne = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        d_model: Count,
+        n_classes: Count,
+        norm: Callable[..., nn.Module] | None = None,
+        dropout: BelowOne = 0.0,
+    ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_classes=n_classes)
         checks.below_one(dropout=dropout)
+        self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.dropout = Dropout(dropout)
         self.classes = nn.Linear(d_model, n_classes)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Logits of each token's classes."""
-        return self.classes(self.dropout(x))
+        return self.classes(self.dropout(self.norm(x)))
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Probabilities, which add up to one."""

@@ -1,5 +1,7 @@
 """Where in a sample something begins and ends."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ class SpanHead(Head):
 
     Args:
         d_model: width of the core.
+        norm: makes what stands before the map, called with `d_model`, such as `Transform` as in ModernBERT
+            ([Warner et al. 2024](https://arxiv.org/abs/2412.13663)); nothing by default.
         dropout: share of features set to zero in training.
 
     Shapes:
@@ -30,17 +34,20 @@ class SpanHead(Head):
     per_token = True
     answers = "span"
 
-    def __init__(self, *, d_model: Count, dropout: BelowOne = 0.0) -> None:
+    def __init__(
+        self, *, d_model: Count, norm: Callable[..., nn.Module] | None = None, dropout: BelowOne = 0.0
+    ) -> None:
         super().__init__()
         checks.counts(d_model=d_model)
         checks.below_one(dropout=dropout)
+        self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.dropout = Dropout(dropout)
         self.ends = nn.Linear(d_model, 2)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """The scores of each token."""
-        return self.ends(self.dropout(x))
+        return self.ends(self.dropout(self.norm(x)))
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The scores themselves; they become probabilities only among the tokens of a sample."""

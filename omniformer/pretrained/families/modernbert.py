@@ -11,6 +11,8 @@ from omniformer.pretrained.names import Name, linear, same
 from omniformer.recipe import Node
 
 _BASES = {"full_attention": ("global_rope_theta", 160_000.0), "sliding_attention": ("local_rope_theta", 10_000.0)}
+# The last maps of heads of tokens.
+_OF_TOKENS = {"token_classification": "classes", "span_prediction": "ends"}
 _POOLS = {"cls": "omniformer.heads.FirstToken", "mean": "omniformer.heads.MeanPool"}
 
 
@@ -21,7 +23,13 @@ class ModernBERT(BERT):
     Arguments and errors as for `BERT`.
     """
 
-    architectures = ("ModernBertModel", "ModernBertForMaskedLM", "ModernBertForSequenceClassification")
+    architectures = (
+        "ModernBertModel",
+        "ModernBertForMaskedLM",
+        "ModernBertForSequenceClassification",
+        "ModernBertForTokenClassification",
+        "ModernBertForQuestionAnswering",
+    )
     prefix = "model."
     spelled: ClassVar[dict[str, str]] = {"hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps"}
     defaults: ClassVar[dict[str, Any]] = {
@@ -111,6 +119,8 @@ class ModernBERT(BERT):
         transform = factory("omniformer.heads.Transform", activation=act, eps=self.config["norm_eps"], bias=bias)
         if head == "masked_lm":
             return super().head_recipe(head) | {"transform": transform, "bias": self.config["decoder_bias"]}
+        if head in _OF_TOKENS:
+            return super().head_recipe(head) | {"norm": transform, "dropout": self.classifier_dropout}
         pool = factory(_POOLS[self.need("classifier_pooling", *_POOLS)])
         return super().head_recipe(head) | {"pool": pool, "norm": transform}
 
@@ -141,8 +151,9 @@ class ModernBERT(BERT):
         before = f"{ours}.transform" if head == "masked_lm" else f"{ours}.norm"
         yield from linear(f"{before}.map", "head.dense", bias=self.config["classifier_bias"])
         yield from linear(f"{before}.norm", "head.norm", bias=self.config["norm_bias"])
-        if head == "classification":
-            yield from linear(f"{ours}.{self.last_map}", "classifier")
+        if head != "masked_lm":
+            last = _OF_TOKENS.get(head, self.last_map)
+            yield from linear(f"{ours}.{last}", "classifier")
             return
         if self.config["decoder_bias"]:
             yield from same(f"{ours}.ids.bias", "decoder.bias")

@@ -57,6 +57,21 @@ def test_a_classifier(pooling, tmp_path):
     twin(theirs, tmp_path, logits, {"input_ids": ids, "attention_mask": mask})
 
 
+@pytest.mark.parametrize("others", [{}, {"norm_bias": True, "classifier_bias": True}], ids=["plain", "offsets"])
+def test_classes_of_words(others, tmp_path):
+    ids, mask = ragged_ids(29)
+    theirs = model(transformers.ModernBertForTokenClassification, num_labels=3, **others)
+    loaded = twin(theirs, tmp_path, logits, {"input_ids": ids, "attention_mask": mask}, mask)
+    assert loaded.members["token_classification"].labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
+@pytest.mark.parametrize("end", ["start_logits", "end_logits"])
+def test_answers_that_stand_in_a_text(end, tmp_path):
+    ids, mask = ragged_ids(29)
+    theirs = model(transformers.ModernBertForQuestionAnswering, num_labels=2)
+    twin(theirs, tmp_path, lambda out: getattr(out, end), {"input_ids": ids, "attention_mask": mask}, mask)
+
+
 def test_the_part_below_the_heads(tmp_path):
     ids, mask = ragged_ids(29)
     inputs = {"input_ids": ids, "attention_mask": mask}
