@@ -265,13 +265,14 @@ class OmniFormer(nn.Module):
         positions = torch.zeros(n_tokens, max(axes, 1), device=device)
         modality = torch.zeros(n_tokens, dtype=torch.long, device=device)
         edges, edge_features = [], []
+        alone = len(batch.parts) == 1  # one modality lies in sequence order already
         for name, part in batch.parts.items():
-            places = batch.places[name]
+            places = slice(None) if alone else batch.places[name]
             # Coordinates that a modality does not have stay 0, where rotary positions turn nothing.
             positions[places, : part.positions.shape[1]] = part.positions
             modality[places] = self.modalities.get(name, -1)
             if part.edges is not None:
-                edges.append(places[part.edges])
+                edges.append(part.edges if alone else batch.places[name][part.edges])
             if part.edge_features is not None:
                 edge_features.append(part.edge_features)
         return Layout(
@@ -279,7 +280,7 @@ class OmniFormer(nn.Module):
             positions=positions,
             modality=modality,
             prefix=batch.prefix,
-            edges=torch.cat(edges, dim=1) if edges else None,
+            edges=edges[0] if alone and edges else torch.cat(edges, dim=1) if edges else None,
             edge_features=torch.cat(edge_features) if edge_features else None,
             pairs=_pairs(batch),
             device=device,

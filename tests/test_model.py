@@ -238,3 +238,9 @@ def test_ids_under_a_rule_that_sees_ahead_are_hidden_ones():
     core = Transformer(d_model=16, n_layers=1, n_heads=2)
     model = OmniFormer(core=core, embedders={}, heads=heads, rules={"next": Causal()})
     assert [model.makes(name) for name in heads] == ["ids", "hidden", None]
+
+
+def test_one_graph_keeps_its_edges_from_batch_to_layout():
+    graph = GRAPHS({"n_nodes": 3, "edges": [[0, 1], [1, 2]]})
+    layout = make_model().layout(collate([Sample(id="a", pieces=[graph])]))
+    assert layout.edges is graph.edges

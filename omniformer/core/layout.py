@@ -1,14 +1,17 @@
 """Where one sample ends and the next begins, and all that rules and biases may know of a token."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 T = TypeVar("T")
+_OF_GRAPHS = WeakTensorKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,6 +178,20 @@ class Layout:
             self._memo[name] = compute()
         return self._memo[name]
 
+    def memo_of_graph(self, name: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` returns, computed once for all layouts of these lengths with this very tensor of edges, for as
+        long as it lives: what follows from both alone. One graph that comes in every step is lowered once.
+        """
+        edges = _required(self.edges, "edges")
+        if edges.is_inference():  # nobody sees whether such a tensor is changed
+            return self.memo(str(name), compute)
+        known: Any = _OF_GRAPHS.setdefault(edges, {})
+        key = name, tuple(self.lengths.tolist()), edges._version
+        if key not in known:
+            with lasting():
+                known[key] = compute()
+        return known[key]
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same layout with its tensors on `device`; `lengths` and `start` stay on the host."""
         moved = {
@@ -230,6 +247,11 @@ class View:
     def __getitem__(self, item: object) -> "View":
         """The same view indexed like a tensor, for example `view[:, None]`."""
         return View(self.layout, self.token[item])  # pyright: ignore[reportArgumentType]
+
+
+def lasting() -> AbstractContextManager[Any]:
+    """Where tensors are made that a training may use, although a validation asks for them first."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
 def _required(value: Tensor | None, name: str) -> Tensor:

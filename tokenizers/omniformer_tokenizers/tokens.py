@@ -187,7 +187,10 @@ def pack(samples: Sequence[Tokens]) -> Packed:
     edges = edge_lengths = edge_features = None
     if samples[0].edges is not None:
         present = [sample.edges for sample in samples if sample.edges is not None]
-        edges = torch.cat([edge + start for edge, start in zip(present, starts.tolist(), strict=False)], dim=1)
+        if len(present) == 1:
+            edges = present[0]  # the very tensor, by which what was computed for a graph is found again
+        else:
+            edges = torch.cat([edge + start for edge, start in zip(present, starts.tolist(), strict=False)], dim=1)
         edge_lengths = torch.tensor([edge.shape[1] for edge in present])
     if samples[0].edge_features is not None:
         edge_features = torch.cat([sample.edge_features for sample in samples if sample.edge_features is not None])

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from omniformer.core.attention.kernel import Kernel, Score, Weighing
-from omniformer.core.layout import Layout, View
+from omniformer.core.layout import Layout, View, lasting
 from omniformer.core.rules import Rule
 
 
@@ -36,12 +36,24 @@ class _Order:
     place: Tensor  # where (pair, head) stands in the forward order
 
 
+class _Pairs:
+    """Pairs sorted by query, and the orders in which sums run over them, which all layers share."""
+
+    def __init__(self, query: Tensor, key: Tensor) -> None:
+        if len(query) and bool((query[1:] < query[:-1]).any()):
+            order = torch.argsort(query, stable=True)
+            query, key = query[order], key[order]
+        self.query, self.key = query, key
+        self.orders: dict[tuple[int, int], _Order] = {}
+
+
 class Edges(Kernel):
     """Softmax attention over a list of (query, key) pairs, sorted by query.
 
     Any rule that can name its pairs (`Rule.pairs`), any bias and score. The backward pass is written by hand: between
     the passes only the weights are kept, one number for each pair and head, and every sum over pairs runs in a fixed
     order, so results are the same bit for bit from run to run. A score function takes a slower route, left to autograd.
+    Pairs that follow from the edges alone are sorted once for as long as the tensor of edges lives.
 
     Raises:
         ValueError: the rule cannot name its pairs.
@@ -56,15 +68,13 @@ class Edges(Kernel):
                 f"kernel 'edges' needs a rule that names its pairs, such as Neighbours, and queries and keys from "
                 f"the same tokens; received {rule}"
             )
-        query, key = pairs
-        kept = rule.attend(View(layout, query), View(layout, key)).expand_as(query)
-        kept = kept & (layout.sample[query] == layout.sample[key])
-        query, key = query[kept], key[kept]
-        if len(query) and bool((query[1:] < query[:-1]).any()):
-            order = torch.argsort(query, stable=True)
-            query, key = query[order], key[order]
-        self.layout, self.query, self.key = layout, query, key
-        self._orders: dict[tuple[int, int], _Order] = {}
+        self.layout = layout
+        if rule.of_edges() and layout.edges is not None:
+            self._pairs = layout.memo_of_graph(("edges", rule), lambda: _Pairs(*_within(layout, pairs)))
+        else:
+            allowed = rule.attend(View(layout, pairs[0]), View(layout, pairs[1])).expand_as(pairs[0])
+            self._pairs = _Pairs(*_within(layout, pairs[:, allowed]))
+        self.query, self.key = self._pairs.query, self._pairs.key
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, how: Weighing) -> Tensor:
         views = View(self.layout, self.query), View(self.layout, self.key)
@@ -100,9 +110,11 @@ class Edges(Kernel):
         return scores if added is None else scores + added.transpose(0, 1)
 
     def _order(self, n_heads: int, n_kv_heads: int) -> _Order:
-        if (n_heads, n_kv_heads) not in self._orders:
-            self._orders[n_heads, n_kv_heads] = _order(self.query, self.key, self.layout.n_tokens, n_heads, n_kv_heads)
-        return self._orders[n_heads, n_kv_heads]
+        orders = self._pairs.orders
+        if (n_heads, n_kv_heads) not in orders:
+            with lasting():
+                orders[n_heads, n_kv_heads] = _order(self.query, self.key, self.layout.n_tokens, n_heads, n_kv_heads)
+        return orders[n_heads, n_kv_heads]
 
 
 class _EdgeAttention(torch.autograd.Function):
@@ -241,6 +253,12 @@ def _starts(sorted_tokens: Tensor, n_tokens: int) -> tuple[Tensor, Tensor]:
 
 def _ends(counts: Tensor) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _within(layout: Layout, pairs: Tensor) -> Tensor:
+    """The pairs of two tokens of one sample, `[2, pairs]`."""
+    first, second = layout.sample[pairs]
+    return pairs[:, first == second]
 
 
 def _segment_softmax(scores: Tensor, segment: Tensor, n_segments: int) -> Tensor:

@@ -114,6 +114,12 @@ class Rule(ABC):
         """
         return None
 
+    def of_edges(self) -> bool:
+        """Whether `pairs` are all that it allows and no others, and say the same of every layout with these edges: an
+        edge list is then made of them without asking `attend`, and once for a graph that comes again.
+        """
+        return False
+
     def refusal(self) -> str | None:
         """Why programs of padded rows cannot follow this rule or one inside it, as a sentence; None where they can."""
         if self.not_exported is not None:
@@ -231,8 +237,16 @@ class _Or(Rule):
         first, second = self.first.pairs(layout), self.second.pairs(layout)
         if first is None or second is None:
             return None
-        query, key = torch.cat([first, second], dim=1)
-        return split_pairs(torch.unique(query * layout.n_tokens + key), layout)
+
+        def either() -> Tensor:
+            query, key = torch.cat([first, second], dim=1)
+            return split_pairs(torch.unique(query * layout.n_tokens + key), layout)
+
+        alone = self.of_edges() and layout.edges is not None
+        return layout.memo_of_graph(("pairs", self), either) if alone else either()
+
+    def of_edges(self) -> bool:
+        return self.first.of_edges() and self.second.of_edges()
 
     def hides(self) -> bool:
         return self.first.hides() or self.second.hides()

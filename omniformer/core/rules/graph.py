@@ -51,7 +51,11 @@ class Neighbours(Rule):
         return known[torch.searchsorted(known, wanted)] == wanted
 
     def pairs(self, layout: Layout) -> Tensor:
-        return split_pairs(self._numbers(layout), layout)
+        numbers = self._numbers(layout)  # which refuses a layout without edges
+        return layout.memo_of_graph(("pairs", self), lambda: split_pairs(numbers, layout))
+
+    def of_edges(self) -> bool:
+        return True
 
     def _ended(self, layout: Layout) -> Tensor:
         """The same numbers and behind them one that no pair has, so that every search ends inside."""
@@ -67,7 +71,7 @@ class Neighbours(Rule):
         edges = layout.edges
         if edges is None:
             raise ValueError("Neighbours needs edges, and the layout has none; pass Layout(edges=...) or another rule")
-        return layout.memo(f"neighbours {self.hops}", lambda: _within(edges, layout, self.hops))
+        return layout.memo_of_graph(("neighbours", self.hops), lambda: _within(edges, layout, self.hops))
 
 
 def _within(edges: Tensor, layout: Layout, hops: int) -> Tensor:

@@ -57,6 +57,9 @@ class Self(Rule):
         token = torch.arange(layout.n_tokens, device=layout.device)
         return torch.stack([token, token])
 
+    def of_edges(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, repr=False)
 class Window(Rule):

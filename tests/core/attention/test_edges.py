@@ -1,10 +1,14 @@
+import gc
+
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
+from omniformer.core import layout as layout_file
 from omniformer.core.attention.edges import Edges
+from omniformer.core.attention.reference import Reference
 from omniformer.core.layout import Layout
-from omniformer.core.rules import Causal, Neighbours, Self, Window
+from omniformer.core.rules import Causal, Global, Neighbours, Self, Window
 from omniformer.data.pyg_dataset import pyg
 
 
@@ -126,3 +130,64 @@ def test_a_rule_that_cannot_name_its_pairs_is_refused(rule):
 def test_queries_and_keys_from_different_tokens_are_refused():
     with pytest.raises(ValueError, match="the same tokens"):
         Edges(Neighbours(), graph(3, 2), graph(3, 2))
+
+
+RULES_OF_EDGES = [Neighbours(), Neighbours(hops=2), Neighbours() | Self()]
+
+
+@pytest.mark.parametrize("rule", RULES_OF_EDGES, ids=str)
+def test_a_graph_that_comes_again_is_not_sorted_again(rule):
+    first = graph(30, 90)
+    again = Layout(lengths=torch.tensor([30]), edges=first.edges)
+    other = Layout(lengths=torch.tensor([10, 20]), edges=torch.tensor([[0, 11], [1, 12]]))
+    kernel = Edges(rule, first, first)
+    assert Edges(rule, again, again).key is kernel.key
+    assert Edges(rule, other, other).key is not kernel.key
+    copy = Layout(lengths=first.lengths, edges=first.edges.clone())
+    assert Edges(rule, copy, copy).key is not kernel.key
+    torch.testing.assert_close(Edges(rule, copy, copy).key, kernel.key)
+
+
+def test_a_graph_that_was_changed_is_sorted_again():
+    layout = graph(6, 9)
+    before = Edges(Neighbours(), layout, layout).key
+    layout.edges.copy_(torch.randint(6, (2, 9), generator=torch.Generator().manual_seed(3)))
+    changed = Layout(lengths=layout.lengths, edges=layout.edges)
+    fresh = Layout(lengths=layout.lengths, edges=layout.edges.clone())
+    assert Edges(Neighbours(), changed, changed).key is not before
+    assert torch.equal(Edges(Neighbours(), changed, changed).key, Edges(Neighbours(), fresh, fresh).key)
+
+
+def test_what_a_rule_reads_besides_edges_is_asked_anew():
+    edges = graph(6, 20).edges
+    lengths = torch.tensor([6])
+    found = []
+    for stars in (torch.ones(6, dtype=torch.bool), torch.zeros(6, dtype=torch.bool)):
+        layout = Layout(lengths=lengths, edges=edges, features={"star": stars})
+        found.append(len(Edges(Neighbours() & Global(feature="star"), layout, layout).key))
+    assert found[0] > 0 == found[1]
+
+
+def test_a_graph_that_a_validation_read_first_can_be_learned_from():
+    layout = graph(12, 40)
+    q = torch.randn(12, 2, 4, requires_grad=True)
+    with torch.inference_mode():
+        seen = Layout(lengths=layout.lengths, edges=layout.edges)
+        Edges(Neighbours(), seen, seen)(q, q, q, scale=1.0)
+    kernel = Edges(Neighbours(), layout, layout)
+    for score in (None, torch.tanh):
+        out = kernel(q, q, q, scale=1.0, score=score)
+        expected = Reference(Neighbours(), layout, layout)(q, q, q, scale=1.0, score=score)
+        grads = [torch.autograd.grad(each.square().sum(), q)[0] for each in (out, expected)]
+        torch.testing.assert_close(*grads)
+
+
+def test_nothing_is_kept_of_a_graph_that_is_gone():
+    gc.collect()
+    before = len(layout_file._OF_GRAPHS)
+    layout = graph(12, 40)
+    kernel = Edges(Neighbours(), layout, layout)
+    assert len(layout_file._OF_GRAPHS) == before + 1
+    del layout, kernel
+    gc.collect()
+    assert len(layout_file._OF_GRAPHS) == before
