@@ -2,18 +2,23 @@
 
     uv run python scripts/load_test.py outputs/all/latest                       # serves it, and asks it
     uv run python scripts/load_test.py outputs/all/latest --clients 64 --requests 20 --json found.json
+    uv run python scripts/load_test.py outputs/all/latest --leave 0.2           # a fifth of the requests is broken off
 
 Every request is asked alone first, one after the other; then all clients ask theirs at once, in an order of their own.
-Each answer must be the one that was given alone. Of the memory of the server, the most is told, before and after.
+Each answer must be the one that was given alone, whoever else hangs up; in the end nothing may wait any more. Of the
+memory of the server, the most is told, before and after.
 """
 
 import argparse
 import asyncio
+import contextlib
+import itertools
 import json
 import random
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 Request = dict[str, Any]
+_SECONDS = 600.0  # a slow machine answers late, which is another thing than an answer that is lost
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("run", help="the folder of a model")
     parser.add_argument("--clients", type=int, default=64, help="that ask at once (default: 64)")
     parser.add_argument("--requests", type=int, default=10, help="of each client (default: 10)")
+    parser.add_argument("--leave", type=float, default=0.0, help="share of requests that their client breaks off")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers here")
     given = parser.parse_args(arguments)
     command = [
@@ -47,17 +54,22 @@ def main(arguments: list[str] | None = None) -> None:
         "0",
         "--max-waiting",
         str(4 * given.clients),
+        "--seconds",
+        str(_SECONDS),
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
-            found = asyncio.run(measure(address_of(server), server.pid, given.clients, given.requests))
+            address = address_of(server)
+            # What is said later is passed on: a pipe that nobody empties would hold the server up.
+            threading.Thread(target=_pass_on, args=(server,), daemon=True).start()
+            found = asyncio.run(measure(address, server.pid, given.clients, given.requests, given.leave))
         finally:
             server.terminate()
     found["status"] = server.wait()
     if given.json:
         given.json.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
-    if found["lost"] or found["mixed"] or found["status"]:
+    if found["lost"] or found["mixed"] or found["still_waiting"] or found["status"]:
         raise SystemExit(1)
 
 
@@ -76,7 +88,13 @@ def address_of(server: "subprocess.Popen[str]") -> str:
     raise RuntimeError(said)
 
 
-async def measure(address: str, pid: int, clients: int, n: int) -> dict[str, Any]:
+def _pass_on(server: "subprocess.Popen[str]") -> None:
+    assert server.stderr is not None
+    for line in server.stderr:
+        sys.stderr.write(line)
+
+
+async def measure(address: str, pid: int, clients: int, n: int, leave: float = 0.0) -> dict[str, Any]:
     """Asks everything alone, then all at once.
 
     Args:
@@ -84,32 +102,36 @@ async def measure(address: str, pid: int, clients: int, n: int) -> dict[str, Any
         pid: of its process, for its memory.
         clients: that ask at once.
         n: requests of each.
+        leave: share of these that their client breaks off, before there can be an answer or while it comes.
     """
     limits = httpx.Limits(max_connections=clients)
-    async with httpx.AsyncClient(base_url=address, timeout=120, limits=limits) as http:
+    async with httpx.AsyncClient(base_url=address, timeout=_SECONDS, limits=limits) as http:
         kinds = requests_for((await http.get("/v1/about")).json(), random.Random(0))
         alone = [await asked(http, request) for request in kinds]  # once, so that everything is loaded
         alone = [await asked(http, request) for request in kinds]
         before = memory(pid)
-        orders = [[random.Random(client).randrange(len(kinds)) for _ in range(n)] for client in range(clients)]
+        orders = [_order(random.Random(client), len(kinds), n, leave) for client in range(clients)]
         began = time.perf_counter()
-        rows = await asyncio.gather(*(one_by_one(http, [kinds[i] for i in order]) for order in orders))
+        rows = await asyncio.gather(*(one_by_one(http, kinds, order) for order in orders))
         seconds = time.perf_counter() - began
-    pairs = [
-        (alone[i], row) for order, mine in zip(orders, rows, strict=True) for i, row in zip(order, mine, strict=True)
-    ]
+        waiting = await still_waiting(http)
+    asked_for = [alone[i] for order in orders for i, _ in order]
+    every = list(zip(asked_for, itertools.chain.from_iterable(rows), strict=True))
+    pairs = [(expected, row) for expected, row in every if row is not None]
     lost = sum(row[0] is None for _, row in pairs)
     return {
         "clients": clients,
-        "requests": len(pairs),
+        "requests": len(every),
+        "broken_off": len(every) - len(pairs),
         "kinds": len(kinds),
         "lost": lost,
         "mixed": sum(row[0] is not None and not same(expected[0], row[0]) for expected, row in pairs),
+        "still_waiting": waiting,
         "alone": times([row[1] for row in alone]),
         "at_once": times([row[1] for _, row in pairs]),
         "requests_per_second": {
             "alone": round(len(alone) / sum(row[1] for row in alone), 1),
-            "at_once": round(len(pairs) / seconds, 1),
+            "at_once": round(len(every) / seconds, 1),
         },
         "memory_mb": {"before": before, "after": memory(pid)},
     }
@@ -152,9 +174,35 @@ def file_for(part: dict[str, Any], i: int, draws: random.Random) -> tuple[str | 
     return f"{i}.png", file.getvalue()
 
 
-async def one_by_one(http: httpx.AsyncClient, requests: list[Request]) -> list[tuple[Any, float]]:
-    """The answers of one client."""
-    return [await asked(http, request) for request in requests]
+def _order(draws: random.Random, kinds: int, n: int, leave: float) -> list[tuple[int, float | None]]:
+    """The requests of one client, and after how many seconds each is broken off; None of those that are waited for."""
+    return [(draws.randrange(kinds), draws.uniform(0, 1) if draws.random() < leave else None) for _ in range(n)]
+
+
+async def one_by_one(
+    http: httpx.AsyncClient, kinds: list[Request], order: list[tuple[int, float | None]]
+) -> list[tuple[Any, float] | None]:
+    """The answers of one client; None for what it breaks off itself."""
+    rows: list[tuple[Any, float] | None] = []
+    for i, patience in order:
+        if patience is None:
+            rows.append(await asked(http, kinds[i]))
+            continue
+        rows.append(None)
+        with contextlib.suppress(TimeoutError, httpx.HTTPError):
+            await asyncio.wait_for(http.post(**kinds[i]), patience)
+    return rows
+
+
+async def still_waiting(http: httpx.AsyncClient, seconds: float = 60.0) -> int:
+    """What still waits for the model once everybody has gone, after some patience."""
+    for _ in range(int(seconds * 2)):
+        found = re.search(r"^omniformer_waiting_inputs (\S+)", (await http.get("/metrics")).text, re.MULTILINE)
+        assert found is not None
+        if float(found[1]) == 0:
+            return 0
+        await asyncio.sleep(0.5)
+    return int(float(found[1]))
 
 
 async def asked(http: httpx.AsyncClient, request: Request) -> tuple[Any, float]:

@@ -188,6 +188,7 @@ class Engine:
     def _next(self) -> list[Job] | None:
         """The next batch, none where only streams go on; None at the end."""
         with self._changed:
+            self._tell_waiting()  # of streams that have ended
             while not self._waiting and not self._streams:
                 if self._closing:
                     return None

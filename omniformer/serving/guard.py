@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omniformer.serving.metrics import Metrics
@@ -52,6 +53,8 @@ class Guard:
                 await _answer(noted, *refused)
             else:
                 await self.app(scope, self._bounded(receive), noted)
+        except ClientDisconnect:
+            status = 499  # nobody is there to be answered; as nginx counts it
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.answered(route, status, time.monotonic() - began)

@@ -173,6 +173,11 @@ def newest_run(folders: Iterable[str | Path]) -> Path | None:
     return None if path is None else path.parent.parent
 
 
+def finished_checkpoints(folder: str | Path) -> list[Path]:
+    """The checkpoints of a run folder that were saved whole, whatever became of them since, the newest first."""
+    return sorted(_finished(Path(folder) / "checkpoints"), key=_saved_at, reverse=True)
+
+
 def state_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the weights in a checkpoint by name; the weights themselves are not read.
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from omniformer.config import ConfigError
 from omniformer.config.moved import brought_up
-from omniformer.training.checkpoint_io import newest_run, state_shapes
+from omniformer.training.checkpoint_io import finished_checkpoints, newest_run, state_shapes
 
 # What a run is, is all but this: how long it goes on, on which machine, where data lie, what is reported and kept.
 FREE = (
@@ -84,14 +84,30 @@ def newest_same_run(config: Mapping[str, Any], folders: Iterable[Path]) -> Path 
         folders: where to look.
 
     Raises:
-        ConfigError: the `config.yaml` of a folder is damaged.
+        ConfigError: the `config.yaml` of a folder is damaged, or every checkpoint of the run is: it does not begin anew
+            unasked.
     """
     waiting = list(folders)
     while (run := newest_run(waiting)) is not None and (told := _differences(config, run)):
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             print(f"resume=auto: passes over {run}, another run: {told}", file=sys.stderr)
         waiting.remove(run)
+    if run is None:
+        _refuse_damaged(config, waiting)
     return run
+
+
+def _refuse_damaged(config: Mapping[str, Any], folders: Iterable[Path]) -> None:
+    """Refuses to begin anew where this run has checkpoints, of which none is whole."""
+    alike = [folder for folder in folders if finished_checkpoints(folder) and not _differences(config, folder)]
+    if not (damaged := [path for folder in alike for path in finished_checkpoints(folder)]):
+        return
+    more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+    mistake = (
+        f"resume=auto: every checkpoint of this run is damaged: {', '.join(map(str, damaged[:_NAMED]))}{more}; put a "
+        "whole copy in its place, or leave resume out (resume=null) to begin anew"
+    )
+    raise ConfigError([mistake])
 
 
 def _differences(config: Mapping[str, Any], run: Path) -> str:

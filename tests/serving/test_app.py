@@ -1,5 +1,6 @@
 """The endpoints of our own, and what stands around all of them."""
 
+import asyncio
 import io
 import json
 import os
@@ -208,3 +209,22 @@ def test_what_is_written_is_told_with_its_end(client):
 
 def test_the_page_lies_in_the_package():
     assert os.path.getsize(Path(make_app.__code__.co_filename).with_name("page.html")) > 1000
+
+
+def test_a_client_that_hangs_up_while_it_sends_is_no_fault_of_the_server(serving):
+    service = serving()
+    app = make_app(service)
+    messages = iter([{"type": "http.request", "body": b"--x\r\n", "more_body": True}, {"type": "http.disconnect"}])
+    sent = []
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=x"), (b"host", b"localhost")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": headers, "query_string": b""}
+    asyncio.run(app({**scope, "server": ("localhost", 80), "scheme": "http", "root_path": ""}, receive, send))
+    assert sent == []
+    assert 'omniformer_requests_total{path="/v1/predict",status="499"} 1.0' in service.metrics.text().decode()

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 
@@ -175,6 +176,17 @@ def test_one_fault_in_a_batch_spoils_no_other_answer(engine, caplog):
     with pytest.raises(RuntimeError, match="a fault"):
         fault.result(30)
     assert caplog.messages == ["a batch failed"]
+
+
+def test_where_all_texts_are_streamed_nothing_is_said_to_wait(engine):
+    made = engine()
+    made.stream(Letters(), "prompt", "ab", lambda piece: None).result(30)
+    for _ in range(3000):
+        if "omniformer_waiting_inputs 0.0" in made.metrics.text().decode():
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("a text that is whole still counts as waiting")
 
 
 @dataclass(frozen=True)

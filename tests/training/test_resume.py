@@ -116,4 +116,18 @@ def test_the_newest_run_that_was_begun_alike_is_found_and_others_are_passed_over
     assert capsys.readouterr().err.count("passes over") == 4
 
 
+@pytest.mark.filterwarnings("ignore:.*falling back")
+def test_a_run_of_damaged_checkpoints_alone_is_refused_by_name_and_that_of_others_is_not(tmp_path):
+    file = tmp_path / "same" / "checkpoints" / "last.ckpt"
+    DurableCheckpointIO().save_checkpoint({"run": 1}, file)
+    (tmp_path / "same" / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(ConfigError, match=rf"every checkpoint .* is damaged: {file}; put a whole copy .*resume=null"):
+        newest_same_run(CONFIG, [tmp_path / "same"])
+    assert newest_same_run(changed("seed", 1), [tmp_path / "same"]) is None
+    DurableCheckpointIO().save_checkpoint({"run": 2}, tmp_path / "good" / "checkpoints" / "last.ckpt")
+    (tmp_path / "good" / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    assert newest_same_run(CONFIG, sorted(tmp_path.iterdir())) == tmp_path / "good"
+
+
 SEED = "seed is 0 here and 1 there"
