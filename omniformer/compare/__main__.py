@@ -1,6 +1,7 @@
 """`omniformer compare RUN...`: runs beside each other."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def _print(sections: Sequence) -> None:
 
     from omniformer.pages import blocks
 
-    console = Console()
+    # A pipe has no width: a path that is cut or folded there is lost.
+    console = Console() if sys.stdout.isatty() else Console(width=100_000)
     for section in sections:
         for block in section.blocks:
             if isinstance(block, blocks.Table):

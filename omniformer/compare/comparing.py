@@ -122,7 +122,10 @@ def _tested(groups: Sequence[Group]) -> list[Section]:
         return []
     first, second = ([_scored(run) for run in group.runs] for group in groups)
     rows, told = [], []
-    for member in dict.fromkeys(name for run in first for name in run):
+    without = [str(run.folder) for group in groups for run in group.runs if not predictions(run.folder)[0]]
+    if without:
+        told.append(Words(f"There is no paired test, since {', '.join(without)} kept no predictions.jsonl."))
+    for member in dict.fromkeys(name for run in first for name in run if not without):
         outcome = _outcome(member, first, second)
         if isinstance(outcome, str):
             told.append(Words(outcome))

@@ -70,6 +70,19 @@ def test_other_data_and_other_samples_are_said(tmp_path):
     assert "2 of 5 samples of the test splits are not in all of these runs" in text
 
 
+def test_without_predictions_it_is_said_why_there_is_no_test(sweep):
+    (sweep / "2" / "predictions.jsonl").unlink()
+    text = said(grouped(find([str(sweep / "0"), str(sweep / "2")])))
+    assert "There is no paired test, since" in text and "kept no predictions" in text
+
+
+def test_in_a_pipe_no_path_is_folded(tmp_path, capsys):
+    folders = [written(tmp_path / ("a" * 150) / name, lr=lr) for name, lr in (("0", 0.1), ("1", 0.2))]
+    main([str(each) for each in folders])
+    printed = capsys.readouterr().out
+    assert all(str(folder) in printed for folder in folders)
+
+
 def test_the_table_for_programs_has_a_row_a_group(sweep):
     rows = list(csv.DictReader(table(grouped(find([str(sweep)]))).splitlines()))
     assert [row["optim.lr"] for row in rows] == ["0.1", "0.2"]
