@@ -26,7 +26,7 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained.family import kind_of
 from omniformer.pretrained.files import hub
-from omniformer.pretrained.files.checkpoint import read_json
+from omniformer.pretrained.files.checkpoint import config_path, read_json
 from omniformer.pretrained.files.companions import read_companions, write_companions
 from omniformer.pretrained.gguf import gguf_file
 from omniformer.quantization import Weights, quantize, refuse_quantized
@@ -166,6 +166,7 @@ def is_published(folder: Path) -> bool:
     path = folder / CONFIG_FILE
     if gguf_file(folder) is not None and not (folder / "model" / CONFIG_FILE).is_file():
         return True
+    path = config_path(folder) if not path.is_file() else path
     if not path.is_file():
         return False
     refuse_link_out(path, folder)

@@ -13,13 +13,13 @@ from torch import nn
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.speech import Speech
 from omniformer.model import OmniFormer
-from omniformer.pretrained.files.checkpoint import Checkpoint
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, WEIGHTS_FILE, Checkpoint
 from omniformer.pretrained.files.writing import allowed_ids
 from omniformer.pretrained.names import Name
 from omniformer.recipe import Node
 
-# By `model_type` in config.json, or "timm" where that names an `architecture` instead: the module of `families` that
-# reads it, and its class.
+# By `model_type` in config.json, or the library whose configuration it is, as `kind_of` tells: the module of `families`
+# that reads it, and its class.
 FAMILIES: dict[str, tuple[str, str]] = {
     "albert": ("albert", "ALBERT"),
     "audio-spectrogram-transformer": ("audio_spectrogram", "AudioSpectrogram"),
@@ -65,6 +65,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "nomic_bert": ("nomic_bert", "NomicBERT"),
     "olmo2": ("olmo2", "OLMo2"),
     "olmo3": ("olmo3", "OLMo3"),
+    "open_clip": ("open_clip", "OpenCLIP"),
     "opt": ("opt", "OPT"),
     "paligemma": ("paligemma", "PaliGemma"),
     "pegasus": ("pegasus", "Pegasus"),
@@ -107,6 +108,12 @@ class Family(ABC):
 
     architectures: ClassVar[tuple[str, ...]]
     """The classes of the reference library whose files are read, as `architectures` in `config.json` names them."""
+
+    config_file: ClassVar[str] = CONFIG_FILE
+    """What its configuration is written as."""
+
+    weights_file: ClassVar[str] = WEIGHTS_FILE
+    """What its weights are written as, where they are one file."""
 
     prefix: ClassVar[str] = ""
     """What stands before the names of the tensors in files of the whole model, and is left out in files of the part
@@ -325,7 +332,8 @@ def kind_of(config: Mapping[str, Any]) -> str | None:
     """
     if config.get("chronos_config"):
         return "chronos"  # it calls itself a T5, and says beside it how series become ids
-    return config.get("model_type") or ("timm" if "architecture" in config else None)
+    others = {"architecture": "timm", "model_cfg": "open_clip"}
+    return config.get("model_type") or next((kind for key, kind in others.items() if key in config), None)
 
 
 def part(target: str, **options: Any) -> Node:

@@ -12,7 +12,7 @@ from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 from omniformer.pretrained.family import Family, family_of
 from omniformer.pretrained.files import hub
-from omniformer.pretrained.files.checkpoint import CONFIG_FILE, Checkpoint, read_json
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, Checkpoint, config_path, read_json
 from omniformer.pretrained.files.companions import MODULES_FILE, read_companions
 from omniformer.pretrained.files.processors import at_size
 from omniformer.pretrained.filling import fill
@@ -68,7 +68,7 @@ def load(
             return _read(place, lambda family: checkpoint, **sizes)
     place = source.parent if source.is_file() else source
     refuse_links_out(place, deep=False)
-    path = place / CONFIG_FILE
+    path = config_path(place)
     if not path.is_file():
         raise FileNotFoundError(f"{place} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
     loaded = _read(place, lambda family: family.checkpoint(place if source == path else source), **sizes)
@@ -86,7 +86,7 @@ def _read(
     image_size: tuple[int, int] | None,
 ) -> Pretrained:
     """The model that the small files of a folder describe, with the tensors that belong to it."""
-    path = folder / CONFIG_FILE
+    path = config_path(folder)
     family = family_of(read_json(path), str(path))
     checkpoint = tensors(family)
     family = family.holding(checkpoint.where)

@@ -1,6 +1,7 @@
 """Models of ours, written as the reference library reads them."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,13 +43,14 @@ def save_pretrained(
     parameters = parameters_of(model)
     names = [line for each in lines.values() for line in each]
     _same_shapes(parameters, family)
-    _write(folder, assemble(names, parameters.__getitem__), max_shard_size)
+    shard = max_shard_size if family.weights_file == WEIGHTS_FILE else sys.maxsize  # others are one file always
+    _write(folder, assemble(names, parameters.__getitem__), shard, family.weights_file)
     # A key that is null where nobody says otherwise needs no word; some classes of the reference stumble over it.
     unsaid = {key for key, value in family.defaults.items() if value is None and family.config[key] is None}
     written = {key: value for key, value in family.config.items() if key not in unsaid}
     written = _typed(written, usual_dtype((each.dtype, each.numel()) for each in parameters.values()))
     written["architectures"] = [family.architecture]
-    (folder / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    (folder / family.config_file).write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
 def _typed(config: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def _same_shapes(parameters: Mapping[str, Tensor], family: Family) -> None:
         raise ValueError(f"this model is no {family.architecture} of this {CONFIG_FILE}: {brief(wrong)}")
 
 
-def _write(folder: Path, tensors: Iterable[tuple[str, Tensor]], max_shard_size: int) -> None:
+def _write(folder: Path, tensors: Iterable[tuple[str, Tensor]], max_shard_size: int, single: str) -> None:
     """One file, or several with an index. Files that are there are replaced once the new ones are whole."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
@@ -92,7 +94,7 @@ def _write(folder: Path, tensors: Iterable[tuple[str, Tensor]], max_shard_size: 
         for old in folder.glob("model*.safetensors*"):
             old.unlink()
         if len(written) == 1:
-            written[0][0].replace(folder / WEIGHTS_FILE)
+            written[0][0].replace(folder / single)
             return
         where: dict[str, str] = {}
         for i, (path, names) in enumerate(written, start=1):

@@ -77,6 +77,16 @@ class CLIP(Family):
         return part_of(self.config, "vision_config", VISION)
 
     @property
+    def d_embedding(self) -> int:
+        """Width of the common space."""
+        return self.config["projection_dim"]
+
+    @property
+    def log_scale(self) -> float:
+        """Where the scale begins, as a logarithm."""
+        return self.config["logit_scale_init_value"]
+
+    @property
     def recipe(self) -> Node:
         """Two towers, the one over texts causal, and a head that compares what they make of a sample."""
         text, vision = self.text, self.vision
@@ -84,9 +94,9 @@ class CLIP(Family):
             "omniformer.heads.ContrastiveHead",
             d_model={"vision": vision["hidden_size"], "text": text["hidden_size"]},
             modalities=["vision", "text"],
-            d_embedding=self.config["projection_dim"],
+            d_embedding=self.d_embedding,
             pool={"vision": factory("omniformer.heads.FirstToken"), "text": factory("omniformer.heads.LastToken")},
-            temperature=max(math.exp(-self.config["logit_scale_init_value"]), 0.01),
+            temperature=max(math.exp(-self.log_scale), 0.01),
         )
         return recipe_of(
             core=part(

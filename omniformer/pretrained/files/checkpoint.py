@@ -16,6 +16,8 @@ from omniformer.untrusted import plain_name, refuse_compressed
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+"""Of the library open_clip, and its `open_clip_pytorch_model.bin`."""
 INDEX_FILE = "model.safetensors.index.json"
 PICKLED_FILE, PICKLED_INDEX_FILE = "pytorch_model.bin", "pytorch_model.bin.index.json"
 # Bytes: no more of a file than this is in memory at a time. A mapped file counts as far as it was read, so it is opened
@@ -161,6 +163,12 @@ def _together(cuts: list[tuple[str, int, int | None, int]]) -> Iterator[list[tup
         yield group
 
 
+def config_path(folder: Path) -> Path:
+    """The file that says what the weights of a folder are: `config.json`, or that of open_clip where it is alone."""
+    other = folder / OPEN_CLIP_CONFIG
+    return other if other.is_file() and not (folder / CONFIG_FILE).is_file() else folder / CONFIG_FILE
+
+
 def _where(source: Path) -> dict[str, Path]:
     """The file of each tensor."""
     if source.is_file():
@@ -171,6 +179,9 @@ def _where(source: Path) -> dict[str, Path]:
             return dict.fromkeys(_names(source / single), source / single)
         if (source / index).is_file():
             return _indexed(source, index)
+    for single in (OPEN_CLIP_WEIGHTS, f"open_clip_{PICKLED_FILE}"):
+        if (source / single).is_file():
+            return dict.fromkeys(_names(source / single), source / single)
     raise FileNotFoundError(
         f"{source} holds no weights: looked for {WEIGHTS_FILE}, {INDEX_FILE}, {PICKLED_FILE} and {PICKLED_INDEX_FILE}"
     )

@@ -8,6 +8,7 @@ from PIL import Image
 from twins import LOGITS, agree, compare_gradients, counted, shaken, weighted
 from vision import pixels
 
+import omniformer
 from omniformer import pretrained
 
 timm = pytest.importorskip("timm")
@@ -72,7 +73,7 @@ def test_pictures_are_prepared_as_timm_does(changed, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     prepare = timm.data.create_transform(**timm.data.resolve_data_config(config["pretrained_cfg"]), is_training=False)
     picture = Image.linear_gradient("L").resize((31, 20)).convert("RGB")
-    loaded = pretrained.load(tmp_path)
+    loaded = omniformer.load(tmp_path)
     (member,) = loaded.members.values()
     found = (
         member.tokenizers["vision"](picture).values[1:].view(4, 4, 3, 4, 4).permute(2, 0, 3, 1, 4).reshape(3, 16, 16)
