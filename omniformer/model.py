@@ -180,8 +180,15 @@ class OmniFormer(nn.Module):
             ids int64 `[new tokens]`, those of the first sample first, positions `[new tokens, axes]` →
             `[new tokens, vocab_size]`.
         """
-        own = self.head(head)
-        modality = own.modality
+        return self.head(head)(*self.read_on(ids, positions, cache, head))
+
+    def read_on(self, ids: Tensor, positions: Tensor, cache: KVCache | MixedCache, head: str) -> tuple[Tensor, Layout]:
+        """What the writer gives for the tokens that `advance` scores, and their layout.
+
+        Shapes:
+            as for `advance` → `[new tokens, d_model]`.
+        """
+        modality = self.head(head).modality
         assert modality is not None, f"{head!r} scores no ids that could be written"
         n_samples = len(cache.lengths)
         lengths = torch.full((n_samples,), len(ids) // max(n_samples, 1))
@@ -194,7 +201,7 @@ class OmniFormer(nn.Module):
             positions=nn.functional.pad(positions, (0, axes - positions.shape[1])),
             modality=torch.full_like(ids, self.modalities[modality]),
         )
-        return own(self.writer(x, new, self.rule(head), cache=cache), new)
+        return self.writer(x, new, self.rule(head), cache=cache), new
 
     @property
     def reader(self) -> nn.Module:

@@ -11,6 +11,7 @@ from omniformer.generation.filler import Filler, Hole
 from omniformer.generation.forecaster import Forecaster
 from omniformer.generation.painter import Painter
 from omniformer.generation.sampling import Greedy, Sampling
+from omniformer.generation.self_draft import SelfDraft
 from omniformer.generation.session import Session
 from omniformer.generation.strategy import Chosen, Strategy, Written
 from omniformer.generation.texts import Spelling
@@ -36,6 +37,7 @@ __all__ = [
     "Painter",
     "Penalties",
     "Sampling",
+    "SelfDraft",
     "Session",
     "Spelling",
     "Strategy",

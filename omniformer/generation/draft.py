@@ -12,7 +12,7 @@ from omniformer.batch import Batch
 from omniformer.core.ranges import Count
 from omniformer.generation.answer import head_making
 from omniformer.generation.pace import OneByOne, pick
-from omniformer.generation.session import Session
+from omniformer.generation.session import Caching, Session
 from omniformer.model import OmniFormer
 
 
@@ -58,7 +58,7 @@ class Draft:
         share = f" ({self.accepted / self.guessed:.1%})" if self.guessed else ""
         return f"{self.accepted} of {self.guessed} guesses of the draft were accepted{share}"
 
-    def join(self, session: Session, batch: Batch, *, guidance: float, cache: str, **options: Any) -> None:
+    def join(self, session: Session, batch: Batch, *, guidance: float, cache: Caching, **options: Any) -> None:
         """Lets a session go on with guesses of this model.
 
         Args:
@@ -72,12 +72,7 @@ class Draft:
             ValueError: the vocabularies differ, the draft has no room for the answers, or one of both models cannot
                 take back what it has read.
         """
-        if guidance != 1:
-            raise ValueError(f"guidance={guidance} compares two passes, of which a draft guesses none; leave one out")
-        if cache not in ("growing", "static"):
-            raise ValueError(
-                f"cache={cache!r} cannot forget guesses that were wrong; use growing or static with a draft"
-            )
+        refuse(guidance, cache)
         try:
             own = Session(self.model, self.head, batch, cache=cache, max_seq_len=self.max_seq_len, **options)
             for each in (session, own):
@@ -169,6 +164,18 @@ class Speculation(OneByOne):
             else:
                 chances = self.strategy.probabilities(logits, seen=seen)
                 self._guesses.append((pick(chances, self._numbers[i][:, 0]), chances))
+
+
+def refuse(guidance: float, cache: Caching) -> None:
+    """Raises for a session whose guesses cannot be read together, or not taken back.
+
+    Raises:
+        ValueError: there is guidance, or the cache is neither "growing" nor "static".
+    """
+    if guidance != 1:
+        raise ValueError(f"guidance={guidance} compares two passes, of which a draft guesses none; leave one out")
+    if cache not in ("growing", "static"):
+        raise ValueError(f"cache={cache!r} cannot forget guesses that were wrong; use growing or static with a draft")
 
 
 def judged(target: Tensor, draft: Tensor, guess: Tensor, draws: Tensor) -> Tensor:

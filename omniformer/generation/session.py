@@ -50,8 +50,11 @@ class Session:
         allowed: which ids may be written, and where; all, everywhere by default.
         adjust: what changes the scores of the next id, one after the other.
 
+    Attributes:
+        last: what the core gives for the last token of each row, of which `logits` are made.
+
     Shapes:
-        positions `[answer tokens, axes]`.
+        positions `[answer tokens, axes]`, last `[rows, d_model]`.
 
     Raises:
         ValueError: the head predicts no ids, or its scores are no numbers; nothing is written yet of some sample;
@@ -96,7 +99,8 @@ class Session:
         self._caching = cache
         self._limit, self._guidance = max_seq_len, guidance
         self._allowed, self._adjust, self._place = allowed, tuple(adjust), 0
-        self.ahead: deque[tuple[list[int], Tensor]] = deque()  # guesses, and the scores behind each
+        # Guesses, the scores behind each, and what the core gives for it.
+        self.ahead: deque[tuple[list[int], Tensor, Tensor]] = deque()
         self.pace: Callable[..., OneByOne] = OneByOne
         if cache not in ("growing", "static", "sliding", "none"):
             raise ValueError(f"cache={cache!r} is not known; choose growing, static, sliding or none")
@@ -209,7 +213,8 @@ class Session:
         if self._cache is None:
             self._read()
         elif self.ahead and list(ids) == self.ahead[0][0]:
-            self._scores = self._guided(self.ahead.popleft()[1])
+            _, raw, self.last = self.ahead.popleft()
+            self._scores = self._guided(raw)
         else:
             if self.ahead:
                 self._cut(len(self.ahead))
@@ -235,9 +240,10 @@ class Session:
         new = torch.tensor([ids, *guesses], device=self._device).T.flatten()
         last = [len(context) - 1 + i for context in self._context for i in range(n)]
         with torch.inference_mode():
-            raw = self.model.advance(new, self._coordinates(last), self._cache, self.head).unflatten(0, (-1, n))
-        self._scores = self._guided(raw[:, 0])
-        self.ahead.extend((each, raw[:, i]) for i, each in enumerate(guesses, start=1))
+            x, layout = self.model.read_on(new, self._coordinates(last), self._cache, self.head)
+            raw, x = (each.unflatten(0, (-1, n)) for each in (self._reader(x, layout), x))
+        self._scores, self.last = self._guided(raw[:, 0]), x[:, 0]
+        self.ahead.extend((each, raw[:, i], x[:, i]) for i, each in enumerate(guesses, start=1))
 
     def reorder(self, rows: Sequence[int]) -> None:
         """Makes row i the former row `rows[i]`; rows may repeat or be left out."""
@@ -249,8 +255,9 @@ class Session:
         self._given = [self._given[row] for row in rows]
         self._before = [self._before[row] for row in rows]
         index = torch.tensor(list(rows), dtype=torch.long)
-        self._scores = self._scores[index.to(self._device)]
-        self.ahead = deque(([ids[row] for row in rows], raw[index.to(self._device)]) for ids, raw in self.ahead)
+        there = index.to(self._device)
+        self._scores, self.last = self._scores[there], self.last[there]
+        self.ahead = deque(([ids[row] for row in rows], raw[there], x[there]) for ids, raw, x in self.ahead)
         if self._cache is not None:
             with torch.inference_mode():
                 self._cache.reorder(index)
@@ -268,7 +275,8 @@ class Session:
         with torch.inference_mode():
             x, layout = self.model.decode(batch, self.head, cache=self._cache)
             last = layout.offsets[1:] - 1
-            raw = self._reader(x[last], Layout.from_lengths(*[1] * len(last), device=self._device))
+            self.last = x[last]
+            raw = self._reader(self.last, Layout.from_lengths(*[1] * len(last), device=self._device))
         self._scores = self._guided(raw)
 
     def _guided(self, raw: Tensor) -> Tensor:

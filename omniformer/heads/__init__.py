@@ -10,6 +10,7 @@ from omniformer.heads.distilled import DistilledHead
 from omniformer.heads.feature import FeatureHead
 from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
+from omniformer.heads.multi_token import MultiTokenHead
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.heads.noise import Cosine, Linear
 from omniformer.heads.patch_pooling import PatchMean
@@ -59,6 +60,7 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "MultiLabelHead",
+    "MultiTokenHead",
     "MultiheadAttentionPool",
     "NextTokenHead",
     "PatchMean",

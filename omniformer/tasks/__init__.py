@@ -12,6 +12,7 @@ from omniformer.tasks.link_prediction import LinkPrediction
 from omniformer.tasks.masked import MaskedIds, MaskedVectors
 from omniformer.tasks.missing_modalities import MissingModalities
 from omniformer.tasks.module import TrainingModule
+from omniformer.tasks.multi_token import MultiTokenPrediction
 from omniformer.tasks.open_set import OpenSetClassification
 from omniformer.tasks.regression import Regression
 from omniformer.tasks.span_prediction import SpanPrediction
@@ -31,6 +32,7 @@ __all__ = [
     "MaskedVectors",
     "MissingModalities",
     "MultiLabelClassification",
+    "MultiTokenPrediction",
     "OpenSetClassification",
     "Regression",
     "SpanPrediction",

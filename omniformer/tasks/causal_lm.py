@@ -1,6 +1,7 @@
 """Predicting every token from those before it."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -54,6 +55,24 @@ class CausalLM(Task[NextTokenHead]):
         self.label_smoothing = label_smoothing
 
     def step(self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None) -> Step:
+        x, found = self.found(model, batch, name, losses)
+        nats = self._nats(model, name, x, found)
+        return Step(loss=mean(nats, x), count=len(nats), outputs=nats, targets=found.ids[found.chosen])
+
+    def _nats(self, model: OmniFormer, name: str, x: Tensor, found: "Found") -> Tensor:
+        """The loss of each predicted token."""
+        smoothing = self.label_smoothing if model.training else 0.0
+        before, targets = x[found.places[found.chosen] - 1], found.ids[found.chosen]
+        return self.head_of(model, name).losses(before, targets, label_smoothing=smoothing)
+
+    def found(
+        self, model: OmniFormer, batch: Batch, name: str, losses: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, "Found"]:
+        """What the core gives, `[tokens, d_model]`, and which tokens are predicted.
+
+        Raises:
+            ValueError: the samples have no tokens of the modality that is predicted.
+        """
         read = model.encode if batch.answer is None else model.decode
         x, layout = read(batch, name, losses=losses)
         sequence = batch if batch.answer is None else batch.answer
@@ -66,10 +85,7 @@ class CausalLM(Task[NextTokenHead]):
         if "mask" in sequence.token_targets:
             predicted = predicted & sequence.token_targets["mask"][places]
         chosen = predicted.nonzero().flatten()  # once: a device is waited for to learn how many there are
-        targets = ids[chosen]
-        smoothing = self.label_smoothing if model.training else 0.0
-        nats = self.head_of(model, name).losses(x[places[chosen] - 1], targets, label_smoothing=smoothing)
-        return Step(loss=mean(nats, x), count=len(targets), outputs=nats, targets=targets)
+        return x, Found(ids=ids, places=places, sample=layout.sample[places], predicted=predicted, chosen=chosen)
 
     def count(self, batch: Batch) -> int:
         sequence = batch if batch.answer is None else batch.answer
@@ -92,6 +108,28 @@ class CausalLM(Task[NextTokenHead]):
         for metric in metrics.values():
             if isinstance(metric, Rate):
                 metric.update(nats=nats, tokens=step.count, bytes_=n_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """The tokens of one modality in a batch, and which of them are predicted from what stands before them.
+
+    Args:
+        ids: of all tokens of the modality.
+        places: where they stand among the tokens of all modalities.
+        sample: whose they are.
+        predicted: whether each is predicted.
+        chosen: the numbers of those that are.
+
+    Shapes:
+        int64 `[tokens]` each, bool `[tokens]`; chosen int64 `[predicted tokens]`.
+    """
+
+    ids: Tensor
+    places: Tensor
+    sample: Tensor
+    predicted: Tensor
+    chosen: Tensor
 
 
 class Rate(Metric):

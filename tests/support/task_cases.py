@@ -21,6 +21,7 @@ from omniformer.heads import (
     CTCHead,
     LinkHead,
     MultiLabelHead,
+    MultiTokenHead,
     NextTokenHead,
     ReconstructionHead,
     RegressionHead,
@@ -44,6 +45,7 @@ from omniformer.tasks import (
     MaskedVectors,
     MissingModalities,
     MultiLabelClassification,
+    MultiTokenPrediction,
     OpenSetClassification,
     Regression,
     SpanPrediction,
@@ -215,6 +217,14 @@ CASES = {
     "causal": Case(
         next_id,
         CausalLM,
+        (
+            [Sample(id=f"s{i}", pieces=[text(each)]) for i, each in enumerate(("ab", "a", "abcd", "hgf"))],
+            [Sample(id="u", pieces=[text("a")])],
+        ),
+    ),
+    "causal, several at once": Case(
+        partial(MultiTokenHead, d_model=16, vocab_size=TEXT.vocab_size, tied=False, n_further=2),
+        MultiTokenPrediction,
         (
             [Sample(id=f"s{i}", pieces=[text(each)]) for i, each in enumerate(("ab", "a", "abcd", "hgf"))],
             [Sample(id="u", pieces=[text("a")])],
