@@ -9,7 +9,7 @@ from omniformer.embedders.merging_tower import MergingTowerEmbedder
 from omniformer.embedders.narrow import NarrowIdEmbedder
 from omniformer.embedders.ngrams import NGramEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
-from omniformer.embedders.patch_stem import PatchStem
+from omniformer.embedders.picture_stem import PictureStem
 from omniformer.embedders.stem import ConvStem
 from omniformer.embedders.tower import TowerEmbedder
 from omniformer.embedders.vectors import VectorEmbedder
@@ -26,7 +26,7 @@ __all__ = [
     "NGramEmbedder",
     "NarrowIdEmbedder",
     "NodeEmbedder",
-    "PatchStem",
+    "PictureStem",
     "TowerEmbedder",
     "VectorEmbedder",
     "WaveStem",

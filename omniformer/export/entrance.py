@@ -110,7 +110,7 @@ class Entrance(nn.Module):
         """The number of tokens nearest to n that a sample may have: with its class tokens, and within its positions."""
         n = max(n, self.features.get(CLASS_TOKEN, 1)) if n else 0
         most = self.reads.max_tokens
-        return min(n, most) if self.counted and most is not None else n
+        return min(n, most) if (self.counted or self.reads.grid) and most is not None else n
 
     def forward(self, tensors: Sequence[Tensor]) -> tuple[Tensor, PaddedLayout]:
         """The vectors of padded tokens and their layout, for tensors in the order of `ports`.
@@ -206,14 +206,19 @@ class Entrance(nn.Module):
     def _places(self, n: int, generator: torch.Generator) -> Tensor:
         if self.counted:
             return torch.arange(n, dtype=torch.float32)[:, None]
+        if self.reads.grid is not None:
+            rows, columns = (torch.arange(float(size)) for size in self.reads.grid)
+            return torch.cartesian_prod(rows, columns)[:n]
         if self.reads.position is not None:
             return self.reads.position.drawn(n, generator)  # pyright: ignore[reportCallIssue]
         return torch.randint(8, (n, self.axes), generator=generator).float()
 
 
 def axes_of(embedder: nn.Module, tokenizer: Tokenizer | None) -> int:
-    """On how many axes tokens of an embedder lie: what their positions say, else their tokenizer, else one."""
+    """On how many axes tokens of an embedder lie: what their grid or positions say, else their tokenizer, else one."""
     reads: Reads | None = getattr(embedder, "reads", None)
+    if reads is not None and reads.grid is not None:
+        return len(reads.grid)
     if reads is not None and reads.position is not None:
         return reads.position.n_axes  # pyright: ignore[reportReturnType]
     return int(tokenizer.facts.get("axes", 1)) if tokenizer is not None else 1

@@ -12,6 +12,7 @@ from omniformer.embedders import (
     Maskable,
     NGramEmbedder,
     NodeEmbedder,
+    PictureStem,
     VectorEmbedder,
 )
 from omniformer.embedders.reads import Reads
@@ -127,6 +128,18 @@ def test_letters_come_in_as_several_numbers_a_token(left):
     x, layout = entrance(entrance.fed(pieces, left=left))
     torch.testing.assert_close(x[layout.valid.flatten()], embedder(pack(pieces)))
     assert entrance.drawn(4, torch.Generator()).features["letters"].shape == (4, 6)
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_picture_in_a_padded_row_is_convolved_as_one_by_itself(left):
+    tokenizer = PatchTokenizer(patch_size=4, channels=1, image_size=(8, 12))
+    stem = PictureStem(d_model=8, **tokenizer.facts)
+    torch.nn.init.normal_(stem.convs[0].bias)
+    entrance = Entrance("vision", stem, axes=2)
+    pieces = [entrance.drawn(entrance.fitting(n), torch.Generator().manual_seed(n)) for n in (2, 99, 5)]
+    assert [len(piece) for piece in pieces] == [2, 6, 5]
+    x, layout = entrance(entrance.fed([pieces[0], None, *pieces[1:]], left=left))
+    torch.testing.assert_close(x[layout.valid.flatten()], stem(pack(pieces)))
 
 
 @pytest.mark.parametrize("left", [False, True])

@@ -100,8 +100,13 @@ class PatchTokenizer(Tokenizer):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """`features`: pixels of a patch, all `channels`; and the number of position `axes`: row and column."""
-        return {"features": self.channels * self.patch_size**2, "channels": self.channels, "axes": 2}
+        """`features`: pixels of a patch, all `channels`; its `stride`; the number of position `axes`: row and column;
+        and the rows and columns of the `grid`, where `image_size` says them.
+        """
+        facts = {"features": self.channels * self.patch_size**2, "channels": self.channels, "axes": 2}
+        facts["stride"] = self.stride or self.patch_size
+        fixed = self.image_size is not None and self.resize in ("stretch", "cover") and self.max_tokens is None
+        return {**facts, "grid": [self._grid(side) for side in self.image_size or ()]} if fixed else facts
 
     def __call__(self, raw: Any) -> Tokens:
         """The patches of an image: a tensor, a Pillow image, a path, or the bytes of a file.

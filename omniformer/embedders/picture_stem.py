@@ -1,0 +1,140 @@
+"""Convolutions over whole pictures, of which each patch becomes one token."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from einops import rearrange
+from omniformer_tokenizers import Packed
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omniformer.core import checks
+from omniformer.core.dropout import Dropout
+from omniformer.core.init import linear_
+from omniformer.core.ranges import BelowOne, Count, Natural
+from omniformer.embedders.reads import Reads
+from omniformer.embedders.stem import VALID
+
+_MOST = 4  # convolutions: patches of 16 pixels are one number a channel then
+
+
+class PictureStem(nn.Module):
+    """Convolutions of width 3 over each picture, whose patches are laid side by side again; each is followed by a norm
+    of the channels of every pixel, a ReLU and the maxima of 2 x 2 pixels, until a patch is a pixel or an odd number of
+    them, of which one linear map makes its token. A stem of convolutions
+    ([Xiao et al. 2021](https://arxiv.org/abs/2106.14881)) makes few pictures enough
+    ([Hassani et al. 2021](https://arxiv.org/abs/2104.05704), CCT), as it knows that what is near belongs together.
+
+    Around each picture there are zeros at every convolution, so that no picture sees its neighbour in the batch.
+
+    Args:
+        d_model: width of the core.
+        features: numbers in one patch, `channels * side * side`.
+        channels: of a pixel, as the tokenizer says.
+        stride: pixels from one patch to the next, as the tokenizer says; patches must not overlap.
+        grid: rows and columns of patches where all pictures have as many, as the tokenizer says where it has an
+            `image_size`; None finds them in each batch, and cannot be exported.
+        width: channels of the first two convolutions, half of those of the others; 32 as in small networks.
+        axes: coordinates of a token, for `position`.
+        position: makes positions to add, called with `d_model` and `n_axes`; none by default.
+        dropout: share of features set to zero in training.
+
+    Raises:
+        ValueError: `features` are no square patch of `channels` with an even side, or patches overlap; at use,
+            positions are no rows and columns.
+
+    Shapes:
+        values `[tokens, features]`, positions `[tokens, 2]` (row, column) → `[tokens, d_model]`.
+
+    Example:
+        >>> from omniformer_tokenizers import PatchTokenizer, pack
+        >>> tokenizer = PatchTokenizer(patch_size=8, channels=1)
+        >>> PictureStem(d_model=16, **tokenizer.facts)(pack([tokenizer(torch.zeros(1, 28, 28))])).shape
+        torch.Size([16, 16])
+    """
+
+    def __init__(
+        self,
+        *,
+        d_model: Count,
+        features: Count,
+        channels: Count,
+        stride: Count | None = None,
+        grid: Sequence[Count] | None = None,
+        width: Count = 32,
+        axes: Natural = 2,
+        position: Callable[..., nn.Module] | None = None,
+        dropout: BelowOne = 0.0,
+    ) -> None:
+        super().__init__()
+        checks.counts(d_model=d_model, features=features, channels=channels, width=width)
+        checks.not_negative(axes=axes)
+        checks.below_one(dropout=dropout)
+        side = round((features / channels) ** 0.5)
+        if channels * side * side != features or side % 2 or stride not in (None, side):
+            raise ValueError(
+                f"features={features} of channels={channels} and stride={stride} must be square patches of an even "
+                "side that do not overlap; set tokenizer.patch_size=8 and tokenizer.stride=null, or take "
+                "embedder=vectors"
+            )
+        self.channels, self.side, self.grid = channels, side, None if grid is None else (grid[0], grid[1])
+        n = min((side & -side).bit_length() - 1, _MOST)
+        sizes = [channels, *[width] * min(n, 2), *[2 * width] * max(n - 2, 0)]
+        self.convs = nn.ModuleList(nn.Conv2d(*pair, 3, padding=1) for pair in pairwise(sizes))
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for size in sizes[1:])
+        self.map = nn.Linear(sizes[-1] * (side >> n) ** 2, d_model)
+        self.position = None if position is None else position(d_model=d_model, n_axes=axes)
+        self.dropout = Dropout(dropout)
+        self.reset_parameters()
+
+    def forward(self, packed: Packed) -> Tensor:
+        """The vectors of all patches."""
+        places, shape = self._places(packed)
+        values, valid = packed.values.to(self.map.weight.dtype), packed.facts.get(VALID)
+        known = torch.ones_like(values[:, :1]) if valid is None else valid.flatten()[:, None].to(values.dtype)
+        # Added up, not set: padding of zeros lies where the first patch does.
+        x = values.new_zeros(*shape, values.shape[1]).index_put(places, values * known, accumulate=True)
+        there = values.new_zeros(*shape, 1).index_put(places, known, accumulate=True)
+        x, there = rearrange(x, "n r q (c h w) -> n c (r h) (q w)", c=self.channels, h=self.side), there.movedim(3, 1)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.max_pool2d(F.relu(norm(conv(x).movedim(1, 3)).movedim(3, 1)), 2)
+            # What is said of the zeros around a picture is none of its pixels.
+            x = x * F.interpolate(there, scale_factor=x.shape[2] // shape[1])
+        left = x.shape[2] // shape[1]
+        x = self.map(rearrange(x, "n c (r h) (q w) -> n r q (c h w)", h=left, w=left)[places])
+        if self.position is not None:
+            x = x + self.position(packed.positions).to(x.dtype)
+        return self.dropout(x)
+
+    def _places(self, packed: Packed) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[int, int, int]]:
+        """The picture, row and column of each token, and how many there are of each."""
+        positions, valid = packed.positions, packed.facts.get(VALID)
+        if valid is not None:
+            n = valid.shape[0]  # no `len`, which a tracer takes for a constant
+            picture = torch.arange(n, device=positions.device)[:, None].expand_as(valid).flatten()
+        else:
+            n = max(len(packed.lengths), 1)
+            picture = torch.arange(len(packed.lengths)).repeat_interleave(packed.lengths).to(positions.device)
+        if positions.is_cpu and not torch.compiler.is_compiling() and not positions.equal(positions.round()):
+            raise ValueError("positions must be rows and columns of patches; set tokenizer.coordinates=patches")
+        rows, columns = positions.long().unbind(1)
+        n_rows, n_columns = self.grid or ((positions.amax(0).long() + 1).tolist() if len(positions) else (1, 1))
+        return (picture, rows, columns), (n, n_rows, n_columns)
+
+    @property
+    def reads(self) -> Reads | None:
+        """Vectors, where the grid is known; None where it is not, for which there is no program."""
+        if self.grid is None:
+            return None
+        numbers, most = self.channels * self.side**2, self.grid[0] * self.grid[1]
+        return Reads(numbers=numbers, position=self.position, grid=self.grid, max_tokens=most)
+
+    def reset_parameters(self) -> None:
+        """Draws convolutions and map anew, so that features of unit variance stay near it."""
+        for conv in self.convs:
+            nn.init.kaiming_normal_(conv.weight)  # pyright: ignore[reportArgumentType]
+            nn.init.zeros_(conv.bias)  # pyright: ignore[reportArgumentType]
+        for norm in self.norms:
+            norm.reset_parameters()  # pyright: ignore[reportCallIssue]
+        linear_(self.map, self.map.in_features**-0.5)
