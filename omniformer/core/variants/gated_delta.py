@@ -40,6 +40,7 @@ class GatedDelta(SelfAttention):
     Example:
         >>> from omniformer.core.layer_kinds import LayerKind
         >>> from omniformer.core.layout import Layout
+        >>> from omniformer.core.rules import Causal
         >>> from omniformer.core.transformer import Transformer
         >>> kinds = {"delta": LayerKind(attention=GatedDelta, rotary=None), "full": LayerKind()}
         >>> core = Transformer(d_model=16, n_layers=3, n_heads=2, pattern=["delta", "delta", "full"], kinds=kinds)
