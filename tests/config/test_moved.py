@@ -58,6 +58,12 @@ def test_a_data_set_that_was_a_class_is_the_table_of_its_file(old):
     assert brought_up({"source": node})["source"]["_target_"] == f"omniformer.data.{type(source).__name__}"
 
 
+def test_a_key_that_an_experiment_lays_over_other_data_is_told_with_what_leaves_it_out():
+    node = {"_target_": "omniformer.data.KarateClub", "row_normalise": True}
+    with pytest.raises(ConfigError, match=r"row_normalise: unknown key .*~data\.source\.row_normalise leaves it out"):
+        validate_node(node, "data.source")
+
+
 def test_what_such_a_class_did_not_take_is_refused_as_of_any_table():
     with pytest.raises(ConfigError, match="data.source.fold_number"):
         validate_node({"_target_": "omniformer.data.ESOL", "fold_number": 3}, "data.source")
