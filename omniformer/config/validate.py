@@ -221,7 +221,8 @@ def unknown_key(name: str, key: str, described: Signature, also: Iterable[str]) 
     where = f" of {described.target}" if key and described.target not in {*SECTIONS.values(), MEMBER} else ""
     hint = f"did you mean {_join(key, near)}? " if near else ""
     # An experiment lays keys over its own data, which stay where other data are chosen.
-    left = f"; where an experiment sets it for other data, ~{key}.{name} leaves it out" if key.endswith(".source") else ""
+    laid = key.endswith(".source")
+    left = f"; where an experiment sets it for other data, ~{key}.{name} leaves it out" if laid else ""
     return f"{_join(key, name)}: unknown key{where}; {hint}accepted: {choices(name, names)}{left}"
 
 
