@@ -50,7 +50,9 @@ def _lines(core: str) -> list[str]:
     lines = []
     for devices in DEVICES:
         for strategy in CORES[core]:
-            share = share_of_device(whole, config | {"devices": devices, "strategy": strategy, "size": SIZE}, found)
+            share = share_of_device(
+                whole, config | {"devices": devices, "strategy": strategy, "group_size": SIZE}, found
+            )
             memory = [share["device/held_bytes"], share["device/whole_bytes"], share["device/kept_bytes"]]
             sizes = [*memory, share["device/bytes"], share["device/sent_bytes"]]
             cells = [f"`{core}`", f"{devices:,}", strategy, *(f"{size / 1e9:,.1f} GB" for size in sizes)]

@@ -1,7 +1,7 @@
 """What each device of a group computes, keeps and sends where the group computes one model together."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from omniformer.core.transformer import Transformer
 from omniformer.inspection.cost import forward_cost
 from omniformer.inspection.devices import around
 from omniformer.parallel.tensor_parallel import first_part
+from omniformer.parallel.vocabulary import first_part as first_part_of_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,29 @@ def tensor(core: nn.Module, n: int, size: int, layout: Layout, rule: Rule, dtype
         flops=cost.flops,
         activation_bytes=cost.activation_bytes,
         sent_bytes=int(sums * once),
+    )
+
+
+def ids(
+    parts: Mapping[str, nn.Module], size: int, layout: Layout, dtype: torch.dtype
+) -> tuple[dict[str, nn.Module], int]:
+    """What one device has of tables and scores of ids, as `omniformer.parallel.vocabulary` divides them.
+
+    Args:
+        parts: of the model by name, on the meta device; they stay as they are.
+        size: devices that compute together.
+        layout: of the batch that they read.
+        dtype: that it is computed in.
+
+    Returns:
+        The parts, and the bytes that it sends within the group in a step: what is found in tables, and the gradients of
+        what heads score. The few numbers of each token that a loss takes are not counted.
+    """
+    beside = copy.deepcopy(nn.ModuleDict({name: part for name, part in parts.items() if name != "core"}))
+    tables, heads = first_part_of_ids(beside, [*beside.values()], dict(beside.items()), size)
+    widths = [each.embedding_dim for each in tables] + [head.ids.in_features for head in heads]
+    return dict(parts) | dict(beside.items()), sum(
+        around(layout.n_tokens * width * dtype.itemsize, size) for width in widths
     )
 
 

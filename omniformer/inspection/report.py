@@ -14,7 +14,7 @@ from omniformer.core.memory import Memory
 from omniformer.core.transformer import Transformer
 from omniformer.inspection.cost import active_parameters, cache_bytes_per_token, forward_cost, parameters
 from omniformer.inspection.devices import STRATEGIES, TRAINED, fsdp
-from omniformer.inspection.groups import GROUPS
+from omniformer.inspection.groups import GROUPS, ids
 from omniformer.inspection.whole import build_on_meta
 
 # What each sample lets a core read that has cross-attention and no encoder: the patches of a small picture.
@@ -42,7 +42,7 @@ def numbers(config: Mapping[str, Any]) -> dict[str, int]:
     memory = memory_for(core, samples, dtype)
     cost = forward_cost(core, layout, rule, target=written if several else None, memory=memory)
     beside = layout if writer(core) is core else written
-    outside = sum(outside_flops(part, beside) for name, part in whole.items() if name != "core")
+    outside = _outside(whole, beside)
     found = {f"parameters/{name}": own for name, own in _own_parameters(whole).items()} | {
         "parameters": parameters(whole),
         "active_parameters": active_parameters(whole),
@@ -76,7 +76,7 @@ def share_of_device(whole: nn.ModuleDict, config: Mapping[str, Any], found: Mapp
     Raises:
         BuildError: one device is to divide a model.
     """
-    devices, strategy, size = config.get("devices", 1), config.get("strategy", "ddp"), config.get("size", 2)
+    devices, strategy, size = config.get("devices", 1), config.get("strategy", "ddp"), config.get("group_size", 2)
     if devices == 1 and strategy != "ddp":
         raise BuildError(
             f"strategy={strategy} divides a model between devices, and devices=1 is one; give devices=2 or more"
@@ -87,13 +87,17 @@ def share_of_device(whole: nn.ModuleDict, config: Mapping[str, Any], found: Mapp
     kept, flops = found["activation_bytes"], found["flops"]
     if strategy in GROUPS:
         if devices % size:
-            raise BuildError(f"size={size} does not divide devices={devices}; choose a number that does")
+            raise BuildError(f"group_size={size} does not divide devices={devices}; choose a number that does")
         layout = Layout(lengths=torch.full((config["batch_size"],), config["seq_len"]))
         try:
             part = GROUPS[strategy](parts["core"], devices, size, layout, build(config["rule"], "rule"), dtype)
         except ValueError as error:
             raise BuildError(str(error)) from error
         kept, flops, sent = part.activation_bytes, flops - found["flops/core"] + part.flops, part.sent_bytes
+        if strategy == "tensor":
+            before = _outside(parts, layout)
+            parts, more = ids(parts, size, layout, dtype)
+            flops, sent = flops - before + _outside(parts, layout), sent + more
         parts["core"], devices = part.core, part.copies
     share = STRATEGIES.get(strategy, fsdp)(nn.ModuleDict(parts), devices, dtype)
     sent += share.sent_bytes
@@ -148,6 +152,10 @@ def outside_flops(part: nn.Module, layout: Layout) -> int:
         return 0
     rows = layout.n_tokens if getattr(part, "per_token", True) else layout.n_samples
     return sum(2 * each.weight.numel() * rows for each in part.modules() if isinstance(each, nn.Linear))
+
+
+def _outside(parts: Any, layout: Layout) -> int:
+    return sum(outside_flops(part, layout) for name, part in parts.items() if name != "core")
 
 
 def print_table(config: Mapping[str, Any], found: Mapping[str, int]) -> None:

@@ -25,7 +25,7 @@ class Settings:
         devices: that train the model together; with more than one, what each of them holds and sends is shown.
         strategy: `ddp`, each device holds everything, or `fsdp`, each its pieces; `tensor` and `context`: groups that
             compute each layer or each sample together, all as `trainer=` of the same names.
-        size: devices of such a group; they read the same batch.
+        group_size: devices of such a group; they read the same batch.
         published: the number of weights that the family's own publication or weights have.
         allow_targets: packages of the user's own whose classes `_target_` may name; counts on the command line alone.
     """
@@ -40,6 +40,6 @@ class Settings:
     dtype: Literal["float32", "bfloat16", "float16"]
     devices: Count = 1
     strategy: Literal["ddp", "fsdp", "tensor", "context"] = "ddp"
-    size: Count = 2
+    group_size: Count = 2
     published: Count | None = None
     allow_targets: list[str] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.parallel import loss_parallel
 from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from omniformer.core import checks
 from omniformer.core.ranges import Count
 from omniformer.model import OmniFormer
-from omniformer.parallel import context, fsdp, readers, shards, tensor_parallel
+from omniformer.parallel import context, fsdp, readers, shards, tensor_parallel, vocabulary
 from omniformer.parallel.skeleton import Skeleton, gather
 from omniformer.parallel.tensors import like
 
@@ -256,6 +257,7 @@ class Grouped(FSDP):
         checks.counts(size=size)
         self.together = size
         self._readers: Any = None  # the processes that read other samples
+        self._lasting = ExitStack()  # what is so until the end
 
     def setup(self, trainer: Trainer) -> None:
         """Likewise; what compares samples asks other groups alone."""
@@ -264,6 +266,7 @@ class Grouped(FSDP):
 
     def teardown(self) -> None:
         """Likewise."""
+        self._lasting.close()
         readers.are()
         super().teardown()
 
@@ -293,7 +296,8 @@ class TensorParallel(Grouped):
     """Tensor parallelism, and FSDP2 between groups of processes: each process computes a part of every block, its heads
     and its hidden features.
 
-    Embedders, heads of tasks and norms are whole in each group, and computed by each of its processes. Which layers can
+    So it has a part of each table of ids, and of the scores of the next id (`omniformer.parallel.vocabulary`). Other
+    embedders, heads of tasks and norms are whole in each group, and computed by each of its processes. Which layers can
     be divided, `omniformer.parallel.tensor_parallel` says; masks of dropout within attention and feed-forward layers
     (`core.attention.dropout` and the like) are not those of one process.
 
@@ -304,10 +308,16 @@ class TensorParallel(Grouped):
         ValueError: at the beginning of a training, the model's layers cannot be divided.
     """
 
+    def setup(self, trainer: Trainer) -> None:
+        """Likewise; torch knows losses of divided scores, and their gradients, from now on."""
+        super().setup(trainer)
+        self._lasting.enter_context(loss_parallel())
+
     def _share(self, module: LightningModule, mesh: DeviceMesh) -> DeviceMesh:
         core: Any = module.model.core  # pyright: ignore[reportAttributeAccessIssue]
         orders = tensor_parallel.apply(core, mesh["group"])
         self._orders = {f"model.core.{name}": order for name, order in orders.items()}
+        vocabulary.apply(module.model, mesh["group"])  # pyright: ignore[reportArgumentType]
         return mesh["data"]
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from omniformer.batch import Batch
 from omniformer.model import OmniFormer
+from omniformer.parallel.tensors import own
 from omniformer.tasks.gathering import n_ranks, total
 from omniformer.tasks.task import Task
 
@@ -106,7 +107,7 @@ def beside(model: OmniFormer, read: Iterable[tuple[str, str]]) -> list[nn.Parame
 
 def touch(parameters: Iterable[nn.Parameter]) -> Tensor:
     """A zero that reads no number of any parameter, and gives each a gradient of zero."""
-    return sum((each.flatten()[:0].sum() for each in parameters if each.requires_grad), start=torch.zeros(()))
+    return sum((own(each).flatten()[:0].sum() for each in parameters if each.requires_grad), start=torch.zeros(()))
 
 
 def _parts(model: OmniFormer) -> dict[tuple[str, str], nn.Module]:

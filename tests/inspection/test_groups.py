@@ -1,10 +1,11 @@
 """What a device of a group sends and keeps is what the real division does, counted where the collectives are called."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,12 +17,15 @@ from omniformer.core.feedforward import GatedFeedForward
 from omniformer.core.layout import Layout
 from omniformer.core.norm import RMSNorm
 from omniformer.core.rules import Causal
+from omniformer.core.ties import tie
 from omniformer.core.transformer import Transformer
-from omniformer.inspection.groups import context, tensor
+from omniformer.embedders import IdEmbedder
+from omniformer.heads import NextTokenHead
+from omniformer.inspection.groups import context, ids, tensor
 from omniformer.inspection.report import numbers, share_of_device
 from omniformer.inspection.whole import build_on_meta
 from omniformer.parallel import context as real_context
-from omniformer.parallel import tensor_parallel
+from omniformer.parallel import tensor_parallel, vocabulary
 from omniformer.parallel.tensors import own
 
 SIZE = 4
@@ -101,11 +105,13 @@ CONFIG = {
 
 
 def test_a_device_of_a_group_keeps_less_and_holds_as_much_as_its_pieces():
-    plain, layers, tokens = (numbers(CONFIG | {"strategy": name, "size": 4}) for name in ("fsdp", "tensor", "context"))
+    plain, layers, tokens = (
+        numbers(CONFIG | {"strategy": name, "group_size": 4}) for name in ("fsdp", "tensor", "context")
+    )
     whole = plain["activation_bytes"]
     assert whole / 4 < layers["device/kept_bytes"] < whole and plain["device/kept_bytes"] == whole
     assert whole / 4 < tokens["device/kept_bytes"] < whole / 2
-    narrow = CONFIG | {"dtype": "bfloat16", "strategy": "tensor", "size": 4}
+    narrow = CONFIG | {"dtype": "bfloat16", "strategy": "tensor", "group_size": 4}
     assert share_of_device(build_on_meta(narrow), narrow, numbers(narrow)) == {
         name: each for name, each in numbers(narrow).items() if name.startswith("device/")
     }
@@ -115,9 +121,9 @@ def test_a_device_of_a_group_keeps_less_and_holds_as_much_as_its_pieces():
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"size": 3}, "size=3 does not divide devices=8"),
+        ({"group_size": 3}, "group_size=3 does not divide devices=8"),
         ({"devices": 1}, "strategy=tensor divides a model between devices, and devices=1 is one"),
-        ({"size": 8}, "size=8 does not divide n_heads=4"),
+        ({"group_size": 8}, "size=8 does not divide n_heads=4"),
     ],
 )
 def test_what_cannot_be_divided_is_told(changed, told):
@@ -129,3 +135,26 @@ def test_cores_that_read_several_sequences_are_refused():
     core = Transformer(d_model=8, n_layers=1, n_heads=2, block=CrossBlock)
     with pytest.raises(ValueError, match="strategy=context is known of a Transformer that reads one sequence, and"):
         context(core, 2, 2, Layout.from_lengths(2), Causal(), torch.float32)
+
+
+def vocabulary_parts(device):
+    """A table of ids, and a head that is tied to it."""
+    with torch.device(device):
+        text, head = IdEmbedder(d_model=16, vocab_size=12), NextTokenHead(d_model=16, vocab_size=12, bias=True)
+    parts = nn.ModuleDict({"text": text, "it": head})
+    tie(parts, "it.ids.weight", "text.table.weight")
+    return parts
+
+
+def test_tables_and_scores_of_ids_are_sent_as_is_computed(group):
+    whole, divided = vocabulary_parts("meta"), vocabulary_parts("cpu")
+    mine, n_bytes = ids(whole, SIZE, Layout.from_lengths(*LENGTHS), torch.float32)
+    assert whole["it"].ids.weight.shape == (12, 16)
+    embedders, heads = {"text": divided["text"]}, {"it": divided["it"]}
+    vocabulary.apply(SimpleNamespace(embedders=embedders, heads=heads, modules=divided.modules), group)
+    with Sent() as counted:
+        x = divided["text"].table(torch.arange(sum(LENGTHS)) % 12)
+        divided["it"].ids(x).to_local().sum().backward()
+    assert n_bytes == counted.n_bytes
+    held = [own(each).shape for each in divided.parameters()]
+    assert [each.shape for each in nn.ModuleDict(mine).parameters()] == held

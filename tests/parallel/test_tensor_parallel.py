@@ -11,6 +11,7 @@ from ranks import together
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.parallel import loss_parallel
 from whole_steps import HEARD, READ, STEPS, backward, error, joint, one_process, own, splits
 
 from omniformer.adapters import LoRA, apply_lora
@@ -28,7 +29,7 @@ from omniformer.core.norm import LayerNorm, RMSNorm
 from omniformer.core.rules import Causal
 from omniformer.core.transformer import Transformer
 from omniformer.core.variants.reversible import ReversibleTransformer
-from omniformer.parallel import fsdp, readers, tensor_parallel
+from omniformer.parallel import fsdp, readers, tensor_parallel, vocabulary
 from omniformer.parallel.strategy import TensorParallel
 from omniformer.parallel.tensors import clip, whole
 from omniformer.parallel.tensors import own as piece
@@ -84,6 +85,7 @@ def divide(module: TrainingModule, size: int) -> tuple[dict[str, Tensor], Callab
     shape = (torch.distributed.get_world_size() // size, size)
     mesh = init_device_mesh("cpu", shape, mesh_dim_names=("data", "tensor"))
     orders = tensor_parallel.apply(module.model.core, mesh["tensor"])
+    vocabulary.apply(module.model, mesh["tensor"])
     readers.are(mesh["data"].get_group())
     scalars = fsdp.apply(module, mesh["data"], reshard_after_forward=True, param_dtype=None)
     return {f"core.{name}": order for name, order in orders.items()}, lambda: fsdp.average(scalars, mesh["data"])
@@ -102,7 +104,8 @@ def errors_of(names: Sequence[str], rank: int, world: int) -> dict[str, float]:
     for name in names:
         alone = one_process(lambda name=name: STEPS[name](1))
         n = max(splits(name))
-        found[name] = error(STEPS[name](n, rank // 2, world // 2, gradients=divided_gradients), alone)
+        with loss_parallel():
+            found[name] = error(STEPS[name](n, rank // 2, world // 2, gradients=divided_gradients), alone)
     return found
 
 
@@ -113,7 +116,8 @@ def trained(n: int) -> dict[str, Any]:
         orders, after = divide(module, 2)
     optimizer = AdamW(lr=0.01, warmup_steps=1)(module)
     for _ in range(n):
-        backward(module, [own(EVERY, EVERY, 0, 1)], after)
+        with loss_parallel():
+            backward(module, [own(EVERY, EVERY, 0, 1)], after)
         clip([each.grad for each in module.parameters() if each.grad is not None], 1.0)
         optimizer.step()
         optimizer.zero_grad()
