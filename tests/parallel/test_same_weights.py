@@ -17,7 +17,7 @@ from whole_steps import STEPS, backward, error, one_process, splits
 
 from omniformer.batch import Batch
 from omniformer.parallel import fsdp
-from omniformer.parallel.tensors import whole
+from omniformer.parallel.tensors import clip, whole
 from omniformer.tasks import TrainingModule
 from omniformer.training.checkpoint_io import DurableCheckpointIO
 
@@ -36,7 +36,7 @@ SPLITS = [("ddp", 2, 1), ("fsdp", 2, 1), ("ddp", 4, 1), ("fsdp", 4, 1), ("ddp", 
 
 
 def trained(kind: str, module: TrainingModule, step: Sequence[Mapping[str, Batch]]) -> dict[str, Tensor]:
-    """The weights after the steps."""
+    """The weights after the steps, clipped: a regression would run away."""
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     after = at_end = lambda: None
     if kind == "fsdp":
@@ -48,6 +48,7 @@ def trained(kind: str, module: TrainingModule, step: Sequence[Mapping[str, Batch
     for _ in range(N):
         optimizer.zero_grad()
         backward(module, step, after, at_end)
+        clip([each.grad for each in module.parameters() if each.grad is not None], 1.0)
         optimizer.step()
     return {name: whole(each).detach() for name, each in module.model.named_parameters()}
 
