@@ -33,7 +33,10 @@ class Dense(Blocks):
 
     def __init__(self, rule: Rule, layout: Layout, key_layout: Layout) -> None:
         groups, in_order = laid(layout, key_layout)
-        buckets = [sample_bucket(rule, layout, key_layout, group) for group in groups]
+        if in_order:
+            buckets = _views(rule, layout, key_layout, groups)
+        else:
+            buckets = [sample_bucket(rule, layout, key_layout, group) for group in groups]
         super().__init__(layout, key_layout, buckets, in_order=in_order)
 
 
@@ -50,13 +53,13 @@ def laid(layout: Layout, key_layout: Layout) -> tuple[list[Tensor], bool]:
     lengths, key_lengths = layout.lengths, key_layout.lengths
     views = _stretches(lengths, key_lengths)
     if views is not None and len(views) == 1:
-        return views, True
+        return [torch.tensor(views[0])], True
     groups = grouped(lengths, key_lengths)
     if views is None or layout.device != torch.device("cpu"):  # what a view costs elsewhere is not measured
         return groups, False
     gathering = area(groups, lengths, key_lengths) + _BUCKET_COST * len(groups) + _TOKEN_COST * layout.n_tokens
-    viewing = area(views, lengths, key_lengths) + _VIEW_COST * len(views)
-    return (views, True) if viewing <= gathering else (groups, False)
+    viewing = int((lengths * key_lengths).sum()) + _VIEW_COST * len(views)
+    return ([torch.tensor(each) for each in views], True) if viewing <= gathering else (groups, False)
 
 
 def area(groups: list[Tensor], lengths: Tensor, key_lengths: Tensor) -> int:
@@ -64,13 +67,13 @@ def area(groups: list[Tensor], lengths: Tensor, key_lengths: Tensor) -> int:
     return sum(len(group) * int(lengths[group].max()) * int(key_lengths[group].max()) for group in groups)
 
 
-def _stretches(lengths: Tensor, key_lengths: Tensor) -> list[Tensor] | None:
+def _stretches(lengths: Tensor, key_lengths: Tensor) -> list[list[int]] | None:
     """Neighbouring samples of one size; None where there are none, or where some have queries or keys only."""
     sizes = list(zip(lengths.tolist(), key_lengths.tolist(), strict=True))
     if not any(map(all, sizes)) or any(any(each) != all(each) for each in sizes):
         return None
     held = [sample for sample, size in enumerate(sizes) if all(size)]
-    return [torch.tensor(list(alike)) for _, alike in groupby(held, lambda sample: sizes[sample])]
+    return [list(alike) for _, alike in groupby(held, lambda sample: sizes[sample])]
 
 
 def sample_bucket(rule: Rule, layout: Layout, key_layout: Layout, samples: Tensor) -> Bucket:
@@ -81,12 +84,38 @@ def sample_bucket(rule: Rule, layout: Layout, key_layout: Layout, samples: Tenso
     """
     query, owned = _sample_rows(layout, samples)
     key, key_valid = _sample_rows(key_layout, samples)
-    bucket = Bucket(query=query, key=key, owned=owned)
+    valid = None if _even(key_layout, samples) else key_valid
+    return _ruled(rule, layout, key_layout, Bucket(query=query, key=key, owned=owned), valid)
+
+
+def _views(rule: Rule, layout: Layout, key_layout: Layout, groups: list[Tensor]) -> list[Bucket]:
+    """Neighbouring samples of one size as buckets, whose tokens are those that lie there."""
+    rows = _stretches_of(layout, groups)
+    key_rows = rows if layout is key_layout else _stretches_of(key_layout, groups)
+    true = torch.ones((), dtype=torch.bool, device=layout.device)
+    return [
+        _ruled(rule, layout, key_layout, Bucket(query=query, key=key, owned=true.expand_as(query)), None)
+        for query, key in zip(rows, key_rows, strict=True)
+    ]
+
+
+def _stretches_of(layout: Layout, groups: list[Tensor]) -> list[Tensor]:
+    """The numbers of all tokens, stretch by stretch, each `[samples, tokens of one]`."""
+    sizes = layout.lengths.tolist()
+    shapes = [(len(group), sizes[int(group[0])]) for group in groups]
+    every = torch.arange(layout.n_tokens, device=layout.device).split([rows * n for rows, n in shapes])
+    return [each.view(shape) for each, shape in zip(every, shapes, strict=True)]
+
+
+def _ruled(rule: Rule, layout: Layout, key_layout: Layout, bucket: Bucket, key_valid: Tensor | None) -> Bucket:
+    """The bucket with what the rule asks of it; all keys are valid where nothing says which."""
     if isinstance(rule, Causal) and layout is key_layout and layout.places is None:
         # Padding stands at the end, where no real query looks.
-        return Bucket(query=query, key=key, owned=owned, causal=True)
+        return replace(bucket, causal=True)
     if isinstance(rule, Full) or (isinstance(rule, Causal) and _at_the_end(layout, key_layout)):
-        return bucket if _even(key_layout, samples) else replace(bucket, mask=key_valid[:, None, None, :])
+        return bucket if key_valid is None else replace(bucket, mask=key_valid[:, None, None, :])
+    if key_valid is None:
+        key_valid = torch.ones((), dtype=torch.bool, device=layout.device).expand_as(bucket.key)
     return masked(rule, layout, key_layout, bucket, key_valid)
 
 
@@ -131,9 +160,6 @@ def _even(layout: Layout, samples: Tensor) -> bool:
 
 
 def _sample_rows(layout: Layout, samples: Tensor) -> tuple[Tensor, Tensor]:
-    lengths, first = layout.lengths[samples], layout.offsets[samples.to(layout.device)]
-    width = int(lengths.max())
-    if _even(layout, samples):  # as nearly always in training and in decoding
-        rows = first[:, None] + torch.arange(width, device=layout.device)
-        return rows, torch.ones((), dtype=torch.bool, device=layout.device).expand_as(rows)
-    return token_rows(first, lengths.to(layout.device, non_blocking=True), width)
+    lengths = layout.lengths[samples]
+    first, on_device = layout.offsets[samples.to(layout.device)], lengths.to(layout.device, non_blocking=True)
+    return token_rows(first, on_device, int(lengths.max()))
