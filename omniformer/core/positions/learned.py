@@ -128,12 +128,20 @@ class Learned(Position):
                 f"first={self.first}: the first rows of this table are no places, so that it cannot stretch"
             )
         resized = Learned(d_model=self.d_model, sizes=sizes, coordinates=self.coordinates, init_std=self.init_std)
-        mode = {1: "linear", 2: "bicubic", 3: "trilinear"}[self.n_axes]
         with torch.no_grad():
-            grid = rearrange(self.table.float(), "... d_model -> 1 d_model ...")
-            grid = F.interpolate(grid, size=sizes, mode=mode, align_corners=False, antialias=antialias)
-            resized.table.copy_(rearrange(grid, "1 d_model ... -> ... d_model"))
+            resized.table.copy_(self.stretched(*sizes, antialias=antialias))
         return resized.to(self.table.device, self.table.dtype)
+
+    def stretched(self, *sizes: int, antialias: bool = False) -> Tensor:
+        """The table for another grid, as `resized` has it, through which gradients reach this one.
+
+        Shapes:
+            `[*sizes, d_model]`.
+        """
+        mode = {1: "linear", 2: "bicubic", 3: "trilinear"}[self.n_axes]
+        grid = rearrange(self.table.float(), "... d_model -> 1 d_model ...")
+        grid = F.interpolate(grid, size=sizes, mode=mode, align_corners=False, antialias=antialias)
+        return rearrange(grid, "1 d_model ... -> ... d_model").to(self.table.dtype)
 
     def reset_parameters(self) -> None:
         """Draws the vectors anew."""

@@ -10,7 +10,7 @@ from omniformer.model import OmniFormer
 from omniformer.pretrained.families.vit import ViT, classifier, patch_embedder, patch_names, stretch, written
 from omniformer.pretrained.family import factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same
-from omniformer.pretrained.reference.patches import MaskedPictureReference
+from omniformer.pretrained.reference.patches import MaskedPictureReference, PictureReference
 from omniformer.recipe import Node
 
 _TABLE = "relative_position_bias.relative_position_bias_table"
@@ -199,9 +199,8 @@ class BEiT(ViT):
         """`pixel_values`, and `bool_masked_pos` where there is a mask token, in; `logits`, or `last_hidden_state` and
         `pooler_output` out.
         """
-        if not self.config["use_mask_token"]:
-            return super().reference(model)
-        return MaskedPictureReference(
+        kind = MaskedPictureReference if self.config["use_mask_token"] else PictureReference
+        return kind(
             model,
             self.head,
             image_size=self.image_size,

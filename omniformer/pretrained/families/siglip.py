@@ -25,7 +25,8 @@ from omniformer.pretrained.families.clip import (
 )
 from omniformer.pretrained.family import factory, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same
-from omniformer.pretrained.reference.patches import PictureReference, sides
+from omniformer.pretrained.reference.any_size import AnySizeReference
+from omniformer.pretrained.reference.patches import sides
 from omniformer.pretrained.reference.siglip import SigLIPReference, SigLIPTextReference
 from omniformer.pretrained.tokenizers.pictures import picture_tokenizer
 from omniformer.pretrained.tokenizers.siglip import siglip_texts
@@ -168,7 +169,7 @@ class SigLIPVision(CLIPVision):
 
     def reference(self, model: OmniFormer) -> nn.Module:
         """`pixel_values` in; `last_hidden_state` and `pooler_output` out."""
-        return PictureReference(
+        return AnySizeReference(
             model,
             self.head,
             image_size=sides("image_size", self.config["image_size"]),

@@ -12,7 +12,8 @@ from omniformer.core.positions import Learned
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
-from omniformer.pretrained.reference.patches import PictureReference, sides, square
+from omniformer.pretrained.reference.any_size import AnySizeReference
+from omniformer.pretrained.reference.patches import sides, square
 from omniformer.pretrained.tokenizers.pictures import picture_tokenizer
 from omniformer.recipe import Node
 
@@ -140,8 +141,10 @@ class ViT(Family):
         )
 
     def reference(self, model: OmniFormer) -> nn.Module:
-        """`pixel_values` in; `logits`, or `last_hidden_state` and `pooler_output` out."""
-        return PictureReference(
+        """`pixel_values`, of any size with `interpolate_pos_encoding`, in; `logits`, or `last_hidden_state` and
+        `pooler_output` out.
+        """
+        return AnySizeReference(
             model,
             self.head,
             image_size=self.image_size,

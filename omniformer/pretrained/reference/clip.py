@@ -8,6 +8,7 @@ from omniformer_tokenizers import Packed
 from torch import Tensor
 
 from omniformer.model import OmniFormer
+from omniformer.pretrained.reference.any_size import sized
 from omniformer.pretrained.reference.patches import check_size, patches, sides, square
 from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, padded, takes_part
 
@@ -29,17 +30,27 @@ class CLIPReference(Reference):
         super().__init__()
         self.model, self.vision, self.text = model, dict(vision), dict(text)
 
-    def forward(self, *, input_ids: Tensor, pixel_values: Tensor, attention_mask: Tensor | None = None) -> Outputs:
+    def forward(
+        self,
+        *,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        attention_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+    ) -> Outputs:
         """The reference's outputs.
 
         Shapes:
-            input_ids and attention_mask int64 `[texts, seq]`, pixel_values `[images, channels, height, width]`.
+            input_ids and attention_mask int64 `[texts, seq]`, pixel_values `[images, channels, height, width]`, of any
+            size where positions are stretched.
         """
         head: Any = self.model.heads["contrastive"]
-        images, words = (
-            head.embed(*self.model.encode(batch_of(packed), "contrastive"), packed.modality)
-            for packed in (self.pictures(pixel_values), self.texts(input_ids, attention_mask))
-        )
+        size, patch = sides("image_size", self.vision["image_size"]), square("patch_size", self.vision["patch_size"])
+        with sized(self.model, pixel_values, size, patch, interpolate_pos_encoding):
+            images, words = (
+                head.embed(*self.model.encode(batch_of(packed), "contrastive"), packed.modality)
+                for packed in (self.pictures(pixel_values), self.texts(input_ids, attention_mask))
+            )
         similarity = words @ images.T * head.scale()
         similarity = similarity if head.bias is None else similarity + head.bias
         return Outputs(
@@ -48,7 +59,8 @@ class CLIPReference(Reference):
 
     def pictures(self, pixel_values: Tensor) -> Packed:
         """Pictures as the tower reads them."""
-        return packed_pictures(pixel_values, self.vision)
+        size = square("patch_size", self.vision["patch_size"])
+        return patches(pixel_values, size, n_class_tokens=1, modality="vision")
 
     def texts(self, input_ids: Tensor, attention_mask: Tensor | None) -> Packed:
         """Texts as the tower reads them."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from omniformer.model import OmniFormer
 from omniformer.pretrained.reference.clip import CLIPReference
-from omniformer.pretrained.reference.patches import check_size, patches, sides, square
+from omniformer.pretrained.reference.patches import patches, square
 from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, padded, takes_part
 
 
@@ -21,8 +21,7 @@ class SigLIPReference(CLIPReference):
     """
 
     def pictures(self, pixel_values: Tensor) -> Packed:
-        """Pictures of the size that the tower reads, in patches."""
-        check_size("pixel_values", tuple(pixel_values.shape[2:]), sides("image_size", self.vision["image_size"]))
+        """Pictures in patches."""
         size = square("patch_size", self.vision["patch_size"])
         return patches(pixel_values, size, n_class_tokens=0, modality="vision")
 

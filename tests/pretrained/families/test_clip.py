@@ -113,6 +113,11 @@ def test_other_image_sizes_stretch_the_positions_as_the_reference_does(tmp_path)
     given = inputs() | {"pixel_values": pixels(2, 3, 24, 12)}
     expected = theirs(**given, interpolate_pos_encoding=True).image_embeds
     torch.testing.assert_close(pretrained.as_reference(resized)(**given).image_embeds, expected, **LOGITS)
+    in_a_call = pretrained.as_reference(pretrained.load(tmp_path / "theirs"))
+    found = in_a_call(**given, interpolate_pos_encoding=True).image_embeds
+    torch.testing.assert_close(found, expected, **LOGITS)
+    with pytest.raises(ValueError, match="pixel_values have size"):
+        in_a_call(**given)
 
 
 def test_a_model_of_another_square_goes_back_to_the_reference(tmp_path):

@@ -45,6 +45,8 @@ def test_other_image_sizes_stretch_the_positions_as_the_reference_does(size, tmp
     images = pixels(2, 3, *size)
     expected = theirs(pixel_values=images, interpolate_pos_encoding=True).pooler_output
     torch.testing.assert_close(ours(pixel_values=images).pooler_output, expected, **LOGITS)
+    in_a_call = pretrained.as_reference(pretrained.load(tmp_path))(pixel_values=images, interpolate_pos_encoding=True)
+    torch.testing.assert_close(in_a_call.pooler_output, expected, **LOGITS)
 
 
 def test_pictures_are_prepared_as_its_processor_does(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from twins import LOGITS, saved, shaken, transformers, twin
+from twins import LOGITS, compare_gradients, saved, shaken, transformers, twin, weighted
 from vision import as_written, count, loads_whole, pixels
 
 from omniformer import pretrained
@@ -69,6 +69,14 @@ def test_other_image_sizes_stretch_the_positions_as_the_reference_does(size, tmp
     resized = pretrained.load(saved(theirs, tmp_path / "theirs"), image_size=size)
     images = pixels(2, 3, *size)
     expected = theirs(pixel_values=images, interpolate_pos_encoding=True).logits
+    in_a_call = pretrained.load(tmp_path / "theirs")
+    found = pretrained.as_reference(in_a_call)(pixel_values=images, interpolate_pos_encoding=True).logits
+    torch.testing.assert_close(found, expected, **LOGITS)
+    weighted(expected).backward()
+    weighted(found).backward()
+    compare_gradients(in_a_call, theirs, as_written(theirs))
+    with pytest.raises(ValueError, match="pixel_values have size"):
+        pretrained.as_reference(in_a_call)(pixel_values=images)
     torch.testing.assert_close(pretrained.as_reference(resized)(pixel_values=images).logits, expected, **LOGITS)
     resized.save_pretrained(tmp_path / "ours")
     again = loads_whole(type(theirs), tmp_path / "ours")
