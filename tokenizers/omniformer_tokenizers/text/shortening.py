@@ -26,11 +26,24 @@ def shortened(tokens: Tokens, tokenizer: Any, most: int | None) -> Tokens:
     if most is None or len(tokens) <= most or tokens.values.ndim != 1 or tokens.edges is not None or tokens.pairs:
         return tokens
     ids = tokens.values.tolist()
+    if (pad := getattr(tokenizer, "pad", None)) is not None and len(kept := _unpadded(ids, pad, most)) < len(ids):
+        rows = slice(len(kept))
+        features = {name: feature[rows] for name, feature in tokens.features.items()}
+        fewer = replace(tokens, values=tokens.values[rows], positions=tokens.positions[rows], features=features)
+        return shortened(fewer, tokenizer, most)
     closing = min(closing_specials(ids, tokenizer), most - 1)
     kept = torch.cat([torch.arange(most - closing), torch.arange(len(ids) - closing, len(ids))])
     features = {name: feature[kept] for name, feature in tokens.features.items()}
     # Positions count on: what closes a cut text stands right behind what is left of it.
     return replace(tokens, values=tokens.values[kept], positions=tokens.positions[:most], features=features)
+
+
+def _unpadded(ids: Sequence[int], pad: int, most: int) -> Sequence[int]:
+    """Ids without the padding behind them that is too much, apart from one, which may be the end of the text."""
+    n = len(ids)
+    while n > max(most, 1) and ids[n - 1] == ids[n - 2] == pad:
+        n -= 1
+    return ids[:n]
 
 
 def closing_specials(ids: Sequence[int], tokenizer: Any) -> int:

@@ -1,8 +1,11 @@
 """Texts that are cut keep what closes them."""
 
+import omniformer_tokenizers as ot
 import torch
 from omniformer_tokenizers import ByteTokenizer, Tokens
 from omniformer_tokenizers.text.shortening import closing_specials, shortened
+
+import tokenizers
 
 
 class Closed:
@@ -41,3 +44,22 @@ def test_texts_without_special_tokens_lose_their_end():
     text = ByteTokenizer()
     assert text.decode(shortened(text("hello"), text, 3)) == "hel"
     assert closing_specials([1, 2], Closed()) == 0 and closing_specials([1, 8, 7], Closed()) == 2
+
+
+def test_padding_goes_before_words_do():
+    model = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({"a": 0, "b": 1, "c": 2, "[E]": 3, "[P]": 4}, unk_token="[P]")
+    )
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    model.add_special_tokens(["[E]", "[P]"])
+    model.post_processor = tokenizers.processors.TemplateProcessing(single="$A [E]", special_tokens=[("[E]", 3)])
+    inside = ot.SubwordTokenizer.from_model(model, stop="[E]")
+    for pad, most, expected in (
+        (4, 5, [0, 1, 2, 3, 4]),
+        (4, 4, [0, 1, 3, 4]),
+        (3, 5, [0, 1, 2, 3, 3]),
+        (3, 3, [0, 1, 3]),
+    ):
+        padded = ot.PaddedTokenizer(tokenizer=inside, length=9, pad=pad)
+        found = shortened(padded("a b c"), padded, most)
+        assert found.values.tolist() == expected and len(found.positions) == most
