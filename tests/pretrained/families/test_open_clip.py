@@ -27,7 +27,7 @@ CASES = {
 }
 
 
-def made(folder, vocab_size=29, **changed):
+def made(folder, vocab_size=29, log_scale=0.5, **changed):
     """A tiny model of open_clip in a folder, in its layout."""
     config = SIZES | changed
     config["text_cfg"] = config["text_cfg"] | {"vocab_size": vocab_size}
@@ -35,7 +35,7 @@ def made(folder, vocab_size=29, **changed):
     options = {key: value for key, value in config.items() if key != "custom_text"}
     theirs = shaken(kind(**options))
     with torch.no_grad():
-        theirs.logit_scale.fill_(0.5)
+        theirs.logit_scale.fill_(log_scale)
     folder.mkdir(parents=True, exist_ok=True)
     written = {"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.4] * 3, "interpolation": "bicubic"}}
     (folder / "open_clip_config.json").write_text(json.dumps(written))
@@ -61,7 +61,8 @@ def similarities(theirs, ids, images):
 @pytest.mark.quick("plain")
 @pytest.mark.parametrize("case", CASES)
 def test_similarities_gradients_and_the_way_back(case, tmp_path):
-    theirs = made(tmp_path / "theirs", **CASES[case])
+    # A small scale: float32 rounds gradients at 1e-7 of their size, which the factor multiplies.
+    theirs = made(tmp_path / "theirs", log_scale=-1.0, **CASES[case])
     ours = pretrained.load(tmp_path / "theirs")
     ids, images = texts(), pixels(2, 3, *_size(ours))
     expected = similarities(theirs, ids, images)
