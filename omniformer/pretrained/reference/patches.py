@@ -207,7 +207,7 @@ def outputs(model: OmniFormer, head: str | None, packed: Packed) -> Outputs:
     """What the reference returns for packed patches: the core's output, and what the head makes of it."""
     x, layout = model.encode(batch_of(packed), head)
     hidden = rearrange(x, "(samples n) d_model -> samples n d_model", samples=len(packed))
-    found = {} if head is None else model.head(head).published(x, layout)
+    found: dict[str, Any] = {} if head is None else dict(model.head(head).published(x, layout))
     return Outputs(**found, last_hidden_state=hidden)
 
 

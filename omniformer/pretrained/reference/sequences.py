@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from omniformer.batch import Batch
 from omniformer.core.layout import Layout
 from omniformer.model import OmniFormer
+from omniformer.pretrained.reference.asked import hidden_states, loss_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outputs:
-    """What the reference returns, by its names; None for what a model does not have.
+    """What the reference returns, by its names; None for what a model does not have, or nobody asked for.
 
     Shapes:
+        loss `[]`; hidden_states each `[samples, seq, d_model]`, one more than there are layers;
         logits and prediction_logits `[samples, seq, vocab_size]`, or `[samples, n_classes]` where the head reads whole
         samples, as of seq_relationship_logits, cls_logits and distillation_logits; start_logits and end_logits
         `[samples, seq]`; last_hidden_state and encoder_last_hidden_state `[samples, seq, d_model]`; pooler_output
@@ -26,7 +28,9 @@ class Outputs:
         logits_per_text its transpose. Rows of padding are zero.
     """
 
+    loss: Tensor | None = None
     logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
     last_hidden_state: Tensor | None = None
     start_logits: Tensor | None = None
     end_logits: Tensor | None = None
@@ -45,8 +49,8 @@ class Outputs:
 class Reference(nn.Module):
     """A loaded model that is called as the reference library's is: by keywords, or with the first input alone.
 
-    What the reference does beside its outputs, such as a loss of `labels`, is refused by name. Keywords that ask for
-    nothing of the kind (`labels=None`, `return_dict=True`, `output_attentions=False`) change nothing.
+    What is not made here, such as attention maps, is refused by name. Keywords that ask for nothing of the kind
+    (`return_dict=True`, `output_attentions=False`) change nothing.
     """
 
     def __call__(self, *first: Tensor, **inputs: Any) -> Outputs:
@@ -61,8 +65,8 @@ class Reference(nn.Module):
         asked = {name: each for name, each in inputs.items() if name in takes or not _asks_nothing(name, each)}
         if unknown := [name for name in asked if name not in takes]:
             raise TypeError(
-                f"{unknown[0]} is not taken here, only {', '.join(takes)}; losses, hidden states and caches are made "
-                "by the model itself (model.encode, model.advance)"
+                f"{unknown[0]} is not taken here, only {', '.join(takes)}; what else there is, such as attention "
+                "maps and caches, the model itself gives (model.encode, model.advance)"
             )
         return super().__call__(**dict(zip(takes, first, strict=False)), **asked)
 
@@ -89,16 +93,33 @@ class CausalReference(Reference):
         self.model, self.head = model, head
 
     def forward(
-        self, *, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None
+        self,
+        *,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
     ) -> Outputs:
-        """The reference's outputs.
+        """The reference's outputs; with labels their loss, and hidden states where they are asked for.
 
         Shapes:
-            input_ids, attention_mask and position_ids int64 `[samples, seq]`.
+            input_ids, attention_mask and position_ids int64 `[samples, seq]`; labels as for `loss_of`.
+
+        Raises:
+            ValueError: as for `loss_of`; or there are labels and no head.
         """
         taken = takes_part(input_ids, attention_mask)
-        x, layout = self.model.encode(batch_of(ids(input_ids, taken, positions=position_ids)), self.head)
-        return Outputs(**named(self.model, self.head, x, layout, taken), last_hidden_state=padded(x, taken))
+        stages: dict[str, Tensor] | None = {} if output_hidden_states else None
+        batch = batch_of(ids(input_ids, taken, positions=position_ids))
+        x, layout = self.model.encode(batch, self.head, stages=stages)
+        found: dict[str, Any] = named(self.model, self.head, x, layout, taken)
+        return Outputs(
+            **found,
+            loss=_loss(self.model, self.head, found.get("logits"), labels, taken, shifted=True),
+            hidden_states=_states(stages, x, taken),
+            last_hidden_state=padded(x, taken),
+        )
 
 
 class EncoderReference(Reference):
@@ -119,12 +140,22 @@ class EncoderReference(Reference):
         self.model, self.outputs, self.padding = model, dict(outputs), padding
 
     def forward(
-        self, *, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+        self,
+        *,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
     ) -> Outputs:
-        """The reference's outputs.
+        """The reference's outputs; with labels their loss, and hidden states where they are asked for.
 
         Shapes:
-            input_ids, attention_mask and token_type_ids int64 `[samples, seq]`.
+            input_ids, attention_mask and token_type_ids int64 `[samples, seq]`; labels as for `loss_of`.
+
+        Raises:
+            ValueError: as for `loss_of`; there are labels and not one head with logits; or the mask takes a token for
+                one that has the id of padding.
         """
         taken = takes_part(input_ids, attention_mask)
         if self.padding is not None and bool((input_ids[taken] == self.padding).any()):
@@ -135,12 +166,15 @@ class EncoderReference(Reference):
         packed = replace(ids(input_ids, taken), positions=self._positions(taken))
         if token_type_ids is not None:
             packed = replace(packed, features={"segment": token_type_ids[taken]})
-        x, layout = self.model.encode(batch_of(packed))
-        found = {"last_hidden_state": padded(x, taken)}
+        stages: dict[str, Tensor] | None = {} if output_hidden_states else None
+        x, layout = self.model.encode(batch_of(packed), stages=stages)
+        found: dict[str, Any] = {"last_hidden_state": padded(x, taken)}
         for name, output in self.outputs.items():
             rows = named(self.model, name, x, layout, taken)
             found |= {output if said == "logits" else said: each for said, each in rows.items()}
-        return Outputs(**found)
+        head = next(iter(self.outputs), None)
+        loss = _loss(self.model, head, found.get("logits"), labels, taken, shifted=False)
+        return Outputs(**found, loss=loss, hidden_states=_states(stages, x, taken))
 
     def _positions(self, taken: Tensor) -> Tensor:
         """The coordinates of the tokens that take part."""
@@ -233,13 +267,29 @@ def batch_of(packed: Packed) -> Batch:
     )
 
 
-def named(model: OmniFormer, head: str | None, x: Tensor, layout: Layout, taken: Tensor) -> dict[str, Tensor]:
+def named(model: OmniFormer, head: str | None, x: Tensor, layout: Layout, taken: Tensor) -> dict[str, Any]:
     """What a head makes of the core's output, by the names that the reference has for it; nothing without a head."""
     if head is None:
         return {}
     reader = model.head(head)
     found = reader.published(x, layout)
     return {name: padded(rows, taken) for name, rows in found.items()} if reader.per_token else found
+
+
+def _loss(
+    model: OmniFormer, head: str | None, logits: Tensor | None, labels: Tensor | None, taken: Tensor, *, shifted: bool
+) -> Tensor | None:
+    """The loss of labels, where there are any."""
+    if labels is None:
+        return None
+    if head is None or logits is None:
+        raise ValueError("labels are for a model with one head that gives logits; this one has none, or several")
+    return loss_of(model.head(head), logits, labels, taken, shifted=shifted)
+
+
+def _states(stages: dict[str, Tensor] | None, x: Tensor, taken: Tensor) -> tuple[Tensor, ...] | None:
+    """The hidden states, where they are asked for."""
+    return None if stages is None else tuple(padded(each, taken) for each in hidden_states(stages, x))
 
 
 def padded(rows: Tensor, taken: Tensor) -> Tensor:
