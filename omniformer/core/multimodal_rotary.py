@@ -89,7 +89,7 @@ class MultimodalRotary(SectionedRotary):
         if layout.modality is not None:
             patches = torch.isin(layout.modality, torch.tensor(self.grids, device=layout.device))
         if given is None or given.shape[1] != n_axes:
-            if bool(patches.any()):
+            if not patches.is_meta and bool(patches.any()):
                 n_given = 0 if given is None else given.shape[1]
                 raise ValueError(
                     f"patches have {n_given} axes, sections={self.sections} need {n_axes}: time, row and column"

@@ -99,7 +99,7 @@ def _read(
     tokenizers, files = family.tokenizers(folder), read_companions(folder)
     if image_size is not None:
         pictures: Any = tokenizers.get("vision")
-        files = files if pictures is None else at_size(files, pictures.tokenizer.resize)
+        files = files if pictures is None else at_size(files, getattr(pictures, "tokenizer", pictures).resize)
     return _loaded(model, family, tokenizers, folder, report=report, files=files)
 
 

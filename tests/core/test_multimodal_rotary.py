@@ -106,3 +106,9 @@ def test_which_modality_lies_on_a_grid_is_told():
     other = Layout(lengths=layout.lengths, positions=layout.positions, modality=3 * layout.modality)
     assert rotary(grids=[3]).coordinates(other).tolist() == slowly([[2, (1, 2, 2), 1]])
     assert rotary().coordinates(other)[:, 0].tolist() == list(range(7))
+
+
+def test_what_a_text_costs_is_counted_without_numbers():
+    nothing = {"positions": torch.zeros(3, 1, device="meta"), "modality": torch.zeros(3, device="meta").long()}
+    layout = Layout(lengths=torch.tensor([3]), **nothing, device="meta")
+    assert rotary().to("meta")(layout).cos.shape == (3, 1, 8)

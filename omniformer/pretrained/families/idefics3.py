@@ -5,7 +5,7 @@ by tile among its words.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from omniformer_tokenizers import Tokenizer
@@ -128,6 +128,16 @@ class Idefics3(Family):
     def max_seq_len(self) -> int | None:
         """The longest text of the language model's training, pictures included."""
         return self.text.max_seq_len
+
+    def at_size(self, model: OmniFormer, image_size: tuple[int, int]) -> Self:
+        """Refuses: pictures of any size are cut into tiles of one.
+
+        Raises:
+            ValueError: as said.
+        """
+        raise ValueError(
+            f"image_size={image_size}: {self.architecture} reads pictures of any size in tiles of one; leave it out"
+        )
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """Texts with places for tiles, and blocks of the patches of tiles."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from omniformer_tokenizers import Tokenizer
 from torch import nn
@@ -215,6 +215,17 @@ class Qwen2VL(Family):
     def max_seq_len(self) -> int | None:
         """The longest text of the language model's training, pictures included."""
         return self.text.max_seq_len
+
+    def at_size(self, model: OmniFormer, image_size: tuple[int, int]) -> Self:
+        """Refuses: pictures of any size are read as they come.
+
+        Raises:
+            ValueError: as said.
+        """
+        raise ValueError(
+            f"image_size={image_size}: {self.architecture} reads pictures of any size, within the bounds of its "
+            "processor; leave it out"
+        )
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """Texts with places for pictures, and blocks of patches."""

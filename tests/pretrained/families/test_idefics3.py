@@ -202,6 +202,13 @@ def test_what_is_not_expressed_is_refused(changed, message):
         _ = pretrained.family_of(config_of().to_dict() | changed).recipe
 
 
+def test_other_sizes_of_pictures_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"image_size=\(8, 8\): Idefics3For.* reads pictures of any size in tiles of one"
+    ):
+        pretrained.load(saved(shaken(model()), tmp_path), image_size=(8, 8))
+
+
 def test_tiles_of_another_size_than_the_model_s_are_refused(tmp_path):
     seeing(tmp_path, max_image_size={"longest_edge": 20})
     with pytest.raises(ValueError, match="max_image_size=20, config.json says image_size=16"):

@@ -182,6 +182,16 @@ def test_the_command_talks_about_a_picture_as_python_does(tmp_path, capsys):
     assert capsys.readouterr().out.rstrip("\n") == loaded.chat(one, strategy=Greedy(), max_new_tokens=5).content
 
 
+def test_a_folder_with_its_processor_is_read_at_another_size_and_written_so(tmp_path):
+    seeing(tmp_path)
+    loaded = pretrained.load(tmp_path, image_size=(12, 8))
+    pictures = loaded.members["causal_lm"].tokenizers["vision"]
+    assert len(pictures(drawn(tmp_path / "1.png"))) == 6
+    loaded.save_pretrained(tmp_path / "back")
+    again = pretrained.load(tmp_path / "back").members["causal_lm"].tokenizers["vision"]
+    assert torch.equal(again(tmp_path / "1.png").values, pictures(tmp_path / "1.png").values)
+
+
 def test_a_conversation_needs_a_picture_for_each_place(tmp_path):
     seeing(tmp_path)
     loaded = pretrained.load(tmp_path)

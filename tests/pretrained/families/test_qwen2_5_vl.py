@@ -259,6 +259,11 @@ def test_what_is_not_expressed_is_refused(part, changed, message):
         _ = pretrained.family_of(config).recipe
 
 
+def test_other_sizes_of_pictures_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"image_size=\(8, 8\): Qwen2_5_VLFor.* reads pictures of any size"):
+        pretrained.load(saved(shaken(model()), tmp_path), image_size=(8, 8))
+
+
 def test_pictures_that_do_not_fit_their_places_are_refused(tmp_path):
     reference = pretrained.as_reference(pretrained.load(saved(shaken(model()), tmp_path)))
     batch = inputs(2)
