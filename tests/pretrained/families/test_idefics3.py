@@ -136,6 +136,7 @@ def test_pictures_are_cut_into_tiles_as_by_the_reference(processing, tmp_path):
         assert ours.facts["tiles"].tolist() == [given["rows"][0][0], given["cols"][0][0]]
 
 
+@pytest.mark.slow
 def test_a_conversation_with_pictures_is_answered_as_by_the_reference(tmp_path):
     theirs, processor = seeing(tmp_path)
     files = [drawn(tmp_path / f"{i}.png", 90 * i, SHAPES[i]) for i in (1, 0, 2)]

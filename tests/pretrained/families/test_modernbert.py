@@ -57,6 +57,7 @@ def test_a_classifier(pooling, tmp_path):
     twin(theirs, tmp_path, logits, {"input_ids": ids, "attention_mask": mask})
 
 
+@pytest.mark.quick("offsets")
 @pytest.mark.parametrize("others", [{}, {"norm_bias": True, "classifier_bias": True}], ids=["plain", "offsets"])
 def test_classes_of_words(others, tmp_path):
     ids, mask = ragged_ids(29)
@@ -65,6 +66,7 @@ def test_classes_of_words(others, tmp_path):
     assert loaded.members["token_classification"].labels == ("LABEL_0", "LABEL_1", "LABEL_2")
 
 
+@pytest.mark.quick("end_logits")
 @pytest.mark.parametrize("end", ["start_logits", "end_logits"])
 def test_answers_that_stand_in_a_text(end, tmp_path):
     ids, mask = ragged_ids(29)
