@@ -70,16 +70,13 @@ class MultimodalRotary(SectionedRotary):
     def _coordinates(self, layout: Layout, seen: Layout | None = None) -> Tensor:
         if seen is None:
             return self.coordinates(layout)
-        known = seen.lengths
-        before = torch.zeros_like(layout.lengths) if layout.start is None else layout.start.cpu()
-        if not torch.equal(known, before + layout.lengths):
+        own = torch.arange(seen.n_tokens, device=seen.device) - seen.offsets[seen.sample]
+        if seen.places is not None and not torch.equal(seen.places, own):
             raise ValueError(
-                f"the cache holds {known.tolist()} tokens of {(before + layout.lengths).tolist()}, and where words lie "
-                "depends on the pictures before them; use cache='growing'"
+                f"of earlier tokens the cache holds {seen.lengths.tolist()} alone, and where words lie depends on the "
+                "pictures before them; use cache='growing'"
             )
-        own = layout.index - before.to(layout.device)[layout.sample]
-        ends = (seen.offsets[1:] - layout.offsets.diff())[layout.sample]
-        return self.coordinates(seen)[ends + own]
+        return self.coordinates(seen)[seen.offsets[layout.sample] + layout.index]
 
     def _patches(self, layout: Layout) -> tuple[Tensor, Tensor]:
         """Which tokens lie on a grid, and where in their pictures; words are at 0."""

@@ -85,11 +85,23 @@ def test_what_is_read_piece_by_piece_over_a_cache_is_what_is_read_at_once():
         torch.testing.assert_close(torch.cat(ours), once)
 
 
+def test_tokens_that_processes_have_divided_between_them_lie_where_they_lie_in_the_whole():
+    layout = layout_of(SAMPLES)
+    mine = torch.arange(layout.n_tokens)[1::3]
+    part = Layout(
+        lengths=layout.sample[mine].bincount(minlength=4),
+        places=layout.index[mine],
+        positions=layout.positions[mine],
+        modality=layout.modality[mine],
+    )
+    assert torch.equal(rotary()(part, layout).cos, rotary()(layout).cos[mine])
+
+
 def test_a_cache_that_forgets_pictures_is_refused():
     cache = SlidingCache(n_layers=1, n_samples=1, window=2)
     for _ in range(3):
         new, seen = cache.extend(torch.tensor([1]), positions=torch.zeros(1, 3), modality=torch.zeros(1).long())
-    with pytest.raises(ValueError, match=r"the cache holds \[2\] tokens of \[3\].*cache='growing'"):
+    with pytest.raises(ValueError, match=r"of earlier tokens the cache holds \[2\] alone.*cache='growing'"):
         rotary()(new, seen)
 
 
