@@ -10,11 +10,26 @@ from omniformer import tasks
 from omniformer._confpath import conf_dir
 from omniformer.prepare.choice import Choice
 from omniformer.prepare.contents import SPOKEN, Contents
-from omniformer.prepare.sizes import frames_per_token, frames_to_write, patches, picture_size, sizes, vocabulary
+from omniformer.prepare.sizes import frames_per_token, frames_to_write, patch, picture_size, sizes, vocabulary
 
 Node = dict[str, Any]
 _GROUPS = ("text", "vision", "audio", "graph")  # modalities with a group of their own, which brings lr and name
-_EMBEDDERS = {"text": "IdEmbedder", "graph": "NodeEmbedder"}
+_EMBEDDERS = {  # of tokenizers; vectors of all others
+    "BPETokenizer": "IdEmbedder",
+    "SpelledWordTokenizer": "NGramEmbedder",
+    "PatchTokenizer": "PictureStem",
+    "GraphTokenizer": "NodeEmbedder",
+    "MoleculeTokenizer": "NodeEmbedder",
+}
+_NEIGHBOURS: Node = {  # nodes read those that they are joined to and themselves, as conf/task/graph_labels.yaml has it
+    "rule": {
+        "_target_": "omniformer.core.rules.any_of",
+        "rules": {
+            "neighbours": {"_target_": "omniformer.core.rules.Neighbours"},
+            "itself": {"_target_": "omniformer.core.rules.Self"},
+        },
+    }
+}
 _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all others
 _RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
@@ -67,13 +82,13 @@ def _of_text(exact: bool, rows: int) -> Node:
 def _of_pictures(seen: Contents) -> Node:
     """Pictures of one size as they are, where patches fill it; others in a square."""
     height, width = int(seen.middle("height", 128)), int(seen.middle("width", 128))
-    side, stride = patches(height, width)
+    side = patch(height, width)
     every = {*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)}
-    fills = all(each >= side and each % stride == 0 for each in (height, width))
-    square = max(-(-picture_size(height, width) // stride) * stride, side)
+    fills = all(each >= side and each % side == 0 for each in (height, width))
+    square = max(-(-picture_size(height, width) // side) * side, side)
     size = [height, width] if len(every) == 1 and fills and max(height, width) <= 128 else [square, square]
     channels = 1 if set(seen.measures.get("colours", (3,))) == {1} else 3
-    return _node("PatchTokenizer", patch_size=side, stride=stride, channels=channels, image_size=size)
+    return _node("PatchTokenizer", patch_size=side, channels=channels, image_size=size)
 
 
 def _of_sounds(seen: Contents) -> Node:
@@ -144,12 +159,14 @@ def propose(
     }
     if not writes and (axes := max(_AXES.get(name, 1) for name in given)) != 2:  # 2 is what the cores come with
         groups["core/rotary"] = {1: "one_axis", 3: "three_axes"}[axes]
-    if given == ["graph"] and _has_bonds(contents.get("graph", Contents())):
-        groups["core/pair_bias"] = "edges"
+    if given == ["graph"]:
+        groups["core/block"] = "messages"  # sums count neighbours, as attention cannot: docs/results.md, ESOL
+        if _has_bonds(contents.get("graph", Contents())):
+            groups["core/pair_bias"] = "edges"
     dropout = {"dropout": size["dropout"]}
     keys: Node = {
         "tokenizer": dict(nodes),
-        "embedder": {name: _node_of_embedder(name, size["dropout"]) for name in nodes},
+        "embedder": {name: _node_of_embedder(node, size["dropout"]) for name, node in nodes.items()},
         "core": {"encoder": dropout} if writes else dropout,
         "task": _of_task(task, choice, contents),
         "data": {"batch_size": size["batch_size"], "cache": "video" not in given and rows * tokens < 20_000_000},
@@ -164,9 +181,11 @@ def propose(
     )
 
 
-def _node_of_embedder(modality: str, dropout: float) -> Node:
-    kind = _EMBEDDERS.get(modality, "VectorEmbedder")
-    return {"_target_": f"omniformer.embedders.{kind}", **({"dropout": dropout} if kind == "IdEmbedder" else {})}
+def _node_of_embedder(tokenizer: Node, dropout: float) -> Node:
+    """What reads the tokens; tables of words drop out as the core does, as they hold most of the weights."""
+    kind = _EMBEDDERS.get(tokenizer["_target_"].rpartition(".")[2], "VectorEmbedder")
+    tables = {"IdEmbedder": dropout, "NGramEmbedder": 0.5}
+    return {"_target_": f"omniformer.embedders.{kind}", **({"dropout": tables[kind]} if kind in tables else {})}
 
 
 def _task(choice: Choice) -> str:
@@ -194,8 +213,15 @@ def _task(choice: Choice) -> str:
 
 def _of_task(task: str, choice: Choice, contents: Mapping[str, Contents]) -> Node:
     roles = choice.roles
-    if task == "regression" and len(roles.targets["value"]) > 1:
-        return {"head": {"n_outputs": len(roles.targets["value"])}}
+    of_graphs = list(roles.given) == ["graph"]
+    if task == "regression":
+        n = len(roles.targets["value"])
+        head: Node = {"n_outputs": n} if n > 1 else {}
+        if of_graphs:  # the larger a molecule, the more of what is added up: a mean would not know
+            head["pool"] = {"_target_": "omniformer.heads.SumPool", "_partial_": True}
+        return ({"head": head} if head else {}) | (_NEIGHBOURS if of_graphs else {})
+    if task == "classification" and of_graphs:
+        return _NEIGHBOURS
     if task == "contrastive":
         return {"head": {"modalities": list(roles.given)}}
     if task in ("seq2seq", "captioning"):

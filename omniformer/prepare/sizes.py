@@ -42,19 +42,18 @@ def sizes(rows: int, tokens: float) -> dict[str, Any]:
     }
 
 
-def patches(height: int, width: int) -> tuple[int, int]:
-    """The side of a patch and the pixels from one to the next, so that about 64 make a picture.
-
-    Small ones overlap by half, which on digits was better than half the side (conf/tokenizer/patches_8x8.yaml).
+def patch(height: int, width: int) -> int:
+    """The side of a patch, 2 to 16 pixels, so that at least 16 patches make a picture: convolutions see what lies
+    within a patch and around it, so that few are enough.
 
     Example:
-        >>> patches(8, 8), patches(32, 32), patches(64, 64), patches(480, 640)
-        ((4, 2), (8, 4), (16, 8), (16, 16))
+        >>> patch(8, 8), patch(32, 32), patch(64, 64), patch(480, 640)
+        (2, 8, 16, 16)
     """
-    stride = 2
-    while stride < 16 and stride * 8 < min(height, width):
-        stride *= 2
-    return min(2 * stride, 16), stride
+    side = 2
+    while side < 16 and side * 4 < min(height, width):
+        side *= 2
+    return side
 
 
 def frames_per_token(seconds: float) -> int:
@@ -100,6 +99,6 @@ def vocabulary(rows: int) -> tuple[str, int]:
 
     Example:
         >>> vocabulary(1_000), vocabulary(100_000)
-        (('WordTokenizer', 8192), ('BPETokenizer', 8192))
+        (('SpelledWordTokenizer', 8192), ('BPETokenizer', 8192))
     """
-    return ("WordTokenizer", 8192) if rows < 50_000 else ("BPETokenizer", 8192)
+    return ("SpelledWordTokenizer", 8192) if rows < 50_000 else ("BPETokenizer", 8192)

@@ -97,6 +97,34 @@ def test_data_of_each_kind_become_an_experiment_that_is_valid(kind, tmp_path, ca
     }
 
 
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("texts", {"tokenizer": "SpelledWordTokenizer", "embedder": "NGramEmbedder"}),
+        ("pictures", {"tokenizer": "PatchTokenizer", "embedder": "PictureStem"}),
+        ("graphs", {"tokenizer": "GraphTokenizer", "embedder": "NodeEmbedder", "block": "messages"}),
+    ],
+)
+def test_each_kind_gets_the_parts_that_were_best_for_few_samples(kind, parts, tmp_path):
+    make, targets, _ = MADE[kind]
+    (tmp_path / "data").mkdir()
+    prepared = yaml.safe_load(
+        prepare(make(tmp_path / "data"), targets=targets, out=tmp_path, name="mine").file.read_text()
+    )
+    found = {name: next(iter(prepared[name].values()))["_target_"].split(".")[-1] for name in ("tokenizer", "embedder")}
+    groups = {key: value for each in prepared["defaults"] if each != "_self_" for key, value in each.items()}
+    if "override /core/block" in groups:
+        found["block"] = groups["override /core/block"]
+    assert found == parts
+
+
+def test_numbers_of_graphs_are_sums_over_their_nodes(tmp_path):
+    made = lines(tmp_path / "g.jsonl", graph=GRAPHS, y=NUMBERS)
+    prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
+    assert prepared["task"]["head"]["pool"]["_target_"] == "omniformer.heads.SumPool"
+    assert prepared["task"]["rule"]["_target_"] == "omniformer.core.rules.any_of"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MADE)
 def test_what_was_prepared_learns(kind, tmp_path):
