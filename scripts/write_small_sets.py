@@ -20,7 +20,7 @@ from pathlib import Path
 from omniformer_tokenizers.vision.pixels import read_pixels
 from PIL import Image
 
-from omniformer.data import CIFAR10, MNIST, Emoji
+from omniformer.data.by_name import known
 from omniformer.data.source import SPLITS, Raw, Source
 
 N_TEST = 100
@@ -32,10 +32,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the sets go, one folder each")
     parser.add_argument("--data-root", required=True, help="the folder of data sets")
     given = parser.parse_args()
-    known = {"data_root": given.data_root}
-    write(given.folder / "digits", MNIST(**known), n_train=15, channels=1)
-    write(given.folder / "photos", CIFAR10(**known), n_train=40, n_classes=5)
-    write(given.folder / "emoji", Emoji(**known, skin_tones=False), n_train=15)
+    root = given.data_root
+    write(given.folder / "digits", known("mnist", data_root=root), n_train=15, channels=1)
+    write(given.folder / "photos", known("cifar10", data_root=root), n_train=40, n_classes=5)
+    write(given.folder / "emoji", known("emoji", data_root=root, skin_tones=False), n_train=15)
 
 
 def write(folder: Path, source: Source, *, n_train: int, n_classes: int | None = None, channels: int = 3) -> None:

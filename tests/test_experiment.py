@@ -255,7 +255,7 @@ def test_texts_written_in_the_test_lie_beside_those_expected(tmp_path):
         ),
         (["task=regression"], r"Regression learns from value, and samples of Digits have label; choose the task"),
         (["data=image_folder", "data.source.root=damaged", "tokenizer=patches"], r"cannot be read as an image"),
-        (["trainer.accelerator=gpu"], r"trainer\.accelerator=gpu.*trainer=default"),
+        (["trainer.accelerator=gpu"], r"trainer\.accelerator=gpu: torch sees no GPU .*trainer\.accelerator=cpu"),
     ],
 )
 def test_what_cannot_begin_is_told_in_a_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys, options, message):

@@ -53,7 +53,7 @@ def run_of(tokenizer, embedder, *, source=None, task="Classification"):
         (
             PatchTokenizer(),
             IDS,
-            r"vision \(PatchTokenizer\) gives features, axes, embedder IdEmbedder needs vocab_size; choose",
+            r"vision \(PatchTokenizer\) gives features, channels, axes, stride, embedder IdEmbedder needs vocab_size",
         ),
         (
             PatchTokenizer(),

@@ -179,7 +179,8 @@ def test_a_fitted_tokenizer_is_left_alone(lists):
 def test_facts_join_those_of_the_source_and_of_the_tokenizer():
     tokenizers = {"d": {"vision": PatchTokenizer(patch_size=2, channels=1)}}
     module = OmniDataModule(streams={"d": Stream(source=Digits())}, tokenizers=tokenizers, seed=0)
-    assert module.facts("d") == module.facts("d", "vision") == {"n_classes": 10, "features": 4, "axes": 2}
+    sizes = {"features": 4, "channels": 1, "stride": 2, "axes": 2}
+    assert module.facts("d") == module.facts("d", "vision") == {"n_classes": 10, **sizes}
     assert module.labels("d") == tuple("0123456789")
 
 

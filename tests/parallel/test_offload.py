@@ -1,5 +1,11 @@
-"""Pieces of a model that stay on the host while a device computes: the steps are those of one process."""
+"""Pieces of a model that stay on the host while a device computes: the steps are those of one process.
 
+As a program it is the two processes with their device, which no process may know that has computed gradients before.
+"""
+
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,7 +124,12 @@ def measured(module: TrainingModule) -> float:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> list[dict[str, Any]]:
-    return together(2, partial(work, tmp_path_factory.mktemp("run")), tmp_path_factory.mktemp("two"))
+    folder, root = tmp_path_factory.mktemp("two"), Path(__file__).parents[2]
+    paths = ":".join(map(str, (root / "tests" / "support", root, root / "tokenizers")))
+    command = [sys.executable, __file__, str(folder)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return torch.load(folder / "told.pt", weights_only=False)
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +172,13 @@ def test_clipped_steps_and_their_average_are_those_of_one_process(two, alone, wh
 
 def test_a_checkpoint_goes_on_as_if_nothing_had_been(two):
     assert error(two[0]["resumed"], two[0]["weights"]) == 0
+
+
+def main(folder: Path) -> None:
+    """Both processes, and what they tell."""
+    (folder / "run").mkdir()
+    torch.save(together(2, partial(work, folder / "run"), folder), folder / "told.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

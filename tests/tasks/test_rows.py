@@ -11,7 +11,7 @@ from omniformer.batch import Sample, collate
 from omniformer.tasks.rows import of_classes
 from omniformer.tasks.task import Task
 
-SILENT = {"causal", "values in order", "masked ids", "masked vectors", "diffusion"}
+SILENT = {"causal", "causal, several at once", "values in order", "masked ids", "masked vectors", "diffusion"}
 LABELS = ("a", "b", "none")
 
 
