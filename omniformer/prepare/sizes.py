@@ -5,7 +5,7 @@ from typing import Any
 # Passes of the training rows, by their number: with few rows a model needs to see each often, with many seldom. The
 # experiments that come along (docs/results.md) took 30 for 900 molecules, 8 for 8,500 sentences, 8 for 60,000 digits.
 _PASSES = ((1_000, 40), (3_000, 25), (10_000, 12), (100_000, 6))
-_LEAST, _MOST = 200, 20_000  # steps: fewer do not leave the warm-up behind, more are a decision of one's own
+_LEAST, _MOST = 800, 20_000  # steps: fewer learn next to nothing (docs/results.md), more are a decision of one's own
 _PARTS = 10  # validations in a run, each the end of an epoch of the configuration
 _LARGE = 200_000  # rows from which the core of 10 million weights earns its cost; below, 0.8 million overfit less
 _LONG = 512  # tokens: from here on a batch is halved, as attention and memory grow with the length
@@ -27,7 +27,7 @@ def sizes(rows: int, tokens: float) -> dict[str, Any]:
 
     Example:
         >>> sizes(1_000, 20)["steps_per_epoch"], sizes(1_000_000, 20)["core"]
-        (78, 'small')
+        (80, 'small')
     """
     batch = 16 if tokens >= _LONG else 32
     passes = next((times for most, times in _PASSES if rows < most), 3)

@@ -118,6 +118,21 @@ def test_each_kind_gets_the_parts_that_were_best_for_few_samples(kind, parts, tm
     assert found == parts
 
 
+def test_few_pictures_are_seen_a_little_elsewhere_each_time(tmp_path):
+    (tmp_path / "data").mkdir()
+    made = prepare(MADE["class folders"][0](tmp_path / "data"), out=tmp_path / "conf", name="mine")
+    prepared = yaml.safe_load(made.file.read_text())
+    assert prepared["data"]["augment"] == {
+        "_target_": "omniformer.data.ImageJitter",
+        "shift": 0.1,
+        "rotate": 10.0,
+        "scale": 0.1,
+        "channels": prepared["tokenizer"]["vision"]["channels"],
+    }
+    assert not prepared["data"]["cache"]
+    assert prepared["steps_per_epoch"] * prepared["trainer"]["max_epochs"] == 800
+
+
 def test_numbers_of_graphs_are_sums_over_their_nodes(tmp_path):
     made = lines(tmp_path / "g.jsonl", graph=GRAPHS, y=NUMBERS)
     prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
