@@ -35,7 +35,7 @@ from omniformer.complete import candidates
         ("omniformer train --cfg ", ["job ", "hydra ", "all "]),
         ("omniformer train data_root=", []),
         ("omniformer train 'model.lora={ra", []),
-        ("omniformer inspect core=gpt2_small s", ["seq_len=", "strategy=", "size="]),
+        ("omniformer inspect core=gpt2_small s", ["seq_len=", "strategy="]),
         ("omniformer inspect dtype=b", ["dtype=bfloat16 "]),
         ("omniformer help optim.l", ["optim.lr ", "optim.layer_decay ", "optim.lr_of "]),
         ("omniformer nothing ", []),

@@ -37,7 +37,7 @@ def passed(model: Any, smoothing: float) -> dict[str, Tensor]:
     """What is found in a table and lost at a head, in parts as long texts are, and all gradients."""
     head = model.heads["it"]
     x = model.embedders["text"].table(IDS)
-    losses = head.losses(x, IDS.flip(0), chunk=2, label_smoothing=smoothing)
+    losses = head.losses(x, IDS.flip(0), most=2 * N_IDS, label_smoothing=smoothing)
     losses.square().sum().backward()
     beside = {name: whole(each.grad) for name, each in model.named_parameters() if each.grad is not None}
     return {"x": x.detach(), "losses": losses.detach(), "scores": head.scores(x).detach()} | beside

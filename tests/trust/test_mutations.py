@@ -183,8 +183,8 @@ BREAKS = [
     Break(
         "padding of keys is attended to",
         "omniformer/core/attention/dense.py",
-        "return bucket if _even(key_layout, samples) else",
-        "return bucket if len(key_valid) else",
+        "None if _even(key_layout, samples) else key_valid",
+        "None",
         "tests/core/attention/test_dense.py",
     ),
     Break(
