@@ -57,9 +57,9 @@ def agree(ours, theirs, mask=None, **tolerance):
 
 
 def agree_in_gradient(ours, theirs, **message):
-    """Gradients are equal to a part in 10,000 of each, or in a million of the tensor's largest: sums round by their
-    largest terms, in another order on another processor."""
-    atol = 1e-6 * max(1.0, float(theirs.abs().max())) if theirs.numel() else 0.0
+    """Gradients are equal to a part in 10,000 of each, or two in a million of the tensor's largest: sums round by their
+    largest terms, in another order on another processor, and where the tensors lie otherwise in memory."""
+    atol = 2e-6 * max(1.0, float(theirs.abs().max())) if theirs.numel() else 0.0
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=atol, **message)
 
 
