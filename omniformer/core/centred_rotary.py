@@ -40,7 +40,10 @@ class CentredRotary(Rotary):
 
     def _coordinates(self, layout: Layout, seen: Layout | None = None) -> Tensor:
         places = super()._coordinates(layout).float()
-        most = places.new_zeros(layout.n_samples, places.shape[1])
-        sizes = most.scatter_reduce(0, layout.sample[:, None].expand_as(places), places, "amax") + 1
+        # Where processes divide a sample's tokens, its last row and column are among those of all.
+        whole = layout if seen is None else seen
+        known = super()._coordinates(whole).float()
+        most = known.new_zeros(whole.n_samples, known.shape[1])
+        sizes = most.scatter_reduce(0, whole.sample[:, None].expand_as(known), known, "amax") + 1
         centres = 2 * (places + 0.5) / sizes[layout.sample] - 1
         return torch.where((layout.index < self.n_first)[:, None], 0.0, 2 * math.pi * centres)

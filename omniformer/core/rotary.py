@@ -102,8 +102,8 @@ class Rotary(nn.Module):
 
         Args:
             layout: of the tokens that are turned.
-            seen: of all tokens so far, where earlier ones wait in a cache; read by those whose coordinates depend on
-                what stands before a token.
+            seen: of all tokens so far, where earlier ones wait in a cache, or of all of a text, where processes divide
+                it; read where angles depend on other tokens, as on how long the text is.
         """
         positions = self._coordinates(layout, seen)
         given = positions.shape[1]
@@ -113,7 +113,7 @@ class Rotary(nn.Module):
                 f"configuration is core.rotary.n_axes={given}"
             )
         # Angles in float32 whatever the model's dtype: in bfloat16 neighbours 300 and 301 would get the same one.
-        angles = positions.float()[:, :, None] * self._frequencies(positions, layout)
+        angles = positions.float()[:, :, None] * self._frequencies(layout, seen)
         # A missing axis turns nothing, but keeps its share of the features.
         angles = nn.functional.pad(angles, (0, 0, 0, self.n_axes - given))
         angles = rearrange(angles, "tokens axes frequencies -> tokens 1 (axes frequencies)")
@@ -124,13 +124,16 @@ class Rotary(nn.Module):
         """Where each token lies, `[tokens, axes]`."""
         return layout.index[:, None] if layout.positions is None else layout.positions
 
-    def _frequencies(self, positions: Tensor, layout: Layout) -> Tensor:
+    def _frequencies(self, layout: Layout, seen: Layout | None = None) -> Tensor:
         """Angles that one position turns, `[frequencies]`, or `[tokens, 1, frequencies]` where they depend on how long
         each text is.
         """
         usual, scaling = self.frequency(), self.scaling
         if scaling is None or scaling.longest is None:
             return usual
-        length = positions.new_zeros(layout.n_samples).scatter_reduce(0, layout.sample, positions[:, 0], "amax") + 1
+        # Where processes divide a text's tokens, its last one may be another's.
+        whole = layout if seen is None else seen
+        places = self._coordinates(whole)[:, 0]
+        length = places.new_zeros(whole.n_samples).scatter_reduce(0, whole.sample, places, "amax") + 1
         longer = scaling.of_length(usual, length[:, None])
         return torch.where(length[:, None] > scaling.longest, longer, usual)[layout.sample][:, None]

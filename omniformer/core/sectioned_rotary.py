@@ -56,6 +56,6 @@ class SectionedRotary(Rotary):
             raise ValueError(f"positions have {given} axes, sections={self.sections} need one, or {wanted}")
         axis = torch.repeat_interleave(torch.arange(wanted), torch.tensor(self.sections)).to(positions.device)
         own: Tensor = positions.float().expand(-1, wanted)[:, axis]
-        angles = own[:, None] * self._frequencies(positions, layout)
+        angles = own[:, None] * self._frequencies(layout, seen)
         angles = torch.cat([angles, angles], dim=-1)
         return Rotation(angles.cos() * self.amplitude, angles.sin() * self.amplitude)

@@ -104,6 +104,14 @@ def test_longrope_has_one_set_of_factors_for_short_texts_and_one_for_long_ones()
         frequencies(LongRoPE(short=[1.0, 2.0], long=long, original_seq_len=8))
 
 
+def test_processes_that_divide_a_text_turn_by_its_whole_length():
+    layout = Layout.from_lengths(20, 5)
+    mine = torch.tensor([*range(6), 20, 21])  # the longer text seems shorter than 8 here
+    part = Layout(lengths=torch.tensor([6, 2]), places=layout.index[mine])
+    rotary = Rotary(head_dim=2 * N, scaling=DynamicNTK(factor=2.0, original_seq_len=8))
+    assert torch.equal(rotary(part, layout).cos, rotary(layout).cos[mine])
+
+
 @pytest.mark.parametrize(
     "scaling",
     [

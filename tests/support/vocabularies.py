@@ -53,9 +53,14 @@ def bert(**options):
     model.normalizer = normalizers.BertNormalizer()
     model.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    # The trainer numbers letters as it finds them, in another order each time, and of equally frequent pairs merges
+    # those of the lowest numbers: letters inside words are numbered here, as if they were special.
+    letters = sorted(set("".join(map(model.normalizer.normalize_str, CORPUS))) - {" "})
+    numbered = [*special, *(f"##{letter}" for letter in letters)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=240, special_tokens=numbered, initial_alphabet=letters, show_progress=False
+    )
     model.train_from_iterator(CORPUS, trainer)
-    # The trainer numbers what it finds in another order each time.
     words = [*special, *sorted(set(model.get_vocab()) - set(special))]
     return transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)}, **options)
 
