@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if asked := drawn(given):
             options["strategy"] = Sampling(**asked)
         if given.draft is not None:
-            options["draft"] = draft(given, device)
+            options["draft"] = draft(given, device, predictor.writer(given.member))
         tools = None if given.tools is None else _tools(Path(given.tools))
         messages: list[dict[str, Any]] = []
         if given.system is not None:

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options: dict[str, Any] = {"beam": given.beams or 1} if transcribes else _options(given, paints=paints)
         whole = given.json or given.out or given.log_probs or given.beams or given.best_of or given.size
         if given.draft is not None:
-            options["draft"] = draft(given, device)
+            options["draft"] = draft(given, device, writer)
         if isinstance(writer, Writer) and len(inputs) == 1 and not whole:
             _stream(writer, inputs[0], options)
             tell_draft(options)

@@ -17,7 +17,7 @@ from omniformer.recipe import build_model
 TEXT = ByteTokenizer()
 
 
-def saved(folder, *, modality="text", tokenizer=TEXT, given=None):
+def saved(folder, *, modality="text", tokenizer=TEXT, given=None, head="NextTokenHead"):
     """A folder of a model with one task that writes."""
     given = given or {}
     size = {"d_model": 16, "vocab_size": tokenizer.facts["vocab_size"]}
@@ -25,7 +25,7 @@ def saved(folder, *, modality="text", tokenizer=TEXT, given=None):
     if "vision" in given:
         facts = {"d_model": 16, "features": 16, "axes": 2}
         embedders["vision"] = {"node": {"_target_": "omniformer.embedders.VectorEmbedder"}, "facts": facts}
-    head = {"_target_": "omniformer.heads.NextTokenHead", "modality": modality, "tied": False}
+    head = {"_target_": f"omniformer.heads.{head}", "modality": modality, "tied": False}
     core = {"_target_": "omniformer.core.transformer.Transformer", "d_model": 16, "n_layers": 1, "n_heads": 2}
     recipe = {
         "core": {**core, "init_std": 0.5},
@@ -296,6 +296,24 @@ def test_a_draft_changes_no_greedy_answer_and_its_share_is_told(prompts, prose, 
     plain = model.generate(prompts, strategy=Greedy(), max_new_tokens=9)
     drafted = model.generate(prompts, strategy=Greedy(), max_new_tokens=9, draft=omniformer.load(tmp_path / "small"))
     assert [each.ids for (each,) in drafted] == [each.ids for (each,) in plain]
+
+
+def test_a_model_that_guesses_for_itself_writes_the_same_and_tells_its_share(tmp_path, capsys):
+    folder = saved(tmp_path / "model", head="MultiTokenHead")
+    options = [folder, "once", "--temperature", "0", "--max-new-tokens", "9"]
+    main(options)
+    expected = capsys.readouterr().out
+    for further in ([], ["--draft-tokens", "2"]):
+        main([*options, "--draft", "self", *further])
+        found = capsys.readouterr()
+        assert found.out == expected
+        assert re.search(r"\(\d+ of [1-9]\d* guesses of the draft were accepted", found.err)
+
+
+def test_a_model_that_scores_one_place_cannot_guess_for_itself(prose, capsys):
+    with pytest.raises(SystemExit):
+        main([prose, "once", "--draft", "self"])
+    assert "'it' is a NextTokenHead, which scores one place; train with task=multi_token" in capsys.readouterr().err
 
 
 def test_answers_have_the_form_that_a_file_or_a_pattern_says(prose, tmp_path, capsys):

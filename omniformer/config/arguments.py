@@ -110,13 +110,16 @@ def drawn(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_draft(parser: argparse.ArgumentParser) -> None:
-    """Adds a smaller model that guesses."""
+    """Adds who guesses: a smaller model, or the model itself."""
     parser.add_argument(
         "--draft",
         metavar="FOLDER",
-        help="a smaller model of the same vocabulary that guesses tokens; see docs/generation.md",
+        help="a smaller model of the same vocabulary that guesses tokens, or `self` for a model that was trained with "
+        "task=multi_token; see docs/generation.md",
     )
-    parser.add_argument("--draft-tokens", type=int, metavar="N", help="guesses read in one pass (default: 4)")
+    parser.add_argument(
+        "--draft-tokens", type=int, metavar="N", help="guesses read in one pass (default: 4; of itself all it makes)"
+    )
 
 
 def check_draft(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
@@ -125,15 +128,22 @@ def check_draft(parser: argparse.ArgumentParser, given: argparse.Namespace) -> N
         parser.error("--draft-tokens are guesses of --draft; give both")
 
 
-def draft(given: argparse.Namespace, device: Any) -> Any:
+def draft(given: argparse.Namespace, device: Any, own: Any) -> Any:
     """The `Draft` of the model that guesses, on a device.
 
+    Args:
+        given: what was typed.
+        device: where it guesses.
+        own: what writes, and guesses itself for `--draft self`; a folder of that name is `./self`.
+
     Raises:
-        ValueError: it does not write token by token.
+        ValueError: it does not write token by token, or has no head that guesses.
     """
     from omniformer.folder import load
-    from omniformer.generation import Writer
+    from omniformer.generation import SelfDraft, Writer
 
+    if given.draft == "self":
+        return SelfDraft(own.model, own.head, n=given.draft_tokens)
     predictor = load(given.draft, weights=given.weights, allow_targets=given.allow_targets)
     predictor.model.to(device)
     writer = predictor.writer()

@@ -269,7 +269,7 @@ class Writer:
 
     def _check(self, draft: Draft | None) -> None:
         """Refuses a draft that would read other tokens."""
-        if draft is None:
+        if draft is None or (draft.model is self.model and draft.head == self.head):
             return
         own = self._digests()
         if other := sorted(
