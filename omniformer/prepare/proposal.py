@@ -184,7 +184,7 @@ def propose(
 
 
 def _few_pictures(keys: Node, tokenizer: Node) -> None:
-    """What was best for 15 pictures of each digit (docs/results.md): each one seen a little elsewhere every time, a
+    """What made up for most on 15 pictures of each digit (docs/results.md): each one seen a little elsewhere every time, a
     shallower core, and a higher rate.
     """
     jitter = {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "channels": tokenizer["channels"]}
