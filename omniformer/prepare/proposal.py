@@ -184,8 +184,8 @@ def propose(
 
 
 def _few_pictures(keys: Node, tokenizer: Node) -> None:
-    """What made up for most on 15 pictures of each digit (docs/results.md): each one seen a little elsewhere every time, a
-    shallower core, and a higher rate.
+    """What 15 pictures of each digit were learned with (docs/results.md): each one seen a little elsewhere every time,
+    a shallower core, and a higher rate.
     """
     jitter = {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "channels": tokenizer["channels"]}
     keys["data"] |= {"cache": False, "augment": {"_target_": "omniformer.data.ImageJitter", **jitter}}
