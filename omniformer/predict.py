@@ -185,6 +185,7 @@ def _table(word: str, given: argparse.Namespace, predictor: "Predictor", columns
         ConfigError: nobody says what its columns are for.
     """
     from omniformer.data.table.given import SUFFIXES, GivenRows
+    from omniformer.data.table.roles import alone
 
     name = word.partition("::")[0].lower()
     own = [each for member in predictor.members.values() for one in member.tokenizers.values() for each in one.suffixes]
@@ -192,7 +193,8 @@ def _table(word: str, given: argparse.Namespace, predictor: "Predictor", columns
         return None
     told = _told(given, columns)
     named = {column: role for column, role in columns.items() if role is not None}
-    kept = {column: role for column, role in told.pop("columns", {}).items() if column not in columns}
+    other = {role for role in named.values() if alone(role)}  # which another column had in training
+    kept = {name: role for name, role in told.pop("columns", {}).items() if name not in columns and role not in other}
     if not kept | named:
         untold = f"{word} is a table, and {given.run} learned from none"
         raise ConfigError([f"{untold}; say what its columns are for with --columns '{{photo: vision}}'"])

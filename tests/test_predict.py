@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from omniformer_tokenizers import ByteTokenizer, PatchTokenizer
+from omniformer_tokenizers import ByteTokenizer, GraphTokenizer, PatchTokenizer
+from omniformer_tokenizers.graph.smiles import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES
 from PIL import Image
 
 import omniformer
@@ -21,7 +22,7 @@ PATCHES = PatchTokenizer(patch_size=4, channels=1)
 
 def saved(folder, *, modality="vision", tokenizer=PATCHES):
     """A folder of a model that tells three classes apart."""
-    target = "IdEmbedder" if modality == "text" else "VectorEmbedder"
+    target = {"text": "IdEmbedder", "graph": "NodeEmbedder"}.get(modality, "VectorEmbedder")
     facts = {"d_model": 16, **tokenizer.facts}
     recipe = {
         "core": {
@@ -191,6 +192,33 @@ def test_a_table_is_read_by_the_columns_of_training(tmp_path, suffix, capsys):
     assert list(found) == ["one", "three"]
     for row, probabilities in zip(map(json.loads, capsys.readouterr().out.splitlines()), found.values(), strict=True):
         assert row["probabilities"] == pytest.approx(probabilities, abs=1e-6)
+
+
+def test_a_column_that_is_named_takes_the_place_of_the_one_of_training(tmp_path, pictures, capsys):
+    run = learned_from(tmp_path / "run", {"columns": {"photo": "vision", "mood": "label"}})
+    (table := pictures / "list.csv").write_text("file,who\n0.png,me\n2.png,you\n")
+    with pytest.raises(SystemExit):
+        main([run, str(table)])
+    assert "photo" in capsys.readouterr().err
+    main([run, str(table), "--columns", "{file: vision, who: id}"])
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["me", "you"]
+
+
+def test_molecules_are_read_by_a_run_that_learned_from_graphs_of_them(tmp_path, capsys):
+    pytest.importorskip("rdkit")
+    graphs = GraphTokenizer(node_vocab_sizes=ATOM_VOCAB_SIZES, edge_vocab_sizes=BOND_VOCAB_SIZES)
+    source = {"files": "a.csv + molecules:a.npz", "columns": {"graph": "graph", "y": "value"}}
+    run = learned_from(tmp_path / "run", source, modality="graph", tokenizer=graphs)
+    (known := tmp_path / "known.csv").write_text("SMILES\nCCO\n")
+    (other := tmp_path / "other.csv").write_text("mol\nCCO\n")
+    found = []
+    for asked in (["CCO"], [str(known)], [str(other), "--columns", "{mol: graph}"], ["c1ccccc1"]):
+        main([run, *asked])
+        found.append(capsys.readouterr().out.splitlines()[1].split("\t")[2])
+    assert found[0] == found[1] == found[2] != found[3]
+    with pytest.raises(SystemExit):
+        main([run, str(other)])
+    assert "no column 'smiles' to make graphs of; it has mol; rename" in capsys.readouterr().err
 
 
 def test_a_table_that_nobody_knows_the_columns_of_is_asked_for_them(tmp_path, pictures, capsys):

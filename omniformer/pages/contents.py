@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from omniformer_tokenizers.graph.input import Graph, read_graph
-from omniformer_tokenizers.graph.molecules import read_smiles
+from omniformer_tokenizers.graph.smiles import read_smiles
 from omniformer_tokenizers.media import read_audio, read_image
 from PIL import Image
 from torch import Tensor

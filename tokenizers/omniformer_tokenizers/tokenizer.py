@@ -26,7 +26,7 @@ class Tokenizer(ABC):
     """
 
     modality: ClassVar[str]
-    reads_strings: ClassVar[bool] = False  # whether a string is a sample, as SMILES is; of text it always is
+    reads_strings: bool = False  # whether a string is a sample, as SMILES is; of text it always is
     suffixes: ClassVar[tuple[str, ...]] = ()  # of files that it reads, in small letters, beside those of its modality
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from omniformer_tokenizers.graph.molecules import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES, CHARGE, LOWEST_CHARGE, graph_of
+from omniformer_tokenizers.graph.smiles import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES, CHARGE, LOWEST_CHARGE, graph_of
 
 from omniformer.data.sets.arrays import array_names, read_arrays
 from omniformer.data.table.packed_graphs import PackedGraphs
@@ -96,7 +96,10 @@ class MoleculeRows(Rows):
 def _smiles(table: Rows) -> list[str]:
     column = next((name for name in table.columns if name.lower() == "smiles"), None)
     if column is None:
-        raise ValueError(f"{table.file} has no column 'smiles' to make graphs of; it has {', '.join(table.columns)}")
+        raise ValueError(
+            f"{table.file} has no column 'smiles' to make graphs of; it has {', '.join(table.columns)}; rename the one "
+            "that holds them, or predict with --columns '{COLUMN: graph}'"
+        )
     found = []
     for index, row in enumerate(table.each([column])):
         if isinstance(row, BadRowError):

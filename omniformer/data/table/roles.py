@@ -113,6 +113,16 @@ class Roles:
                 raise ValueError(f"{file} has no column {name!r}{hint}; its columns are {', '.join(there)}")
 
 
+def alone(role: str) -> bool:
+    """Whether only one column may have a role.
+
+    Example:
+        >>> alone("graph"), alone("text")
+        (True, False)
+    """
+    return role not in _SEVERAL
+
+
 def roles_in(said: str) -> list[str]:
     """The roles that a column was given.
 

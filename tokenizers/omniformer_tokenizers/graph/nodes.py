@@ -11,6 +11,7 @@ from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.graph import encodings, structure
 from omniformer_tokenizers.graph.encoding_cache import cached
 from omniformer_tokenizers.graph.input import Graph, both_directions, read_graph
+from omniformer_tokenizers.graph.smiles import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES, read_smiles
 from omniformer_tokenizers.media import naming
 from omniformer_tokenizers.ranges import Count, Natural
 from omniformer_tokenizers.tokenizer import Tokenizer
@@ -21,7 +22,9 @@ class GraphTokenizer(Tokenizer):
     """One token for each node, in the order given: permuting the nodes permutes the tokens.
 
     Attention masked by `edges` then makes a graph transformer. What a node is may be categorical, continuous, both
-    (categories first), or nothing: then all nodes have category 0 and the structure must tell.
+    (categories first), or nothing: then all nodes have category 0 and the structure must tell. Where the categories of
+    nodes and edges are just those of atoms and bonds in `smiles`, as sets of molecules tell them, a string is SMILES,
+    and a file a `Path`.
 
     Args:
         node_vocab_sizes: for each categorical node field, how many categories it has.
@@ -85,6 +88,8 @@ class GraphTokenizer(Tokenizer):
         self.virtual_node = virtual_node
         self.edge_tokens = edge_tokens
         self.cache_folder = cache_folder
+        of_molecules = (self.node_vocab_sizes, self.edge_vocab_sizes) == (ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES)
+        self.reads_strings = of_molecules and not node_features and not edge_features
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -172,8 +177,9 @@ class GraphTokenizer(Tokenizer):
 
     def _read(self, raw: Any) -> Graph:
         """A raw graph with the edges and the edge features as the tokens will have them."""
+        molecule = self.reads_strings and isinstance(raw, str)
         with naming(raw):
-            graph = read_graph(raw)
+            graph = read_graph(read_smiles(raw) if molecule else raw)
             edges, edge_features = graph.edges, self._edge_features(graph)
             categories, numbers = self._node_features(graph)
         if not self.directed:

@@ -4,7 +4,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 from omniformer_tokenizers import GraphTokenizer, MoleculeTokenizer, load
-from omniformer_tokenizers.graph.molecules import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES
+from omniformer_tokenizers.graph.smiles import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZES
+from omniformer_tokenizers.media import MediaError
 
 rdkit = pytest.mark.skipif(find_spec("rdkit") is None, reason="needs the extra 'mol'")
 # Carbon monoxide, [C-]#[O+], as data sets keep it.
@@ -27,12 +28,25 @@ def test_a_kept_molecule_is_read_as_any_graph_of_its_categories():
     assert tokens.features.keys() == other.features.keys()
 
 
+OF_A_SET = {"node_vocab_sizes": ATOM_VOCAB_SIZES, "edge_vocab_sizes": BOND_VOCAB_SIZES}
+
+
 @rdkit
-def test_smiles_are_the_same_tokens_as_the_molecule_that_a_set_keeps():
-    read, kept = MoleculeTokenizer()("[C-]#[O+]"), MoleculeTokenizer()(MONOXIDE)
+@pytest.mark.parametrize("tokenizer", [MoleculeTokenizer(), GraphTokenizer(**OF_A_SET)], ids=["molecules", "nodes"])
+def test_smiles_are_the_same_tokens_as_the_molecule_that_a_set_keeps(tokenizer):
+    assert tokenizer.reads_strings
+    read, kept = tokenizer("[C-]#[O+]"), tokenizer(MONOXIDE)
     assert torch.equal(read.values, kept.values)
     assert torch.equal(read.edges, kept.edges)
     assert torch.equal(read.edge_features, kept.edge_features)
+
+
+@pytest.mark.parametrize("other", [{}, {"node_vocab_sizes": (7,)}, {**OF_A_SET, "edge_features": 1}])
+def test_a_string_is_no_molecule_to_a_tokenizer_of_other_graphs(other):
+    tokenizer = GraphTokenizer(**other)
+    assert not tokenizer.reads_strings
+    with pytest.raises(MediaError, match="CCO"):
+        tokenizer("CCO")
 
 
 def test_a_saved_one_of_other_categories_is_refused(tmp_path):
