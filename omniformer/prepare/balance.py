@@ -1,5 +1,6 @@
 """What is to be predicted, split by split, and what an answer that looks at nothing scores."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -141,7 +142,11 @@ def _spread(values: torch.Tensor) -> dict[str, float | None]:
         "least": values.min(),
         "most": values.max(),
     }
-    return {name: _rounded(float(value)) for name, value in numbers.items()}
+    known = {name: float(value) for name, value in numbers.items()}
+    least = min(
+        (abs(value) for value in known.values() if value), default=1.0
+    )  # of numbers near each other, what differs
+    return {name: round(value, 3 - math.floor(math.log10(least))) for name, value in known.items()}
 
 
 def _rounded(value: float) -> float | None:

@@ -8,6 +8,7 @@ from omniformer.prepare.columns import Column
 from omniformer.prepare.guesses import Guess, is_target_name
 
 JOIN = " | "
+CONSTANT = "it tells no row from another"  # why a column is left out
 _TARGETS = ("category", "yes_no", "tags", "number")
 _ROLES = {"category": "label", "yes_no": "label", "tags": "labels", "number": "value", "words": "token_labels"}
 _WORDED = ("text", "words", "tags", "name", "category")
@@ -191,7 +192,7 @@ def _why(guess: Guess, said: Mapping[str, str | None], name: str) -> str:
         "category": "a class by itself is no content that a model could be given",
         "yes_no": "an answer by itself is no content that a model could be given",
         "tags": "classes by themselves are no content that a model could be given",
-        "constant": "it tells no row from another",
+        "constant": CONSTANT,
         "nothing": guess.why,
         "name": "it names rows",
         "id": "it names rows",

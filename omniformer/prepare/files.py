@@ -82,6 +82,8 @@ def _by_split(named: Mapping[str, str], folder: Path) -> Files:
     if others := [name for name, split in splits.items() if split is None]:
         raise ValueError(f"{folder} holds {others[0]} beside files that are named after splits; give one file")
     found = {split: [named[name] for name in named if splits[name] == split] for split in SPLITS}
+    if not found["val"] and not found["test"]:
+        return {"files": found["train"]}  # training alone is divided, as any table is
     return {split: each for split, each in found.items() if each}
 
 

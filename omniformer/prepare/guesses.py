@@ -152,7 +152,7 @@ def _numbers(column: Column) -> Guess | None:
     known = [each for each in column.numbers if each == each]
     whole = all(each.is_integer() for each in known)
     n = len(set(known))
-    span = f"{min(known):g} to {max(known):g}"
+    span = f"{min(known):,.10g} to {max(known):,.10g}"
     if whole and n == len(known) > 10 and max(known) - min(known) == n - 1:
         return Guess("id", f"whole numbers, {span}, each once")
     if whole and (_LABEL.search(column.name) or (min(known) == 0 and max(known) == n - 1)) and _repeated(column, n):

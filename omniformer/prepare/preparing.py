@@ -109,7 +109,7 @@ def prepare(
         "problems": problems,
         "opened": compared,
         "unreadable": unread,
-        "notes": _notes(nodes, contents, files) + _repeated(seen, choice, files),
+        "notes": _notes(nodes, contents, files) + _repeated(seen, choice, files) + _unanswered(seen, choice),
         "splits": {split: len(table.split(split)) for split in SPLITS},
         "split_by": _split_by(choice, files),
         **counted(table, raws),
@@ -236,14 +236,26 @@ def _repeated(seen: Mapping[str, Column], choice: Choice, files: Files) -> list[
     ]
 
 
+def _unanswered(seen: Mapping[str, Column], choice: Choice) -> list[str]:
+    """Empty cells of tags, which may be meant otherwise than they are taken."""
+    tags = choice.roles.targets.get("labels", ())
+    return [
+        f"{name} is empty in {seen[name].missing:,} rows, which count as not answered; where that means none of the "
+        "names, write ';', or [] in JSON lines"
+        for name in tags
+        if len(tags) == 1 and seen[name].missing
+    ]
+
+
 def _split_by(choice: Choice, files: Files) -> str:
     if "files" not in files:
-        return "by files"
+        return "by files" + ("" if "val" in files else "; val is taken from training")
     if "split" in choice.columns.values():
         return "as its column says; what is not there is taken from training"
     if str(files["files"]).startswith("hf:"):
         return "as the set says; what is not there is taken from training"
-    by = "of their id" if "id" in choice.columns.values() else "of what rows hold"
+    named = next((role for role in ("group", "id") if role in choice.columns.values()), None)
+    by = f"of their {named}" if named else "of what rows hold"
     return f"by the hash {by}" + (", each class alike" if "label" in choice.columns.values() else "")
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from omniformer import tasks
 from omniformer._confpath import conf_dir
-from omniformer.prepare.choice import Choice
+from omniformer.prepare.choice import CONSTANT, Choice
 from omniformer.prepare.contents import SPOKEN, Contents
 from omniformer.prepare.sizes import frames_per_token, frames_to_write, patch, picture_size, sizes, vocabulary
 
@@ -217,9 +217,18 @@ def _task(choice: Choice) -> str:
         return "seq2seq" if given == ["text"] else "ctc" if given == ["audio"] else "captioning"
     if len(given) > 1:
         return "contrastive"
-    raise ValueError(
-        f"nothing is to be predicted of {', '.join(given)}: name a column with --target NAME; to learn a language from "
-        "texts alone there is omniformer train modality=text data=text_files"
+    raise ValueError(f"nothing is to be predicted of {', '.join(given)}: {_instead(choice)}")
+
+
+def _instead(choice: Choice) -> str:
+    """What to do where no column is to be predicted."""
+    constant = [name for name, why in choice.left_out.items() if why == CONSTANT]
+    told = f"all cells of {', '.join(constant)} are the same, of which nothing can be learned; " if constant else ""
+    if len(texts := choice.roles.given.get("text", ())) > 1:
+        return f"{told}name the text that is to be written, with --target, of {', '.join(map(repr, texts))}"
+    return (
+        f"{told}name a column with --target NAME; to learn a language from texts alone there is omniformer train "
+        "modality=text data=text_files"
     )
 
 

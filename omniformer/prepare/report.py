@@ -62,7 +62,7 @@ def _targets(found: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {name}: {share}" for name, share in list(shares.get("train", {}).items())[:_CLASSES])
     for split, values in found.get("values", {}).items():
         for each in values:
-            yield f"\nnumbers of {split}: {', '.join(f'{name} {value:g}' for name, value in each.items())}"
+            yield f"\nnumbers of {split}: {', '.join(f'{name} {value:,.15g}' for name, value in each.items())}"
 
 
 def _contents(found: Mapping[str, Any]) -> Iterator[str]:

@@ -34,6 +34,14 @@ def test_the_mean_of_the_known_numbers_of_training_answers_the_test(tmp_path):
     assert counted(table, raws)["values"]["train"] == [{"mean": 2.0, "deviation": 1.0, "least": 1.0, "most": 3.0}]
 
 
+def test_numbers_near_each_other_are_told_as_far_as_they_differ(tmp_path):
+    made = [("train", 1_000_010.0), ("train", 1_000_350.0), ("val", 0.0012345678), ("test", 5.0)]
+    table, raws = of(tmp_path, {"y": "value"}, *((split, {"y": y}) for split, y in made))
+    values = counted(table, raws)["values"]
+    assert values["train"] == [{"mean": 1_000_180.0, "deviation": 170.0, "least": 1_000_010.0, "most": 1_000_350.0}]
+    assert values["val"] == [{"mean": 0.001235, "deviation": 0.0, "least": 0.001235, "most": 0.001235}]
+
+
 def test_each_question_has_its_own_most_frequent_answer(tmp_path):
     made = [("train", 1, 0), ("train", 1, None), ("val", 1, 1), ("test", 0, 0), ("test", 1, None)]
     table, raws = of(tmp_path, {"p": "labels", "q": "labels"}, *((s, {"p": p, "q": q}) for s, p, q in made))

@@ -33,6 +33,10 @@ def test_files_named_after_splits_are_these_splits(tmp_path):
     }
 
 
+def test_training_alone_is_divided_as_any_table(tmp_path):
+    assert names(files_of(made(tmp_path, "train-0.csv", "train-1.csv"))) == {"files": ["train-0.csv", "train-1.csv"]}
+
+
 def test_a_table_beside_folders_that_may_be_classes_is_taken_with_a_word(tmp_path):
     with pytest.warns(
         UserWarning, match=r"holds list\.csv, which is taken for the table, beside the folders cat, dog;"

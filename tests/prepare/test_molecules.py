@@ -31,6 +31,12 @@ def test_without_rdkit_letters_decide_and_a_molecule_has_the_name_it_is_given(wi
     assert canonical("C=C") == "C=C"
 
 
+def test_names_of_rows_that_have_the_letters_of_atoms_are_no_molecules(without):
+    assert share_of_molecules([f"P{i}" for i in range(100)], "patient")[0] < 0.1
+    assert share_of_molecules([f"C{i}-B(" for i in range(100)], "place")[0] == 0
+    assert share_of_molecules(["C%10CCCCC%10", "[13CH4]", "C1=CC=C(C=C1)[N+](=O)[O-]"], "x")[0] == 1
+
+
 def test_with_rdkit_it_decides_and_names(with_rdkit):
     assert share_of_molecules([*SMILES, "CC(Q)"], "x") == (0.8, "are SMILES that rdkit reads")
     assert canonical("c=c") == "C=C"

@@ -224,3 +224,25 @@ def test_too_many_bad_rows_are_an_error_that_says_what_to_do(tmp_path):
 def test_a_table_of_which_nothing_is_to_be_predicted_is_told_what_to_type(tmp_path):
     with pytest.raises(ValueError, match="nothing is to be predicted of text: name a column with --target NAME"):
         prepare(lines(tmp_path / "t.jsonl", text=TEXTS), out=tmp_path / "conf")
+    with pytest.raises(ValueError, match=r"all cells of label are the same, of which nothing can be learned; name a "):
+        prepare(lines(tmp_path / "one.jsonl", text=TEXTS, label=["good"] * N), out=tmp_path / "conf")
+    with pytest.raises(ValueError, match=r"text that is to be written, with --target, of 'en', 'de'$"):
+        prepare(lines(tmp_path / "two.jsonl", en=TEXTS, de=TEXTS[::-1]), out=tmp_path / "conf")
+
+
+def test_an_empty_cell_of_tags_is_said_to_be_no_answer(tmp_path):
+    tags = [None if i % 4 == 0 else ";" if i % 4 == 1 else "a;b" for i in range(N)]
+    found = prepare(lines(tmp_path / "t.jsonl", text=TEXTS, tags=tags), out=tmp_path / "conf").findings
+    (note,) = found["notes"]
+    assert note.startswith("tags is empty in 10 rows, which count as not answered; where that means none of the names,")
+    assert sum(found["splits"].values()) == N and 0 < found["share_of_yes"]["train"]["a"] < 1
+
+
+def test_how_rows_are_split_is_said(tmp_path):
+    path = lines(tmp_path / "t.jsonl", text=TEXTS, kind=LABELS, who=[i // 4 for i in range(N)])
+    found = prepare(path, out=tmp_path / "conf", columns={"who": "group"}).findings
+    assert found["split_by"] == "by the hash of their group, each class alike"
+    for name in ("train", "test"):
+        lines(tmp_path / f"{name}.jsonl", text=[f"{name} {each}" for each in TEXTS], kind=LABELS)
+    (tmp_path / "t.jsonl").unlink()
+    assert prepare(tmp_path, out=tmp_path / "conf").findings["split_by"] == "by files; val is taken from training"

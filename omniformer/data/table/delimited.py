@@ -15,7 +15,7 @@ from pyarrow import csv as arrow_csv
 from omniformer.data.sets.reading import mapped
 from omniformer.data.table.columnar import GroupedRows
 from omniformer.data.table.index import Index
-from omniformer.data.table.rows import BadRowError
+from omniformer.data.table.rows import NOT_UTF8, BadRowError
 
 _DELIMITERS = (",", ";", "\t", "|")
 _DAMAGES = (ValueError, OSError, EOFError, pa.ArrowException)
@@ -69,6 +69,8 @@ class DelimitedRows(GroupedRows):
                 index.save({**found, "wrong": list(map(str, self.wrong))})
         except _DAMAGES as error:
             told = " ".join(str(error).split())
+            if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in told:
+                told = f"it is {NOT_UTF8}"
             raise ValueError(told if str(file) in told else f"{file} cannot be read as a table: {told}") from error
 
     @property
@@ -92,6 +94,7 @@ class DelimitedRows(GroupedRows):
         for number, (start, end) in enumerate(pairwise(self.ends)):
             table = self._parsed(number, self._noting(lines))
             self.starts.append(self.starts[-1] + len(table))
+            self._note_open_quotes(self._opened[start:end], lines)
             lines += self._opened[start:end].count(b"\n")
             if ask:
                 doubt.look(table)
@@ -135,12 +138,31 @@ class DelimitedRows(GroupedRows):
 
         return note
 
+    def _note_open_quotes(self, content: bytes, before: int) -> None:
+        """Notes a quote that is never closed, or only by one in a later cell: the lines between are one cell."""
+        if not self.quoted or b'"' not in content:
+            return
+        closed = re.compile(rb" *(?:[\r\n" + re.escape(self.delimiter.encode()) + rb"]|\Z)")
+        for match in _quoted_cell(self.delimiter.encode()).finditer(content):
+            swallowed = match[0].count(b"\n")
+            if swallowed and (not match[1] or not closed.match(content, match.end())):
+                line = before + content.count(b"\n", 0, match.start()) + 1
+                self.wrong.append(
+                    BadRowError(
+                        f"{self.file}, line {line}: a double quote opens a cell that takes in the {swallowed} lines "
+                        "below; close it, or set quotes=false where quotes hold no cells together"
+                    )
+                )
+
+
+def _quoted_cell(delimiter: bytes) -> re.Pattern[bytes]:
+    """A cell in quotes, and its last quote if there is one: as the parser has it, a quote opens where a cell begins."""
+    return re.compile(rb"(?:(?<=[\r\n" + re.escape(delimiter) + rb'])|\A)"[^"]*(?:""[^"]*)*("?)')
+
 
 def _ends(content: Any, begin: int, delimiter: bytes, *, quoted: bool) -> Iterator[int]:
     """Behind each stretch of whole rows; a line feed in a quoted cell ends no row."""
-    # As the parser has it, a quote opens a cell only where the cell begins.
-    cell = re.compile(rb"(?:(?<=[\r\n" + re.escape(delimiter) + rb'])|\A)"[^"]*(?:""[^"]*)*("?)')
-    size = _AT_ONCE
+    cell, size = _quoted_cell(delimiter), _AT_ONCE
     while begin < len(content):
         piece = content[begin : begin + size]
         last = begin + len(piece) == len(content)

@@ -10,7 +10,7 @@ import numpy as np
 
 from omniformer.data.sets.reading import mapped
 from omniformer.data.table.index import Index
-from omniformer.data.table.rows import BadRowError, Row, Rows
+from omniformer.data.table.rows import NOT_UTF8, BadRowError, Row, Rows
 
 _LOOKED_AT = 100  # lines whose keys are the columns of the table, beside those that are asked for
 
@@ -106,6 +106,8 @@ def object_in(line: str | bytes, where: str) -> Row:
     """
     try:
         found = json.loads(line if isinstance(line, str) else line.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError as error:
+        raise BadRowError(f"{where}: {NOT_UTF8}") from error
     except (ValueError, RecursionError) as error:
         raise BadRowError(f"{where}: not JSON: {error}") from error
     if not isinstance(found, dict):

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, Any]
+NOT_UTF8 = (  # of a file, what is wrong and what to do
+    "not UTF-8; save it so, or convert what Windows wrote: iconv -f cp1252 -t utf-8 OLD > NEW (-f utf-16 for what "
+    "Excel calls Unicode text)"
+)
 
 
 class BadRowError(ValueError):

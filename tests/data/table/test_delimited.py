@@ -74,7 +74,8 @@ def test_rows_of_another_length_are_noted_with_their_lines(tmp_path):
         (b"x,x\n1,2\n", "names the column 'x' twice"),
         (b"x,\n1,2\n", "does not name every column"),
         (b"", "does not name every column"),
-        (b"x,y\n1,\xff\xfe\n", "cannot be read as a table: .*UTF-?8"),
+        (b"x,y\n1,\xff\xfe\n", "cannot be read as a table: it is not UTF-8; .*iconv -f cp1252"),
+        ("gr\u00f6\u00dfe,y\n1,2\n".encode("cp1252"), "cannot be read as a table: it is not UTF-8; .*iconv -f cp1252"),
         (b"\xff\xfe\x00x", "cannot be read as a table"),
     ],
 )
@@ -116,3 +117,14 @@ def test_stretches_of_any_size_hold_the_same_rows(tmp_path, monkeypatch, at_once
     assert pickle.loads(pickle.dumps(parts)).row(3) == {"x": "c", "y": "d"}
     told = [[str(error).partition(":")[2] for error in table.wrong] for table in (whole, parts)]
     assert told[0] == told[1] and len(told[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "swallowed"), [('"open,1\nb,2\nin "quotes",3\n', 2), ('a,"open\nb,2\nc,3\n', 3)], ids=["later", "never"]
+)
+def test_a_quote_that_is_left_open_is_told_with_the_lines_that_it_takes_in(tmp_path, bad, swallowed):
+    table = rows(tmp_path / "a.csv", f'x,y\n"two\nlines" ,1\n{bad}')
+    assert len(table) == 2
+    (told,) = [str(each).partition("a.csv, ")[2] for each in table.wrong]
+    assert told.startswith(f"line 4: a double quote opens a cell that takes in the {swallowed} lines below; close it")
+    assert not rows(tmp_path / "a.tsv", bad.replace(",", "\t")).wrong

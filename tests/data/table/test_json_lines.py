@@ -37,5 +37,5 @@ def test_a_line_that_is_no_object_is_named_and_the_others_are_read(tmp_path):
 
 def test_an_empty_file_has_no_rows_and_what_is_not_text_is_named(tmp_path):
     assert len(rows(tmp_path / "a.jsonl", b"")) == 0
-    with pytest.raises(BadRowError, match=r"a\.jsonl, line 1: not JSON"):
+    with pytest.raises(BadRowError, match=r"a\.jsonl, line 1: not UTF-8; .*iconv"):
         rows(tmp_path / "a.jsonl", b'{"a": "\xff"}').row(0)
