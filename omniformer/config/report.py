@@ -1,7 +1,8 @@
-"""How a command ends: a mistake of the user's in one short message, a mistake of ours with its traceback."""
+"""How a command speaks: a mistake of the user's in one short message, a mistake of ours with its traceback."""
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -21,13 +22,15 @@ def reported() -> Iterator[None]:
 
     Status 2: a mistake in the configuration. Status 1: input that our code refuses, a missing file, a library that is
     missing or does not fit the torch beside it. Status 130: Ctrl-C.
-    Anything else is a bug and keeps its traceback; with `OMNIFORMER_TRACEBACK=1` everything does.
+    Anything else is a bug and keeps its traceback; with `OMNIFORMER_TRACEBACK=1` everything does. What our code warns
+    of is one line too, without the line of code that Python shows below.
 
     Raises:
         SystemExit: for all of these.
     """
     try:
-        yield
+        with _warnings_in_a_line():
+            yield
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     except SystemExit as stop:
@@ -43,6 +46,24 @@ def reported() -> Iterator[None]:
         if not _can_be_mended(error):
             raise
         raise SystemExit(_said(error)) from None
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    before = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if category is UserWarning and _is_ours(filename) and not os.environ.get(TRACEBACK):
+            return f"warning: {message}\n"
+        return before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _said(error: BaseException) -> int:
@@ -64,9 +85,12 @@ def _can_be_mended(error: BaseException) -> bool:
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
-    return step is not None and any(
-        folder in Path(step.tb_frame.f_code.co_filename).resolve().parents for folder in _our_folders()
-    )
+    return step is not None and _is_ours(step.tb_frame.f_code.co_filename)
+
+
+def _is_ours(file: str) -> bool:
+    """Whether a file of code is one of our two packages."""
+    return any(folder in Path(file).resolve().parents for folder in _our_folders())
 
 
 def _our_folders() -> list[Path]:

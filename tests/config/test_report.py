@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -73,3 +74,18 @@ def test_lightnings_answer_to_an_interrupt_ends_the_same_way():
 
 def test_other_ends_stay_as_they_are():
     assert ends(SystemExit(3)) == 3
+
+
+def test_what_our_code_warns_of_is_one_line_and_other_warnings_are_as_python_shows_them(tmp_path):
+    code = (
+        "import warnings; from omniformer.config import reported, report\n"
+        "def warn(file): warnings.warn_explicit('a row is left out', UserWarning, file, 7)\n"
+        "with reported(): warn(report.__file__); warn('theirs.py')\n"
+        "warn('later.py')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    assert said.splitlines() == [
+        "warning: a row is left out",
+        "theirs.py:7: UserWarning: a row is left out",
+        "later.py:7: UserWarning: a row is left out",
+    ]

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,10 @@ class DelimitedRows(GroupedRows):
         lines = self._opened[:begin].count(b"\n")
         doubt = _Doubt(self.header)
         for number, (start, end) in enumerate(pairwise(self.ends)):
-            table = self._parsed(number, self._noting(lines))
+            wrong: list[arrow_csv.InvalidRow] = []
+            table = self._parsed(number, lambda row, wrong=wrong: wrong.append(row) or "skip")
             self.starts.append(self.starts[-1] + len(table))
-            self._note_open_quotes(self._opened[start:end], lines)
+            self._note(self._opened[start:end], wrong, lines)
             lines += self._opened[start:end].count(b"\n")
             if ask:
                 doubt.look(table)
@@ -123,36 +124,43 @@ class DelimitedRows(GroupedRows):
             ),
         )
 
-    def _noting(self, before: int) -> Callable[[arrow_csv.InvalidRow], str]:
-        """Notes a row of another length; `before` lines stand before its stretch."""
+    def _note(self, content: bytes, wrong: Sequence[arrow_csv.InvalidRow], before: int) -> None:
+        """Notes rows of another length, and quotes that are never closed, or only by one in a later cell.
 
-        def note(row: arrow_csv.InvalidRow) -> str:
-            self.wrong.append(
-                BadRowError(
-                    f"{self.file}, line {before + row.number}: has {row.actual_columns} cells for "
-                    f"{row.expected_columns} columns"
-                    + ("; put a cell that holds the delimiter in double quotes" if self.quoted else "")
+        Args:
+            content: of a stretch of rows.
+            wrong: those of another length in it.
+            before: how many lines stand before it.
+        """
+        delimiter = self.delimiter.encode()
+        quoted = _quoted_cell(delimiter).finditer(content) if self.quoted and b'"' in content else ()
+        cells = [match for match in quoted if b"\n" in match[0]]
+        told: dict[int, str] = {}
+        if wrong:
+            lines = _lines(content, _blanked(content, [match.span() for match in cells]))
+            hint = "; put a cell that holds the delimiter in double quotes" if self.quoted else ""
+            for row in wrong:
+                told[lines[min(row.number, len(lines)) - 1]] = (
+                    f"has {row.actual_columns} cells for {row.expected_columns} columns{hint}"
                 )
-            )
-            return "skip"
-
-        return note
-
-    def _note_open_quotes(self, content: bytes, before: int) -> None:
-        """Notes a quote that is never closed, or only by one in a later cell: the lines between are one cell."""
-        if not self.quoted or b'"' not in content:
-            return
-        closed = re.compile(rb" *(?:[\r\n" + re.escape(self.delimiter.encode()) + rb"]|\Z)")
-        for match in _quoted_cell(self.delimiter.encode()).finditer(content):
-            swallowed = match[0].count(b"\n")
-            if swallowed and (not match[1] or not closed.match(content, match.end())):
-                line = before + content.count(b"\n", 0, match.start()) + 1
-                self.wrong.append(
-                    BadRowError(
-                        f"{self.file}, line {line}: a double quote opens a cell that takes in the {swallowed} lines "
-                        "below; close it, or set quotes=false where quotes hold no cells together"
-                    )
+        closed = re.compile(rb" *(?:[\r\n" + re.escape(delimiter) + rb"]|\Z)")
+        for match in cells:
+            if (taken := match[0].rstrip(b"\r\n").count(b"\n")) and not (
+                match[1] and closed.match(content, match.end())
+            ):
+                told[content.count(b"\n", 0, match.start())] = (
+                    f"a double quote opens a cell that takes in the {taken} lines below; close it, or set quotes=false "
+                    "where quotes hold no cells together"
                 )
+        self.wrong += [BadRowError(f"{self.file}, line {before + line + 1}: {told[line]}") for line in sorted(told)]
+
+
+def _lines(content: bytes, blanked: bytes) -> list[int]:
+    """The line in which each row begins, from 0; empty lines, and those in cells, which are blanked, begin none."""
+    ends, own = (np.flatnonzero(np.frombuffer(each, np.uint8) == ord("\n")) for each in (blanked, content))
+    begins = np.concatenate([[0], ends + 1])
+    rows = [begin for begin, end in pairwise([*begins, len(content)]) if blanked[begin:end].strip(b"\r\n")]
+    return np.searchsorted(own, rows).tolist()
 
 
 def _quoted_cell(delimiter: bytes) -> re.Pattern[bytes]:

@@ -120,11 +120,22 @@ def test_stretches_of_any_size_hold_the_same_rows(tmp_path, monkeypatch, at_once
 
 
 @pytest.mark.parametrize(
-    ("bad", "swallowed"), [('"open,1\nb,2\nin "quotes",3\n', 2), ('a,"open\nb,2\nc,3\n', 3)], ids=["later", "never"]
+    ("bad", "swallowed", "read"),
+    [('"open,1\nb,2\nin "quotes",3\n', 2, 2), ('a,"open\nb,2\nc,3\n', 2, 2), ('"open,1\nb,2\n', 1, 1)],
+    ids=["later", "never", "never, in the first column"],
 )
-def test_a_quote_that_is_left_open_is_told_with_the_lines_that_it_takes_in(tmp_path, bad, swallowed):
+def test_a_quote_that_is_left_open_is_told_with_the_lines_that_it_takes_in(tmp_path, bad, swallowed, read):
     table = rows(tmp_path / "a.csv", f'x,y\n"two\nlines" ,1\n{bad}')
-    assert len(table) == 2
+    assert len(table) == read
     (told,) = [str(each).partition("a.csv, ")[2] for each in table.wrong]
     assert told.startswith(f"line 4: a double quote opens a cell that takes in the {swallowed} lines below; close it")
     assert not rows(tmp_path / "a.tsv", bad.replace(",", "\t")).wrong
+
+
+def test_a_row_of_another_length_is_named_by_its_line_also_below_empty_ones_and_cells_of_several(tmp_path):
+    table = rows(tmp_path / "a.csv", 'x,y\r\n\r\n"1\r\n\r\n1",2\r\n1,2,3\r\n1,2\r\n\r\n7\r\n')
+    assert [str(each).partition("a.csv, ")[2].partition(" cells")[0] for each in table.wrong] == [
+        "line 6: has 3",
+        "line 9: has 1",
+    ]
+    assert len(table) == 2
