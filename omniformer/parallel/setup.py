@@ -3,17 +3,22 @@
 Nothing here imports torch unless devices must be counted: importing takes seconds, and a mistake is told before.
 """
 
+import ctypes
 import os
 import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 # What processes that compute a block together divide of it.
 _SIZES = {"TensorParallel": ("n_heads", "n_kv_heads")}
 # What torchrun gives each process that it starts.
 _GIVEN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# Without all of these no build of torch finds a GPU under Linux: the driver's library, which torch opens by this name,
+# and the files of AMD's, Intel's and the virtual GPUs.
+_DRIVER, _DEVICES, _FILES = "libcuda.so.1", Path("/dev"), ("nvidia*", "kfd", "dri", "dxg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,11 @@ def check_described(trainer: Mapping[str, Any], core: Any) -> None:
     """
     check_processes(trainer, n_devices=n_devices(trainer))
     check_heads(trainer.get("strategy"), core)
-    if trainer.get("accelerator") in ("gpu", "cuda"):
-        import torch
-
-        if not torch.accelerator.is_available():
-            raise ValueError(
-                f"trainer.accelerator={trainer['accelerator']}: torch sees no GPU on this machine; choose "
-                "trainer.accelerator=cpu, or look at nvidia-smi and at the build of torch"
-            )
+    if trainer.get("accelerator") in ("gpu", "cuda") and not _has_gpu():
+        raise ValueError(
+            f"trainer.accelerator={trainer['accelerator']}: torch sees no GPU on this machine; choose "
+            "trainer.accelerator=cpu, or look at nvidia-smi and at the build of torch"
+        )
 
 
 def n_devices(options: Mapping[str, Any]) -> int:
@@ -65,16 +67,42 @@ def n_devices(options: Mapping[str, Any]) -> int:
     if isinstance(devices, list | tuple):
         n = len(devices)
     elif devices in ("auto", -1, "-1"):
-        n = _n_gpus() if options.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1
+        n = _n_gpus() if options.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 1  # as Lightning, of a CPU
     else:
         n = len(devices.split(",")) if isinstance(devices, str) and "," in devices else int(devices)
     return n * int(options.get("num_nodes", 1))
 
 
 def _n_gpus() -> int:
+    """How many there are; 1 without any, for the CPU that is then taken."""
+    if _surely_no_gpu():
+        return 1
     import torch
 
-    return torch.cuda.device_count()
+    return torch.cuda.device_count() or 1
+
+
+def _has_gpu() -> bool:
+    if _surely_no_gpu():
+        return False
+    import torch
+
+    return torch.accelerator.is_available()
+
+
+def _surely_no_gpu() -> bool:
+    """Whether the machine shows that torch would find no GPU. False where only torch can tell, which then takes seconds
+    to import; where it is imported already, it is asked.
+    """
+    if "torch" in sys.modules or sys.platform != "linux":
+        return False
+    if any(any(_DEVICES.glob(name)) for name in _FILES):
+        return False
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return True
+    return False
 
 
 def check_processes(options: Mapping[str, Any], *, n_devices: int) -> None:

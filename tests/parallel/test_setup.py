@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from omniformer.parallel import setup
 from omniformer.parallel.setup import check_described, check_heads, check_processes, n_devices
 from omniformer.parallel.strategy import FSDP, ContextParallel, TensorParallel
 
@@ -152,14 +153,39 @@ def test_an_accelerator_that_is_not_there_is_told(monkeypatch):
         check_described({"accelerator": "gpu", "devices": 1}, None)
 
 
+@pytest.mark.parametrize("shown", ["nvidia0", "kfd", "dri", "dxg", "the driver"])
+def test_what_may_be_a_gpu_is_asked_of_torch(shown, monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(setup, "_DEVICES", tmp_path)
+    monkeypatch.setattr(setup, "_DRIVER", "libno_such_driver.so.1")
+    assert setup._surely_no_gpu()
+    if shown == "the driver":
+        monkeypatch.setattr(setup, "_DRIVER", None)  # opens what is always there, the program itself
+    else:
+        (tmp_path / shown).touch()
+    assert not setup._surely_no_gpu()
+
+
+def test_of_a_machine_without_any_the_cpu_is_one_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert n_devices({"devices": "auto"}) == n_devices({"devices": -1, "accelerator": "gpu"}) == 1
+
+
 def test_mistakes_are_told_before_torch_is_imported():
     code = """
 import sys
-from omniformer.train import check_described
-try:
-    check_described({"strategy": {"_target_": "omniformer.parallel.strategy.FSDP"}, "devices": 1}, None)
-except ValueError:
-    print("torch" in sys.modules)
+from omniformer.parallel import setup
+setup._DRIVER, setup._FILES, sys.platform = "libno_such_driver.so.1", (), "linux"
+for wrong in (
+    {"strategy": {"_target_": "omniformer.parallel.strategy.FSDP"}, "devices": 1},
+    {"strategy": {"_target_": "omniformer.parallel.strategy.FSDP"}, "devices": "auto"},
+    {"accelerator": "gpu", "devices": 1},
+):
+    try:
+        setup.check_described(wrong, None)
+    except ValueError:
+        print("torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "False\n" * 3
