@@ -210,7 +210,7 @@ def _flow(look: Look, figure: Any) -> None:
     for ax in axes[len(flow) :]:
         ax.set_axis_off()
     for number, (ax, shares) in enumerate(zip(axes, flow, strict=False), 1):
-        ax.imshow(shares.numpy(), cmap=shades(), vmin=0, vmax=1)
+        ax.imshow(shares.numpy(), cmap=shades(), vmin=0, vmax=4 / 3)  # as in a report's matrix, for what stands on it
         ax.set_title(f"layer {number}", fontsize=9)
         ax.set_xticks(range(len(kinds)), kinds, fontsize=8)
         ax.set_yticks(range(len(kinds)), kinds, fontsize=8)

@@ -44,7 +44,8 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         shares = [[each / max(sum(row), 1) for each in row] for row in counts]
-        axes.imshow(shares, cmap=shades(), vmin=0, vmax=1, aspect="equal")
+        # A whole row has three quarters of the colour: counts in the ink of a light and of a dark page stay readable.
+        axes.imshow(shares, cmap=shades(), vmin=0, vmax=4 / 3, aspect="equal")
         axes.set(xlabel="predicted", ylabel="target")
         if len(names) <= _LABELLED:
             short = [name if len(name) <= 18 else f"{name[:17]}…" for name in names]
