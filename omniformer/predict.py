@@ -195,10 +195,13 @@ def _table(word: str, given: argparse.Namespace, predictor: "Predictor", columns
     named = {column: role for column, role in columns.items() if role is not None}
     other = {role for role in named.values() if alone(role)}  # which another column had in training
     kept = {name: role for name, role in told.pop("columns", {}).items() if name not in columns and role not in other}
+    if "id" in named.values():
+        kept = {column: role for column, role in kept.items() if role != "id"}
     if not kept | named:
         untold = f"{word} is a table, and {given.run} learned from none"
         raise ConfigError([f"{untold}; say what its columns are for with --columns '{{photo: vision}}'"])
-    return GivenRows(word, columns=kept | named, outside=given.outside, **told)
+    ids = [column for column, role in kept.items() if role == "id"]  # new rows may have no names
+    return GivenRows(word, columns=kept | named, may_lack=ids, outside=given.outside, **told)
 
 
 def _told(given: argparse.Namespace, columns: Mapping[str, str | None]) -> dict[str, Any]:
@@ -266,7 +269,8 @@ def _show(rows: Sequence[tuple[str, str, str]]) -> None:
 
 def _on_a_line(cell: str) -> str:
     """A cell without what would end it or its line."""
-    return " ".join(cell.split()) if any(sign in cell for sign in "\t\r\n") else cell
+    return " ".join(cell.split()) if any(sign in cell for sign in "\t\r\
+") else cell
 
 
 def _cells(prediction: "Prediction", top: int) -> tuple[str, str, str]:
@@ -287,7 +291,7 @@ def _said(prediction: "Prediction", top: int) -> str:
     if prediction.span is not None:
         text = "tokens {} to {}".format(*prediction.span) if prediction.text is None else prediction.text
         return f"{text} {prediction.score:.3f}"
-    return prediction.text or "  ".join(f"{value:.4g}" for value in prediction.values)
+    return prediction.text or "  ".join(f"{value:.7g}" for value in prediction.values)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from omniformer_tokenizers.graph.smiles import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZE
 from PIL import Image
 
 import omniformer
-from omniformer.predict import main
+from omniformer.predict import _said, main
+from omniformer.prediction import Prediction
 from omniformer.predictor import Member, Predictor
 from omniformer.recipe import build_model
 
@@ -219,6 +220,24 @@ def test_molecules_are_read_by_a_run_that_learned_from_graphs_of_them(tmp_path, 
     with pytest.raises(SystemExit):
         main([run, str(other)])
     assert "no column 'smiles' to make graphs of; it has mol; rename" in capsys.readouterr().err
+
+
+def test_new_rows_need_no_names_and_names_may_stand_in_another_column(tmp_path, capsys):
+    run = learned_from(tmp_path / "run", {"columns": {"review": "text", "mood": "label", "film": "id"}}, **TEXTS)
+    (table := tmp_path / "new.csv").write_text("review,title\na fine film,one\n")
+    main([run, str(table)])
+    assert capsys.readouterr().out.splitlines()[1].startswith("new.csv, row 1\t")
+    main([run, str(table), "--columns", "{title: id}"])
+    assert capsys.readouterr().out.splitlines()[1].startswith("one\t")
+    with pytest.raises(SystemExit):
+        main([run, str(table), "--columns", "{titel: id}"])
+    assert "has no column 'titel' (did you mean 'title'?)" in capsys.readouterr().err
+
+
+def test_large_numbers_keep_the_digits_that_they_have():
+    assert (
+        _said(Prediction(input="a", member="b", probabilities={}, values=(1_000_150.0, -0.25)), 3) == "1000150  -0.25"
+    )
 
 
 def test_a_table_that_nobody_knows_the_columns_of_is_asked_for_them(tmp_path, pictures, capsys):

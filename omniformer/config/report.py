@@ -1,6 +1,7 @@
 """How a command speaks: a mistake of the user's in one short message, a mistake of ours with its traceback."""
 
 import os
+import select
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from omniformer.config.errors import BuildError, ConfigError
 
 TRACEBACK = "OMNIFORMER_TRACEBACK"
 INTERRUPTED = 130  # what shells report for Ctrl-C: 128 and the number of SIGINT
+UNREAD = 141  # the same of SIGPIPE
 
 
 @contextmanager
@@ -21,7 +23,8 @@ def reported() -> Iterator[None]:
     """Turns what the user can mend into one message on stderr and an exit status, without a traceback.
 
     Status 2: a mistake in the configuration. Status 1: input that our code refuses, a missing file, a library that is
-    missing or does not fit the torch beside it. Status 130: Ctrl-C.
+    missing or does not fit the torch beside it. Status 130: Ctrl-C. Status 141, without a word: whoever read what is
+    printed has read enough, as `head` does.
     Anything else is a bug and keeps its traceback; with `OMNIFORMER_TRACEBACK=1` everything does. What our code warns
     of is one line too, without the line of code that Python shows below.
 
@@ -39,6 +42,9 @@ def reported() -> Iterator[None]:
             raise SystemExit(INTERRUPTED) from None
         raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails again as it ends
+            raise SystemExit(UNREAD) from None
         if os.environ.get(TRACEBACK):
             raise
         if told := mismatch(error):
@@ -86,6 +92,16 @@ def _can_be_mended(error: BaseException) -> bool:
     while step is not None and step.tb_next is not None:
         step = step.tb_next
     return step is not None and _is_ours(step.tb_frame.f_code.co_filename)
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe that was closed at its other end; False where a system cannot tell."""
+    try:
+        waiting = select.poll()
+        waiting.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in waiting.poll(0))
+    except (AttributeError, OSError):
+        return False
 
 
 def _is_ours(file: str) -> bool:

@@ -51,7 +51,7 @@ class ContrastiveHead(Head):
     """
 
     compares = True
-    instead = "compares inputs, it predicts no class: use Predictor.embed"
+    instead = "compares inputs, it predicts no class: use Predictor.embed, or name classes with predict --labels"
 
     def __init__(
         self,

@@ -92,7 +92,8 @@ def prepare(
     table = Table(columns=choice.columns, join=choice.join, **files)  # pyright: ignore[reportArgumentType]
     raws = _samples(table, _most(choice))
     problems = _problems(table, n_rows)
-    rows = len(table.split("train"))
+    splits = {split: len(table.split(split)) for split in SPLITS}
+    rows = splits["train"]
     few = _some(raws, OPENED)
     contents = opened(few)
     nodes = tokenizers(choice, contents, rows)
@@ -109,8 +110,13 @@ def prepare(
         "problems": problems,
         "opened": compared,
         "unreadable": unread,
-        "notes": _notes(nodes, contents, files) + _repeated(seen, choice, files) + _unanswered(seen, choice),
-        "splits": {split: len(table.split(split)) for split in SPLITS},
+        "notes": [
+            *_notes(nodes, contents),
+            *_unmeasured(splits, files),
+            *_repeated(seen, choice, files),
+            *_unanswered(seen, choice),
+        ],
+        "splits": splits,
         "split_by": _split_by(choice, files),
         **counted(table, raws),
         "contents": {modality: one.told() for modality, one in contents.items()},
@@ -211,16 +217,24 @@ def _told(column: Column, guessed: Guess, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _notes(nodes: Mapping[str, Any], contents: Mapping[str, Contents], files: Files) -> list[str]:
+def _notes(nodes: Mapping[str, Any], contents: Mapping[str, Contents]) -> list[str]:
     """What the run needs, or loses, that a configuration does not show."""
     told = []
     if any(node["_target_"].endswith("MoleculeTokenizer") for node in nodes.values()):
         told.append("molecules are read by rdkit, which the run needs")
     if longest := max(contents["text"].measures.get("tokens") or [0]) if "text" in contents else 0:
         told += [f"texts of more than 1,024 tokens are cut; the longest has {longest:g}"] if longest > 1024 else []
-    if "files" not in files and "test" not in files:
-        told.append("no file is for test: the run will report validation alone")
     return told
+
+
+def _unmeasured(splits: Mapping[str, int], files: Files) -> list[str]:
+    """Splits without a row, on which nothing can be measured."""
+    empty = [split for split in SPLITS if not splits[split]]
+    if "files" not in files and empty == ["test"]:
+        return ["no file is for test: the run will report validation alone"]
+    where = " and ".join(empty)
+    told = f"no row is in {where}: nothing is measured there; give more rows, files for each split, or a column split"
+    return [told] if empty else []
 
 
 def _repeated(seen: Mapping[str, Column], choice: Choice, files: Files) -> list[str]:

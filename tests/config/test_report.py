@@ -89,3 +89,21 @@ def test_what_our_code_warns_of_is_one_line_and_other_warnings_are_as_python_sho
         "theirs.py:7: UserWarning: a row is left out",
         "later.py:7: UserWarning: a row is left out",
     ]
+
+
+def test_a_reader_that_has_read_enough_ends_a_command_without_a_word():
+    code = (
+        "import sys; from omniformer.config import reported\n"
+        "with reported():\n    for _ in range(100_000): print('a line')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout is not None and command.stderr is not None
+        command.stdout.readline()
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 141
+
+
+def test_another_broken_pipe_is_told(capsys):
+    assert ends(BrokenPipeError(32, "Broken pipe")) == 1
+    assert "Broken pipe" in capsys.readouterr().err

@@ -246,3 +246,9 @@ def test_how_rows_are_split_is_said(tmp_path):
         lines(tmp_path / f"{name}.jsonl", text=[f"{name} {each}" for each in TEXTS], kind=LABELS)
     (tmp_path / "t.jsonl").unlink()
     assert prepare(tmp_path, out=tmp_path / "conf").findings["split_by"] == "by files; val is taken from training"
+
+
+def test_splits_without_a_row_are_told(tmp_path):
+    few = lines(tmp_path / "t.jsonl", text=TEXTS[:3], kind=LABELS[:3])
+    (note,) = prepare(few, out=tmp_path / "conf").findings["notes"]
+    assert note.startswith("no row is in val and test: nothing is measured there;")

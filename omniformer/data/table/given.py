@@ -1,6 +1,6 @@
 """Rows of a table as what a model is given, without what is to be predicted of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class GivenRows:
     Args:
         file: as for `omniformer.data.Table`.
         columns: what they are for; those that are predicted or written need not be there.
+        may_lack: which others need not be there either.
         join: what stands between texts of several columns.
         delimiter: of CSV.
         quotes: of CSV.
@@ -49,6 +50,7 @@ class GivenRows:
         file: str,
         *,
         columns: Mapping[str, str],
+        may_lack: Collection[str] = (),
         join: str | None = None,
         delimiter: str | None = None,
         quotes: bool | None = None,
@@ -58,7 +60,8 @@ class GivenRows:
         outside: bool = False,
     ) -> None:
         kept = {name: [role for role in roles_in(said) if role in _GIVEN] for name, said in columns.items()}
-        self.roles = Roles.of({name: " and ".join(roles) for name, roles in kept.items() if roles})
+        given = {name: " and ".join(roles) for name, roles in kept.items() if roles}
+        self.roles = Roles.of(given)
         opener = Opener(
             data_root=None,
             delimiter=delimiter,
@@ -72,6 +75,8 @@ class GivenRows:
         self.made = bool(beside) and not {*self.roles.names()} <= {*self.rows.columns}
         if self.made:
             self.rows, _ = opener.open({None: " + ".join([file, *beside])})
+        there = {name: role for name, role in given.items() if name not in may_lack or name in self.rows.columns}
+        self.roles = Roles.of(there)
         self.roles.check(self.rows.columns, self.rows.file)
         places = Places([Path()], outside=outside, ask="give --outside")
         self.reader = RowReader(self.roles, places, join=join, separator=";", names={}, words={})
