@@ -127,11 +127,19 @@ def _as_long(one: Column, other: Column) -> bool:
 
 
 def _predicted(columns: Mapping[str, Column], kinds: Mapping[str, str], targets: Sequence[str]) -> dict[str, str]:
-    """The roles of what is to be predicted."""
+    """The roles of what is to be predicted.
+
+    Raises:
+        ValueError: it is numbers that no reader here takes for some.
+    """
     several = len(targets) > 1
     found: dict[str, str] = {}
     for name in targets:
         kind = kinds.get(name, "")
+        if kind == "comma":
+            raise ValueError(
+                f"{name} holds numbers with a decimal comma; write them with a point, 1234.5, in the table"
+            )
         role = "labels" if several and kind == "yes_no" else _ROLES.get(kind)
         if name in _of_words(columns, kinds):
             role = "token_labels"
@@ -192,6 +200,8 @@ def _why(guess: Guess, said: Mapping[str, str | None], name: str) -> str:
         "category": "a class by itself is no content that a model could be given",
         "yes_no": "an answer by itself is no content that a model could be given",
         "tags": "classes by themselves are no content that a model could be given",
+        "date": "a date by itself is no content that a model could be given",
+        "comma": "a number is written with a point",
         "constant": CONSTANT,
         "nothing": guess.why,
         "name": "it names rows",

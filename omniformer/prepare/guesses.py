@@ -20,6 +20,9 @@ _MAGIC = (
 _ID = re.compile(r"(^|[_ .-])(id|ids|key|uid|uuid|index|__key__|idx)$", re.IGNORECASE)
 _SPLIT = re.compile(r"^(split|subset|partition|fold|set)s?$", re.IGNORECASE)
 _LABEL = re.compile(r"(^|[_ .-])(labels?|class(es)?|target|category|intent|sentiment|y)([_ .-]?id)?$", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ]\d\d?:\d\d.*)?|\d\d?[-/.]\d\d?[-/.]\d{4}( \d\d?:\d\d.*)?")
+_COMMA = re.compile(r"[-+]?\d+(\.\d{3})*(,\d+)?")
+_TAG = 3  # words that the name of a tag has on average at most; else it is a text
 _SOME = 200  # cells that are looked at closely
 _REPEATED = 5  # rows a class has on average at least, so that it can be learned
 _CLASSES = 1000
@@ -31,7 +34,7 @@ class Guess:
 
     Args:
         kind: the name of a modality, `category`, `tags`, `yes_no`, `number`, `words`, `split`, `id`, `name` (one word
-            that tells rows apart), `constant` or `nothing`.
+            that tells rows apart), `date`, `comma` (numbers with a decimal comma), `constant` or `nothing`.
         why: what says so.
     """
 
@@ -160,6 +163,19 @@ def _numbers(column: Column) -> Guess | None:
     return Guess("number", f"{'whole numbers' if whole else 'numbers'} from {span}")
 
 
+def _dates(column: Column) -> Guess | None:
+    if column.kept != "str" or not all(_DATE.fullmatch(each.strip()) for each in column.cells[:_SOME]):
+        return None
+    return Guess("date", f"dates, such as {column.cells[0]}")
+
+
+def _commas(column: Column) -> Guess | None:
+    some = [each.strip() for each in column.cells[:_SOME]] if column.kept == "str" else []
+    if not any("," in each for each in some) or not all(_COMMA.fullmatch(each) for each in some):
+        return None
+    return Guess("comma", f"numbers with a decimal comma, such as {next(each for each in some if ',' in each)!r}")
+
+
 def _molecules(column: Column) -> Guess | None:
     if column.kept != "str" or column.distinct < 10:
         return None
@@ -188,7 +204,8 @@ def _tags(column: Column) -> Guess | None:
     parts = [part.strip() for each in column.cells for part in each.split(";") if part.strip()]
     n = len(set(parts))
     several = sum(";" in each for each in column.cells) > 0.2 * len(column.cells)
-    if several and n <= _CLASSES and len(parts) >= _REPEATED * n:
+    short = sum(len(part.split()) for part in parts) <= _TAG * len(parts)
+    if several and short and n <= _CLASSES and len(parts) >= _REPEATED * n:
         return Guess("tags", f"{n} names with ';' between them")
     return None
 
@@ -216,6 +233,8 @@ RULES: tuple[Rule, ...] = (
         _lists,
         _yes_no,
         _numbers,
+        _dates,
+        _commas,
         _molecules,
         _tags,
         _questions,

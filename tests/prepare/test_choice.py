@@ -82,3 +82,10 @@ def test_a_column_that_is_not_there_and_a_table_without_contents_are_told():
         chosen(["moood"], review=TEXTS, mood=MOODS)
     with pytest.raises(ValueError, match="no column holds what a model could be given"):
         chosen(["mood"], mood=MOODS, price=NUMBERS)
+
+
+def test_dates_and_numbers_with_a_comma_are_no_texts_to_be_given_or_written():
+    cells = {"review": TEXTS, "day": [f"2024-03-{i + 1:02}" for i in range(20)], "price": [f"{i},5" for i in range(20)]}
+    with pytest.raises(ValueError, match=r"price holds numbers with a decimal comma; write them with a point"):
+        chosen(["price"], **cells)
+    assert chosen(["mood"], mood=MOODS, **cells).columns == {"mood": "label", "review": "text"}
