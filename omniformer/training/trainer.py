@@ -54,6 +54,7 @@ _ANSWERED = (
     r".*The number of training batches .* is smaller than the logging interval.*",
     r".*set_vital.*",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+    r"Total length of `EvaluationLoader` across ranks is zero",  # a run tells: "0 validate"
     r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen parts: see warm_start.freeze
 )
 

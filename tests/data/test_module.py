@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 from functools import partial
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from omniformer.data import Blocks, Digits, OmniDataModule, Stream
 from omniformer.data.deal import Work
 from omniformer.data.source import Raw, Source
 from omniformer.parallel.readers import place
+from omniformer.training.trainer import quiet
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -150,6 +152,10 @@ def test_overfitting_sees_the_same_batches_in_every_epoch(module, tmp_path):
 
 def test_no_validation_split_means_no_validation(module, tmp_path):
     with pytest.warns(UserWarning, match="Total length of `EvaluationLoader` across ranks is zero"):
+        assert fit(module(val=0), Model(), tmp_path, max_epochs=1).evaluated == []
+    with warnings.catch_warnings():  # as `train` begins: the run says so itself
+        warnings.simplefilter("error")
+        quiet()
         assert fit(module(val=0), Model(), tmp_path, max_epochs=1).evaluated == []
 
 

@@ -133,6 +133,14 @@ def test_few_pictures_are_seen_a_little_elsewhere_each_time(tmp_path):
     assert prepared["steps_per_epoch"] * prepared["trainer"]["max_epochs"] == 800
 
 
+def test_a_split_that_no_row_is_in_is_told(tmp_path):
+    (tmp_path / "data").mkdir()
+    found = prepare(MADE["graphs"][0](tmp_path / "data"), out=tmp_path / "conf", name="mine")
+    assert found.findings["splits"]["val"] == 0  # the 40 rows hold four different graphs
+    (note,) = found.findings["notes"]
+    assert note.startswith("no row is in val: nothing is measured there; give more rows")
+
+
 def test_numbers_of_graphs_are_sums_over_their_nodes(tmp_path):
     made = lines(tmp_path / "g.jsonl", graph=GRAPHS, y=NUMBERS)
     prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
