@@ -71,5 +71,5 @@ def test_what_was_prepared_learns(tmp_path, classes):
     prepare(graph(tmp_path / "friends", classes=classes), out=tmp_path / "conf", name="mine")
     options = ["debug=fast", f"paths.output_root={tmp_path / 'runs'}"]
     train(["--config-dir", str(tmp_path / "conf"), "experiment=mine", *options])
-    (metrics,) = (tmp_path / "runs").glob("*/*/metrics.json")
+    (metrics,) = (tmp_path / "runs").glob("*/latest/metrics.json")
     assert any(name.startswith("test/") for name in json.loads(metrics.read_text()))
