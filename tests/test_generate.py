@@ -313,7 +313,7 @@ def test_a_model_that_guesses_for_itself_writes_the_same_and_tells_its_share(tmp
 def test_a_model_that_scores_one_place_cannot_guess_for_itself(prose, capsys):
     with pytest.raises(SystemExit):
         main([prose, "once", "--draft", "self"])
-    assert "'it' is a NextTokenHead, which scores one place; train with task=multi_token" in capsys.readouterr().err
+    assert "'it' is a NextTokenHead, which scores one place; use task=multi_token" in capsys.readouterr().err
 
 
 def test_answers_have_the_form_that_a_file_or_a_pattern_says(prose, tmp_path, capsys):

@@ -99,9 +99,10 @@ MODULES = {
     "ctypes",
     "pty",
 }
-# The name of an error; the memory allocator; the requeueing of SLURM, whose arguments are our own.
+# The name of an error; the memory allocator; whether there is a driver of GPUs; the requeueing of SLURM, whose
+# arguments are our own.
 HARMLESS = {("planetoid.py", "pickle", "UnpicklingError"), ("pyg_dataset.py", "pickle", "UnpicklingError")}
-HARMLESS |= {("allocator.py", "ctypes", None), ("stop.py", "subprocess", None)}
+HARMLESS |= {("allocator.py", "ctypes", None), ("setup.py", "ctypes", None), ("stop.py", "subprocess", None)}
 # Reads the metadata of checkpoints in pieces by an unpickler that makes records of PyTorch alone.
 HARMLESS |= {("shards.py", "pickle", None)}
 
