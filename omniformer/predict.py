@@ -269,8 +269,7 @@ def _show(rows: Sequence[tuple[str, str, str]]) -> None:
 
 def _on_a_line(cell: str) -> str:
     """A cell without what would end it or its line."""
-    return " ".join(cell.split()) if any(sign in cell for sign in "\t\r\
-") else cell
+    return " ".join(cell.split()) if any(sign in cell for sign in "\t\r\n") else cell
 
 
 def _cells(prediction: "Prediction", top: int) -> tuple[str, str, str]:
