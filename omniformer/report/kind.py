@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from omniformer.pages.blocks import Block
 from omniformer.report.run import Row
@@ -11,6 +11,8 @@ from omniformer.report.run import Row
 
 class Kind(ABC):
     """One form of rows of `predictions.jsonl`: how they are judged, and which of them are hard."""
+
+    by_degree: ClassVar[bool] = False  # whether each row is off by something, more or less, rather than right or wrong
 
     @abstractmethod
     def fits(self, row: Row) -> bool:

@@ -17,6 +17,8 @@ _OUTPUTS = 6  # numbers of a sample that are drawn, of several
 class Numbers(Kind):
     """One number for each sample, or several."""
 
+    by_degree = True
+
     def fits(self, row: Row) -> bool:
         found = row["prediction"]
         return "scores" not in row and isinstance(found[0] if isinstance(found, list) and found else found, float)

@@ -25,10 +25,11 @@ def hardest(kind: Kind, rows: Sequence[Row], data: OmniDataModule | None, member
         split: the split.
     """
     judged = [(mistake, row) for row in rows if not math.isnan(mistake := kind.mistake(row))]
-    wrong = sum(mistake > 0 for mistake, _ in judged)
     worst = sorted(judged, key=lambda each: -each[0])[:_SHOWN]
-    said = f"{len(worst)} of {len(judged):,} predictions, the worst first; {wrong:,} are wrong."
-    return [Words(said), Cards([_card(kind, row, mistake > 0, data, member, split) for mistake, row in worst])]
+    counted = "" if kind.by_degree else f"; {sum(mistake > 0 for mistake, _ in judged):,} are wrong"
+    said = f"{len(worst)} of {len(judged):,} predictions, the worst first{counted}."
+    cards = [_card(kind, row, not kind.by_degree and mistake > 0, data, member, split) for mistake, row in worst]
+    return [Words(said), Cards(cards)]
 
 
 def _card(kind: Kind, row: Row, wrong: bool, data: OmniDataModule | None, member: str, split: Split) -> Card:
