@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.float()
         formats = given.format or FORMATS
-        _tell(export(predictor, given.out, member=given.member, formats=formats))
+        _tell(export(predictor, given.out, member=given.member, formats=formats, raw=given.raw))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,6 +41,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
     parser.add_argument(
         "--format", action="append", choices=FORMATS, help="one of the two formats only (default: both)"
+    )
+    parser.add_argument(
+        "--raw",
+        choices=("uint8", "float32"),
+        help="programs take pictures (0..255, or 0..1) or waveforms (float32) in the place of tokens",
     )
     parser.add_argument("--member", help="which task, in a model that has several")
     add_allow_targets(parser)

@@ -107,12 +107,18 @@ class Encoder(Program):
         tensors = self.fed(samples, left=left)
         with torch.no_grad():
             expected = self.expected(collate(samples))
-        found = run(tensors)
-        if self.per_token:
-            masks = torch.cat(
-                [each.bool() for port, each in zip(self.inputs, tensors, strict=True) if port.name.endswith("mask")], 1
-            )
-            found = [each[masks] for each in found]
+        masks = [each.bool() for port, each in zip(self.inputs, tensors, strict=True) if port.name.endswith("mask")]
+        return self.compared(run(tensors), expected, torch.cat(masks, 1))
+
+    def compared(self, found: Sequence[Tensor], expected: Sequence[Tensor], valid: Tensor) -> float:
+        """How far padded outputs are from those of the packed model; see `difference`.
+
+        Args:
+            found: outputs of this program.
+            expected: of the packed model, from `expected`.
+            valid: which places of the inputs are tokens, bool `[batch, seq]`.
+        """
+        found = [each[valid] for each in found] if self.per_token else found
         return max(difference(a, b) for a, b in zip(found, expected, strict=True))
 
     def samples(self, lengths: Sequence[int], *, seed: int) -> list[Sample]:
@@ -204,12 +210,11 @@ class Given(Encoder):
         memory = self.packed.memory(batch).x
         return tuple(each for cross in crosses(self.packed).values() for each in cross.project_memory(memory))
 
-    def _tried(self, run: Run, samples: Sequence[Sample], *, left: bool) -> float:
-        with torch.no_grad():
-            expected = self.expected(collate(samples))
-        mask, *states = run(self.fed(samples, left=left))
-        found = [each.transpose(1, 2)[mask.bool()] for each in states]
-        return max(difference(a, b) for a, b in zip(found, expected, strict=True))
+    def compared(self, found: Sequence[Tensor], expected: Sequence[Tensor], valid: Tensor) -> float:
+        """How far keys and values are from those of the packed model, where the program's own mask says tokens are."""
+        mask, *states = found
+        states = [each.transpose(1, 2)[mask.bool()] for each in states]
+        return max(difference(a, b) for a, b in zip(states, expected, strict=True))
 
     def _outputs(self) -> tuple[Port, ...]:
         return memory_ports(self.model, self.seq)

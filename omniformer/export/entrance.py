@@ -27,7 +27,7 @@ class Port:
     """
 
     name: str
-    dtype: Literal["int64", "float32"]
+    dtype: Literal["int64", "float32", "uint8"]
     shape: tuple[str | int, ...]
     meaning: str
 

@@ -40,7 +40,7 @@ class Program(nn.Module, ABC):
     def __init__(self, model: OmniFormer, head: str | None, modalities: Sequence[str]) -> None:
         super().__init__()
         self.rule: Rule = model.rule(head)
-        self.head = head
+        self.head, self.modalities = head, tuple(modalities)
         # Beside the module's own parts, so that what is traced is not found twice.
         self._packed: dict[str, OmniFormer] = {"model": model}
         self.model = alone(model, head, modalities)

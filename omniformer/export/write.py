@@ -19,6 +19,7 @@ from torch import Tensor
 from omniformer.export.entrance import Port
 from omniformer.export.program import Program
 from omniformer.export.programs import programs
+from omniformer.export.raw import Numbers
 from omniformer.fitting import places
 from omniformer.predictor import Member, Predictor
 from omniformer.quantization import refuse_quantized
@@ -53,7 +54,12 @@ class Written:
 
 
 def export(
-    predictor: Predictor, folder: str | Path, *, member: str | None = None, formats: Sequence[Format] = ("pt2", "onnx")
+    predictor: Predictor,
+    folder: str | Path,
+    *,
+    member: str | None = None,
+    formats: Sequence[Format] = ("pt2", "onnx"),
+    raw: Numbers | None = None,
 ) -> list[Written]:
     """Writes a task of a model as programs over padded tensors, with its tokenizers and a `config.json` that says how
     to feed them, and compares what each program says with what the model says.
@@ -63,6 +69,8 @@ def export(
         folder: made when missing; files of an earlier export are replaced.
         member: which task, where the model has several.
         formats: "pt2" for `torch.export.load`, "onnx" for ONNX runtimes.
+        raw: "uint8" or "float32" for programs that take pictures of these numbers (0..255, or 0..1), or waveforms of
+            float32, and make tokens of them themselves; by default programs take tokens.
 
     Raises:
         ValueError: there are several tasks and none is named, the task or a part of the model cannot be exported, or a
@@ -84,7 +92,7 @@ def export(
     task = None if name is None else predictor.members[name]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = programs(predictor.model, name, task)
+    parts = programs(predictor.model, name, task, raw)
     written = []
     # Made beside where they will stand, so that to move them is instant and a failure leaves nothing behind.
     with TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
@@ -237,7 +245,7 @@ def _config(
     files = {}
     for stem, program in parts.items():
         files[stem] = {
-            "most_tokens": {each: places(program.model, each) for each in program.model.embedders},
+            "most_tokens": {each: places(program.packed, each) for each in program.modalities},
             "files": [each.path.name for each in written if each.path.stem == stem],
             "inputs": [asdict(port) for port in program.inputs],
             "outputs": [asdict(port) for port in program.outputs],
@@ -264,14 +272,15 @@ def _config(
 
 FEEDING = (
     "Tensors are padded: axes with the same word have the same size, which may be any; but no sample may have more "
-    "tokens of a modality than most_tokens says, earlier ones included (null: no limit). A mask is 1 for a token and 0 "
-    "for padding, on whichever side; what stands in padding is not looked at. Tokens are those that "
-    "omniformer_tokenizers.load(folder) makes, for the folders named under tokenizers. A decoder begins with the ids "
-    "named under starts (start is the first of them) and a past of length 0; each further step takes the mask with a "
-    "column for the new ids behind it, and the present of the step before as its past. An answer ends with any of the "
-    "ids under stops; allowed says which ids it never holds, does not begin with, or must begin or end with. What an "
-    "encoder gives goes into every step of its decoder. A .pt2 file takes tensors in the order of inputs and returns "
-    "them in the order of outputs."
+    "tokens of a modality than most_tokens says, earlier ones included (null: no limit). A mask is 1 for a token and "
+    "0 for padding, on whichever side; what stands in padding is not looked at. Tokens are those that "
+    "omniformer_tokenizers.load(folder) makes, for the folders named under tokenizers; pixels and waveforms are raw "
+    "samples, as stackable(sample) of such a tokenizer makes them, of which a program makes tokens itself. A decoder "
+    "begins with the ids named under starts (start is the first of them) and a past of length 0; each further step "
+    "takes the mask with a column for the new ids behind it, and the present of the step before as its past. An "
+    "answer ends with any of the ids under stops; allowed says which ids it never holds, does not begin with, or must "
+    "begin or end with. What an encoder gives goes into every step of its decoder. A .pt2 file takes tensors in the "
+    "order of inputs and returns them in the order of outputs."
 )
 
 

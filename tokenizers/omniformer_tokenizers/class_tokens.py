@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.tokenizer import Tokenizer, known_class
@@ -64,6 +65,24 @@ class ClassTokens(Tokenizer):
     def __call__(self, raw: Any) -> Tokens:
         """The tokens of one sample, class tokens first; errors as of the tokenizer inside."""
         return self._with_class_tokens(self.tokenizer(raw))
+
+    @property
+    def stack_shape(self) -> tuple[int | None, ...] | None:
+        """That of the tokenizer inside."""
+        return self.tokenizer.stack_shape
+
+    def stackable(self, raw: Any) -> Tensor:
+        """A raw sample as the tokenizer inside takes it."""
+        return self.tokenizer.stackable(raw)
+
+    def of_stack(self, raws: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The tokens of stacked samples, class tokens first."""
+        values, positions, features = self.tokenizer.of_stack(raws)
+        number = torch.arange(1, self.n + 1).expand(values.shape[0], -1)
+        features = {name: functional.pad(rows, (self.n, 0)) for name, rows in features.items()}
+        features[FEATURE] = functional.pad(number, (0, values.shape[1]))
+        ahead = (0, 0, self.n, 0)
+        return functional.pad(values, ahead), functional.pad(positions, ahead), features
 
     def encode_batch(self, raws: Iterable[Any]) -> list[Tokens]:
         """The tokens of many samples."""

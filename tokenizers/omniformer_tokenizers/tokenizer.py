@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
+from torch import Tensor
+
 from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.interleaving import interleaved
 from omniformer_tokenizers.tokens import Tokens, framed
@@ -105,6 +107,36 @@ class Tokenizer(ABC):
     def encode_batch(self, raws: Iterable[Any]) -> list[Tokens]:
         """The tokens of many raw samples: equal to one call each, but faster where batching helps."""
         return [self(raw) for raw in raws]
+
+    @property
+    def stack_shape(self) -> tuple[int | None, ...] | None:
+        """The shape of one of the raw samples that `of_stack` takes, with None for an axis of any length; None where
+        tokens depend on more than shapes, so that no exported program can make them.
+        """
+        return None
+
+    def stackable(self, raw: Any) -> Tensor:
+        """A raw sample as `of_stack` takes it: a picture of the size that is cut, a waveform of the rate that is read.
+
+        Raises:
+            TypeError: there is no `stack_shape`.
+        """
+        raise TypeError(f"{type(self).__name__} makes no tokens of stacked samples")
+
+    def of_stack(self, raws: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Values, positions and features of raw samples of one shape, by operations that a tracer can follow.
+
+        Args:
+            raws: what `stackable` makes of each.
+
+        Raises:
+            TypeError: there is no `stack_shape`.
+
+        Shapes:
+            raws `[samples, *stack_shape]` → values `[samples, tokens, features]`, positions `[samples, tokens, axes]`,
+            each feature `[samples, tokens]`.
+        """
+        raise TypeError(f"{type(self).__name__} makes no tokens of stacked samples")
 
     def decode(self, tokens: Tokens) -> Any:
         """The raw sample back from its tokens, where an inverse exists.

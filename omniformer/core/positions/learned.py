@@ -67,14 +67,12 @@ class Learned(Position):
     def encode(self, positions: Tensor) -> Tensor:
         size = torch.tensor(self.sizes, device=positions.device)
         place = positions.double() * size - 0.5 if self.coordinates == "unit" else positions.double() + self.first
-        # An exported program cannot ask what it is given: whoever runs it reports a place that is no row of the table.
-        asks = not torch.compiler.is_exporting()
-        if asks:
-            self._check(positions, place, size)
+        self._check(positions, place, size)
         if self.coordinates == "unit":
             # Half a place beyond the border, where these coordinates may fall, the border's vector holds.
             place = place.clamp(min=0).minimum(size - 1)
-        if asks and place.device.type == "cpu" and bool((place == place.round()).all()):
+        # An exported program takes the way that looks at no numbers.
+        if not torch.compiler.is_exporting() and place.device.type == "cpu" and bool((place == place.round()).all()):
             return self.table[tuple(place.long().unbind(-1))]
         return self._between(place)
 
@@ -92,8 +90,9 @@ class Learned(Position):
     def _check(self, positions: Tensor, place: Tensor, size: Tensor) -> None:
         slack = 0.5 if self.coordinates == "unit" else 0.0
         wrong = ((place < self.first - slack) | (place > size - 1 + slack)).any(-1)
-        if place.device.type == "cuda":
-            # To read the answer here would stop the host until the GPU is done; the GPU raises by itself.
+        if place.device.type == "cuda" or torch.compiler.is_exporting():
+            # To read the answer here would stop the host until the GPU is done; the GPU raises by itself, as does a
+            # program. ONNX has no such operation: there it is the look into the table that fails.
             message = f"a position lies outside the learned grid of sizes {list(self.sizes)}"
             torch._assert_async(~wrong.any(), message)  # pyright: ignore[reportPrivateImportUsage]
         elif bool(wrong.any()):

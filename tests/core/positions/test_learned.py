@@ -101,7 +101,7 @@ def test_an_exported_program_reads_the_same_learned_vectors(sizes, coordinates, 
 
 def test_an_exported_program_has_no_vector_beyond_the_grid_in_the_place_of_one(exporting):
     exporting()
-    with pytest.raises(IndexError, match="out of bounds"):
+    with pytest.raises(RuntimeError, match=r"outside the learned grid of sizes \[4\]"):
         Learned(d_model=6, sizes=[4])(torch.tensor([[4.0]]))
 
 

@@ -60,6 +60,37 @@ def mel_frames(
     return energies
 
 
+def stacked_mel_frames(
+    waves: Tensor,
+    *,
+    sample_rate: int,
+    n_mels: int,
+    n_fft: int,
+    hop_length: int,
+    f_min: float = 0.0,
+    f_max: float | None = None,
+    scale: Literal["htk", "slaney"] = "htk",
+) -> Tensor:
+    """`mel_frames` for tracers, which know no length: all frames at once, the Fourier transform as a product with its
+    matrix. It is computed in double precision, as sums of hundreds of products round more than a fast transform does.
+
+    Args:
+        waves: as for `mel_frames`, longer than half a window.
+        sample_rate: this and the rest as for `mel_frames`.
+
+    Shapes:
+        waves `[batch, time]`; returns `[batch, 1 + time // hop_length, n_mels]`.
+    """
+    before, after = n_fft // 2, n_fft - n_fft // 2
+    starts = hop_length * torch.arange(1 + waves.shape[1] // hop_length)
+    waves = functional.pad(waves[:, None], (before, after), mode="reflect")[:, 0]
+    frames = waves[:, starts[:, None] + torch.arange(n_fft)].double() * _hann(n_fft)
+    turn = 2 * torch.pi / n_fft * torch.outer(torch.arange(n_fft), torch.arange(1 + n_fft // 2)).double()
+    squares = (frames @ torch.stack([turn.cos(), turn.sin()], dim=-1).flatten(1)).square()
+    bank = _bank_of_parts(n_fft, n_mels, sample_rate, f_min, f_max or sample_rate / 2, scale)
+    return (squares @ bank.double()).float()
+
+
 def kaldi_frames(wave: Tensor, *, sample_rate: int, n_mels: int, window: Literal["povey", "hanning"]) -> Tensor:
     """The logarithmic filter-bank features of the Kaldi toolkit: 25 ms frames every 10 ms, none beyond the ends.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least
-from omniformer_tokenizers.audio.mel import FLOOR, kaldi_frames, mel_frames
+from omniformer_tokenizers.audio.mel import FLOOR, kaldi_frames, mel_frames, stacked_mel_frames
 from omniformer_tokenizers.audio.spectrogram import SpectrogramTokenizer, mono
 from omniformer_tokenizers.ranges import Count, Positive
 from omniformer_tokenizers.tokens import Tokens
@@ -100,6 +100,31 @@ class WhisperTokenizer(SpectrogramTokenizer):
         frames = (torch.maximum(decades, decades.max() - 8) + 4) / 4 if len(decades) else decades
         return frames if self._cuts else functional.pad(frames, (0, 0, 0, -len(frames) % self.frames_per_token))
 
+    def _stacked_frames(self, waves: Tensor) -> Tensor:
+        if self.seconds is not None:
+            n = round(self.seconds * self.sample_rate)
+            torch._check(
+                waves.shape[1] <= n,
+                lambda: f"received sounds of {waves.shape[1]} samples, of which {n} are read; cut them",
+            )
+            silence = waves.new_zeros(waves.shape[0], n - waves.shape[1])
+            waves = torch.cat([waves, silence], dim=1)
+        energies = stacked_mel_frames(
+            waves,
+            sample_rate=self.sample_rate,
+            n_mels=self.n_mels,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            scale="slaney",
+        )[:, :-1]
+        decades = energies.clamp(min=FLOOR).log10()
+        return (torch.maximum(decades, decades.amax((1, 2), keepdim=True) - 8) + 4) / 4
+
+    @property
+    def stack_shape(self) -> tuple[int | None, ...] | None:
+        """Samples of any number up to `seconds`; without these, only for single frames."""
+        return (None,) if self._cuts or self.frames_per_token == 1 else None
+
     def decode(self, tokens: Any, *, iterations: int = 32) -> Tensor:
         """Not available: the decades that Whisper cuts off are lost."""
         raise TypeError("WhisperTokenizer has no inverse: its frames do not determine the sound")
@@ -184,6 +209,11 @@ class KaldiTokenizer(SpectrogramTokenizer):
         read = (self.n_frames - 1) * self.hop_length + self.n_fft
         return _shortened(tokens, (len(wave) - read) / self.sample_rate)
 
+    @property
+    def stack_shape(self) -> None:
+        """None: how many frames are filled up depends on how long a sound is."""
+        return None
+
     def frames(self, raw: Any) -> Tensor:
         """Kaldi's frames of a sound, none at all where it is shorter than 25 ms.
 
@@ -267,6 +297,11 @@ class MultiScaleTokenizer(SpectrogramTokenizer):
     def facts(self) -> dict[str, Any]:
         """`features` of a token, the number of position `axes`, and of `scales`."""
         return {"features": self.n_mels, "axes": 1, "scales": len(self.scales)}
+
+    @property
+    def stack_shape(self) -> None:
+        """None: how many tokens there are of a scale depends on how long a sound is."""
+        return None
 
     def from_frames(self, frames: Tensor) -> Any:
         """The tokens of log-mel frames, all scales; the last token of a scale averages what is left."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, need, one_of
-from omniformer_tokenizers.audio.mel import FLOOR, filter_bank, mel_frames
+from omniformer_tokenizers.audio.mel import FLOOR, filter_bank, mel_frames, stacked_mel_frames
 from omniformer_tokenizers.media import naming, read_audio
 from omniformer_tokenizers.ranges import Count, NotNegative, Positive
 from omniformer_tokenizers.rates import resampled
@@ -18,6 +18,8 @@ from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
 MAX_SAMPLE = 1e9
+# Keeps digital silence, whose deviation is rounding noise, from being blown up.
+_SILENT = 1e-4
 
 
 class SpectrogramTokenizer(Tokenizer):
@@ -123,6 +125,46 @@ class SpectrogramTokenizer(Tokenizer):
             deviation that were taken away.
         """
         return self.from_frames(self.frames(raw))
+
+    @property
+    def stack_shape(self) -> tuple[int | None, ...] | None:
+        """Samples at `sample_rate`, of any number."""
+        return (None,)
+
+    def stackable(self, raw: Any) -> Tensor:
+        """A waveform at `sample_rate`, of one channel."""
+        return mono(raw, sample_rate=self.sample_rate, downmix=self.downmix)
+
+    def of_stack(self, raws: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The tokens of waveforms of one length `[samples, time]`, longer than half a window and than one token."""
+        frames = self._stacked_frames(raws)
+        if self.normalize == "sample":
+            deviation, mean = torch.std_mean(frames, dim=(1, 2), correction=0, keepdim=True)
+            frames = (frames - mean) / deviation.clamp(min=_SILENT)
+        time, bands = self.frames_per_token, self.bands_per_token or self.n_mels
+        step, band_step = self.frame_stride or time, self.band_stride or bands
+        n, m = (frames.shape[1] - time + step - 1) // step + 1, (self.n_mels - bands) // band_step + 1
+        # The last token is filled up with the quietest value, of which a token's frames are enough.
+        frames = torch.cat([frames, frames.amin((1, 2), keepdim=True).expand(-1, time, self.n_mels)], dim=1)
+        windows = frames[:, step * torch.arange(n)[:, None] + torch.arange(time)]
+        windows = windows[..., band_step * torch.arange(m)[:, None] + torch.arange(bands)]
+        values = rearrange(windows, "samples n time m bands -> samples (n m) (time bands)")
+        place = torch.arange(n * m)
+        cells = torch.stack([place // m, place % m], dim=1)[:, : 1 if self.bands_per_token is None else 2]
+        return values, cells.float().expand(values.shape[0], -1, -1), {}
+
+    def _stacked_frames(self, waves: Tensor) -> Tensor:
+        """`frames` of waveforms of one length, `[samples, frames, n_mels]`."""
+        energies = stacked_mel_frames(
+            waves,
+            sample_rate=self.sample_rate,
+            n_mels=self.n_mels,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            f_min=self.f_min,
+            f_max=self.f_max,
+        )
+        return energies.clamp(min=FLOOR).log()
 
     def frames(self, raw: Any) -> Tensor:
         """The log-mel frames of a sound, before they are normalised and joined to tokens.
@@ -272,7 +314,6 @@ def standardized(frames: Tensor) -> tuple[Tensor, Tensor]:
     """
     if not frames.numel():
         return frames, torch.tensor([0.0, 1.0])
-    # The floor keeps digital silence, whose deviation is rounding noise, from being blown up.
     deviation, mean = torch.std_mean(frames, correction=0)
-    deviation = deviation.clamp(min=1e-4)
+    deviation = deviation.clamp(min=_SILENT)
     return (frames - mean) / deviation, torch.stack([mean, deviation])

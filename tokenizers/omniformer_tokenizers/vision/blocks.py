@@ -73,6 +73,11 @@ class PatchBlockTokenizer(PatchTokenizer):
         """`features` of a whole block, and its 3 position `axes`."""
         return {"features": super().facts["features"] * self.frames, "axes": 3}
 
+    @property
+    def stack_shape(self) -> None:
+        """None: blocks are made of single pictures."""
+        return None
+
     def decode(self, tokens: Tokens, *, dtype: torch.dtype = torch.uint8) -> Tensor:
         """The image back, the mean of its frames; see `PatchTokenizer.decode`."""
         sizes = {"c": self.channels, "b": self.block, "d": self.block, "h": self.patch_size // self.block}

@@ -123,6 +123,21 @@ class PatchTokenizer(Tokenizer):
         """
         return self.encode_batch([raw])[0]
 
+    @property
+    def stack_shape(self) -> tuple[int | None, ...] | None:
+        """Channels, height and width to which every picture is brought; None where they depend on the picture."""
+        fixed = self.image_size if self.resize in ("stretch", "cover") else getattr(self.resize, "output", None)
+        return None if fixed is None or self.max_tokens is not None else (self.channels, *fixed)
+
+    def stackable(self, raw: Any) -> Tensor:
+        """An image, resized as it is before it is cut."""
+        return self._read(raw)
+
+    def of_stack(self, raws: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The patches of images of one size, uint8 0..255 or float 0..1 `[samples, channels, height, width]`."""
+        values, positions = self._patches(raws)
+        return values, positions.expand(values.shape[0], -1, -1), {}
+
     def encode_batch(self, raws: Iterable[Any]) -> list[Tokens]:
         """The patches of many images, those of equal size and type cut together."""
         images = [self._read(raw) for raw in raws]
@@ -144,15 +159,20 @@ class PatchTokenizer(Tokenizer):
 
     def _tokens(self, images: Tensor) -> Iterator[Tokens]:
         """The tokens of each of some images `[images, channels, height, width]`."""
+        values, positions = self._patches(images)
+        size = torch.tensor(images.shape[2:])
+        for each in values:
+            yield Tokens(values=each, positions=positions, facts={"size": size}, modality=self.modality)
+
+    def _patches(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The patches of each of some images, and where they lie in all of them."""
         height, width = images.shape[2:]
         target = self._target(height, width)
         # Padding is of the mean colour, which is zero once pixels are normalised.
         images = self._normalized(images[..., : target[0], : target[1]])
         below, right = target[0] - images.shape[2], target[1] - images.shape[3]
         values, rows, columns = self._cut(functional.pad(images, (0, right, 0, below)) if below or right else images)
-        positions, size = self._positions(rows, columns, longer_side=max(height, width)), torch.tensor([height, width])
-        for each in values:
-            yield Tokens(values=each, positions=positions, facts={"size": size}, modality=self.modality)
+        return values, self._positions(rows, columns, longer_side=max(height, width))
 
     def decode(self, tokens: Tokens, *, dtype: torch.dtype = torch.uint8) -> Tensor:
         """The image back: exact for 8-bit pixels, to rounding (1e-6) for floats; resizing and cropping stay.
