@@ -1,7 +1,7 @@
 """All looks at somebody's data, one after the other, and what follows from them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,13 @@ def prepare(
     if (tables := graph_files(Path(path).expanduser().resolve())) is not None:
         return _prepared_graph(path, tables, targets, Path(out), _name(path, name), overwrite=overwrite)
     files, label = files_of(path), _name(path, name)
-    seen, n_rows = _columns(files)
+    seen, n_rows, told = _columns(files)
     guesses = {each: guess(column) for each, column in seen.items()}
     choice = choose(seen, guesses, targets=targets, given=columns)
     table = Table(columns=choice.columns, join=choice.join, **files)  # pyright: ignore[reportArgumentType]
     raws = _samples(table, _most(choice))
     problems = _problems(table, n_rows)
+    split_by = _split_by(choice, told)
     splits = {split: len(table.split(split)) for split in SPLITS}
     rows = splits["train"]
     few = _some(raws, OPENED)
@@ -112,12 +113,12 @@ def prepare(
         "unreadable": unread,
         "notes": [
             *_notes(nodes, contents),
-            *_unmeasured(splits, files),
-            *_repeated(seen, choice, files),
+            *_unmeasured(splits, told),
+            *(_repeated(seen, choice) if split_by.startswith("by the hash") else ()),
             *_unanswered(seen, choice),
         ],
         "splits": splits,
-        "split_by": _split_by(choice, files),
+        "split_by": split_by,
         **counted(table, raws),
         "contents": {modality: one.told() for modality, one in contents.items()},
         "same": equal | {"compared": compared},
@@ -144,11 +145,12 @@ def _prepared_graph(
     return Prepared(findings=found, name=name, file=file, page=None, report=graph_tables.report)
 
 
-def _columns(files: Files) -> tuple[dict[str, Column], int]:
+def _columns(files: Files) -> tuple[dict[str, Column], int, set[Split | None]]:
+    """The columns, how many rows there are, and which splits files say."""
     opener = Opener(data_root=None, delimiter=None, quotes=None, names=None, config=None, download=False)
     given: dict[Split | None, Any] = {None: files["files"]} if "files" in files else {**files}  # pyright: ignore[reportAssignmentType]
-    rows, _ = opener.open(given)
-    return columns_of(rows), len(rows)
+    rows, told = opener.open(given)
+    return columns_of(rows), len(rows), set(told)
 
 
 def _most(choice: Choice) -> int:
@@ -227,19 +229,19 @@ def _notes(nodes: Mapping[str, Any], contents: Mapping[str, Contents]) -> list[s
     return told
 
 
-def _unmeasured(splits: Mapping[str, int], files: Files) -> list[str]:
+def _unmeasured(splits: Mapping[str, int], told: Collection[Split | None]) -> list[str]:
     """Splits without a row, on which nothing can be measured."""
     empty = [split for split in SPLITS if not splits[split]]
-    if "files" not in files and empty == ["test"]:
+    if None not in told and empty == ["test"]:
         return ["no file is for test: the run will report validation alone"]
     where = " and ".join(empty)
-    told = f"no row is in {where}: nothing is measured there; give more rows, files for each split, or a column split"
-    return [told] if empty else []
+    note = f"no row is in {where}: nothing is measured there; give more rows, files for each split, or a column split"
+    return [note] if empty else []
 
 
-def _repeated(seen: Mapping[str, Column], choice: Choice, files: Files) -> list[str]:
+def _repeated(seen: Mapping[str, Column], choice: Choice) -> list[str]:
     """Pictures and the like that stand in several rows, which a split by what whole rows hold may part."""
-    if "group" in choice.columns.values() or not _split_by(choice, files).startswith("by the hash"):
+    if "group" in choice.columns.values():
         return []
     media = [seen[name] for name, role in choice.columns.items() if role in ("vision", "audio", "video")]
     return [
@@ -261,13 +263,12 @@ def _unanswered(seen: Mapping[str, Column], choice: Choice) -> list[str]:
     ]
 
 
-def _split_by(choice: Choice, files: Files) -> str:
-    if "files" not in files:
-        return "by files" + ("" if "val" in files else "; val is taken from training")
+def _split_by(choice: Choice, told: Collection[Split | None]) -> str:
+    """What makes the split; `told` is what files, or a saved set, say of theirs, None for nothing."""
     if "split" in choice.columns.values():
         return "as its column says; what is not there is taken from training"
-    if str(files["files"]).startswith("hf:"):
-        return "as the set says; what is not there is taken from training"
+    if None not in told:
+        return "as the files say" + ("" if "val" in told else "; val is taken from training")
     named = next((role for role in ("group", "id") if role in choice.columns.values()), None)
     by = f"of their {named}" if named else "of what rows hold"
     return f"by the hash {by}" + (", each class alike" if "label" in choice.columns.values() else "")

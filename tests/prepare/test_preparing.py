@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
@@ -253,7 +254,26 @@ def test_how_rows_are_split_is_said(tmp_path):
     for name in ("train", "test"):
         lines(tmp_path / f"{name}.jsonl", text=[f"{name} {each}" for each in TEXTS], kind=LABELS)
     (tmp_path / "t.jsonl").unlink()
-    assert prepare(tmp_path, out=tmp_path / "conf").findings["split_by"] == "by files; val is taken from training"
+    assert (
+        prepare(tmp_path, out=tmp_path / "conf").findings["split_by"] == "as the files say; val is taken from training"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "split_by"),
+    [([], "by the hash of what rows hold, each class alike"), (["train", "test"], "as the files say; val is taken")],
+)
+def test_a_saved_set_says_its_split_or_none(tmp_path, names, split_by):
+    table = pa.table({"text": TEXTS, "kind": LABELS})
+    for folder in [tmp_path / name for name in names] or [tmp_path]:
+        folder.mkdir(exist_ok=True)
+        (folder / "dataset_info.json").write_text("{}")
+        with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", table.schema) as file:
+            file.write_table(table)
+        table = table.set_column(0, "text", [[f"another {each}" for each in TEXTS]])
+    if names:
+        (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": names}))
+    assert prepare(tmp_path, out=tmp_path / "conf", name="mine").findings["split_by"].startswith(split_by)
 
 
 def test_splits_without_a_row_are_told(tmp_path):
