@@ -198,6 +198,11 @@ def _table(word: str, given: argparse.Namespace, predictor: "Predictor", columns
     if "id" in named.values():
         kept = {column: role for column, role in kept.items() if role != "id"}
     if not kept | named:
+        if _of_one_graph(given):
+            graph = '{"n_nodes": 3, "edges": [[0, 1], [1, 2]], "node_features": [[0.5], [1.0], [2.0]]}'
+            raise ConfigError(
+                [f"{given.run} learned from the tables of one graph; give another graph as a file of JSON, {graph}"]
+            )
         untold = f"{word} is a table, and {given.run} learned from none"
         raise ConfigError([f"{untold}; say what its columns are for with --columns '{{photo: vision}}'"])
     ids = [column for column, role in kept.items() if role == "id"]  # new rows may have no names
@@ -207,6 +212,23 @@ def _table(word: str, given: argparse.Namespace, predictor: "Predictor", columns
 def _told(given: argparse.Namespace, columns: Mapping[str, str | None]) -> dict[str, Any]:
     """What the run says of its table, where it is one of a table."""
     from omniformer.data.table.given import told_of_table
+
+    found = {name: told_of_table(data) for name, data in _data(given).items()}
+    tables = {name: told for name, told in found.items() if told is not None and given.member in (None, name)}
+    if len(tables) > 1 and not columns:
+        raise ConfigError(
+            [f"several tasks of {given.run} learned from tables, {', '.join(tables)}; choose one with --member"]
+        )
+    return dict(next(iter(tables.values()))) if len(tables) == 1 else {}
+
+
+def _of_one_graph(given: argparse.Namespace) -> bool:
+    """Whether the run learned from tables of nodes and edges."""
+    return any(str(data.get("source", {}).get("_target_")).endswith("GraphTables") for data in _data(given).values())
+
+
+def _data(given: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
+    """The description of the data of each task; none where there is a model alone."""
     from omniformer.recipe import members
     from omniformer.run_folder import read_run
 
@@ -214,13 +236,7 @@ def _told(given: argparse.Namespace, columns: Mapping[str, str | None]) -> dict[
     run = run.parent if not (run / "config.yaml").is_file() and run.name == "model" else run
     if not (run / "config.yaml").is_file():
         return {}
-    found = {name: told_of_table(member["data"]) for name, member in members(read_run(run)[1]).items()}
-    tables = {name: told for name, told in found.items() if told is not None and given.member in (None, name)}
-    if len(tables) > 1 and not columns:
-        raise ConfigError(
-            [f"several tasks of {given.run} learned from tables, {', '.join(tables)}; choose one with --member"]
-        )
-    return dict(next(iter(tables.values()))) if len(tables) == 1 else {}
+    return {name: member["data"] for name, member in members(read_run(run)[1]).items()}
 
 
 def _counted(outcomes: Iterable[Any], n: int, *, shown: bool) -> Iterator[Any]:

@@ -234,6 +234,16 @@ def test_new_rows_need_no_names_and_names_may_stand_in_another_column(tmp_path, 
     assert "has no column 'titel' (did you mean 'title'?)" in capsys.readouterr().err
 
 
+def test_tables_of_one_graph_are_told_how_another_graph_is_given(tmp_path, capsys):
+    run = learned_from(tmp_path / "run", {"_target_": "omniformer.data.GraphTables", "nodes": "nodes.csv"}, **TEXTS)
+    (table := tmp_path / "nodes.csv").write_text("id,age\na,1\n")
+    with pytest.raises(SystemExit):
+        main([run, str(table)])
+    assert 'learned from the tables of one graph; give another graph as a file of JSON, {"n_nodes"' in (
+        capsys.readouterr().err
+    )
+
+
 def test_large_numbers_keep_the_digits_that_they_have():
     assert (
         _said(Prediction(input="a", member="b", probabilities={}, values=(1_000_150.0, -0.25)), 3) == "1000150  -0.25"

@@ -87,6 +87,7 @@ class OmniDataModule(LightningDataModule):
         self._units: dict[str, dict[str, Any]] = {}
         self._samples: dict[tuple[str, Split], Samples] = {}
         self._loaders: dict[Split, MixtureLoader | EvaluationLoader] = {}
+        self._told_bad: dict[str, list[str]] = {}  # those of `bad_samples` that were warned of
 
     def setup(self, stage: str | None = None) -> None:
         """Fits tokenizers that are not fitted yet, on the training split alone; a second call does nothing.
@@ -221,11 +222,13 @@ class OmniDataModule(LightningDataModule):
         }
 
     def teardown(self, stage: str) -> None:
-        """Warns of samples that were skipped."""
+        """Warns of samples that were skipped, once: it is called after training and after each measuring."""
         for name, ids in self.bad_samples.items():
-            warnings.warn(
-                f"{name}: {len(ids)} samples could not be read and were skipped: {', '.join(ids[:8])}", stacklevel=2
-            )
+            if ids != self._told_bad.get(name):
+                warnings.warn(  # from here: above is Lightning, as whose own it would be shown
+                    f"{name}: {len(ids)} samples could not be read and were skipped: {', '.join(ids[:8])}", stacklevel=1
+                )
+            self._told_bad[name] = list(ids)
 
     def _evaluation(self, split: Split) -> EvaluationLoader:
         evaluations = {

@@ -1,3 +1,4 @@
+import inspect
 import logging
 import os
 import subprocess
@@ -246,8 +247,12 @@ def test_skipped_samples_are_reported_at_the_end(lists, ints):
     module = OmniDataModule(streams={"x": stream}, tokenizers={"x": {"text": ints}}, seed=0)
     list(module.train_dataloader())
     assert module.bad_samples == {"x/train": ["train-9"]}
-    with pytest.warns(UserWarning, match="x/train: 1 samples could not be read and were skipped: train-9"):
+    with pytest.warns(UserWarning, match="x/train: 1 samples could not be read and were skipped: train-9") as told:
         module.teardown("fit")
+    assert [each.filename for each in told] == [inspect.getfile(OmniDataModule)]  # not Lightning, which calls it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        module.teardown("test")  # once is enough
 
 
 DDP = """

@@ -128,7 +128,7 @@ def test_a_quote_that_is_left_open_is_told_with_the_lines_that_it_takes_in(tmp_p
     table = rows(tmp_path / "a.csv", f'x,y\n"two\nlines" ,1\n{bad}')
     assert len(table) == read
     (told,) = [str(each).partition("a.csv, ")[2] for each in table.wrong]
-    assert told.startswith(f"line 4: a double quote opens a cell that takes in the {swallowed} lines below; close it")
+    assert told.startswith(f"line 4: a double quote opens a cell that takes in the {swallowed} line(s) below; close it")
     assert not rows(tmp_path / "a.tsv", bad.replace(",", "\t")).wrong
 
 
