@@ -149,8 +149,8 @@ class DelimitedRows(GroupedRows):
                 match[1] and closed.match(content, match.end())
             ):
                 told[content.count(b"\n", 0, match.start())] = (
-                    f"a double quote opens a cell that takes in the {taken} line(s) below; close it, or set quotes=false "
-                    "where quotes hold no cells together"
+                    f"a double quote opens a cell that takes in the {taken} line(s) below; close it, or set "
+                    "quotes=false where quotes hold no cells together"
                 )
         self.wrong += [BadRowError(f"{self.file}, line {before + line + 1}: {told[line]}") for line in sorted(told)]
 
