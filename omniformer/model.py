@@ -195,10 +195,11 @@ class OmniFormer(nn.Module):
         packed = Packed(values=ids, positions=positions, modality=modality, lengths=lengths)
         x = self.embedders[modality](packed)
         known = cache.seen.positions
-        axes = positions.shape[1] if known is None else known.shape[1]
+        if known is not None and known.shape[1] != positions.shape[1]:
+            positions = nn.functional.pad(positions, (0, known.shape[1] - positions.shape[1]))
         new, _ = cache.extend(
             lengths,
-            positions=nn.functional.pad(positions, (0, axes - positions.shape[1])),
+            positions=positions,
             modality=torch.full_like(ids, self.modalities[modality]),
         )
         return self.writer(x, new, self.rule(head), cache=cache), new

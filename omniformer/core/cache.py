@@ -8,6 +8,7 @@ from torch import Tensor
 
 from omniformer.core import checks
 from omniformer.core.attention.plan import Plan, lower
+from omniformer.core.held import HeldLayout
 from omniformer.core.layout import Layout
 from omniformer.core.memory import Memory, tokens_of
 from omniformer.core.ranges import Count, Natural
@@ -173,15 +174,15 @@ class KVCache(Cache):
             raise ValueError(f"this cache holds {len(self.lengths)} samples; received {len(new_lengths)} lengths")
         facts = {"positions": positions, "modality": modality, **(features or {})}
         facts = {name: fact.to(self.device) for name, fact in facts.items() if fact is not None}
-        if self.lengths.any() and facts.keys() != self._facts.keys():
+        if facts.keys() != self._facts.keys() and self.lengths.any():
             raise ValueError(f"earlier steps gave {sorted(self._facts)} of each token, this one gives {sorted(facts)}")
         lengths, prefix = self._grown(new_lengths), self._prefix if prefix is None else prefix
         new = _layout(facts, lengths=new_lengths, start=self.lengths, prefix=prefix, device=self.device)
         self.slots = self._slots(self.lengths, new, lengths)
         self.new, self.lengths, self._prefix = new, lengths, prefix
         kept = {name: self._keep(name, fact) for name, fact in facts.items()}
-        seen = self.slots.seen
-        self.seen = _layout(kept, lengths=seen.lengths, places=seen.places, prefix=prefix, device=self.device)
+        shape = {"lengths": self.slots.read_lengths, "places": self.slots.places, "prefix": prefix}
+        self.seen = _layout(kept, **shape, device=self.device)
         return self.new, self.seen
 
     def reorder(self, samples: Tensor) -> None:
@@ -341,4 +342,4 @@ class SlidingCache(KVCache):
 def _layout(facts: Mapping[str, Tensor], **shape: Any) -> Layout:
     """A layout with facts about its tokens."""
     features = {name: fact for name, fact in facts.items() if name not in ("positions", "modality")}
-    return Layout(positions=facts.get("positions"), modality=facts.get("modality"), features=features, **shape)
+    return HeldLayout(positions=facts.get("positions"), modality=facts.get("modality"), features=features, **shape)

@@ -92,18 +92,27 @@ class Layout:
         if self.edges is not None:
             _check_edges(self.edges, lengths)
         device = torch.device(self.device) if self.device is not None else self._device_of_fields()
+        object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "device", device)
+        self._number(sizes)
+
+    def _number(self, sizes: list[int]) -> None:
+        """Says which token is whose."""
+        for name, value in zip(("offsets", "sample", "index"), self._numbered(sizes), strict=True):
+            object.__setattr__(self, name, value)
+
+    def _numbered(self, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Offsets of the samples, and sample and index of each token, on the device."""
+        device, n_tokens = torch.device(self.device or "cpu"), sum(sizes)
         offsets = torch.tensor(list(accumulate(sizes, initial=0)))
-        sample = torch.repeat_interleave(torch.arange(n_samples), lengths, output_size=n_tokens)
+        sample = torch.repeat_interleave(torch.arange(len(sizes)), self.lengths, output_size=n_tokens)
         if self.places is not None:
             index = self.places
         elif self.start is not None:
             index = torch.arange(n_tokens) + (self.start.cpu() - offsets[:-1])[sample]
         else:
             index = torch.arange(n_tokens) - offsets[sample]
-        for name, value in (("offsets", offsets), ("sample", sample), ("index", index)):
-            object.__setattr__(self, name, value.to(device, non_blocking=True))
-        object.__setattr__(self, "lengths", lengths)
-        object.__setattr__(self, "device", device)
+        return tuple(each.to(device, non_blocking=True) for each in (offsets, sample, index))  # pyright: ignore[reportReturnType]
 
     def _device_of_fields(self) -> torch.device:
         tensors = (self.positions, self.edges, self.modality, *self.features.values(), *self.pairs.values())

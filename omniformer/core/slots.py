@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from omniformer.core.held import HeldLayout
 from omniformer.core.layout import Layout
 from omniformer.core.ranges import Natural
 
@@ -35,21 +36,30 @@ class Slots:
         # A step of several tokens may overwrite what its first token still has to see: it reads before it writes.
         self.reads_first = window is not None and bool(((new.lengths > 1) & (lengths > sinks + window)).any())
         self.held = self._held(lengths)
-        self.equal = not self.reads_first and len(lengths) > 0 and bool((self.held == self.held[0]).all())
+        self.equal = not self.reads_first and len(set(self.held.tolist())) == 1
 
     @cached_property
     def needed(self) -> int:
         """The number of columns in use after the step."""
-        return int(self.held.max()) if len(self.held) else 0
+        return max(self.held.tolist(), default=0)
 
     @cached_property
     def seen(self) -> Layout:
         """The tokens that the step reads."""
+        return HeldLayout(lengths=self.read_lengths, places=self.places, device=self.new.device)
+
+    @cached_property
+    def read_lengths(self) -> Tensor:
+        """How many tokens of each sample the step reads, `[samples]` on the host."""
+        return self._held(self.start) + self.new.lengths if self.reads_first else self.held
+
+    @cached_property
+    def places(self) -> Tensor | None:
+        """The place in its sample of each token that the step reads; None where none is forgotten."""
         if self.window is None:
-            return Layout(lengths=self.held, device=self.new.device)
-        lengths = self._held(self.start) + self.new.lengths if self.reads_first else self.held
-        forgotten = lengths != (self.start + self.new.lengths if self.reads_first else self.length)
-        return Layout(lengths=lengths, places=self._places() if forgotten.any() else None, device=self.new.device)
+            return None
+        forgotten = self.read_lengths != (self.start + self.new.lengths if self.reads_first else self.length)
+        return self._places() if forgotten.any() else None
 
     @cached_property
     def order(self) -> Tensor:
@@ -59,13 +69,10 @@ class Slots:
     @cached_property
     def span(self) -> slice | None:
         """The columns written, where they are the same run of columns in every sample."""
-        if (
-            not len(self.start)
-            or (self.start != self.start[0]).any()
-            or (self.new.lengths != self.new.lengths[0]).any()
-        ):
+        starts, counts = self.start.tolist(), self.new.lengths.tolist()
+        if len(set(starts)) != 1 or len(set(counts)) != 1:
             return None
-        first, count = int(self.start[0]), int(self.new.lengths[0])
+        first, count = starts[0], counts[0]
         if self.window is None:
             return slice(first, first + count)
         columns = self.column(torch.tensor([first, max(first + count - 1, first)]))
@@ -139,7 +146,7 @@ class Rows:
             self._write(rows, new, slots)
             return seen
         self._write(rows, new, slots)
-        return rows[:, : slots.needed] if slots.equal else slots.read(rows)
+        return rows.narrow(1, 0, slots.needed) if slots.equal else slots.read(rows)
 
     def reorder(self, samples: Tensor) -> None:
         """Makes row i the former row `samples[i]`."""
@@ -150,7 +157,7 @@ class Rows:
     def _write(rows: Tensor, new: Tensor, slots: Slots) -> None:
         if slots.span is not None:
             n_new = slots.span.stop - slots.span.start
-            rows[:, slots.span] = new.view(rows.shape[0], n_new, *rows.shape[2:])
+            rows.narrow(1, slots.span.start, n_new).copy_(new.view(rows.shape[0], n_new, *rows.shape[2:]))
         else:
             tokens, row, column = slots.written
             rows[row, column] = new[tokens].to(rows.dtype)

@@ -6,6 +6,7 @@ import torch
 
 from omniformer.core.attention.banded import block_size
 from omniformer.core.attention.dense import area, grouped, laid
+from omniformer.core.attention.newest import fits
 from omniformer.core.attention.varlen import window_of
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Causal, Rule
@@ -36,10 +37,12 @@ UNMEASURED = Costs(causal=0.5, banded=1.5, banded_block=64, edge=40.0)
 
 def choose(rule: Rule, layout: Layout, key_layout: Layout) -> tuple[str, str]:
     """The name of the kernel to run, and why it is the one."""
-    device = layout.offsets.device
+    device = torch.device(layout.device or "cpu")
     costs = MEASURED.get(device.type, UNMEASURED)
     if device.type == "cuda" and _has_fused_varlen(device) and window_of(rule, layout, key_layout) is not None:
         return "varlen", "plain window on CUDA, ragged samples need no padding"
+    if fits(rule, layout, key_layout):
+        return "newest", "one token a sample, which sees all before it"
     pairs = rule.pairs(layout) if layout is key_layout else None
     in_order = layout.places is None and key_layout.places is None
     banded = rule.reach().bounded and in_order

@@ -16,6 +16,7 @@ from omniformer.core.attention.flex import Flex
 from omniformer.core.attention.kernel import Kernel, Score, Weighing
 from omniformer.core.attention.merging import left_by
 from omniformer.core.attention.meta import Meta
+from omniformer.core.attention.newest import Newest
 from omniformer.core.attention.padded_rows import PaddedRows
 from omniformer.core.attention.reference import Reference
 from omniformer.core.attention.varlen import Varlen
@@ -24,7 +25,7 @@ from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
 
 KERNELS: dict[str, Callable[[Rule, Layout, Layout], Kernel]] = {
-    kernel.name: kernel for kernel in (Reference, Dense, Edges, Banded, Varlen, Flex, Meta, PaddedRows)
+    kernel.name: kernel for kernel in (Reference, Dense, Edges, Banded, Varlen, Flex, Meta, PaddedRows, Newest)
 }
 
 

@@ -65,6 +65,8 @@ class Learned(Position):
         self.reset_parameters()
 
     def encode(self, positions: Tensor) -> Tensor:
+        if (rows := self._rows(positions)) is not None:
+            return self.table[rows]
         size = torch.tensor(self.sizes, device=positions.device)
         place = positions.double() * size - 0.5 if self.coordinates == "unit" else positions.double() + self.first
         self._check(positions, place, size)
@@ -75,6 +77,20 @@ class Learned(Position):
         if not torch.compiler.is_exporting() and place.device.type == "cpu" and bool((place == place.round()).all()):
             return self.table[tuple(place.long().unbind(-1))]
         return self._between(place)
+
+    def _rows(self, positions: Tensor) -> Tensor | None:
+        """The rows of a table of one axis, where the host may look and all are there: few operators, as this is asked
+        for every token that is written.
+        """
+        alone = self.n_axes == 1 and self.coordinates == "index" and positions.is_cpu and len(positions) > 0
+        if not alone or torch.compiler.is_compiling():
+            return None
+        place = positions[:, 0]
+        rows = place.long()
+        low, high = (int(each) for each in torch.aminmax(rows))
+        if low < 0 or high + self.first >= self.sizes[0] or not torch.equal(rows.to(place.dtype), place):
+            return None
+        return rows + self.first if self.first else rows
 
     def _between(self, place: Tensor) -> Tensor:
         """Linear interpolation along every axis: the weighted sum over the corners of the cell."""
