@@ -38,9 +38,7 @@ class SelfDraft(Draft):
     def __init__(self, model: OmniFormer, head: str, *, n: Count | None = None) -> None:
         reader = model.head(head)
         if not isinstance(reader, MultiTokenHead):
-            raise ValueError(
-                f"{head!r} is a {type(reader).__name__}, which scores one place; use task=multi_token"
-            )
+            raise ValueError(f"{head!r} is a {type(reader).__name__}, which scores one place; use task=multi_token")
         most = len(reader.further)
         if n is not None and n > most:
             raise ValueError(f"n={n} guesses of {head!r}, which scores {most} places behind the next one")
