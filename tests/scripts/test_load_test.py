@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import os
+import random
 import socket
 import threading
 import time
@@ -58,6 +59,11 @@ def test_no_answer_is_lost_or_mixed_and_memory_is_bounded(script, served):
     assert (found["lost"], found["mixed"], found["requests"], found["still_waiting"]) == (0, 0, 320, 0)
     assert 30 < found["broken_off"] < 100
     assert found["memory_mb"]["after"] - found["memory_mb"]["before"] < 300
+
+
+@pytest.mark.parametrize(("kind", "sent"), [("graph", b"CCCO"), ("text", b"text 2")])
+def test_a_model_of_molecules_is_asked_of_molecules(script, kind, sent):
+    assert script.file_for({"kind": kind, "text": True}, 2, random.Random(0)) == (None, sent)
 
 
 def test_answers_that_differ_are_seen(script):
