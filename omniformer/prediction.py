@@ -218,6 +218,12 @@ def of_answer(name: str, member: str, rows: Tensor, places: Places | None = None
     if answer is None:
         raise ValueError(f"{name} has no text that an answer could stand in; give a pair: a question and a text")
     first, last, score = answer
-    text, place = (None, None) if places is None else places.of(first, last)
+    text, place = (None, None) if places is None else _trimmed(*places.of(first, last))
     found = Prediction(input=name, member=member, probabilities={}, text=text, place=place)
     return replace(found, span=(first, last), score=score)
+
+
+def _trimmed(text: str, place: tuple[int, int]) -> tuple[str, tuple[int, int]]:
+    """An answer without the blanks at its ends, which tokens of words bring along, and where it stands then."""
+    begin = place[0] + len(text) - len(text.lstrip())
+    return (text.strip(), (begin, begin + len(text.strip()))) if text.strip() else (text, place)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from omniformer.generation.places import places_of
+from omniformer.generation.places import Places, places_of
 from omniformer.prediction import of_answer, of_sample, of_tokens
 
 
@@ -33,3 +33,13 @@ def test_an_answer_is_the_best_pair_of_ends_in_order():
 def test_without_a_text_there_is_no_answer():
     with pytest.raises(ValueError, match="a has no text that an answer could stand in"):
         of_answer("a", "task", torch.zeros(0, 2), places_of(None, {}))
+
+
+def test_an_answer_has_no_blanks_at_its_ends_and_stands_where_it_says():
+    text = "she lives in Rome today"
+    offsets = torch.tensor([[0, 3], [3, 9], [9, 12], [12, 17], [17, 23]])  # with the blank before each word
+    places = Places(texts=(text,), text=torch.zeros(5, dtype=torch.long), offsets=offsets)
+    scores = torch.zeros(5, 2)
+    scores[3] = 9.0
+    found = of_answer("a", "task", scores, places)
+    assert (found.text, text[slice(*found.place)], found.span) == ("Rome", "Rome", (3, 3))

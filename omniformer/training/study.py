@@ -175,8 +175,8 @@ class Search:
         scores = [score for score, _ in found if score is not None]
         if len(scores) < len(found):
             raise TrialFailed(
-                "a run watched no metric: callbacks.best does so at each validation, of which a run that is shorter than "
-                "an epoch (trainer.max_steps) has none"
+                "a run watched no metric: callbacks.best does so at each validation, of which a run that is shorter "
+                "than an epoch (trainer.max_steps) has none"
             )
         score = Score(mean(map(float, scores)), metric=scores[0].metric, mode=scores[0].mode)
         known = self.study.user_attrs.get("metric", score.metric)
