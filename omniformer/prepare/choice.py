@@ -130,12 +130,16 @@ def _predicted(columns: Mapping[str, Column], kinds: Mapping[str, str], targets:
     """The roles of what is to be predicted.
 
     Raises:
-        ValueError: it is numbers that no reader here takes for some.
+        ValueError: all are the same, or numbers that no reader here takes for some.
     """
     several = len(targets) > 1
     found: dict[str, str] = {}
     for name in targets:
         kind = kinds.get(name, "")
+        if kind == "constant":
+            raise ValueError(
+                f"all cells of {name} are the same, of which nothing can be learned; name another --target"
+            )
         if kind == "comma":
             raise ValueError(
                 f"{name} holds numbers with a decimal comma; write them with a point, 1234.5, in the table"

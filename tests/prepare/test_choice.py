@@ -89,3 +89,8 @@ def test_dates_and_numbers_with_a_comma_are_no_texts_to_be_given_or_written():
     with pytest.raises(ValueError, match=r"price holds numbers with a decimal comma; write them with a point"):
         chosen(["price"], **cells)
     assert chosen(["mood"], mood=MOODS, **cells).columns == {"mood": "label", "review": "text"}
+
+
+def test_a_target_that_is_always_the_same_is_refused():
+    with pytest.raises(ValueError, match="all cells of mood are the same, of which nothing can be learned"):
+        chosen(["mood"], review=TEXTS, mood=["good"] * 20)
