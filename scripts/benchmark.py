@@ -1,7 +1,7 @@
 """Measures the work that people do with this project beside the fastest that others offer for it.
 
     python scripts/benchmark.py lm_gpt2               one subject, or several, or all; --rounds, --threads
-    python scripts/benchmark.py all --write           and the rows of the table in docs/benchmarks.md
+    python scripts/benchmark.py all --write           and rows and machine in docs/benchmarks.md
     python scripts/benchmark.py all --quick           small: every subject runs, and both sides compute the same
 
 Contenders take turns in one process, so whatever else the machine does falls on all of them alike. A ratio is another's
@@ -14,7 +14,9 @@ Freed blocks are kept for all contenders (`keep_memory`); `--default-allocator` 
 
 import argparse
 import os
+import platform
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -24,6 +26,7 @@ from benchmarks.subjects import SUBJECTS
 from omniformer.allocator import keep_memory
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+_CONDITIONS = "Measured under these conditions, as the script found them:"
 _HEADER = "| subject | contender | least ms | median ms | cpu ms | ratio | cpu | MiB | limit ms | share |"
 
 
@@ -48,14 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     torch.set_num_threads(options.threads)
     kept = not options.default_allocator and keep_memory()
-    memory = "kept" if kept else "default"
-    load = f"{os.getloadavg()[0]:.1f}"
-    print(f"torch {torch.__version__}, {options.threads} threads, memory {memory}, load {load}\n\n{_HEADER}")
+    print(f"{conditions(kept, options.rounds)}\n\n{_HEADER}")
     for name in names:
+        said = conditions(kept, options.rounds)
         lines = [line(name, row) for row in rows(SUBJECTS[name](quick=False), options.rounds)]
         print("\n".join(lines), flush=True)
         if options.write:
-            PAGE.write_text(with_rows(PAGE.read_text(encoding="utf-8"), name, lines), encoding="utf-8")
+            page = with_rows(PAGE.read_text(encoding="utf-8"), name, lines)
+            PAGE.write_text(with_conditions(page, name, said), encoding="utf-8")
 
 
 def check(names: Sequence[str]) -> None:
@@ -72,6 +75,44 @@ def line(subject: str, row: Row) -> str:
     ratios = f"{row.ratio:.2f} | {row.processor_ratio:.2f}"
     limit = f"{1e3 * row.limit:,.1f} | {row.limit / row.middle:.0%}"
     return f"| {subject} | {row.name} | {times} | {ratios} | {row.memory / 2**20:,.0f} | {limit} |"
+
+
+def conditions(kept: bool, rounds: int) -> str:
+    """Machine, versions and load, so that nobody types them.
+
+    Args:
+        kept: whether freed blocks are kept.
+        rounds: in which contenders take turns.
+    """
+    try:
+        said = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        said = []
+    named = (each.partition(":")[2].strip() for each in said if each.startswith("model name"))
+    processor = next(named, "") or platform.processor() or platform.machine()
+    return (
+        f"{date.today():%d %B %Y}, {os.cpu_count()} cores of {processor} ({torch.backends.cpu.get_cpu_capability()}), "
+        f"{platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, memory {'kept' if kept else 'default'}, {rounds} rounds, "
+        f"load before {os.getloadavg()[0]:.1f}"
+    )
+
+
+def with_conditions(page: str, subject: str, said: str) -> str:
+    """The page with the conditions of a subject in place of those that it has, else behind the others.
+
+    Raises:
+        ValueError: the page has no list of them.
+    """
+    old = page.splitlines()
+    if _CONDITIONS not in old:
+        raise ValueError(f"{PAGE.name} has no line {_CONDITIONS!r}")
+    start = old.index(_CONDITIONS) + 2
+    end = next((i for i in range(start, len(old)) if not old[i].startswith("- ")), len(old))
+    own = f"- `{subject}`: "
+    listed = [f"{own}{said}" if each.startswith(own) else each for each in old[start:end]]
+    listed += [] if f"{own}{said}" in listed else [f"{own}{said}"]
+    return "\n".join([*old[:start], *listed, *old[end:]]) + "\n"
 
 
 def with_rows(page: str, subject: str, lines: Sequence[str]) -> str:

@@ -1,9 +1,10 @@
 """The subjects: each gives its contenders, ours first, at the size of the table or at one that a test can afford."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omniformer_tokenizers import SpectrogramTokenizer, Tokens, unpack
@@ -28,6 +29,7 @@ from omniformer.generation import Greedy, write
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.inspection.cost import parameters
 from omniformer.model import OmniFormer
+from omniformer.quantization import Weights, quantize
 from omniformer.tasks import CausalLM, Classification
 
 N_CLASSES = 10
@@ -314,6 +316,24 @@ def decoding(n: int, *, quick: bool) -> list[Contender]:
     ]
 
 
+def decoding_weights(*, quick: bool) -> list[Contender]:
+    """Greedy decoding of one text by the model of `lm` in float32, and by copies of it with rounded weights."""
+    sizes = {"d_model": 64, "n_layers": 1, "n_heads": 2} if quick else {"d_model": 384, "n_layers": 6, "n_heads": 6}
+    read, new, vocab_size = (8, 3, 2000) if quick else (32, 256, 5000)
+    plain = language_model(GPT2_PARTS, sizes, vocab_size, read + new).eval()
+    batch = collate([Sample(id="0", pieces=[], answer=[text(torch.randint(vocab_size, (read,)))])])
+    n, found = parameters(plain), []
+    for kind, n_bytes in {"float32": 4, "bf16": 2, "int8": 1}.items():
+        model = copy.deepcopy(plain)
+        if kind != "float32":
+            quantize(model, cast(Weights, kind))
+        step = partial(write, model, "lm", batch, strategy=Greedy(), max_new_tokens=new, cache="static")
+        found.append(
+            Contender(name=kind, step=step, n_parameters=n, traffic=n_bytes * new * n, alike=kind == "float32")
+        )
+    return found
+
+
 def joint(*, quick: bool) -> list[Contender]:
     """A batch of samples of four modalities in one pass, against the same core on each of them in turn."""
     n, layers = (2, 1) if quick else (16, 4)
@@ -355,6 +375,7 @@ SUBJECTS: dict[str, Callable[..., list[Contender]]] = {
     "spectrogram": spectrogram,
     "ragged": ragged,
     "mixed_sizes": mixed_sizes,
+    "decoding_weights": decoding_weights,
     "molecules": molecules,
     "gps": gps,
     "large_graph": large_graph,

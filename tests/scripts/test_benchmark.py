@@ -62,3 +62,18 @@ def test_rows_of_a_subject_replace_those_that_the_page_has():
     assert benchmark.with_rows(page, "c", ["| c | ours | 5 |"]).splitlines()[5:7] == [table[3], "| c | ours | 5 |"]
     with pytest.raises(ValueError, match="no table"):
         benchmark.with_rows("# Title", "a", [])
+
+
+def test_conditions_of_a_subject_are_written_by_the_script_in_place_of_those_that_the_page_has():
+    import benchmark
+
+    said = benchmark.conditions(True, 3)
+    for part in (f"torch {torch.__version__}", f"{torch.get_num_threads()} threads", "memory kept", "3 rounds", "load"):
+        assert part in said
+    listed = [benchmark._CONDITIONS, "", "- `a`: old", "- `ab`: other", "", "The end."]
+    page = benchmark.with_conditions("\n".join(listed), "a", "new")
+    assert page.splitlines()[2:] == ["- `a`: new", "- `ab`: other", "", "The end."]
+    assert benchmark.with_conditions(page, "c", "x").splitlines()[3:5] == ["- `ab`: other", "- `c`: x"]
+    with pytest.raises(ValueError, match="no line"):
+        benchmark.with_conditions("# Title", "a", "x")
+    assert benchmark._CONDITIONS in benchmark.PAGE.read_text(encoding="utf-8").splitlines()
