@@ -134,6 +134,13 @@ def test_few_pictures_are_seen_a_little_elsewhere_each_time(tmp_path):
     assert prepared["steps_per_epoch"] * prepared["trainer"]["max_epochs"] == 800
 
 
+def test_classes_of_few_texts_are_learned_by_a_shallow_core_at_a_high_rate_from_words_apart(tmp_path):
+    made = lines(tmp_path / "t.jsonl", review=TEXTS, mood=LABELS)
+    prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
+    assert prepared["core"]["n_layers"] == 2 and prepared["optim"]["lr"] == 0.004
+    assert prepared["embedder"]["text"]["init_std"] == 0.5
+
+
 def test_a_split_that_no_row_is_in_is_told(tmp_path):
     (tmp_path / "data").mkdir()
     found = prepare(MADE["graphs"][0](tmp_path / "data"), out=tmp_path / "conf", name="mine")
