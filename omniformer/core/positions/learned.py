@@ -82,8 +82,9 @@ class Learned(Position):
         """The rows of a table of one axis, where the host may look and all are there: few operators, as this is asked
         for every token that is written.
         """
-        alone = self.n_axes == 1 and self.coordinates == "index" and positions.is_cpu and len(positions) > 0
-        if not alone or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():  # asked first: a number of tokens that is looked at is one for good
+            return None
+        if self.n_axes != 1 or self.coordinates != "index" or not positions.is_cpu or not len(positions):
             return None
         place = positions[:, 0]
         rows = place.long()
