@@ -1,11 +1,11 @@
 """A disk that is full or closed stops the run and leaves the last good checkpoint."""
 
-import json
 import os
 import subprocess
 import sys
 
 import pytest
+from torn import rows
 
 from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint, remove_leftovers
 
@@ -58,7 +58,7 @@ def test_run_on_a_disk_that_fills_stops_within_a_step_with_the_last_checkpoint(s
     log = (run / "log.txt").read_text()
     assert "step-00000004.ckpt: No space left on device" in log, log[-2000:]
     assert io.load_checkpoint(latest_checkpoint(small_disk))["global_step"] == 2
-    done = [json.loads(line)[0] for line in (run / "steps0.jsonl").read_text().splitlines()]
+    done = [row[0] for row in rows(run / "steps0.jsonl")]
     assert max(done) <= 4  # the step whose save failed, and the one in which that was known; counted from 0
     assert not list(small_disk.glob(".*"))
 

@@ -1,6 +1,5 @@
 """Whatever kills a run, and whenever: the newest checkpoint loads, and the resumed run is the uninterrupted one."""
 
-import json
 import os
 import random
 import signal
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 from busy import of_idle
+from torn import rows
 
 from omniformer.training.checkpoint_io import DurableCheckpointIO, latest_checkpoint
 
@@ -29,8 +29,7 @@ ways = pytest.mark.parametrize("way", [{}, {"background": 1}], ids=["at-once", "
 def steps(folder: Path) -> dict[int, list]:
     """What each training batch did; fails if two attempts at the same batch differ."""
     found: dict[int, list] = {}
-    for line in (folder / "steps0.jsonl").read_text().splitlines():
-        place, *did, _ = json.loads(line)
+    for place, *did, _ in rows(folder / "steps0.jsonl"):
         assert found.setdefault(place, did) == did, f"batch {place} was repeated differently"
     return found
 
@@ -130,7 +129,7 @@ def test_asking_to_stop_at_random_moments_saves_the_last_finished_step(start, tm
 
 def processes(folder: Path) -> set[int]:
     """The process ids of all ranks that have finished a step."""
-    return {json.loads(line)[-1] for path in folder.glob("steps*.jsonl") for line in path.read_text().splitlines()}
+    return {row[-1] for path in folder.glob("steps*.jsonl") for row in rows(path)}
 
 
 def gone(pid: int) -> bool:
@@ -155,10 +154,7 @@ def test_signal_to_any_one_of_two_ranks_stops_both_with_a_checkpoint(start, tmp_
     assert process.wait(timeout=of_idle(60)) == 143, (tmp_path / "log.txt").read_text()
     assert all_gone({child})
     assert latest_checkpoint(tmp_path).name == "last.ckpt"
-    last = [
-        max(json.loads(line)[0] for line in (tmp_path / f"steps{rank}.jsonl").read_text().splitlines())
-        for rank in (0, 1)
-    ]
+    last = [max(row[0] for row in rows(tmp_path / f"steps{rank}.jsonl")) for rank in (0, 1)]
     loaded = DurableCheckpointIO().load_checkpoint(latest_checkpoint(tmp_path))
     # The module's hook that writes the log comes after the callbacks', so the step that was saved is not in it.
     assert set(last) <= {loaded["global_step"] - 2, loaded["global_step"] - 1}

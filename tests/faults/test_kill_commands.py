@@ -1,6 +1,5 @@
 """Real commands of each modality, killed twenty times at random moments, end as those that nobody disturbed."""
 
-import json
 import os
 import random
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from forked import Forked
 from safetensors.torch import load_file
+from torn import rows
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 HERE, REPOSITORY = Path(__file__).parent, Path(__file__).parents[2]
@@ -98,8 +98,7 @@ def lines(folder: Path) -> int:
 def traced(folder: Path, rank: int) -> dict[int, list]:
     """What each batch did; fails if two attempts at the same batch differ."""
     found: dict[int, list] = {}
-    for line in (folder / f"trace{rank}").read_text().splitlines():
-        place, *did = json.loads(line)
+    for place, *did in rows(folder / f"trace{rank}"):
         assert found.setdefault(place, did) == did, f"batch {place} was repeated differently"
     return found
 
@@ -108,8 +107,8 @@ def traced(folder: Path, rank: int) -> dict[int, list]:
 def test_a_command_killed_at_random_moments_ends_as_the_undisturbed_one(name, tmp_path):
     (ranks, arguments), places = COMMANDS[name], random.Random(name)
     arguments = [*RUN, *(each.replace("FOLDER", str(tmp_path)) for each in arguments)]
-    rows = [f"{'good' if i % 3 else 'bad'} row {i},{i % 3 > 0}" for i in range(600)]
-    (tmp_path / "rows.csv").write_text("\n".join(["text,kind", *rows]))
+    texts = [f"{'good' if i % 3 else 'bad'} row {i},{i % 3 > 0}" for i in range(600)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,kind", *texts]))
     full, folder = tmp_path / "full", tmp_path / "killed"
     full.mkdir()
     folder.mkdir()

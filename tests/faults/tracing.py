@@ -18,4 +18,4 @@ class Trace(Callback):
         place = trainer.current_epoch * trainer.num_training_batches + batch_idx
         row = [place, ids, float(outputs["loss"]).hex(), rates]
         with Path(f"{self.path}{trainer.global_rank}").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write("\n" + json.dumps(row))  # behind whatever a kill has left

@@ -46,7 +46,7 @@ def main(folder: Path, options: dict[str, str]) -> None:
 
         def on_train_batch_end(self, *_):
             with (folder / f"steps{rank}.jsonl").open("a") as file:
-                file.write(json.dumps([*self.row, os.getpid()]) + "\n")
+                file.write("\n" + json.dumps([*self.row, os.getpid()]))  # behind whatever a kill has left
 
     checkpoints = str(folder / "checkpoints")
     callbacks = {
