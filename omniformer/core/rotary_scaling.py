@@ -35,7 +35,7 @@ class Scaling(ABC):
         """
 
     def of_length(self, frequency: Tensor, length: Tensor) -> Tensor:
-        """The frequencies of texts that are longer than `longest`.
+        """The frequencies of texts that are longer than `longest`: those of all, unless a subclass has others.
 
         Args:
             frequency: those of shorter ones.
@@ -44,7 +44,7 @@ class Scaling(ABC):
         Shapes:
             float `[frequencies]` and int64 `[texts, 1]` → `[texts, frequencies]`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has one set of frequencies")
+        return frequency.expand(len(length), -1)
 
 
 class LinearScaling(Scaling):

@@ -134,3 +134,9 @@ def test_impossible_arguments_are_told():
         LongRoPE(short=[1.0], long=[1.0], original_seq_len=0)
     with pytest.raises(ValueError, match=r"high=1\.0 above low=1\.0"):
         Llama3Scaling(low=1.0, high=1.0)
+
+
+def test_texts_of_any_length_have_one_set_of_frequencies_where_a_scaling_says_no_other():
+    scaling, usual = LinearScaling(factor=4.0), torch.tensor([1.0, 0.5])
+    assert scaling.longest is None
+    assert scaling.of_length(usual, torch.tensor([[3], [9000]])).tolist() == [[1.0, 0.5]] * 2
