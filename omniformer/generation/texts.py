@@ -166,3 +166,8 @@ class Streamed(Iterator[str]):
             self.ids.append(each.id)
             self.ended = self._spelling.ends(self.ids)
             yield each.id
+
+
+def until(spellings: Sequence[Spelling]) -> Callable[[int, Sequence[int]], bool]:
+    """Whether the last id of a sample completes a stop text."""
+    return lambda sample, ids: spellings[sample].ends(ids)

@@ -1,7 +1,7 @@
 """A task that writes, with its tokenizers: prompts in, texts, pictures and sounds out."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from omniformer.generation.room import room_for
 from omniformer.generation.sampling import Greedy, Sampling
 from omniformer.generation.session import Caching
 from omniformer.generation.strategy import Chosen, Strategy, Written
-from omniformer.generation.texts import Spelling, Streamed
+from omniformer.generation.texts import Spelling, Streamed, until
 from omniformer.generation.write import DEFAULT_LENGTH, stream, write
 from omniformer.inputs import by_kind, listed, tokens_of
 from omniformer.member import Member
@@ -178,7 +178,7 @@ class Writer:
             found = self._written(
                 [samples[i] for i in rows],
                 strategy=self.usual if strategy is None else strategy,
-                until=_until(spellings) if stop else None,
+                until=until(spellings) if stop else None,
                 guidance=guidance,
                 cache=cache,
                 adjust=(*adjust, *form),
@@ -228,7 +228,7 @@ class Writer:
         chosen = self._chosen(
             sample,
             strategy=self.usual if strategy is None else strategy,
-            until=_until([spelling]) if stop else None,
+            until=until([spelling]) if stop else None,
             guidance=guidance,
             cache=cache,
             adjust=(*adjust, *form),
@@ -393,8 +393,3 @@ class Writer:
 
     def _segment(self, start: float, end: float, ids: Sequence[int]) -> Segment:
         return Segment(start=start, end=end, text=self.tokenizer.decode(list(ids)))  # pyright: ignore
-
-
-def _until(spellings: Sequence[Spelling]) -> Callable[[int, Sequence[int]], bool]:
-    """Whether the last id of a sample completes a stop text."""
-    return lambda sample, ids: spellings[sample].ends(ids)
