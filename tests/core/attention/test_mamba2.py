@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from hybrids import decodes_as_it_reads, keeps_samples_apart
 from torch.nn import functional as F
 
 from omniformer.core.attention import mamba2 as module
@@ -10,7 +11,6 @@ from omniformer.core.attention.multihead import Context
 from omniformer.core.attention.plan import lower
 from omniformer.core.biases import ALiBi
 from omniformer.core.block import MixerBlock
-from omniformer.core.cache import KVCache
 from omniformer.core.chunks import chunks_of
 from omniformer.core.layer_kinds import LayerKind
 from omniformer.core.layout import Layout
@@ -116,29 +116,12 @@ def stack(**options):
 )
 def test_a_stack_decodes_as_it_reads(options, monkeypatch):
     monkeypatch.setattr(module, "_SIZE", 4)
-    core, a, b = stack(**options), torch.randn(9, 8), torch.randn(4, 8)
-    whole = core(torch.cat([a, b, b]), Layout.from_lengths(9, 4, 4), Causal())
-    cache = KVCache(n_layers=3, n_samples=2)
-    with torch.inference_mode():
-        layout, _ = cache.extend(torch.tensor([6, 1]))
-        first = core(torch.cat([a[:6], b[:1]]), layout, Causal(), cache=cache)
-        torch.testing.assert_close(first, torch.cat([whole[:6], whole[9:10]]), rtol=1e-4, atol=1e-5)
-        cache.reorder(torch.tensor([1, 0, 1]))
-        sizes = {name: rows.shape for name, rows in cache.layers[0].state.items()}
-        for t in range(3):
-            layout, _ = cache.extend(torch.tensor([1, 1, 1]))
-            out = core(torch.stack([b[1 + t], a[6 + t], b[1 + t]]), layout, Causal(), cache=cache)
-            expected = torch.stack([whole[10 + t], whole[6 + t], whole[14 + t]])
-            torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
-        assert {name: rows.shape for name, rows in cache.layers[0].state.items()} == sizes
-    assert sizes == {"tokens": (3, 2, 26), "memory": (3, 2, 5, 8)}
+    decodes_as_it_reads(stack(**options), {"tokens": (3, 2, 26), "memory": (3, 2, 5, 8)})
 
 
 def test_samples_never_meet_and_a_batch_may_be_empty():
     core = stack()
-    x = torch.randn(9, 8, requires_grad=True)
-    (gradient,) = torch.autograd.grad(core(x, Layout.from_lengths(4, 5), Causal())[4:].sum(), x)
-    assert not gradient[:4].any() and gradient[4:].any()
+    keeps_samples_apart(core)
     core(torch.zeros(0, 8), Layout.from_lengths(0), Causal()).sum().backward()
     assert [name for name, each in core.named_parameters() if each.grad is None or each.grad.any()] == []
 
