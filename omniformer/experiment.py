@@ -45,6 +45,7 @@ from omniformer.training.checkpoint_io import latest_checkpoint
 from omniformer.training.checkpoints import BestCheckpoint
 from omniformer.training.memory import advised
 from omniformer.training.metrics_file import MetricsFile
+from omniformer.training.optimizers import OptimizerFactory
 from omniformer.training.predictions import Predictions, write_texts
 from omniformer.training.ranks import first_cause
 from omniformer.training.results import print_results
@@ -150,26 +151,12 @@ def train(config: Mapping[str, Any]) -> Score | None:
     experiment = assemble(config)
     experiment.data.place = partial(place, trainer)
     need_targets(experiment.tasks, experiment.data)
-    batches = len(experiment.data.train_dataloader())
-    module = TrainingModule(
-        model=experiment.model,
-        tasks=experiment.tasks,
-        optimizer=around["optim"],
-        total_steps=planned_steps(config["trainer"], batches),
-    )
-    for name, stream in experiment.data.streams.items():
-        rank_zero_info(told(name, stream))
-    epoch = planned_steps({**config["trainer"], "max_epochs": 1, "max_steps": -1}, batches)
-    rank_zero_info(around["optim"].told(module.total_steps, epoch))
+    module = _module(config, experiment, around["optim"])
     watched = module.watched
     watch(callbacks, module.reported("val"), watched.metric, watched.mode, watched.why)
     if resume is not None:
         check_fits(module, resume)
-    elif begin_heads(
-        *(experiment.model, experiment.tasks, experiment.data, trainer.strategy.root_device),
-        asked=(config["model"] or {}).get("probe"),
-        knows=experiment.beginning.knows,
-    ):
+    elif _begun(experiment, trainer, asked=(config["model"] or {}).get("probe")):
         for callback in callbacks.values():
             if isinstance(callback, BestCheckpoint):
                 callback.from_start(trainer)
@@ -195,6 +182,32 @@ def train(config: Mapping[str, Any]) -> Score | None:
     if best is None:
         return None
     return Score(float(best.best_model_score), metric=best.monitor, mode=best.mode)  # pyright: ignore[reportArgumentType]
+
+
+def _module(config: Mapping[str, Any], experiment: Experiment, optim: OptimizerFactory) -> TrainingModule:
+    """What Lightning trains; says what it learns from, how many steps it takes, and how its rate runs."""
+    batches = len(experiment.data.train_dataloader())
+    module = TrainingModule(
+        model=experiment.model,
+        tasks=experiment.tasks,
+        optimizer=optim,
+        total_steps=planned_steps(config["trainer"], batches),
+    )
+    for name, stream in experiment.data.streams.items():
+        rank_zero_info(told(name, stream))
+    epoch = planned_steps({**config["trainer"], "max_epochs": 1, "max_steps": -1}, batches)
+    rank_zero_info(optim.told(module.total_steps, epoch))
+    return module
+
+
+def _begun(experiment: Experiment, trainer: Trainer, *, asked: bool | None) -> bool:
+    """Whether new heads of a pretrained model began from a linear probe of it."""
+    scores = begin_heads(
+        *(experiment.model, experiment.tasks, experiment.data, trainer.strategy.root_device),
+        asked=asked,
+        knows=experiment.beginning.knows,
+    )
+    return bool(scores)
 
 
 def evaluate(

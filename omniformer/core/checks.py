@@ -59,6 +59,17 @@ def share(**values: float) -> None:
             raise ValueError(f"{name}={value} must be in 0 to 1")
 
 
+def some_share(**values: float) -> None:
+    """Refuses what is no share of a whole or none of it.
+
+    Raises:
+        ValueError: a number is not above 0 and at most 1.
+    """
+    for name, value in values.items():
+        if not 0 < value <= 1:
+            raise ValueError(f"{name}={value} must be above 0 and at most 1")
+
+
 def below_one(**values: float) -> None:
     """Refuses what is no share that leaves something, such as dropout: at 1 nothing would be left to scale up.
 

@@ -1,7 +1,7 @@
 """One data set of a run and how it is fed: what a file of `conf/data` describes."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal, overload
@@ -10,6 +10,7 @@ from annotated_types import Ge
 from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
+from omniformer.core import checks
 from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, SomeShare
 from omniformer.data.augment.augmentation import Augment
 from omniformer.data.changed import Changed
@@ -21,6 +22,8 @@ from omniformer.data.plan import Limits
 from omniformer.data.samples import Arrangement, EachRaw, Samples, check_bad
 from omniformer.data.source import SPLITS, Raw, Source, Split
 from omniformer.data.splitting import share_of
+
+_SINGLE = ("augment", "augment_tokens", "mix", "cache", "answer", "drop", "max_tokens")
 
 
 class Stream:
@@ -105,50 +108,24 @@ class Stream:
         max_bad_fraction: Share = 0.001,
         max_empty_fraction: Share = 0.05,
     ) -> None:
-        if not 0 < weight <= 1:
-            raise ValueError(
-                f"weight={weight} must be above 0 and at most 1: the share of steps this data takes part in"
-            )
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(f"max_tokens={max_tokens} must be at least 1, or null")
-        if not 0 < train_share <= 1:
-            raise ValueError(f"train_share={train_share} must be above 0 and at most 1")
+        checks.some_share(weight=weight, train_share=train_share)
+        checks.share(max_bad_fraction=max_bad_fraction, max_empty_fraction=max_empty_fraction)
+        checks.below_one(drop=drop)
+        checks.counts(max_tokens=max_tokens, window=window)
+        checks.not_negative(num_workers=num_workers)
+        checks.positive(worker_timeout=worker_timeout)
+        checks.known(("all", "balanced"), sampling=sampling)
+        checks.known(("raise", "skip"), on_error=on_error)
         if folds < 2 or not 0 <= (fold or 0) < folds:
             raise ValueError(f"fold={fold} must be one of 0 to {folds - 1}, of at least two folds={folds}, or null")
-        if sampling not in ("all", "balanced"):
-            raise ValueError(f"sampling={sampling!r} is not known; choose 'all' or 'balanced'")
-        if sampling == "balanced" and arrange is not None:
-            raise ValueError(
-                "sampling=balanced draws samples by their class; with arrange, examples are made that have none"
-            )
-        if window is not None and (window < 1 or sampling == "balanced"):
-            raise ValueError(f"window={window} must be at least 1, or null, as it is with sampling=balanced")
-        if num_workers < 0:
-            raise ValueError(f"num_workers={num_workers} must be 0 or more")
-        if worker_timeout <= 0:
-            raise ValueError(
-                f"worker_timeout={worker_timeout} must be above 0 seconds; a stuck worker would wait for ever"
-            )
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error={on_error!r} is not known; choose 'raise' or 'skip'")
-        if not 0 <= max_bad_fraction <= 1:
-            raise ValueError(f"max_bad_fraction={max_bad_fraction} must be in 0..1")
-        if not 0 <= max_empty_fraction <= 1:
-            raise ValueError(f"max_empty_fraction={max_empty_fraction} must be in 0..1")
-        if not 0 <= drop < 1:
-            raise ValueError(f"drop={drop} must be at least 0 and below 1")
-        single = (augment is not None, augment_tokens is not None, mix is not None, cache, answer, drop, max_tokens)
-        if arrange is not None and any(single):
-            raise ValueError(
-                "augment, augment_tokens, mix, cache, answer, drop and max_tokens are about single samples; with "
-                "arrange they have no effect"
-            )
-        if cache and augment is not None:
-            raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
+        asked = {"sampling": sampling == "balanced", "fold": fold is not None, "train_share": train_share < 1}
+        asked |= {"tokens_per_batch": tokens_per_batch is not None, "mix": mix is not None, "cache": cache}
+        asked |= {"arrange": arrange is not None}
         if source.passes is not None:
-            asked = {"sampling": sampling == "balanced", "fold": fold is not None, "train_share": train_share < 1}
-            asked |= {"tokens_per_batch": tokens_per_batch is not None, "mix": mix is not None, "cache": cache}
-            _check_passing(asked | {"arrange": arrange is not None}, window)
+            _check_passing(asked, window)
+        asked |= {"window": window is not None, "augment": augment is not None, "answer": answer is not None}
+        asked |= {"augment_tokens": augment_tokens is not None, "drop": drop > 0, "max_tokens": max_tokens is not None}
+        _check_together({key for key, is_set in asked.items() if is_set})
         self.source = source
         self.source.on_error, self.source.window = on_error, window
         self.arrange = arrange
@@ -292,6 +269,20 @@ def _check_passing(asked: Mapping[str, bool], window: int | None) -> None:
         )
     if window is None:
         raise ValueError("a stream is shuffled within windows; give their size, data.window=1000, 1 for none")
+
+
+def _check_together(asked: Set[str]) -> None:
+    """Refuses options of which one would have no effect beside another."""
+    if "sampling" in asked and "arrange" in asked:
+        raise ValueError(
+            "sampling=balanced draws samples by their class; with arrange, examples are made that have none"
+        )
+    if "sampling" in asked and "window" in asked:
+        raise ValueError("window= shuffles in the place of a draw; leave it out with sampling=balanced")
+    if "arrange" in asked and (idle := [key for key in _SINGLE if key in asked]):
+        raise ValueError(f"{', '.join(idle)}: about single samples, with arrange they have no effect; leave them out")
+    if "cache" in asked and "augment" in asked:
+        raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
 
 
 def _renamed(raw: Raw, *, names: Mapping[str, str], answer: str | None) -> Raw:
