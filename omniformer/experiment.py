@@ -264,6 +264,9 @@ def evaluate(
                 )
             if stream.raws(split):
                 experiment.data.samples(name, split)  # found now, so that what this takes happens in here
+    if not any(stream.raws(split) for stream in experiment.data.streams.values()):
+        whose = run if data is None else data
+        raise ConfigError([f"{whose}: no sample with what is to be predicted is in the {split} split"])
     kind = "" if weights is None else f"-{weights}"
     into = None if corruption else output if data is None else None if out is None else Path(out)
     callbacks: dict[str, Any] = {"stop": Stop(dirpath=None)}

@@ -46,6 +46,14 @@ def test_a_class_that_the_model_does_not_know_is_refused(mood, tmp_path, capsys)
     assert "odd" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:.*without label are left out")
+def test_rows_without_what_is_predicted_are_no_test(mood, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text("review\na good film\n")
+    with pytest.raises(SystemExit):
+        main([str(mood), "--data", str(tmp_path / "new.csv")])
+    assert "new.csv: no sample with what is to be predicted is in the test split" in capsys.readouterr().err
+
+
 def test_the_folder_of_data_may_have_moved(mood, tmp_path, monkeypatch):
     from omniformer import experiment
 

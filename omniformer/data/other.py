@@ -1,12 +1,13 @@
 """The configuration of a run with other data in the place of its own, to measure its model on them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
 from omniformer.config import ConfigError
 from omniformer.data.by_name import described, names
 from omniformer.data.table.given import SUFFIXES
+from omniformer.data.table.roles import roles_in
 
 
 def with_data_root(config: Mapping[str, Any], data_root: str) -> dict[str, Any]:
@@ -24,8 +25,8 @@ def with_other_data(config: Mapping[str, Any], data: str) -> dict[str, Any]:
 
     Args:
         config: of a run with one data set.
-        data: a set by name (`conf/data`); or a table with the columns of the run's, whose rows take the place of its
-            test split. What trained stays what it was: of it are the classes.
+        data: a set by name (`conf/data`); or a table with the columns of the run's, but for those of split, group and
+            id, whose rows take the place of its test split. Of the run's own table are the classes.
 
     Raises:
         ConfigError: it is neither, or the run learned from several data sets, or not from a table.
@@ -49,10 +50,21 @@ def with_other_data(config: Mapping[str, Any], data: str) -> dict[str, Any]:
     table = _table(changed["data"])
     if table is None:
         raise ConfigError([f"--data {data} is a table, and the run learned from none; give a known data set by name"])
-    if table.get("splits") or table.get("folds"):
-        raise ConfigError([f"--data {data}: the run's table is divided by its rows; give it without splits and folds"])
+    if table.get("splits"):
+        raise ConfigError(
+            [f"--data {data}: the run's table is divided by conditions on its rows (splits); other rows cannot be told"]
+        )
+    table["columns"] = dict(_undivided(table["columns"]))
+    table |= {key: value for key, value in {"folds": None, "fold": 0}.items() if key in table}
     table |= {"train": table.get("train") or table["files"], "files": None, "test": data}
     return changed
+
+
+def _undivided(columns: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The columns without that of the split, which would divide new rows too."""
+    for name, role in columns.items():
+        if kept := [each for each in roles_in(role) if each != "split"]:
+            yield name, " and ".join(kept)
 
 
 def _table(data: dict[str, Any]) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from omniformer_tokenizers import Tokenizer
 
 from omniformer.core import checks
 from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, SomeShare
-from omniformer.data.augment.augmentation import Augment
+from omniformer.data.augment.augmentation import Augment, Augmentation
 from omniformer.data.changed import Changed
 from omniformer.data.corruption import Corruption
 from omniformer.data.folds import Folds
@@ -245,7 +245,7 @@ class Stream:
             tokenizers,
             name=name,
             seed=seed,
-            augment=_by_modality(self.augment, tokenizers) if train else None,
+            augment=_before(self.augment, tokenizers) if train else None,
             augment_tokens=_by_modality(self.augment_tokens, tokenizers) if train else None,
             cache=self.cache,
             answer=self.answer,
@@ -324,3 +324,10 @@ def _by_modality(
     if unknown := augment.keys() - tokenizers.keys():
         raise ValueError(f"augment names {sorted(unknown)}; this data has the modalities {sorted(tokenizers)}")
     return augment
+
+
+def _before(
+    augment: Augment | dict[str, Augment] | None, tokenizers: Mapping[str, Tokenizer]
+) -> dict[str, Augmentation]:
+    parts = _by_modality(augment, tokenizers)
+    return {modality: Augmentation.of(part).before(tokenizers[modality]) for modality, part in parts.items()}

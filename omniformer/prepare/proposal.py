@@ -176,7 +176,7 @@ def propose(
         "trainer": {"max_epochs": size["epochs"]},
     }
     if given == ["vision"] and not roles.answers and size["core"] == "tiny":
-        _few_pictures(keys, nodes["vision"])
+        _few_pictures(keys)
     if given == ["text"] and task == "classification" and rows < _FEW_TEXTS:
         _few_texts(keys)
     if max(contents.get("text", Contents()).measures.get("tokens") or [0]) > _LONGEST:
@@ -186,11 +186,11 @@ def propose(
     )
 
 
-def _few_pictures(keys: Node, tokenizer: Node) -> None:
+def _few_pictures(keys: Node) -> None:
     """What 15 pictures of each digit were learned with (docs/results.md): each one seen a little elsewhere every time,
     a shallower core, and a higher rate.
     """
-    jitter = {"shift": 0.1, "rotate": 10.0, "scale": 0.1, "channels": tokenizer["channels"]}
+    jitter = {"shift": 0.1, "rotate": 10.0, "scale": 0.1}
     keys["data"] |= {"cache": False, "augment": {"_target_": "omniformer.data.ImageJitter", **jitter}}
     keys["core"]["n_layers"] = 2
     keys["optim"]["lr"] = 0.003

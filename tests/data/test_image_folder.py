@@ -6,6 +6,7 @@ from omniformer_tokenizers import PatchTokenizer
 from PIL import Image
 
 from omniformer.data import ImageFolder, OmniDataModule, SampleError, Stream
+from omniformer.data.augment import Chain, RandomFlip
 
 
 def picture(path, colour=0, size=(8, 8)):
@@ -33,6 +34,14 @@ def test_folders_are_classes_and_every_file_is_in_one_split(folder):
     assert [len(names(source, split)) for split in ("train", "val", "test")] == [32, 4, 4]
     for raw in source.split("test"):
         assert source.labels[int(raw.targets["label"])] == raw.id.split("/")[0]
+
+
+def test_pictures_that_are_changed_are_read_in_the_channels_of_the_tokenizer(folder):
+    stream = Stream(source=ImageFolder(root=str(folder)), augment={"vision": Chain({"flip": RandomFlip()})})
+    for channels in (1, 3):
+        tokenizers = {"vision": PatchTokenizer(patch_size=4, channels=channels)}
+        (piece,) = stream.samples("train", tokenizers, name="x", seed=0)(0, 0).pieces
+        assert piece.values.shape == (4, channels * 4 * 4)
 
 
 def test_a_new_file_moves_no_other_class_between_splits(folder):

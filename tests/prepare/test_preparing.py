@@ -128,7 +128,6 @@ def test_few_pictures_are_seen_a_little_elsewhere_each_time(tmp_path):
         "shift": 0.1,
         "rotate": 10.0,
         "scale": 0.1,
-        "channels": prepared["tokenizer"]["vision"]["channels"],
     }
     assert not prepared["data"]["cache"]
     assert prepared["steps_per_epoch"] * prepared["trainer"]["max_epochs"] == 800

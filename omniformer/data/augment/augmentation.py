@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from omniformer_tokenizers import Tokenizer
 from torch import Generator
 
 from omniformer.core import checks
@@ -24,6 +25,10 @@ class Augmentation(ABC):
     def many(self, raws: Sequence[Any], generators: Sequence[Generator]) -> list[Any]:
         """The same change of several contents, each with its own generator: equal to one call each."""
         return [self(raw, generator) for raw, generator in zip(raws, generators, strict=True)]
+
+    def before(self, tokenizer: Tokenizer) -> "Augmentation":
+        """The same change of what this tokenizer reads next: itself, unless it takes something over from there."""
+        return self
 
     @staticmethod
     def of(augment: Augment) -> "Augmentation":
@@ -67,6 +72,9 @@ class Chain(Augmentation):
             changed = part.many(changed, generators)
         return changed
 
+    def before(self, tokenizer: Tokenizer) -> Augmentation:
+        return Chain({name: part.before(tokenizer) for name, part in self.parts.items()})
+
 
 class Sometimes(Augmentation):
     """A change that some samples are spared.
@@ -98,3 +106,6 @@ class Sometimes(Augmentation):
         for place, each in zip(chosen, found, strict=True):
             changed[place] = each
         return changed
+
+    def before(self, tokenizer: Tokenizer) -> Augmentation:
+        return Sometimes(self.part.before(tokenizer), p=self.p)

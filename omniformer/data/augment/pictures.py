@@ -6,11 +6,13 @@ What torchvision has is torchvision's, with all of its randomness from a sample'
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
+from omniformer_tokenizers import Tokenizer
 from omniformer_tokenizers.vision.pixels import alike, read_pixels
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -20,22 +22,31 @@ from omniformer.core.ranges import Count, NotNegative, Positive, Share, SomeShar
 from omniformer.data.augment.augmentation import Augmentation
 
 Picture = Tensor | str | Path | bytes
+_COLOUR = 3  # channels
 
 
 class PictureAugmentation(Augmentation):
     """A change of pictures, read where they are files.
 
     Args:
-        channels: how files are decoded, 1, 3 or 4; the tokenizer's number. Tensors keep theirs.
+        channels: how files are decoded: 1, 3 or 4; None as the tokenizer of the run has them, else in colour. Tensors
+            keep theirs.
 
     Raises:
         ValueError: there are no pictures of so many channels.
     """
 
-    def __init__(self, *, channels: Literal[1, 3, 4] = 3) -> None:
-        if channels not in (1, 3, 4):
-            raise ValueError(f"channels={channels} is not known; choose 1, 3 or 4")
+    def __init__(self, *, channels: Literal[1, 3, 4] | None = None) -> None:
+        if channels not in (None, 1, 3, 4):
+            raise ValueError(f"channels={channels} is not known; choose 1, 3 or 4, or null: as the tokenizer")
         self.channels = channels
+
+    def before(self, tokenizer: Tokenizer) -> Augmentation:
+        if self.channels is not None:
+            return self
+        same = copy(self)
+        same.channels = getattr(tokenizer, "channels", None)
+        return same
 
     def read(self, image: Picture) -> Tensor:
         """The pixels of a picture.
@@ -46,7 +57,7 @@ class PictureAugmentation(Augmentation):
         Shapes:
             uint8 0..255 or float 0..1 `[channels, height, width]`.
         """
-        return image if isinstance(image, Tensor) and image.ndim == 3 else read_pixels(image, self.channels)
+        return image if isinstance(image, Tensor) and image.ndim == 3 else read_pixels(image, self.channels or _COLOUR)
 
 
 class ImageJitter(PictureAugmentation):
@@ -58,7 +69,8 @@ class ImageJitter(PictureAugmentation):
         scale: the largest change of size either way, as a share: 0.1 gives 0.9 to 1.1.
         flip: how likely the picture is mirrored left to right; leave 0 where that changes the class, as with digits.
         noise: standard deviation of the noise, as a share of the full brightness.
-        channels: how files are decoded, 1, 3 or 4; the tokenizer's number. Tensors keep theirs.
+        channels: how files are decoded: 1, 3 or 4; None as the tokenizer of the run has them, else in colour. Tensors
+            keep theirs.
 
     Raises:
         ValueError: a number is out of its range.
@@ -77,7 +89,7 @@ class ImageJitter(PictureAugmentation):
         scale: Annotated[float, Interval(ge=0, le=0.9)] = 0.0,
         flip: Share = 0.0,
         noise: Share = 0.0,
-        channels: Literal[1, 3, 4] = 3,
+        channels: Literal[1, 3, 4] | None = None,
     ) -> None:
         super().__init__(channels=channels)
         checks.share(shift=shift, flip=flip, noise=noise)
@@ -143,7 +155,7 @@ class OfTorchvision(PictureAugmentation):
         channels: as for `PictureAugmentation`.
     """
 
-    def __init__(self, transform: Callable[[Tensor], Tensor], *, channels: Literal[1, 3, 4]) -> None:
+    def __init__(self, transform: Callable[[Tensor], Tensor], *, channels: Literal[1, 3, 4] | None) -> None:
         super().__init__(channels=channels)
         self.transform = transform
 
@@ -167,7 +179,8 @@ class RandAugment(OfTorchvision):
     Args:
         n_ops: how many changes a picture goes through.
         magnitude: their strength, 0 to 30.
-        channels: how files are decoded, 1, 3 or 4; the tokenizer's number. Tensors keep theirs.
+        channels: how files are decoded: 1, 3 or 4; None as the tokenizer of the run has them, else in colour. Tensors
+            keep theirs.
 
     Raises:
         ValueError: a number is out of its range.
@@ -183,7 +196,7 @@ class RandAugment(OfTorchvision):
         *,
         n_ops: Count = 2,
         magnitude: Annotated[int, Interval(ge=0, le=30)] = 9,
-        channels: Literal[1, 3, 4] = 3,
+        channels: Literal[1, 3, 4] | None = None,
     ) -> None:
         checks.counts(n_ops=n_ops)
         if not 0 <= magnitude <= 30:
@@ -198,7 +211,8 @@ class RandomResizedCrop(OfTorchvision):
         size: height and width of the result, one number for a square.
         scale: the least and the largest part of the area.
         ratio: the least and the largest ratio of width to height.
-        channels: how files are decoded, 1, 3 or 4; the tokenizer's number. Tensors keep theirs.
+        channels: how files are decoded: 1, 3 or 4; None as the tokenizer of the run has them, else in colour. Tensors
+            keep theirs.
 
     Raises:
         ValueError: a number is out of its range, or a least one exceeds the largest.
@@ -214,7 +228,7 @@ class RandomResizedCrop(OfTorchvision):
         size: Count | tuple[Count, Count],
         scale: tuple[SomeShare, SomeShare] = (0.08, 1.0),
         ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3),
-        channels: Literal[1, 3, 4] = 3,
+        channels: Literal[1, 3, 4] | None = None,
     ) -> None:
         sides = (size, size) if isinstance(size, int) else (size[0], size[1])
         checks.counts(height=sides[0], width=sides[1])
@@ -229,13 +243,16 @@ class RandomFlip(OfTorchvision):
     Args:
         horizontal: how likely left and right change places.
         vertical: how likely top and bottom do.
-        channels: how files are decoded, 1, 3 or 4; the tokenizer's number. Tensors keep theirs.
+        channels: how files are decoded: 1, 3 or 4; None as the tokenizer of the run has them, else in colour. Tensors
+            keep theirs.
 
     Raises:
         ValueError: a number is no share.
     """
 
-    def __init__(self, *, horizontal: Share = 0.5, vertical: Share = 0.0, channels: Literal[1, 3, 4] = 3) -> None:
+    def __init__(
+        self, *, horizontal: Share = 0.5, vertical: Share = 0.0, channels: Literal[1, 3, 4] | None = None
+    ) -> None:
         checks.share(horizontal=horizontal, vertical=vertical)
         v2 = _v2()
         flips = v2.Compose([v2.RandomHorizontalFlip(horizontal), v2.RandomVerticalFlip(vertical)])
@@ -250,7 +267,8 @@ class ColorJitter(OfTorchvision):
         contrast: the same.
         saturation: the same; nothing on grey pictures.
         hue: the largest turn of the colour circle either way, as a share of it, up to a half.
-        channels: how files are decoded, 1, 3 or 4; the tokenizer's number. Tensors keep theirs.
+        channels: how files are decoded: 1, 3 or 4; None as the tokenizer of the run has them, else in colour. Tensors
+            keep theirs.
 
     Raises:
         ValueError: a number is out of its range.
@@ -263,7 +281,7 @@ class ColorJitter(OfTorchvision):
         contrast: NotNegative = 0.0,
         saturation: NotNegative = 0.0,
         hue: Annotated[float, Interval(ge=0, le=0.5)] = 0.0,
-        channels: Literal[1, 3, 4] = 3,
+        channels: Literal[1, 3, 4] | None = None,
     ) -> None:
         checks.not_negative(brightness=brightness, contrast=contrast, saturation=saturation)
         if not 0 <= hue <= 0.5:
@@ -279,7 +297,8 @@ class RandomErasing(OfTorchvision):
         scale: the least and the largest part of the area.
         ratio: the least and the largest ratio of height to width.
         fill: the brightness of the box, as a share; 0.5 is what `PatchTokenizer` makes zeros of by default.
-        channels: how files are decoded, 1, 3 or 4; the tokenizer's number. Tensors keep theirs.
+        channels: how files are decoded: 1, 3 or 4; None as the tokenizer of the run has them, else in colour. Tensors
+            keep theirs.
 
     Raises:
         ValueError: a number is out of its range, or a least one exceeds the largest.
@@ -292,7 +311,7 @@ class RandomErasing(OfTorchvision):
         scale: tuple[SomeShare, SomeShare] = (0.02, 0.33),
         ratio: tuple[Positive, Positive] = (0.3, 3.3),
         fill: Share = 0.5,
-        channels: Literal[1, 3, 4] = 3,
+        channels: Literal[1, 3, 4] | None = None,
     ) -> None:
         checks.share(p=p, fill=fill)
         _ascending(scale=scale, ratio=ratio)

@@ -96,6 +96,11 @@ class Roles:
         names = self.columns.get(role, ())
         return names[0] if names else None
 
+    def name_of_rows(self, there: tuple[str, ...]) -> str | None:
+        """The column that names the rows of a file with these columns; None where their place does."""
+        name = self.one("id")
+        return None if name is None or top(name, there) is None else name
+
     def check(self, there: tuple[str, ...], file: Path | str) -> None:
         """Refuses columns that are not there.
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ from omniformer.data.table.conditions import FILE, NTH, OUT, PART, ROW, Conditio
 from omniformer.data.table.graphs import GraphFacts
 from omniformer.data.table.reading import RowReader, Sample
 from omniformer.data.table.roles import Roles, cell, top
-from omniformer.data.table.rows import BadRowError, Joined, Row
+from omniformer.data.table.rows import BadRowError, Joined, Row, Rows
 from omniformer.data.table.seen import Seen
 from omniformer.data.table.splits import SYNONYMS, by_hash, digest_of, named
 from omniformer.data.table.targets import in_order
@@ -98,21 +97,22 @@ class Scan:
         tops = list(dict.fromkeys(name for each in wanted if (name := top(each, self.rows.columns)) is not None))
         seen = set[str]()
         rows = (
-            (row, part.folder)
+            (row, part)
             for part in self.rows.parts
             for row in part.each([name for name in tops if name in part.columns])
         )
         told = counted(rows, f"looking at the rows of {self.rows.file}", len(self.rows))
-        for index, ((row, beside), split) in enumerate(zip(told, self._splits(), strict=True)):
+        for index, ((row, part), split) in enumerate(zip(told, self._splits(), strict=True)):
             if isinstance(row, BadRowError):
                 self.problems.append(str(row))
             else:
-                self._look(index, row, split, passed, seen, beside)
+                self._look(index, row, split, passed, seen, part)
         return self
 
     def _passed(self) -> frozenset[str]:
         """Columns of whole files, which are read only where their content decides on the split."""
-        decided = None not in self.given or self.conditions or self.roles.one("split") or self.roles.one("id")
+        named = all(self.roles.name_of_rows(part.columns) for part in self.rows.parts)
+        decided = None not in self.given or self.conditions or self.roles.one("split") or named
         heavy = self.rows.heavy() if decided else frozenset()
         return frozenset(name for name in self.roles.names() if top(name, self.rows.columns) in heavy)
 
@@ -153,19 +153,17 @@ class Scan:
                     self.problems.append(f"{part.where(number)}, {error}")
                 yield found or given or "train"
 
-    def _look(
-        self, index: int, row: Row, split: Any, passed: frozenset[str], seen: set[str], beside: Path | None
-    ) -> None:
+    def _look(self, index: int, row: Row, split: Any, passed: frozenset[str], seen: set[str], part: Rows) -> None:
         if split == OUT:
             self.left_out[OUT] += 1
             return
-        sample = self.reader.read(row, beside, passed=passed)
+        sample = self.reader.read(row, part.folder, passed=passed)
         problems = [f"{self.rows.where(index)}, {each}" for each in sample.problems]
         column = self.roles.one("split")
         if column is not None and self.conditions is None and split not in SPLITS:
             told = "is empty" if split is None else f"{split!r} is not the name of a split"
             problems.append(f"{self.rows.where(index)}, column {column!r}: {told}; known are {', '.join(SYNONYMS)}")
-        row_id = cell(row, name) if (name := self.roles.one("id")) else None
+        row_id = cell(row, name) if (name := self.roles.name_of_rows(part.columns)) else None
         if name and (row_id is None or str(row_id) in seen):
             told = "is empty" if row_id is None else f"{str(row_id)!r} is there twice"
             problems.append(f"{self.rows.where(index)}, column {name!r}: the id {told}")

@@ -201,7 +201,8 @@ class StreamedTable(Source):
         if sample.problems:
             raise ValueError(f"{where}: {'; '.join(sample.problems)}")
         column = self.roles.one("id")
-        called = where if column is None else str(cell(row, column))
+        called = None if column is None else cell(row, column)
+        called = where if called is None else str(called)
         return self._reader.raw(row, sample, id=called, labels=self.labels, classes=self._classes)
 
     @cached_property

@@ -232,7 +232,7 @@ class Table(Source):
             own = {"split": seen.split(place), ROW: inner, PART: part.inner, "label": "".join(seen.names(place)[:1])}
             own |= {NTH: int(self._nth[place])} if NTH in self.ids else {}
             return self.ids.format_map({**row, **own})
-        column = self.roles.one("id")
+        column = self.roles.name_of_rows(part.columns)
         return f"{part.name}, {part.place(inner)}" if column is None else str(cell(row, column))
 
     @cached_property
@@ -248,7 +248,14 @@ class Table(Source):
             warnings.warn(slow, stacklevel=2)
         rows.parts = [self.completed(part) for part in rows.parts]
         self.roles.check(rows.columns, rows.file)
+        if nameless := [part for part in rows.parts if not self.roles.name_of_rows(part.columns)]:
+            self._tell_nameless(nameless)
         return rows, given
+
+    def _tell_nameless(self, parts: Sequence[Rows]) -> None:
+        if name := self.roles.one("id"):
+            files = ", ".join(str(part.file) for part in parts[:_SHOWN]) + (", ..." if len(parts) > _SHOWN else "")
+            rank_zero_info(f"{files}: no column {name!r}, which names rows; they are called by file and place")
 
     def completed(self, rows: Rows) -> Rows:
         """The rows of one file, beside which a subclass may put columns that it computes (`Computed`)."""

@@ -2,17 +2,20 @@ import io
 
 import pytest
 import torch
+from omniformer_tokenizers import PatchTokenizer
 from omniformer_tokenizers.media import MediaError
 from PIL import Image
 from torchvision.transforms import v2
 
 from omniformer.data.augment import (
+    Chain,
     ColorJitter,
     ImageJitter,
     RandAugment,
     RandomErasing,
     RandomFlip,
     RandomResizedCrop,
+    Sometimes,
 )
 from omniformer.data.augment.pictures import drawing_from
 
@@ -133,6 +136,19 @@ def test_files_are_decoded_first(change, tmp_path):
         assert torch.equal(change(raw, chance()), change(IMAGE, chance()))
     with pytest.raises(MediaError, match="missing"):
         change(tmp_path / "missing.png", chance())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_files_are_read_in_the_channels_of_the_tokenizer_behind(tmp_path, channels):
+    file, tokenizer = tmp_path / "picture.png", PatchTokenizer(patch_size=2, channels=channels)
+    Image.fromarray(IMAGE.permute(1, 2, 0).numpy()).save(file)
+    told = RandomFlip(channels=1)
+    parts = [*ALL, Chain({"a": RandomFlip(), "b": Sometimes(RandomFlip(), p=1)}), Sometimes(RandomFlip(), p=1)]
+    for part in parts:
+        assert part.before(tokenizer)(file, chance()).shape == (channels, 9, 12)
+        assert part(file, chance()).shape == (3, 9, 12), "nothing of one run stays in the part"
+        assert torch.equal(part.before(tokenizer)(IMAGE, chance()), part(IMAGE, chance()))
+    assert told.before(tokenizer)(file, chance()).shape == (1, 9, 12)
 
 
 @pytest.mark.parametrize(

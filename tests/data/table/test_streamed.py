@@ -86,6 +86,12 @@ def test_shards_are_opened_only_as_far_as_training_went(shards, tmp_path):
     assert len(ids(module(source).train_dataloader())) == 1 and source._train.ends == [5]
 
 
+def test_a_row_without_a_name_is_called_by_its_place(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "kind": "x", "key": 7}\n{"text": "b", "kind": "y"}\n')
+    raws = table(str(tmp_path / "a.jsonl"), columns={**COLUMNS, "key": "id"}).split("train")
+    assert [raws[n].id for n in range(2)] == ["7", "a.jsonl, line 2"]
+
+
 def test_rows_of_tar_shards_hold_whole_files(tmp_path):
     with tarfile.open(tmp_path / "0.tar", "w") as archive:
         for name, content in (("a.txt", b"one"), ("a.cls", b"y"), ("b.txt", b"two"), ("b.cls", b"x")):

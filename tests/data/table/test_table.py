@@ -206,6 +206,15 @@ def test_ids_must_be_there_once(tmp_path):
         Table(files=jsonl(tmp_path / "a.jsonl", rows), columns={"review": "text", "key": "id"}).split("train")
 
 
+def test_rows_of_a_file_without_the_column_of_names_are_called_by_their_place(tmp_path, said):
+    train = csv(tmp_path / "a.csv", "key,review,mood", *(f"k{i},film {i},{('bad', 'good')[i % 2]}" for i in range(10)))
+    test = csv(tmp_path / "b.csv", "review,mood", "new,good", "newer,bad", "newest,bad")
+    table = Table(train=train, test=test, columns={**MOODS, "key": "id"})
+    assert [raw.id for raw in table.split("test")] == ["b.csv, row 1", "b.csv, row 2", "b.csv, row 3"]
+    assert {raw.id for raw in [*table.split("train"), *table.split("val")]} == {f"k{i}" for i in range(10)}
+    assert any("b.csv: no column 'key', which names rows" in each for each in said)
+
+
 def test_a_split_that_is_not_known_is_named(tmp_path):
     rows = [{"review": "a", "part": "training"}, {"review": "b", "part": "holdout"}, {"review": "c", "part": None}]
     with pytest.raises(
