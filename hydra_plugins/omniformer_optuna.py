@@ -25,7 +25,7 @@ class OptunaSweeper(Sweeper):
 
     What is searched are the keys with several values; what has one is shared by all runs. Folds and seeds are not
     searched: a trial is a run of each, and its value their mean. A trial that fails is told, kept as failed, and left
-    out. Several processes may work at one storage.
+    out; where all do, the sweep fails. Several processes may work at one storage.
 
     Args:
         n_trials: how many the study is to have, those that it has already among them.
@@ -91,6 +91,7 @@ class OptunaSweeper(Sweeper):
             print_trials(search)
 
     def _launch(self, runs: Sequence[tuple[str, ...]], number: int) -> list[tuple[Score | None, str]]:
+        from omniformer.config.swept import cause_of
         from omniformer.training.study import TrialFailed
 
         try:
@@ -99,7 +100,7 @@ class OptunaSweeper(Sweeper):
         except SystemExit as stop:
             if stop.code not in _MISTAKES:
                 raise
-            raise TrialFailed("see the message above") from None
+            raise TrialFailed(cause_of(stop)) from None
         except Exception as error:
             traceback.print_exception(error)
             raise TrialFailed(f"{type(error).__name__}: {error}") from error

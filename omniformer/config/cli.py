@@ -18,6 +18,7 @@ from omniformer.config.errors import ConfigError, shown
 from omniformer.config.overrides import CommandLine, default_groups, group_options, naming, own_packages, read, repair
 from omniformer.config.plugins import installed, named, searched
 from omniformer.config.report import reported
+from omniformer.config.swept import Swept
 from omniformer.config.usage import usage
 from omniformer.config.validate import validate
 
@@ -45,8 +46,8 @@ def entry_point(
         folder: the folder of the configuration; None for the one that comes with the package.
         newest_run: which of some run folders `resume=auto` goes on with under a configuration; None for a command that
             knows no such thing.
-        after_sweep: called once the runs of a sweep are through, with the folder of each that ran in this process, and
-            what was set for it.
+        after_sweep: called once the runs of a sweep are through, with the folder of each that ran to its end in this
+            process, and what was set for it.
     """
 
     def decorate(function: Main) -> Callable[..., Any]:
@@ -54,10 +55,11 @@ def entry_point(
         def command(arguments: Sequence[str] | None = None) -> Any:
             given = sys.argv[1:] if arguments is None else arguments
             with reported():
-                runs: list[tuple[Path, list[str]]] = []
-                result = _run(function, config_name, folder or conf_dir(), given, newest_run, runs)
-                if runs:
-                    after_sweep(runs)
+                swept = Swept()
+                result = _run(function, config_name, folder or conf_dir(), given, newest_run, swept)
+                if swept.done:
+                    after_sweep(swept.done)
+                swept.end()
                 return result
 
         return command
@@ -144,7 +146,7 @@ def _run(
     folder: Path,
     arguments: Sequence[str],
     newest_run: NewestRun | None,
-    swept: list[tuple[Path, list[str]]],
+    swept: Swept,
 ) -> Any:
     line = read(arguments)
     if line.version:
@@ -242,9 +244,9 @@ def _with_hydra(
     options: Mapping[str, Sequence[str]],
     trusted: object,
     newest_run: NewestRun | None,
-    swept: list[tuple[Path, list[str]]],
+    swept: Swept,
 ) -> Any:
-    """Lets Hydra compose and run the job, or the jobs of a sweep, and notes the folders of these."""
+    """Lets Hydra compose and run the job, or the jobs of a sweep, and notes what becomes of these."""
     import hydra
 
     results: list[Any] = [None]
@@ -253,10 +255,10 @@ def _with_hydra(
     def job(composed: Any) -> Any:
         # Lightning starts the processes of further devices with these arguments.
         sys.argv[1:] = [*verb(), *arguments]
-        with reported(), typed([config_name, *_again(arguments)]):
+        with swept.run(), reported(), typed([config_name, *_again(arguments)]):
             results.append(_job(function, composed, options, trusted, newest_run))
-        _note(swept)
-        return results[-1]
+            return results[-1]
+        return None
 
     with _argv(arguments), composition_errors(options):
         hydra.main(config_path=str(folder), config_name=config_name, version_base="1.3")(job)()
@@ -275,16 +277,6 @@ def _again(arguments: Sequence[str]) -> list[str]:
     # `repair` puts ++ before what is typed without, and does so again.
     words = [each.removeprefix("++") for each in arguments]
     return [each for each in words if not re.match(r"\+*(resume|paths\.output_dir)=", each)]
-
-
-def _note(swept: list[tuple[Path, list[str]]]) -> None:
-    """Adds the run that is through, where it is one of a sweep: its folder, and what was set for it."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN:
-        swept.append((Path(hydra.runtime.output_dir), [each.lstrip("+") for each in hydra.overrides.task]))
 
 
 def _job(

@@ -137,7 +137,7 @@ class Search:
                 self._fail(trial, why=str(error))
                 print(f"trial {trial.number} failed and is left out: {error}")
                 if len(self.ended) >= _HOPELESS and not self.completed:
-                    raise ConfigError([f"none of the first {len(self.ended)} trials gave a number: {error}"]) from None
+                    break
             except BaseException:  # Ctrl-C, or a mistake in the command: this trial says nothing of its settings
                 self._fail(trial, interrupted=True)
                 raise
@@ -145,6 +145,17 @@ class Search:
                 self.study.tell(trial, float(score))
                 if "metric" not in self.study.user_attrs:
                     self._keep(score)
+        if not self.completed:
+            numbers = ", ".join(str(each.number) for each in self.ended)
+            why = self.ended[0].user_attrs.get("why", "see above")
+            raise ConfigError(
+                [f"none of the first {len(self.ended)} trials ({numbers}) gave a number; the first: {why}"]
+            )
+
+    @property
+    def kept_in(self) -> str:
+        """Where the trials are, for messages: without a good one they are in no storage yet."""
+        return self.storage if self.storage is not None and "metric" in self.study.user_attrs else "memory alone"
 
     @property
     def ended(self) -> list[FrozenTrial]:
@@ -233,7 +244,7 @@ def print_trials(search: Search) -> None:
     if search.completed:
         best = search.completed[0]
         print(f"the best is in {', '.join(best.user_attrs['folders'])}")
-    print(f"trials are kept in {search.storage or 'memory alone'}")
+    print(f"trials are kept in {search.kept_in}")
 
 
 def _shown(value: object) -> str:

@@ -70,6 +70,16 @@ def test_mistakes_and_bugs_of_single_trials_do_not_end_the_sweep_and_the_same_co
     assert status == 0 and len(received) == 1 and "goes on behind 5 trials" in printed
 
 
+def test_a_sweep_of_which_every_trial_fails_fails_by_the_first_cause(sweep):
+    def refuse(config):
+        raise ConfigError([f"no room for {config['core']['d_model']}"])
+
+    status, received, printed = sweep("hydra.sweeper.n_trials=2", "core.d_model=8,16", do=refuse)
+    first, last = (config["core"]["d_model"] for config in received)
+    assert status == 2 and f"trial 1 failed and is left out: no room for {last}" in printed
+    assert f"error: none of the first 2 trials (0, 1) gave a number; the first: no room for {first}" in printed
+
+
 @pytest.mark.slow
 def test_a_run_that_was_stopped_stops_the_sweep(sweep):
     def stopped(config):

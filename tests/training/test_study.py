@@ -94,9 +94,21 @@ def test_failed_trials_are_told_and_kept_even_before_the_first_good_one(storage,
 
 def test_a_search_whose_first_trials_all_fail_ends(storage):
     runs = Runs(fails=lambda number: True)
-    with pytest.raises(ConfigError, match="none of the first 3 trials gave a number: no memory"):
-        search(storage=storage).run(20, runs)
+    found = search(storage=storage)
+    with pytest.raises(
+        ConfigError, match=r"none of the first 3 trials \(0, 1, 2\) gave a number; the first: no memory"
+    ):
+        found.run(20, runs)
     assert len(runs.seen) == 3
+    assert found.kept_in == "memory alone"  # where such trials are
+
+
+def test_a_search_of_fewer_trials_that_all_fail_is_a_mistake_too(storage):
+    with pytest.raises(ConfigError, match=r"none of the first 2 trials \(0, 1\) gave a number"):
+        search(storage=storage).run(2, Runs(fails=lambda number: True))
+    found = search(storage=storage)
+    found.run(2, Runs(fails=lambda number: number == 0))
+    assert found.kept_in == storage
 
 
 @pytest.mark.slow
