@@ -136,6 +136,7 @@ class DocumentFile:
                 f"{self.path} has no column {self.text_key!r}, but {', '.join(rows.columns)}; name that of the texts "
                 "with --text-key"
             )
+        yield from rows.wrong
         for index, row in enumerate(rows.each([self.text_key])):
             cell = row if isinstance(row, BadRowError) else row.get(self.text_key)
             if cell is None or isinstance(cell, str | BadRowError):

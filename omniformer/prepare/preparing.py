@@ -180,7 +180,7 @@ def _problems(table: Table, n_rows: int) -> list[str]:
     """
     if len(table.broken) > max(_BAD * n_rows, 1):
         raise ValueError(
-            f"{len(table.broken)} problems in {n_rows} rows, more than {_BAD:.0%}: {'; '.join(table.broken[:10])}; "
+            f"{len(table.broken)} problems for {n_rows} rows, more than {_BAD:.0%}: {'; '.join(table.broken[:10])}; "
             "repair them, or say what the column is for with --columns '{column: role}', null to leave it out"
         )
     return list(table.broken)

@@ -46,6 +46,14 @@ def test_a_column_of_any_table_holds_documents_and_empty_ones_are_passed_over(tm
     assert list(DocumentFile(path=path, text_key="said")()) == ["one", "two, and\nthree"]
 
 
+def test_lines_of_a_table_that_are_no_rows_are_named_or_passed_over(tmp_path):
+    path = write(tmp_path / "a.csv", 'n,text\n1,one\n2,"two\n3,three\n')
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: a double quote opens .*; --on-error skip passes over it"):
+        list(DocumentFile(path=path)())
+    found = list(DocumentFile(path=path, skip=True).each())
+    assert [each for each in found if isinstance(each, str)] == ["one"] and len(found) == 3
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

@@ -231,7 +231,9 @@ def test_a_picture_of_several_rows_that_may_part_is_told_unless_they_have_a_grou
 
 def test_too_many_bad_rows_are_an_error_that_says_what_to_do(tmp_path):
     names = pictures(tmp_path)[:30] + [f"missing{i}.png" for i in range(10)]
-    with pytest.raises(ValueError, match=r"10 problems in 40 rows, more than 5%: .*line 31, column 'photo'.*--columns"):
+    with pytest.raises(
+        ValueError, match=r"10 problems for 40 rows, more than 5%: .*line 31, column 'photo'.*--columns"
+    ):
         prepare(lines(tmp_path / "p.jsonl", photo=names, kind=LABELS), out=tmp_path / "conf")
     assert not (tmp_path / "conf").exists()
 

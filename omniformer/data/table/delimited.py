@@ -21,6 +21,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _DAMAGES = (ValueError, OSError, EOFError, pa.ArrowException)
 _AT_ONCE = 1 << 18  # bytes that are read together
 _MARK = b"\xef\xbb\xbf"
+_SWALLOWED = 10_000  # lines that an open quote may take in before nothing of the file is believed
 
 
 class DelimitedRows(GroupedRows):
@@ -47,6 +48,7 @@ class DelimitedRows(GroupedRows):
         tabbed = file.name.lower().removesuffix(".gz").endswith(".tsv")
         self.quoted = quotes if quotes is not None else not tabbed
         self.wrong: list[BadRowError] = []
+        self.torn = set[int]()  # the stretches in which a quote is left open
         try:
             super().__init__(file)
             content = self._opened
@@ -60,13 +62,13 @@ class DelimitedRows(GroupedRows):
             _check_names(self.header, file)
             settings = {"delimiter": self.delimiter, "quotes": quotes, "names": names}
             index = Index(f"stretches of {file.name}", [file], settings)
-            if found := index.load(of=("ends", "starts", "wrong")):
+            if found := index.load(of=("ends", "starts", "wrong", "torn")):
                 self.ends, self.starts = found["ends"].tolist(), found["starts"].tolist()
-                self.wrong = list(map(BadRowError, found["wrong"]))
+                self.wrong, self.torn = list(map(BadRowError, found["wrong"])), set(found["torn"])
             else:
                 self._divide(begin if names else end, ask=quotes is None and tabbed)
                 found = {"ends": np.array(self.ends), "starts": np.array(self.starts)}
-                index.save({**found, "wrong": list(map(str, self.wrong))})
+                index.save({**found, "wrong": list(map(str, self.wrong)), "torn": sorted(self.torn)})
         except _DAMAGES as error:
             told = " ".join(str(error).split())
             if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in told:
@@ -92,11 +94,14 @@ class DelimitedRows(GroupedRows):
         lines = self._opened[:begin].count(b"\n")
         doubt = _Doubt(self.header)
         for number, (start, end) in enumerate(pairwise(self.ends)):
+            content = self._opened[start:end]
+            if torn := self._torn(content):
+                self.torn.add(number)
             wrong: list[arrow_csv.InvalidRow] = []
             table = self._parsed(number, lambda row, wrong=wrong: wrong.append(row) or "skip")
             self.starts.append(self.starts[-1] + len(table))
-            self._note(self._opened[start:end], wrong, lines)
-            lines += self._opened[start:end].count(b"\n")
+            self._note(content, wrong, torn, lines)
+            lines += content.count(b"\n")
             if ask:
                 doubt.look(table)
         doubt.refuse(self.file)
@@ -107,6 +112,8 @@ class DelimitedRows(GroupedRows):
 
     def _parsed(self, number: int, wrong: Callable[[arrow_csv.InvalidRow], str]) -> pa.Table:
         content = self._opened[self.ends[number] : self.ends[number + 1]]
+        if number in self.torn:
+            content = _blanked(content, [(begin, end) for begin, end, _ in self._torn(content)], b"\n")
         return arrow_csv.read_csv(
             pa.BufferReader(content),
             # In one piece and one thread: so numbers of lines are known, and cells may be longer than a block.
@@ -124,34 +131,64 @@ class DelimitedRows(GroupedRows):
             ),
         )
 
-    def _note(self, content: bytes, wrong: Sequence[arrow_csv.InvalidRow], before: int) -> None:
-        """Notes rows of another length, and quotes that are never closed, or only by one in a later cell.
+    def _torn(self, content: bytes) -> list[tuple[int, int, int]]:
+        """From where to where each row goes of which a quote is never closed, or only by one in a later cell; and where
+        that quote stands.
+
+        Args:
+            content: of a stretch of rows.
+        """
+        if not (cells := self._cells(content)):
+            return []
+        closed = re.compile(rb" *(?:[\r\n" + re.escape(self.delimiter.encode()) + rb"]|\Z)")
+        rows = _blanked(content, [cell.span() for cell in cells])
+        found: list[tuple[int, int, int]] = []
+        for cell in cells:
+            start, end = cell.span()
+            taken = b"\n" in cell[0].rstrip(b"\r\n")
+            if taken and not (cell[1] and closed.match(content, end)) and start >= (found[-1][1] if found else 0):
+                last = rows.find(b"\n", end)
+                found.append((rows.rfind(b"\n", 0, start) + 1, len(content) if last < 0 else last, start))
+        return found
+
+    def _cells(self, content: bytes) -> list[re.Match[bytes]]:
+        """The cells in quotes that go over lines."""
+        if not self.quoted or b'"' not in content:
+            return []
+        return [cell for cell in _quoted_cell(self.delimiter.encode()).finditer(content) if b"\n" in cell[0]]
+
+    def _note(
+        self, content: bytes, wrong: Sequence[arrow_csv.InvalidRow], torn: Sequence[tuple[int, int, int]], before: int
+    ) -> None:
+        """Notes rows of another length, and each line of the rows in which a quote is left open.
 
         Args:
             content: of a stretch of rows.
             wrong: those of another length in it.
+            torn: those with such a quote.
             before: how many lines stand before it.
         """
-        delimiter = self.delimiter.encode()
-        quoted = _quoted_cell(delimiter).finditer(content) if self.quoted and b'"' in content else ()
-        cells = [match for match in quoted if b"\n" in match[0]]
         told: dict[int, str] = {}
         if wrong:
-            lines = _lines(content, _blanked(content, [match.span() for match in cells]))
+            spans = [cell.span() for cell in self._cells(content)]
+            blanked = _blanked(_blanked(content, spans), [(begin, end) for begin, end, _ in torn], b"\n")
+            lines = _lines(content, blanked)
             hint = "; put a cell that holds the delimiter in double quotes" if self.quoted else ""
             for row in wrong:
                 told[lines[min(row.number, len(lines)) - 1]] = (
                     f"has {row.actual_columns} cells for {row.expected_columns} columns{hint}"
                 )
-        closed = re.compile(rb" *(?:[\r\n" + re.escape(delimiter) + rb"]|\Z)")
-        for match in cells:
-            if (taken := match[0].rstrip(b"\r\n").count(b"\n")) and not (
-                match[1] and closed.match(content, match.end())
-            ):
-                told[content.count(b"\n", 0, match.start())] = (
-                    f"a double quote opens a cell that takes in the {taken} line(s) below; close it, or set "
-                    "quotes=false where quotes hold no cells together"
-                )
+        for begin, end, quote in torn:
+            first, line = (content.count(b"\n", 0, place) for place in (begin, quote))
+            taken = first + content[begin:end].rstrip(b"\r\n").count(b"\n") - line
+            message = (
+                f"a double quote opens a cell that takes in the {taken} line(s) below; close it, or set quotes=false "
+                "where quotes hold no cells together"
+            )
+            if taken > _SWALLOWED:
+                raise ValueError(f"{self.file}, line {before + line + 1}: {message}")
+            rest = f"is of the row of the double quote in line {before + line + 1}"
+            told |= dict.fromkeys(range(first, line + taken + 1), rest) | {line: message}
         self.wrong += [BadRowError(f"{self.file}, line {before + line + 1}: {told[line]}") for line in sorted(told)]
 
 
@@ -187,11 +224,11 @@ def _ends(content: Any, begin: int, delimiter: bytes, *, quoted: bool) -> Iterat
             size *= 2
 
 
-def _blanked(piece: bytes, spans: list[tuple[int, int]]) -> bytes:
-    """The same without line feeds in some stretches of it."""
+def _blanked(piece: bytes, spans: list[tuple[int, int]], by: bytes = b"\0") -> bytes:
+    """The same without line feeds in some stretches of it; where these are `by`, with empty lines in their place."""
     changed = bytearray(piece)
     for begin, end in spans:
-        changed[begin:end] = bytes(end - begin)
+        changed[begin:end] = by * (end - begin)
     return bytes(changed)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.utils.data import get_worker_info
 
 from omniformer.core.ranges import Count
 from omniformer.data.finding import matching_files
@@ -16,8 +17,9 @@ from omniformer.data.table.places import Places
 from omniformer.data.table.reading import RowReader
 from omniformer.data.table.roles import Roles, cell
 from omniformer.data.table.row_streams import RowStream, ShardStream, hub_stream
-from omniformer.data.table.rows import Row
+from omniformer.data.table.rows import Row, Rows
 
+_SHOWN = 8  # lines that are no rows
 _NEEDLESS = ("split", "group")  # roles of columns by which rows are divided
 
 
@@ -102,6 +104,7 @@ class StreamedTable(Source):
         folders = [] if root is None else [existing_folder(root, data_root)]
         folders += [] if data_root is None else [Path(data_root).expanduser()]
         self.places = Places(folders, outside=outside, download=download)
+        self._told = set[Path]()  # shards of which was told what was passed over
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -180,7 +183,18 @@ class StreamedTable(Source):
         )
         paths = matching_files(files, self.data_root, SUFFIXES)
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        return ShardStream(paths, opener.rows, f"{paths[0]}{more}")
+        return ShardStream(paths, partial(self._shard, opener), f"{paths[0]}{more}")
+
+    def _shard(self, opener: Opener, path: Path) -> Rows:
+        """The rows of a shard; of lines of it that are no rows is told when it is opened first."""
+        rows, worker = opener.rows(path), get_worker_info()
+        if rows.wrong and self.on_error != "skip":
+            self.pass_over(rows.wrong[0])
+        if rows.wrong and path not in self._told and (worker is None or worker.id == 0):
+            self._told.add(path)
+            shown = "; ".join(map(str, rows.wrong[:_SHOWN])) + ("; ..." if len(rows.wrong) > _SHOWN else "")
+            rank_zero_warn(f"{len(rows.wrong)} lines of {path} are skipped, beside {len(rows)} rows: {shown}")
+        return rows
 
     def _raw(self, stream: RowStream, number: int) -> Raw:
         return self._made(*stream.row(number))

@@ -120,16 +120,36 @@ def test_stretches_of_any_size_hold_the_same_rows(tmp_path, monkeypatch, at_once
 
 
 @pytest.mark.parametrize(
-    ("bad", "swallowed", "read"),
-    [('"open,1\nb,2\nin "quotes",3\n', 2, 2), ('a,"open\nb,2\nc,3\n', 2, 2), ('"open,1\nb,2\n', 1, 1)],
-    ids=["later", "never", "never, in the first column"],
+    ("bad", "quote", "last", "read"),
+    [
+        ('"open,1\nb,2\nin "quotes",3\nc,4\n', 5, 7, ["0", "1", "4"]),
+        ('a,"open\nb,2\nc,3\n', 5, 7, ["0", "1"]),
+        ('"open,1\nb,2', 5, 6, ["0", "1"]),
+        ('"two\nlines","open\nb" c\nd,5\n1,2,3\n', 6, 7, ["0", "1", "5"]),
+    ],
+    ids=["later", "never", "never, in the first column", "behind a cell of several lines"],
 )
-def test_a_quote_that_is_left_open_is_told_with_the_lines_that_it_takes_in(tmp_path, bad, swallowed, read):
-    table = rows(tmp_path / "a.csv", f'x,y\n"two\nlines" ,1\n{bad}')
-    assert len(table) == read
-    (told,) = [str(each).partition("a.csv, ")[2] for each in table.wrong]
-    assert told.startswith(f"line 4: a double quote opens a cell that takes in the {swallowed} line(s) below; close it")
-    assert not rows(tmp_path / "a.tsv", bad.replace(",", "\t")).wrong
+def test_of_a_row_in_which_a_quote_is_left_open_every_line_is_noted_and_none_is_read(tmp_path, bad, quote, last, read):
+    table = rows(tmp_path / "a.csv", f'x,y\n0,0\n"two\nlines" ,1\n{bad}')
+    assert [row["y"] for row in all_of(table)] == [table.row(i)["y"] for i in range(len(table))] == read
+    told = dict(str(each).partition("a.csv, line ")[2].split(": ", 1) for each in table.wrong)
+    assert told.pop(str(quote)).startswith(
+        f"a double quote opens a cell that takes in the {last - quote} line(s) below; close it"
+    )
+    if "1,2,3" in bad:
+        assert told.pop("9").startswith("has 3 cells for 2 columns")
+    assert told == {
+        str(line): f"is of the row of the double quote in line {quote}" for line in range(5, last + 1) if line != quote
+    }
+    tabs = rows(tmp_path / "a.tsv", bad.replace(",", "\t"))
+    assert not any("double quote" in str(each) for each in tabs.wrong)
+
+
+def test_a_quote_that_takes_in_too_much_of_a_file_is_refused_whatever_is_skipped(tmp_path, monkeypatch):
+    monkeypatch.setattr("omniformer.data.table.delimited._SWALLOWED", 5)
+    assert len(rows(tmp_path / "a.csv", 'x,y\n"open,1\n' + 5 * "b,2\n").wrong) == 6
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: a double quote opens a cell that takes in the 6 line\(s\)"):
+        rows(tmp_path / "a.csv", 'x,y\n"open,1\n' + 6 * "b,2\n")
 
 
 def test_a_row_of_another_length_is_named_by_its_line_also_below_empty_ones_and_cells_of_several(tmp_path):

@@ -92,6 +92,17 @@ def test_a_row_without_a_name_is_called_by_its_place(tmp_path):
     assert [raws[n].id for n in range(2)] == ["7", "a.jsonl, line 2"]
 
 
+def test_lines_of_a_shard_that_are_no_rows_are_told_once_or_stop_the_run(tmp_path):
+    (tmp_path / "a.csv").write_text('text,kind\none,x\n"two,x\nthree,y\nfour" and,y\nfive,y\n')
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: a double quote opens.*data\.on_error=skip passes over it"):
+        table(str(tmp_path / "a.csv")).split("train")[0]
+    source = table(str(tmp_path / "a.csv"))
+    source.on_error = "skip"
+    with pytest.warns(UserWarning, match=r"3 lines of .*a\.csv are skipped, beside 2 rows: .*line 3: a double quote"):
+        raws = [*source.split("train")]
+    assert [raw.contents["text"] for raw in raws[:4]] == ["one", "five", "one", "five"]
+
+
 def test_rows_of_tar_shards_hold_whole_files(tmp_path):
     with tarfile.open(tmp_path / "0.tar", "w") as archive:
         for name, content in (("a.txt", b"one"), ("a.cls", b"y"), ("b.txt", b"two"), ("b.cls", b"x")):
