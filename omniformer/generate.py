@@ -33,25 +33,11 @@ if TYPE_CHECKING:
     from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
 
 # Options that only some tasks or strategies have.
-WRITING = ("beams", "max_new_tokens", "stop", "begin", "cache", "log_probs", "draft", "draft_tokens", *ADJUSTING, *FORM)
+ONE_BY_ONE = ("max_new_tokens", "stop", "begin", "cache", "log_probs", "draft", "draft_tokens", "fallback")
+WRITING = ("beams", *ONE_BY_ONE, *ADJUSTING, *FORM)
 PAINTING = ("steps",)
 # Of these, what a task has no use for that writes down what frames say.
-NOT_TRANSCRIBING = (
-    *SAMPLING,
-    *ADJUSTING,
-    *FORM,
-    "length_penalty",
-    "max_new_tokens",
-    "stop",
-    "begin",
-    "cache",
-    "log_probs",
-    "draft",
-    "draft_tokens",
-    "guidance",
-    "size",
-    "steps",
-)
+NOT_TRANSCRIBING = (*SAMPLING, *ADJUSTING, *FORM, *ONE_BY_ONE, "length_penalty", "guidance", "size", "steps")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if bad and len(bad) == len(inputs):
             raise next(iter(bad.values()))
         options: dict[str, Any] = {"beam": given.beams or 1} if transcribes else _options(given, paints=paints)
-        whole = given.json or given.out or given.log_probs or given.beams or given.best_of or given.size
+        ranked = given.beams or given.best_of or given.fallback
+        whole = ranked or given.json or given.out or given.log_probs or given.size
         if given.draft is not None:
             options["draft"] = draft(given, device, writer)
         if isinstance(writer, Writer) and len(inputs) == 1 and not whole:
@@ -143,6 +130,12 @@ def build_parser() -> argparse.ArgumentParser:
     searching.add_argument(
         "--length-penalty", type=float, help="0 favours short answers, above 1 long ones (default: 1, the mean)"
     )
+    searching.add_argument(
+        "--fallback",
+        action="store_true",
+        help="the most probable answer; one that repeats itself or is improbable is drawn anew, at rising temperatures "
+        "(of speech, a window)",
+    )
     shown = parser.add_argument_group("what to show")
     shown.add_argument(
         "--answers", type=int, default=1, metavar="N", help="how many of --beams or --best-of, the best first"
@@ -170,6 +163,11 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
         parser.error(f"--beams searches, {', '.join(drawing)} draws at random; give one of the two")
     if given.beams is not None and given.draft is not None:
         parser.error("--beams looks at many answers at once, which --draft does not guess; give one of the two")
+    others = [
+        _flag(name) for name in ("beams", "draft", *SAMPLING) if name != "seed" and getattr(given, name) is not None
+    ]
+    if given.fallback and others:
+        parser.error(f"--fallback chooses ids by itself; leave out {', '.join(others)}")
     if given.length_penalty is not None and given.beams is None:
         parser.error("--length-penalty ranks the answers of --beams; give both")
     if given.size and len(given.size) > 2:
@@ -245,8 +243,10 @@ def _flag(name: str) -> str:
 
 def _strategy(given: argparse.Namespace) -> "Strategy | None":
     """What was asked for; None leaves it to the task."""
-    from omniformer.generation import BeamSearch, Sampling
+    from omniformer.generation import BeamSearch, Fallback, Sampling
 
+    if given.fallback:
+        return Fallback(seed=given.seed or 0)
     if given.beams is not None:
         penalty = 1.0 if given.length_penalty is None else given.length_penalty
         return BeamSearch(n_beams=given.beams, length_penalty=penalty, n_best=given.answers)

@@ -7,6 +7,7 @@ from omniformer.generation.beam import BeamSearch
 from omniformer.generation.begun import begin
 from omniformer.generation.constrained import Constrained
 from omniformer.generation.draft import Draft
+from omniformer.generation.fallback import Fallback
 from omniformer.generation.filler import Filler, Hole
 from omniformer.generation.forecaster import Forecaster
 from omniformer.generation.painter import Painter
@@ -29,6 +30,7 @@ __all__ = [
     "Chosen",
     "Constrained",
     "Draft",
+    "Fallback",
     "Filler",
     "Forecaster",
     "Greedy",

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from omniformer_tokenizers import Tokens
@@ -52,6 +52,7 @@ class Session:
 
     Attributes:
         last: what the core gives for the last token of each row, of which `logits` are made.
+        among_allowed: whether `log_probs` are those among the ids that may be written, not among all.
 
     Shapes:
         positions `[answer tokens, axes]`, last `[rows, d_model]`.
@@ -102,6 +103,7 @@ class Session:
         # Guesses, the scores behind each, and what the core gives for it.
         self.ahead: deque[tuple[list[int], Tensor, Tensor]] = deque()
         self.pace: Callable[..., OneByOne] = OneByOne
+        self.among_allowed = False
         if cache not in ("growing", "static", "sliding", "none"):
             raise ValueError(f"cache={cache!r} is not known; choose growing, static, sliding or none")
         if guidance < 0:
@@ -111,7 +113,11 @@ class Session:
         if max_seq_len is not None and positions is not None:
             raise ValueError("positions fix the length of an answer, max_seq_len is for answers of any; give one")
         modality = self._reader.modality
-        samples = samples_of(batch)
+        self._first = samples = samples_of(batch)
+        self._options: dict[str, Any] = {
+            "cache": cache, "max_new_tokens": max_new_tokens, "positions": positions, "guidance": guidance,
+            "max_seq_len": max_seq_len, "allowed": allowed, "adjust": adjust,
+        }  # fmt: skip
         self.written = [written_of(sample, modality) for sample in samples]
         self.ids = batch.ids
         self._begun = [len(ids) for ids in self.written]
@@ -151,6 +157,11 @@ class Session:
         return self._restricted(self._adjusted())
 
     @property
+    def vocab_size(self) -> int:
+        """The number of ids that are scored."""
+        return self._scores.shape[1]
+
+    @property
     def log_probs(self) -> Tensor:
         """The model's log-probabilities of the next id of each row; minus infinity for what may not be written, 0 for
         what must be.
@@ -158,6 +169,8 @@ class Session:
         Shapes:
             float32 `[rows, vocab_size]`.
         """
+        if self.among_allowed:
+            return self.logits.log_softmax(-1)
         own = self._scores.log_softmax(-1)
         if self._adjust:
             own = own.masked_fill(self._adjusted() == -torch.inf, -torch.inf)
@@ -192,6 +205,10 @@ class Session:
         if self._limit is None:
             return left
         return min(left, self._limit - max(map(len, self._context), default=0))
+
+    def again(self, samples: Sequence[int]) -> "Session":
+        """A session of some of its first samples, by their numbers, of which nothing is written yet."""
+        return Session(self.model, self.head, collate([self._first[each] for each in samples]), **self._options)
 
     def advance(self, ids: Sequence[int], guesses: Sequence[Sequence[int]] = ()) -> None:
         """Writes one more id in each row and scores the next ones.

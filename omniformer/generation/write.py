@@ -82,7 +82,7 @@ def write(
         True
     """
     if draft is not None and not isinstance(strategy, Sampling):
-        raise ValueError(f"{strategy} looks at many answers at once, which a draft does not guess; leave out the draft")
+        raise ValueError(f"a draft guesses for Sampling and Greedy alone, not for {strategy}; leave out the draft")
     session, limit = _opened(
         model, head, batch, max_new_tokens=max_new_tokens, positions=positions, cache=cache, guidance=guidance,
         max_seq_len=max_seq_len, allowed=allowed, adjust=_adjusted(adjust, min_new_tokens, stop), draft=draft,

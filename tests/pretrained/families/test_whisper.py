@@ -10,7 +10,7 @@ from twins import agree, counted, ragged_ids, saved, shaken, transformers, twin
 
 from omniformer import generate, load, pretrained, save
 from omniformer.core.positions import SinusoidalHalves
-from omniformer.generation import BeamSearch, Greedy
+from omniformer.generation import BeamSearch, Fallback, Greedy
 from omniformer.pretrained.tokenizers.text import text_tokenizer
 
 PLACES, BANDS, VOCAB = 50, 6, 29
@@ -388,3 +388,33 @@ def test_a_language_that_the_files_leave_open_is_found(timed, tmp_path):
     found = loaded.generate(SOUNDS[1:], max_new_tokens=NEW)
     expected = pretrained.load(timed).generate(SOUNDS[1:], max_new_tokens=NEW)
     assert [each.ids for (each,) in found] == [each.ids for (each,) in expected]
+
+
+@pytest.mark.quick("log-probability")
+@pytest.mark.parametrize("measure", ["log-probability", "compression"])
+def test_windows_that_fail_are_drawn_again_where_the_references_are(measure, timed, monkeypatch):
+    """At a temperature of nearly 0 both draw the most probable ids: what is compared is every decision."""
+    begin, temperatures, sounds = ["<|startoftranscript|>", "<|transcribe|>"], (0.0, 1e-5), SOUNDS[:2]
+    names = {"log-probability": ("log_prob", "logprob_threshold", "_retrieve_avg_logprobs")}
+    names["compression"] = ("compression_ratio", "compression_ratio_threshold", "_retrieve_compression_ratio")
+    name, asked, measured = names[measure]
+    whisper, measures, theirs, ours = transformers.WhisperForConditionalGeneration, [], [], []
+    found, need, wrong = getattr(whisper, measured), whisper._need_fallback, Fallback.wrong
+    spied = staticmethod(lambda *given: measures.append(found(*given)) or measures[-1])
+    monkeypatch.setattr(whisper, measured, spied)
+    monkeypatch.setattr(whisper, "_need_fallback", lambda *given: theirs.append(need(*given)) or theirs[-1])
+    monkeypatch.setattr(Fallback, "wrong", lambda *given: ours.append(wrong(*given)) or ours[-1])
+
+    loose = -100.0 if name == "log_prob" else 100.0
+    spoken(timed, sounds, max_new_tokens=NEW, temperature=temperatures, **{asked: loose})
+    values = sorted({round(float(each), 4) for each in measures})
+    assert len(values) > 2 and not any(again for again, _ in theirs)
+    theirs.clear()
+    bar = (values[0] + values[1]) / 2
+    segments = spoken(timed, sounds, max_new_tokens=NEW, temperature=temperatures, top_k=0, **{asked: bar})
+    strategy = Fallback(temperatures=temperatures, **{"log_prob": None, "compression_ratio": None, name: bar})
+    loaded = pretrained.load(timed)
+    for sound_, expected in zip(sounds, segments, strict=True):  # one by one, so that decisions come in their order
+        ((answer,),) = loaded.generate([sound_], strategy=strategy, begin=begin, max_new_tokens=NEW)
+        equal(answer, expected)
+    assert ours == [again for again, _ in theirs] and set(ours) == {True, False}
