@@ -10,6 +10,7 @@ from omniformer.embedders.narrow import NarrowIdEmbedder
 from omniformer.embedders.ngrams import NGramEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
 from omniformer.embedders.picture_stem import PictureStem
+from omniformer.embedders.read_twice import ReadTwice
 from omniformer.embedders.stem import ConvStem
 from omniformer.embedders.tower import TowerEmbedder
 from omniformer.embedders.vectors import VectorEmbedder
@@ -27,6 +28,7 @@ __all__ = [
     "NarrowIdEmbedder",
     "NodeEmbedder",
     "PictureStem",
+    "ReadTwice",
     "TowerEmbedder",
     "VectorEmbedder",
     "WaveStem",

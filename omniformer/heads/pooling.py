@@ -257,11 +257,14 @@ class LastToken(nn.Module):
 
 class DenseLastToken(LastToken):
     """A sample's last token through a linear map, with which SigLIP's tower of texts ends
-    ([Zhai et al. 2023](https://arxiv.org/abs/2303.15343), their published code); zero for a sample without tokens.
+    ([Zhai et al. 2023](https://arxiv.org/abs/2303.15343), their published code), and BART's classifier begins; zero for
+    a sample without tokens.
 
     Args:
         d_model: width of the core.
         d_out: width of what comes out; `d_model` by default.
+        activation: of what comes out, as BART has "tanh"; none by default.
+        dropout: share of features of the token set to zero in training.
 
     Shapes:
         x `[tokens, d_model]` → `[samples, d_out]`.
@@ -271,17 +274,27 @@ class DenseLastToken(LastToken):
         torch.Size([2, 3])
     """
 
-    def __init__(self, *, d_model: Count, d_out: Count | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        d_model: Count,
+        d_out: Count | None = None,
+        activation: Activation | None = None,
+        dropout: BelowOne = 0.0,
+    ) -> None:
         checks.counts(d_model=d_model, d_out=d_out)
+        checks.below_one(dropout=dropout)
         super().__init__(d_model=d_model)
         self.d_out = d_model if d_out is None else d_out
+        self.dropout = Dropout(dropout)
         self.map = nn.Linear(d_model, self.d_out)
+        self.activation = nn.Identity() if activation is None else activation_of(activation)
         self.reset_parameters()
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Picks the last token of each sample and maps it."""
         there = (layout.lengths > 0).to(x.device)[:, None].to(x.dtype)
-        return self.map(super().forward(x, layout)) * there
+        return self.activation(self.map(self.dropout(super().forward(x, layout)))) * there
 
     def reset_parameters(self) -> None:
         """Draws the map anew."""

@@ -9,20 +9,23 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.model import OmniFormer
+from omniformer.pretrained.families.scored import CLASSIFIERS
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
-from omniformer.pretrained.reference.sequences import EncoderDecoderReference
+from omniformer.pretrained.reference.sequences import EncoderDecoderReference, RereadingReference
 from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
 
 class BART(Family):
-    """BART of all sizes, as `BartForConditionalGeneration` and `BartModel` write it; the output table is the input's,
-    unless the file says otherwise: then what is read, what is written and the output have a table each.
+    """BART of all sizes, as `BartForConditionalGeneration`, `BartForSequenceClassification` and `BartModel` write it.
 
-    What is read is of modality source, what is written of modality text: they share one table, and have positions and
-    norms of their own. Each id's offset (`final_logits_bias`) is kept as it is, as in the reference, which does not
-    train it either. The reference takes no gradient from where padding's id is read; here it is an id like any other.
+    The output table is the input's, unless the file says otherwise: then what is read, what is written and the output
+    have a table each. What is read is of modality source, what is written of modality text: they share one table, and
+    have positions and norms of their own. A classifier reads one text, of modality text, with both halves
+    (`Rereading`), and pools its last token, the `</s>` that closes it. Each id's offset (`final_logits_bias`) is kept
+    as it is, as in the reference, which does not train it either. The reference takes no gradient from where padding's
+    id is read; here it is an id like any other.
 
     Args:
         config: the content of `config.json`.
@@ -31,7 +34,7 @@ class BART(Family):
         ValueError: an option that changes the computation in a way the core does not have.
     """
 
-    architectures = ("BartForConditionalGeneration", "BartModel")
+    architectures = ("BartForConditionalGeneration", "BartForSequenceClassification", "BartModel")
     prefix = "model."
     sizes: ClassVar[dict[str, str]] = {"vocab_size": "vocab_size", "max_seq_len": "max_position_embeddings"}
     defaults: ClassVar[dict[str, Any]] = {
@@ -56,6 +59,7 @@ class BART(Family):
         "bos_token_id": 0,
         "eos_token_id": 2,
         "decoder_start_token_id": 2,
+        "classifier_dropout": 0.0,
     }
     ignored = ("model.*.version", "model.shared.weight")
 
@@ -83,11 +87,13 @@ class BART(Family):
         for key, value in self.needed.items():
             if key in self.config:
                 self.need(key, value)
-        core = part(
-            "omniformer.core.encoder_decoder.EncoderDecoder",
-            encoder=self._stack("encoder"),
-            decoder=self._stack("decoder", block=factory("omniformer.core.block.CrossBlock", cross=self._cross())),
-        )
+        stacks = {
+            "encoder": self._stack("encoder"),
+            "decoder": self._stack("decoder", block=factory("omniformer.core.block.CrossBlock", cross=self._cross())),
+        }
+        if self.classifies:
+            return self._classifier(stacks)
+        core = part("omniformer.core.encoder_decoder.EncoderDecoder", **stacks)
         head = part(
             "omniformer.heads.NextTokenHead",
             d_model=self.config["d_model"],
@@ -108,11 +114,12 @@ class BART(Family):
 
     def names(self) -> Iterator[Name]:
         """The table of names."""
+        body = "core.pair" if self.classifies else "core"
         yield from self._tables()
         yield from self._embedder_names()
-        for block, layer in layers(self.config["encoder_layers"], "core.encoder.blocks", "model.encoder.layers"):
+        for block, layer in layers(self.config["encoder_layers"], f"{body}.encoder.blocks", "model.encoder.layers"):
             yield from self._layer(block, layer)
-        for block, layer in layers(self.config["decoder_layers"], "core.decoder.blocks", "model.decoder.layers"):
+        for block, layer in layers(self.config["decoder_layers"], f"{body}.decoder.blocks", "model.decoder.layers"):
             yield from self._layer(block, layer)
             theirs = f"{layer}.encoder_attn"
             kv = {f"{theirs}.k_proj": self.config["d_model"], f"{theirs}.v_proj": self.config["d_model"]}
@@ -120,12 +127,41 @@ class BART(Family):
             yield from stacked(f"{block}.cross.branch.kv", kv)
             yield from linear(f"{block}.cross.branch.out", f"{theirs}.out_proj")
             yield from linear(f"{block}.cross.norm", f"{layer}.encoder_attn_layer_norm")
+        if self.classifies:
+            yield from linear("heads.classification.pool.map", "classification_head.dense")
+            scores = "values" if self.problem == "regression" else "classes"
+            yield from linear(f"heads.classification.{scores}", "classification_head.out_proj")
+            return
         if self.pre_norm:
             for side in ("encoder", "decoder"):
                 yield from linear(f"core.{side}.norm", f"model.{side}.layer_norm")
         if self.kept_bias:
             shape = (1, self.target_vocab_size)
             yield Name(ours="heads.seq2seq.kept_bias", theirs="final_logits_bias", shape=shape, absent=0.0)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the file is one of a classifier."""
+        return self.architecture.endswith("ForSequenceClassification")
+
+    @property
+    def problem(self) -> str:
+        """What a classifier's labels mean; a single one is a number, as in the reference."""
+        named = self.need("problem_type", None, *CLASSIFIERS) if "problem_type" in self.config else None
+        return named or ("regression" if self.n_labels == 1 else "single_label_classification")
+
+    @property
+    def n_labels(self) -> int:
+        """Classes, or numbers of a regression; the reference's files leave out the names of three."""
+        return len(self.config.get("id2label") or {}) or self.config.get("num_labels") or 3
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its classes; empty where it has none."""
+        if not self.classifies or self.problem == "regression":
+            return ()
+        named = self.config.get("id2label") or {i: f"LABEL_{i}" for i in range(self.n_labels)}
+        return tuple(str(named[key]) for key in sorted(named, key=int))
 
     @property
     def target_vocab_size(self) -> int:
@@ -144,8 +180,8 @@ class BART(Family):
 
     @property
     def given(self) -> tuple[str, ...]:
-        """What the encoder reads."""
-        return ("source",)
+        """What the encoder reads before something is written."""
+        return () if self.classifies else ("source",)
 
     @property
     def max_seq_len(self) -> int:
@@ -156,10 +192,12 @@ class BART(Family):
         """Those of what is read and of what is written: the same byte pairs between `<s>` and `</s>`, or Marian's two
         vocabularies.
         """
-        return text_tokenizer(folder, self.config, modalities=("source", "text"))
+        return text_tokenizer(folder, self.config, modalities=(*self.given, "text"))
 
     def reference(self, model: OmniFormer) -> nn.Module:
-        """`input_ids` and `decoder_input_ids` in, `logits` out."""
+        """`input_ids` and `decoder_input_ids` in, `logits` out; of a classifier `input_ids` alone."""
+        if self.classifies:
+            return RereadingReference(model, "classification", last=self.config["eos_token_id"])
         return EncoderDecoderReference(model, "seq2seq", source="source")
 
     def _embedder(self, vocab_size: int) -> Node:
@@ -177,10 +215,43 @@ class BART(Family):
             dropout=config["dropout"],
         )
 
+    def _classifier(self, stacks: dict[str, Node]) -> Node:
+        """Both halves over one text, of which the last token is classified."""
+        config = self.config
+        tables = {"read": self._embedder(config["vocab_size"]), "written": self._embedder(config["vocab_size"])}
+        sizes: dict[str, Any] = {"n_outputs" if self.problem == "regression" else "n_classes": self.n_labels}
+        dropout = config["classifier_dropout"]
+        pool = factory("omniformer.heads.DenseLastToken", activation="tanh", dropout=dropout)
+        head = part(
+            f"omniformer.heads.{CLASSIFIERS[self.problem]}",
+            d_model=config["d_model"],
+            **sizes,
+            pool=pool,
+            dropout=dropout,
+        )
+        twice = part("omniformer.embedders.ReadTwice", **tables, start=config["decoder_start_token_id"])
+        return recipe_of(
+            core=part("omniformer.core.rereading.Rereading", **stacks),
+            embedders={"text": twice},
+            heads={"classification": head},
+            rules={"classification": part("omniformer.core.rules.Full")},
+            ties={f"{self._written}.table.weight": f"{self._read}.table.weight"} if self.one_table else None,
+        )
+
+    @property
+    def _read(self) -> str:
+        """The name of what embeds for the encoder."""
+        return "embedders.text.read" if self.classifies else "embedders.source"
+
+    @property
+    def _written(self) -> str:
+        """The name of what embeds for the decoder."""
+        return "embedders.text.written" if self.classifies else "embedders.text"
+
     def _embedder_names(self) -> Iterator[Name]:
-        for ours, theirs in (("source", "encoder"), ("text", "decoder")):
-            yield from same(f"embedders.{ours}.position.table", f"model.{theirs}.embed_positions.weight")
-            yield from linear(f"embedders.{ours}.norm", f"model.{theirs}.layernorm_embedding")
+        for ours, theirs in ((self._read, "encoder"), (self._written, "decoder")):
+            yield from same(f"{ours}.position.table", f"model.{theirs}.embed_positions.weight")
+            yield from linear(f"{ours}.norm", f"model.{theirs}.layernorm_embedding")
 
     def _scale(self) -> float:
         return math.sqrt(self.config["d_model"]) if self.config["scale_embedding"] else 1.0
@@ -214,14 +285,14 @@ class BART(Family):
         files of older versions of the reference have once where they are equal.
         """
         if not self.one_table:
-            tables = {"embedders.source.table": "model.encoder.embed_tokens"}
-            tables |= {"embedders.text.table": "model.decoder.embed_tokens"}
-            tables |= {} if self.tied else {"heads.seq2seq.ids": "lm_head"}
+            tables = {f"{self._read}.table": "model.encoder.embed_tokens"}
+            tables |= {f"{self._written}.table": "model.decoder.embed_tokens"}
+            tables |= {} if self.tied or self.classifies else {"heads.seq2seq.ids": "lm_head"}
             for ours, theirs in tables.items():
                 yield Name(ours=f"{ours}.weight", theirs=f"{theirs}.weight", instead=("model.shared.weight",))
             return
         parts = [f"model.{side}.embed_tokens.weight" for side in ("encoder", "decoder")]
-        yield from same("embedders.source.table.weight", "model.shared.weight", also=[*parts, "lm_head.weight"])
+        yield from same(f"{self._read}.table.weight", "model.shared.weight", also=[*parts, "lm_head.weight"])
 
     def _layer(self, block: str, layer: str) -> Iterator[Name]:
         """What layers of encoder and decoder have in common."""

@@ -7,11 +7,12 @@ from omniformer.pretrained.family import Family, factory, part
 from omniformer.pretrained.names import Name, same
 from omniformer.recipe import Node
 
-_CLASSIFIERS = {
+CLASSIFIERS = {
     "single_label_classification": "ClassificationHead",
     "multi_label_classification": "MultiLabelHead",
     "regression": "RegressionHead",
 }
+"""The heads of the problems that the reference library names."""
 
 
 class Scored(Family):
@@ -32,7 +33,7 @@ class Scored(Family):
     @property
     def problem(self) -> str:
         """What a classifier's labels mean; a single one is a number, as in the reference."""
-        named = self.need("problem_type", None, *_CLASSIFIERS) if "problem_type" in self.config else None
+        named = self.need("problem_type", None, *CLASSIFIERS) if "problem_type" in self.config else None
         return named or ("regression" if self.n_classes == 1 else "single_label_classification")
 
     @property
@@ -49,7 +50,7 @@ class Scored(Family):
         """How its head is built."""
         sizes: dict[str, Any] = {"n_outputs" if self.problem == "regression" else "n_classes": self.n_classes}
         pool = factory("omniformer.heads.LastToken")
-        return part(f"omniformer.heads.{_CLASSIFIERS[self.problem]}", d_model=d_model, **sizes, pool=pool, bias=False)
+        return part(f"omniformer.heads.{CLASSIFIERS[self.problem]}", d_model=d_model, **sizes, pool=pool, bias=False)
 
     def classifier_names(self) -> Iterator[Name]:
         """The tensor of its head."""

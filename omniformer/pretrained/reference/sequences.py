@@ -226,6 +226,40 @@ class EncoderDecoderReference(Reference):
         )
 
 
+class RereadingReference(Reference):
+    """A text that encoder and decoder read both, and its classes: `input_ids` in, `logits` out.
+
+    Args:
+        model: the loaded model.
+        head: the name of its head.
+        last: the id that closes a text, whose last one the reference classifies.
+    """
+
+    def __init__(self, model: OmniFormer, head: str, *, last: int) -> None:
+        super().__init__()
+        self.model, self.head, self.last = model, head, last
+
+    def forward(
+        self, *, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None
+    ) -> Outputs:
+        """The reference's outputs; with labels their loss.
+
+        Shapes:
+            input_ids and attention_mask int64 `[samples, seq]`; labels as for `loss_of`.
+
+        Raises:
+            ValueError: as for `loss_of`; or a text does not end with the id that closes texts.
+        """
+        taken = takes_part(input_ids, attention_mask)
+        packed = ids(input_ids, taken)
+        ends = packed.values[packed.lengths.cumsum(0).to(packed.values.device) - 1]
+        if bool((ends != self.last).any()):
+            raise ValueError(f"input_ids must end with {self.last} in every row, where a text is classified")
+        x, layout = self.model.encode(batch_of(packed), self.head)
+        logits = self.model.head(self.head)(x, layout)
+        return Outputs(logits=logits, loss=_loss(self.model, self.head, logits, labels, taken, shifted=False))
+
+
 def takes_part(values: Tensor, attention_mask: Tensor | None) -> Tensor:
     """Which places of a padded tensor hold a token: all of them without a mask.
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from twins import agree, ragged_pair, saved, shaken, transformers, twin
+import vocabularies
+from twins import agree, ragged_ids, ragged_pair, saved, shaken, transformers, twin
 
-from omniformer import pretrained
+from omniformer import load, pretrained, save
 
 
 def model(kind=transformers.BartForConditionalGeneration, **others):
@@ -63,3 +64,51 @@ def test_the_part_below_the_head_has_no_output_of_its_own():
 def test_layers_that_are_skipped_at_random_are_refused():
     with pytest.raises(ValueError, match=r"encoder_layerdrop=0\.1; accepted: 0\.0"):
         pretrained.family_of({"model_type": "bart", "encoder_layerdrop": 0.1}).recipe  # noqa: B018
+
+
+def closed(vocab_size=29, lengths=(7, 2, 12)):
+    """Ids of texts that end with the id that closes them, which stands nowhere else."""
+    ids, mask = ragged_ids(vocab_size, lengths=lengths, least=3)
+    ids[torch.arange(len(lengths)), torch.tensor(lengths) - 1] = 2
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@pytest.mark.quick("three classes", "one number")
+@pytest.mark.parametrize(
+    "others",
+    [{}, {"num_labels": 1}, {"num_labels": 4, "encoder_layers": 1, "scale_embedding": True}],
+    ids=["three classes", "one number", "four classes"],
+)
+def test_a_classifier_reads_a_text_with_both_halves(others, tmp_path):
+    theirs = model(transformers.BartForSequenceClassification, **others)
+    loaded = twin(theirs, tmp_path, lambda out: out.logits, closed())
+    assert loaded.report.unexpected == ()
+    n = others.get("num_labels", 3)
+    assert loaded.members["classification"].labels == tuple(f"LABEL_{i}" for i in range(n) if n > 1)
+
+
+def test_the_loss_of_a_classifier_is_the_references(tmp_path):
+    theirs = shaken(model(transformers.BartForSequenceClassification))
+    ours, labels = pretrained.as_reference(pretrained.load(saved(theirs, tmp_path))), torch.tensor([2, 0, 1])
+    agree(ours(**closed(), labels=labels).loss, theirs(**closed(), labels=labels).loss)
+    with pytest.raises(ValueError, match="input_ids must end with 2 in every row"):
+        ours(input_ids=torch.tensor([[0, 5, 2], [0, 2, 5]]))
+
+
+def test_a_classifier_predicts_texts_and_comes_back_from_our_own_format(tmp_path):
+    words = vocabularies.bart()
+    special = {"pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id, "vocab_size": len(words)}
+    special |= {"bos_token_id": words.bos_token_id, "decoder_start_token_id": words.eos_token_id}
+    named = {"id2label": {0: "bad", 1: "good"}, "max_position_embeddings": 40}
+    theirs = shaken(model(transformers.BartForSequenceClassification, **special, **named))
+    folder = saved(theirs, tmp_path / "theirs")
+    words.save_pretrained(folder)
+    loaded = pretrained.load(folder)
+    texts = ["a cat", "a dog and a cat and a dog"]
+    (first, second) = loaded.predict(texts)
+    given = words(texts, return_tensors="pt", padding=True)
+    expected = theirs(**{name: given[name] for name in ("input_ids", "attention_mask")}).logits.softmax(-1)
+    for found, row in zip((first, second), expected, strict=True):
+        assert [found.probabilities["bad"], found.probabilities["good"]] == pytest.approx(row.tolist(), abs=1e-5)
+    save(tmp_path / "ours", loaded, recipe=loaded.recipe)
+    assert load(tmp_path / "ours").predict(texts)[0].probabilities == pytest.approx(first.probabilities)
