@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from omniformer_tokenizers import Conversation, Tokenizer
@@ -32,6 +32,9 @@ class Predictor:
         members: by the name of their head in the model; none for a model that only reads.
         tokenizers: by modality, of a model without members, for `embed`. Members have their own.
     """
+
+    published: ClassVar[bool] = False
+    """Whether it is a published model, or came from one and can be written back."""
 
     def __init__(
         self, model: OmniFormer, members: Mapping[str, Member], *, tokenizers: Mapping[str, Tokenizer] | None = None

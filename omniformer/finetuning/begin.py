@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -68,6 +68,6 @@ def measured(run: str | Path, predictor: Predictor) -> MeasuredRun:
 
 
 def _kind(source: str, predictor: Predictor) -> FinishedRun:
-    if isinstance(predictor, Pretrained):
-        return PublishedModel(source, predictor)
+    if predictor.published:
+        return PublishedModel(source, cast(Pretrained, predictor))
     return FinishedRun(source, predictor)

@@ -11,7 +11,6 @@ from omniformer.batch import Batch
 from omniformer.core.ranges import Count
 from omniformer.generation.draft import Draft, Speculation, refuse
 from omniformer.generation.session import Caching, Session
-from omniformer.heads.multi_token import MultiTokenHead
 from omniformer.model import OmniFormer
 
 
@@ -37,9 +36,9 @@ class SelfDraft(Draft):
 
     def __init__(self, model: OmniFormer, head: str, *, n: Count | None = None) -> None:
         reader = model.head(head)
-        if not isinstance(reader, MultiTokenHead):
+        most = reader.n_further
+        if not most:
             raise ValueError(f"{head!r} is a {type(reader).__name__}, which scores one place; use task=multi_token")
-        most = len(reader.further)
         if n is not None and n > most:
             raise ValueError(f"n={n} guesses of {head!r}, which scores {most} places behind the next one")
         super().__init__(model, head, n=most if n is None else n)
@@ -76,7 +75,7 @@ class _Ahead:
             return self.session.logits
         reader: Any = self.session.model.head(self.session.head)
         with torch.inference_mode():
-            return reader.scores(reader.further[further - 1](self.session.last)).float()
+            return reader.further_scores(self.session.last, further).float()
 
     @property
     def left(self) -> int:

@@ -32,6 +32,8 @@ class Head(nn.Module, ABC):
     """What is made with it: ids, one after the other; pictures, out of noise; transcripts, frame by frame."""
     modality: str | None = None
     """Whose ids it scores, each by its row; None where outputs are no ids, or nobody's in particular."""
+    n_further: int = 0
+    """How many ids behind the next one it scores too: `further_scores(x, place)` are those of so many places behind."""
     compares: ClassVar[bool] = False
     """Whether samples of its `modalities` meet in a space of `d_embedding` axes, by `embed(x, layout, modality)`; a
     loss multiplies their cosines by `scale()` and adds `bias`, which exported programs note."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,8 +31,8 @@ class MultiTokenHead(NextTokenHead):
 
     Example:
         >>> head = MultiTokenHead(d_model=8, vocab_size=5, n_further=2, tied=False)
-        >>> head.further_scores(torch.zeros(3, 8)).shape
-        torch.Size([3, 2, 5])
+        >>> head.further_scores(torch.zeros(3, 8), place=2).shape
+        torch.Size([3, 5])
     """
 
     def __init__(
@@ -47,15 +46,20 @@ class MultiTokenHead(NextTokenHead):
     ) -> None:
         super().__init__(d_model=d_model, vocab_size=vocab_size, **options)
         checks.counts(n_further=n_further)
+        self.n_further = n_further
         self.further = nn.ModuleList((further or ResidualMap)(d_model) for _ in range(n_further))
 
-    def further_scores(self, x: Tensor) -> Tensor:
+    def further_scores(self, x: Tensor, place: int) -> Tensor:
         """Logits of the ids behind the next one.
 
+        Args:
+            x: what the core gives.
+            place: 1 for the first behind the next one.
+
         Shapes:
-            x `[tokens, d_model]` → `[tokens, n_further, vocab_size]`.
+            x `[tokens, d_model]` → `[tokens, vocab_size]`.
         """
-        return torch.stack([self.scores(each(x)) for each in self.further], dim=1)
+        return self.scores(self.further[place - 1](x))
 
     def further_losses(self, x: Tensor, targets: Tensor, place: int) -> Tensor:
         """Cross-entropy of each target, so many places behind the next one; see `losses`.

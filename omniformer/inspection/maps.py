@@ -12,7 +12,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from omniformer.core.attention.kernel import Kernel, Weighing
 from omniformer.core.attention.merging import left_by
-from omniformer.core.attention.multihead import MultiHead
 from omniformer.core.attention.plan import Plan
 from omniformer.core.layout import Layout
 from omniformer.core.rules import Rule
@@ -55,7 +54,7 @@ def attention_maps(core: nn.Module, x: Tensor, layout: Layout, rule: Rule | None
 
 def attending(core: nn.Module, *, to: Literal["itself", "memory"] = "itself") -> list[nn.Module]:
     """The layers of a core that attend to its own sequence, or to what it reads as a memory."""
-    heads = [part for part in core.modules() if isinstance(part, MultiHead)]
+    heads: list[Any] = [part for part in core.modules() if getattr(part, "by_plan", False)]
     return [part for part in heads if part.reads_memory == (to == "memory")]
 
 

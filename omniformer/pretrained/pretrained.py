@@ -29,6 +29,8 @@ class Pretrained(Predictor):
         files: the small files that lay beside the weights, by name, to be written back with them.
     """
 
+    published = True
+
     def __init__(
         self,
         model: OmniFormer,

@@ -45,7 +45,7 @@ class MultiTokenPrediction(CausalLM):
             x `[tokens, d_model]` → `[predicted tokens]`.
         """
         head: Any = self.head_of(model, name)
-        before, n = x[found.places[found.chosen] - 1], len(head.further)
+        before, n = x[found.places[found.chosen] - 1], head.n_further
         total = before.new_zeros(len(before), dtype=torch.float32)
         for place in range(1, n + 1):
             behind = (found.chosen + place).clamp(max=max(len(found.ids) - 1, 0))

@@ -106,6 +106,9 @@ class MultiHead(nn.Module):
     reads_memory = False
     """Whether it reads the context's memory."""
 
+    by_plan = True
+    """Whether its weights are those of a plan, which may be exchanged to look at them or to change them."""
+
     def __init__(
         self,
         *,
