@@ -96,7 +96,7 @@ class Engine:
             max_tokens,
         )
         self._waiting: deque[Job] = deque()
-        self._with_model = 0
+        self._with_model: list[Job] = []
         self._streams: deque[tuple[Job, Iterator[str]]] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -159,7 +159,7 @@ class Engine:
 
     def _take(self, jobs: list[Job]) -> list[Job]:
         with self._changed:
-            held = len(self._waiting) + self._with_model + len(self._streams)
+            held = len(self._waiting) + len(self._with_model) + len(self._streams)
             if not self.alive:
                 raise BusyError("the server is about to end and takes nothing new; ask another one")
             if held + len(jobs) > self.max_waiting:
@@ -170,20 +170,35 @@ class Engine:
         return jobs
 
     def _run(self) -> None:
-        with at_most(self.max_tokens):
-            while (jobs := self._next()) is not None:
-                try:
-                    if jobs:
-                        self._do(jobs)
-                    self._turn()
-                except Exception as error:  # the thread lives on: with it, all who wait would lose their answers
-                    log.exception("the engine failed")
-                    for job in jobs:
-                        if job.told is None and not job.done.done():
-                            _finish(job, error)
-                finally:
+        try:
+            with at_most(self.max_tokens):
+                while (jobs := self._next()) is not None:
+                    try:
+                        if jobs:
+                            self._do(jobs)
+                        self._turn()
+                    except Exception as error:  # the thread lives on: with it, all who wait would lose their answers
+                        log.exception("the engine failed")
+                        for job in jobs:
+                            if job.told is None and not job.done.done():
+                                _finish(job, error)
                     with self._changed:
-                        self._with_model = 0
+                        self._with_model = []
+        except BaseException:  # also the SystemExit of a library
+            log.exception("the thread of the model ends")
+            self._leave_nobody()
+
+    def _leave_nobody(self) -> None:
+        """Where the thread ends before its time, who waits is told that no answer will come."""
+        with self._changed:
+            self._closing = True
+            left = [*self._with_model, *self._waiting, *(job for job, _ in self._streams)]
+            self._with_model, self._waiting, self._streams = [], deque(), deque()
+            self._tell_waiting()
+        for job in left:
+            # From here on nobody can cancel it.
+            if job.done.running() or (not job.done.done() and job.done.set_running_or_notify_cancel()):
+                _finish(job, RuntimeError("the thread of the model has ended; the log says why"))
 
     def _next(self) -> list[Job] | None:
         """The next batch, none where only streams go on; None at the end."""
@@ -199,7 +214,7 @@ class Engine:
                 lambda: self._closing or len(self._waiting) >= self.max_batch, timeout=max(wait, 0.0)
             )
             jobs = self._chosen()
-            self._with_model = len(jobs)
+            self._with_model = jobs
             self._tell_waiting()
         return jobs
 
@@ -254,10 +269,11 @@ class Engine:
     def _turn(self) -> None:
         """Goes on with each streamed text by a piece."""
         for _ in range(len(self._streams)):
+            job, pieces = self._streams[0]
+            goes_on = self._goes_on(job, pieces)
             with self._changed:
-                job, pieces = self._streams.popleft()
-            if self._goes_on(job, pieces):
-                with self._changed:
+                self._streams.popleft()
+                if goes_on:
                     self._streams.append((job, pieces))
 
     def _goes_on(self, job: Job, pieces: Iterator[str]) -> bool:
@@ -268,8 +284,8 @@ class Engine:
                 job.told(piece)
                 return True
             _finish(job, pieces)
-        except CancelledError:
-            pass  # whoever asked for it has gone
+        except CancelledError as gone:  # whoever asked for it
+            _finish(job, gone)
         except Exception as error:
             self._tell_fault(error)
             _finish(job, error)
@@ -285,6 +301,8 @@ class Engine:
 
 
 def _finish(job: Job, result: Any) -> None:
+    if isinstance(result, StopIteration):  # of which asyncio tells nobody who waits
+        result = RuntimeError(f"{job.work} ended in a StopIteration")
     if isinstance(result, Exception):
         job.done.set_exception(result)
     else:

@@ -10,6 +10,10 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+# Seconds for which a connection waits for the next request. Who asks just as it ends gets no answer, so that it must be
+# the client that ends it: httpx does after 5, proxies mostly after 60.
+KEEP_ALIVE = 75
+
 
 class Server(uvicorn.Server):
     """Ends with the answers that it owes, and with a status that says whether all were given.
@@ -79,7 +83,7 @@ def run(app: FastAPI, *, host: str, port: int, seconds: float, started: Callable
         raise OSError(f"nobody can listen at {host}, port {port}: {error}; give another --port or --host") from error
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=int(seconds) + 1,
-        timeout_keep_alive=75, limit_concurrency=1024,
+        timeout_keep_alive=KEEP_ALIVE, limit_concurrency=1024,
     )  # fmt: skip
     server = Server(config, started)
     server.run(sockets=[listening])

@@ -1,5 +1,6 @@
 """What waits for the model, and in which batches it is done."""
 
+import asyncio
 import random
 import threading
 import time
@@ -218,6 +219,79 @@ def test_a_fault_of_the_engine_itself_leaves_nobody_waiting(engine, monkeypatch,
         made.submit(Doubling(door), named(1))[0].result(30)
     monkeypatch.undo()
     assert made.submit(Doubling(door), named(4))[0].result(30) == 8
+
+
+@dataclass(frozen=True, eq=False)
+class Incomparable(Doubling):
+    """Breaks the engine where it looks for inputs that could join."""
+
+    def __eq__(self, other):
+        raise SystemExit("a library ends the thread")
+
+    __hash__ = None
+
+
+def test_who_waits_when_the_thread_ends_is_told_so_at_once(engine, caplog):
+    made, door = engine(max_streams=1), Door()
+    busy(made, door)
+    waiting = made.submit(Incomparable(door), named(1, 2))
+    gone = made.submit(Doubling(door), named(3))[0]
+    assert gone.cancel()
+    streamed = [made.stream(Letters(), "prompt", "abc", lambda piece: None) for _ in range(2)]
+    door.open.set()
+    for future in (*waiting, *streamed):
+        with pytest.raises(RuntimeError, match="the thread of the model has ended"):
+            future.result(30)
+    made.close(30)
+    assert not made.alive and gone.cancelled() and caplog.messages == ["the thread of the model ends"]
+    with pytest.raises(BusyError, match="about to end"):
+        made.submit(Doubling(door), named(4))
+
+
+def test_a_stream_that_nobody_wants_leaves_nobody_waiting_for_its_end(engine):
+    def hear(piece):
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        engine().stream(Letters(), "prompt", "abc", hear).result(30)
+
+
+@dataclass(frozen=True)
+class Empty(Work):
+    """Asks an empty iterator for its next, as a fault in a model may."""
+
+    def run(self, predictor, named):
+        return [next(iter(()))]
+
+
+def test_a_fault_that_asyncio_would_swallow_reaches_who_waits(engine):
+    async def asked():
+        (future,) = engine().submit(Empty(), named(1))
+        return await asyncio.wait_for(asyncio.wrap_future(future), 30)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(asked())
+
+
+def test_of_those_who_ask_while_it_closes_each_is_answered_or_refused(engine):
+    for _ in range(20):
+        made, door, told = engine(max_batch=3), Door(), []
+        door.open.set()
+
+        def ask(made=made, door=door, told=told):
+            try:
+                for i in range(50):
+                    told.append((i, made.submit(Doubling(door), named(i))[0]))
+            except BusyError:
+                pass
+
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for each in clients:
+            each.start()
+        assert made.close(30)
+        for each in clients:
+            each.join()
+        assert all(future.result(0) == 2 * i for i, future in told)
 
 
 @pytest.mark.slow
