@@ -43,7 +43,7 @@ class Run:
         metrics: names in `metrics.json`.
         varied: one override for each run.
         fixed: overrides of all runs.
-        begins: the line whose first run they begin from.
+        begins: the line that they begin from: its run of the same seed, or its first where it has none.
     """
 
     experiment: str
@@ -104,6 +104,54 @@ def _few_sounds() -> dict[str, Run]:
         )
         for way, (fixed, begins) in ways.items()
     }
+
+
+# Sets that pretrain_four never saw, with few of their labels.
+_NEIGHBOURS = (
+    "task.rule={_target_: omniformer.core.rules.any_of, rules: {"
+    "neighbours: {_target_: omniformer.core.rules.Neighbours}, itself: {_target_: omniformer.core.rules.Self}}}"
+)
+_FEW_LABELS = {
+    "requests": ("text", "test/accuracy", (
+        "modality=text", "data=clinc150", "data.source.out_of_scope=false", "data.train_share=0.0667",
+        "data.batch_size=32", "tokenizer=bpe", "tokenizer.vocab_size=4096", "embedder=ids_maskable",
+        "embedder.embedder.init_std=0.5", "task=classification")),
+    "digits": ("vision", "test/accuracy", (
+        "modality=vision", "data=digits", "data.train_share=0.05", "tokenizer=patches", "tokenizer.patch_size=7",
+        "tokenizer.channels=1", "tokenizer.image_size=[28,28]", "embedder=vectors_maskable")),
+    "sounds": ("audio", "test/accuracy", (
+        "modality=audio", "data=fsdd", "data.train_share=0.05", "tokenizer=spectrogram_8khz",
+        "embedder=vectors_maskable")),
+    "molecules": ("graph", "test/rmse", (
+        "modality=graph", "data=esol", "data.train_share=0.1", "tokenizer=molecules", "embedder=nodes_maskable",
+        "task=regression", "task.head.pool={_target_: omniformer.heads.SumPool, _partial_: true}", _NEIGHBOURS)),
+}  # fmt: skip
+_LEARN_OF = {"text": ("words",), "vision": ("patches",), "audio": ("vowels", "sounds"), "graph": ("atoms",)}
+_BRIEF = ("+trainer.limit_val_batches=10", "+trainer.limit_test_batches=4")  # the last weights count anyhow
+
+
+def _without_labels() -> dict[str, Run]:
+    """One core on four modalities without labels, and a core on each of them; on few labels of further sets, these
+    frozen under a linear probe and trained on, a frozen core of random weights, and fresh ones.
+    """
+    members = tuple(member for mine in _LEARN_OF.values() for member in mine)
+    lines = {"pretrain_four": Run("pretrain_four", ("words/val/loss",), SEEDS, _BRIEF)}
+    for modality, mine in _LEARN_OF.items():
+        others = tuple(f"~members.{member}" for member in members if member not in mine)
+        lines[f"pretrain_{modality}"] = Run("pretrain_four", ("val/loss",), SEEDS, (*others, *_BRIEF))
+    frozen = ("model.freeze=[core.*,embedders.*]", "model.probe=true")
+    for name, (modality, metric, words) in _FEW_LABELS.items():
+        ways = {
+            "four_frozen": (frozen, "pretrain_four"),
+            "one_frozen": (frozen, f"pretrain_{modality}"),
+            "random_frozen": ((*frozen, *_RANDOM), None),
+            "four": ((), "pretrain_four"),
+            "one": ((), f"pretrain_{modality}"),
+            "scratch": ((), None),
+        }
+        for way, (fixed, begins) in ways.items():
+            lines[f"few_{name}_{way}"] = Run("few_labels", (metric,), SEEDS, (*words, *fixed), begins)
+    return lines
 
 
 RUNS = {
@@ -167,6 +215,7 @@ RUNS = {
     "transfer_audio_whole": Run("transfer_audio", _ACCURACY, fixed=("model.freeze=[]",)),
     "transfer_audio_begun": Run("transfer_audio", _ACCURACY, SEEDS[:1], ("model.freeze=[]",), "mnist"),
     **_few_sounds(),
+    **_without_labels(),
     "bert_pretrain": Run(
         "bert_pretrain", ("hidden_reviews/test/perplexity", "hidden_requests/test/perplexity"), ("seed=0",)
     ),
@@ -213,7 +262,8 @@ def numbers(name: str, varied: str, data_root: str, output: Path) -> dict[str, f
     if not (folder / "model" / "config.json").is_file():
         command = [sys.executable, "-m", "omniformer.train", f"experiment={run.experiment}", f"data_root={data_root}"]
         if run.begins is not None:
-            first = RUNS[run.begins].varied[0]
+            varied_there = RUNS[run.begins].varied
+            first = varied if varied in varied_there else varied_there[0]
             numbers(run.begins, first, data_root, output)
             command.append(f"model.pretrained={place(run.begins, first, output)}")
         command += [f"paths.output_dir={folder}", *run.fixed, varied]

@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from omniformer.pages.blocks import Block, Picture, Section, Table
+from omniformer.report.balance import MEASURED
 from omniformer.report.charts import curves
 from omniformer.report.run import Run
 from omniformer.training.results import format_number
 
 _STAGES = ("test", "best/val", "val", "train")
-_NO_CURVES = ("train/tokens_per_second", "train/memory_gib")
+_NO_CURVES = ("tokens_per_second", "memory_gib", "gradient_cosine", "gradient_conflicts")
 _MOST = 24  # curves
 
 
@@ -38,7 +39,7 @@ def results(run: Run, trivial: Mapping[str, str]) -> Section:
     return Section("Results", blocks)
 
 
-COUNTS = ("seconds", "samples", "tokens", "tokens_per_second", "token_share", "memory_gib", "machine_share")
+COUNTS = ("seconds", "samples", "tokens", "tokens_per_second", "token_share", "memory_gib", "machine_share", *MEASURED)
 _SAID = {"test": "test", "best/val": "best validation", "val": "last validation", "train": "training"}
 
 
@@ -61,7 +62,7 @@ def drawn(run: Run) -> Section | None:
     lines: defaultdict[str, dict[str, Mapping[int, float]]] = defaultdict(dict)
     for name, values in run.curves.items():
         found = staged(name)
-        if found and found[0] in ("train", "val") and name not in _NO_CURVES and len(values) > 1:
+        if found and found[0] in ("train", "val") and found[1].rsplit("/", 1)[-1] not in _NO_CURVES and len(values) > 1:
             lines[found[1]]["training" if found[0] == "train" else "validation"] = values
     if not lines:
         return None

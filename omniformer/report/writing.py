@@ -17,6 +17,7 @@ from omniformer.pages.drawing import need_matplotlib
 from omniformer.pages.page import html_page, markdown_page
 from omniformer.predictor import Predictor
 from omniformer.report.about import about, again, cost
+from omniformer.report.balance import balance
 from omniformer.report.classes import Classes, Lists
 from omniformer.report.kind import Kind
 from omniformer.report.looked import drawn_looks
@@ -148,6 +149,7 @@ def collected(made_of: Material) -> list[Section]:
         results(run, trivial),
         drawn(run),
         *found,
+        balance(run),
         cost(run),
         again(run),
     ]

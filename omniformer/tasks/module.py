@@ -71,6 +71,8 @@ class TrainingModule(LightningModule):
         self.total_steps = total_steps
         # The losses of the step at hand, so that whoever finds a bad one can say whose it is.
         self.member_losses: dict[str, Tensor] = {}
+        # What each adds to the loss, for whoever asks for its gradient before the backward pass.
+        self.weighted: dict[str, Tensor] = {}
         self._step: WholeStep | None = None  # the step at hand, and whether some of its micro-batches are to come
         self._half_done = False
         # Of the last validation or test: the numbers that it did not define, such as a curve without positives, and
@@ -120,7 +122,7 @@ class TrainingModule(LightningModule):
     def training_step(self, batches: dict[str, Batch], batch_idx: int) -> Tensor:
         """The weighted sum of the losses of the tasks that take part in this step."""
         total, told = torch.zeros((), device=self.device), {"train/loss": torch.zeros((), device=self.device)}
-        self.member_losses = {}
+        self.member_losses, self.weighted = {}, {}
         whole, place, on_host = self._whole(batches)
         for name, batch in batches.items():
             task, losses = self.tasks[name], {}
@@ -132,7 +134,8 @@ class TrainingModule(LightningModule):
                     f"{task.count(on_host[name])}; let count(batch) give what the loss of step is the mean of"
                 )
             self.member_losses[name] = step.loss.detach()
-            total = total + loss * whole.share(name, on_host[name], place) + more / len(whole.counts)
+            self.weighted[name] = loss * whole.share(name, on_host[name], place) + more / len(whole.counts)
+            total = total + self.weighted[name]
             among = whole.share_of_ranks(name, on_host[name], place)
             told["train/loss"] = told["train/loss"] + (loss * among + more).detach()
             if len(self.tasks) > 1:
@@ -143,6 +146,10 @@ class TrainingModule(LightningModule):
         if n_ranks() > 1:  # every rank gives every parameter a gradient, whatever it has to read
             total = total + touch(beside(self.model, read_by(batches))).to(total.device)
         return total * self.trainer.accumulate_grad_batches  # by which Lightning divides
+
+    def on_after_backward(self) -> None:
+        """Lets go of the graph of the step."""
+        self.weighted = {}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leaves alone what no rank has read: on one rank it has no gradient, on several one of zero."""

@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from omniformer.core.ranges import Seed
 from omniformer.quantization import n_rounded
+from omniformer.training.balance import Balance
 from omniformer.training.checkpoint_io import write_durably
 from omniformer.training.machine import MachineShare
 from omniformer.training.savepoint import is_trial
@@ -47,7 +48,7 @@ class MetricsFile(Callback):
         self.add(_logged(trainer))
         self.add({f"best/{name}": value for name, value in _best(trainer).items()})
         for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
-            if isinstance(callback, Throughput | MachineShare):
+            if isinstance(callback, Throughput | MachineShare | Balance):
                 self.add(callback.results())
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in pl_module.parameters()]
         parameters = {
