@@ -102,14 +102,15 @@ def _logistic(x: Tensor, targets: Tensor, kind: Kind, strength: float, start: Te
 
 
 def _ridge(x: Tensor, targets: Tensor, kind: Kind, strength: float, start: Tensor) -> Tensor:
-    """The same of numbers, of each by the samples that know it."""
-    rows = []
-    for values in targets.reshape(len(targets), -1).T:
-        known = ~values.isnan()
-        own, wanted = x[known].double(), values[known].double()
-        centre, middle = own.mean(0), wanted.mean()
+    """The same of numbers, of each by the samples that know it; those that the same samples know are solved at once."""
+    values = targets.reshape(len(targets), -1)
+    found = torch.zeros(values.shape[1], x.shape[1] + 1)
+    patterns, which = (~values.isnan()).T.unique(dim=0, return_inverse=True)
+    for i, known in enumerate(patterns):
+        own, wanted = x[known].double(), values[known][:, which == i].double()
+        centre, middle = own.mean(0), wanted.mean(0)
         gram = (own - centre).T @ (own - centre)
         gram.diagonal().add_(strength * len(own))
         weight = torch.linalg.solve(gram, (own - centre).T @ (wanted - middle))
-        rows.append(torch.cat([weight, (middle - weight @ centre)[None]]).float())
-    return torch.stack(rows)
+        found[which == i] = torch.cat([weight.T, (middle - centre @ weight)[:, None]], 1).float()
+    return found

@@ -166,6 +166,7 @@ RUNS = {
     "cora": Run("cora", ("test/accuracy",)),
     "mutag": Run("mutag", ("test/accuracy",), tuple(f"data.source.fold={fold}" for fold in range(10))),
     "esol": Run("esol", ("test/rmse", "test/mae")),
+    "etth1": Run("etth1", ("test/rmse", "test/mae"), ("seed=0",), ("baselines=true",)),
     "emoji_clip": Run(
         "emoji_clip",
         tuple(f"test/{way}/recall@{k}" for way in ("text_to_vision", "vision_to_text") for k in (1, 5)),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from omniformer.data.samples import Arrangement as Arrangement
     from omniformer.data.samples import SampleError as SampleError
     from omniformer.data.samples import Samples as Samples
+    from omniformer.data.series_windows import SeriesWindows as SeriesWindows
     from omniformer.data.sets.atlas import GraphAtlas as GraphAtlas
     from omniformer.data.sets.clinc150 import Clinc150 as Clinc150
     from omniformer.data.sets.digit_words import DigitWords as DigitWords
@@ -121,6 +122,7 @@ _WHERE = {
     "AudioFolder": "audio_folder",
     "PyGDataset": "pyg_dataset",
     "GraphTables": "graph_tables",
+    "SeriesWindows": "series_windows",
     "conditional_bz2_bits_per_byte": "compression",
 }
 __all__ = list(_WHERE)

@@ -96,6 +96,20 @@ def sounds(problem):
 
 
 @pytest.fixture
+def series(problem):
+    """Rising, or falling; with gaps at most of the peaks where asked for."""
+
+    def make(kind="label", gap=False):
+        def content(label, generator):
+            values = torch.linspace(0, (1, -1)[label], 6)[None] + 0.1 * torch.rand(1, 6, generator=generator)
+            return values.masked_fill(values > 1.02, float("nan")) if gap else values
+
+        return problem("series", content, kind=kind)
+
+    return make
+
+
+@pytest.fixture
 def graphs(problem):
     """Rings of five, and paths of five with a longer tail: as many nodes, of one kind."""
 

@@ -7,6 +7,7 @@ from omniformer.baselines.every import EVERY
 from omniformer.baselines.graphs import GIN, BagOfNodes
 from omniformer.baselines.nodes import GCN, NodeFeatures
 from omniformer.baselines.pictures import NearestPicture, Pixels, SmallCNN
+from omniformer.baselines.series import Values
 from omniformer.baselines.sounds import LogMel
 from omniformer.baselines.texts import Letters, Words
 from omniformer.baselines.trivial import Trivial
@@ -28,11 +29,13 @@ def score(method, problem, metric="accuracy"):
     return problem.scores("test", method().answers(problem)["test"])[metric]
 
 
-def test_methods_go_by_what_samples_are_given_and_what_is_asked(texts, pictures, sounds, graphs, nodes):
+def test_methods_go_by_what_samples_are_given_and_what_is_asked(texts, pictures, sounds, series, graphs, nodes):
     assert fitting(texts()) == [Trivial, Words, Letters]
     assert fitting(pictures()) == [Trivial, Pixels, NearestPicture, SmallCNN]
     assert fitting(pictures("value")) == [Trivial, Pixels, SmallCNN]
     assert fitting(sounds) == [Trivial, LogMel]
+    assert fitting(series()) == [Trivial, Values]
+    assert fitting(series(gap=True)) == [Trivial]
     assert fitting(graphs()) == [Trivial, BagOfNodes, GIN]
     assert fitting(nodes) == [Trivial, NodeFeatures, GCN]
 
@@ -57,6 +60,11 @@ def test_numbers_and_questions_of_pictures(pictures):
 
 def test_sounds(sounds):
     assert score(LogMel, sounds) == 1.0
+
+
+def test_series(series):
+    assert score(Values, series()) == 1.0
+    assert score(Values, series("value"), "rmse") < 0.1
 
 
 @pytest.mark.quick(1)
