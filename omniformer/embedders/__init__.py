@@ -7,6 +7,7 @@ from omniformer.embedders.mask_token import MaskToken
 from omniformer.embedders.maskable import Maskable
 from omniformer.embedders.merging_tower import MergingTowerEmbedder
 from omniformer.embedders.narrow import NarrowIdEmbedder
+from omniformer.embedders.native_size import NativeSizeEmbedder
 from omniformer.embedders.ngrams import NGramEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
 from omniformer.embedders.picture_stem import PictureStem
@@ -26,6 +27,7 @@ __all__ = [
     "MergingTowerEmbedder",
     "NGramEmbedder",
     "NarrowIdEmbedder",
+    "NativeSizeEmbedder",
     "NodeEmbedder",
     "PictureStem",
     "ReadTwice",

@@ -96,6 +96,10 @@ class Name:
         if self.order is not None:
             self.part(parameter)[list(self.order[first : first + len(tensor)])] = tensor.to(parameter.dtype)
             return
+        if self.axes is not None and self.shape is not None:  # theirs lies flat, and ours is seen in another order
+            mine = self.part(parameter)[first : first + len(tensor)]
+            mine.copy_(tensor.reshape(mine.shape))
+            return
         self._rows(parameter, first, len(tensor) if tensor.ndim else 1).copy_(tensor)
 
     def agrees(self, tensor: Tensor, first: int, parameter: Tensor) -> bool:

@@ -5,6 +5,7 @@ from omniformer.core.positions.halves import SinusoidalHalves, StoredSinusoidal
 from omniformer.core.positions.learned import Learned
 from omniformer.core.positions.projected import Fourier, Projected
 from omniformer.core.positions.sinusoidal import Sinusoidal, SinusoidalSum
+from omniformer.core.positions.stretched import Stretched
 
 __all__ = [
     "Fourier",
@@ -16,4 +17,5 @@ __all__ = [
     "SinusoidalHalves",
     "SinusoidalSum",
     "StoredSinusoidal",
+    "Stretched",
 ]

@@ -81,17 +81,25 @@ class SigLIP(CLIP):
         return recipe_of(
             core=part("omniformer.core.towers.Towers", towers=towers),
             # In the order of the towers.
-            embedders={"vision": _picture_embedder(vision), "text": text_embedder(text)},
+            embedders={"vision": self.picture_embedder(vision), "text": text_embedder(text)},
             heads={"contrastive": head},
         )
 
     def names(self) -> Iterator[Name]:
         """The table of names."""
-        yield from _vision_names(self.vision, "core.towers.0", "heads.contrastive.pools.vision")
+        yield from self.picture_names(self.vision, "core.towers.0", "heads.contrastive.pools.vision")
         yield from text_names(self.text, "core.towers.1")
         yield from linear("heads.contrastive.pools.text.map", "text_model.head")
         yield from same("heads.contrastive.log_scale", "logit_scale", (1,))
         yield from same("heads.contrastive.bias", "logit_bias", (1,))
+
+    def picture_embedder(self, config: Mapping[str, Any]) -> Node:
+        """What embeds patches, of a tower of this configuration."""
+        return picture_embedder(config)
+
+    def picture_names(self, config: Mapping[str, Any], core: str, pool: str | None) -> Iterator[Name]:
+        """The tensors of the image tower; see `vision_names`."""
+        return vision_names(config, core, pool)
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """Patches, and texts that are padded to the places of their tower."""
@@ -156,12 +164,20 @@ class SigLIPVision(CLIPVision):
         config = self.config
         head = part("omniformer.heads.VectorHead", d_model=config["hidden_size"], pool=_picture_pool(config))
         heads = {"picture": head} if config["vision_use_head"] else {}
-        return recipe_of(core=tower(config), embedders={"vision": _picture_embedder(config)}, heads=heads)
+        return recipe_of(core=tower(config), embedders={"vision": self.picture_embedder(config)}, heads=heads)
 
     def names(self) -> Iterator[Name]:
         """The table of names."""
         pool = "heads.picture.pool" if self.config["vision_use_head"] else None
-        return _vision_names(self.config, "core", pool)
+        return self.picture_names(self.config, "core", pool)
+
+    def picture_embedder(self, config: Mapping[str, Any]) -> Node:
+        """What embeds patches, of a tower of this configuration."""
+        return picture_embedder(config)
+
+    def picture_names(self, config: Mapping[str, Any], core: str, pool: str | None) -> Iterator[Name]:
+        """The tensors of the image tower; see `vision_names`."""
+        return vision_names(config, core, pool)
 
     def tokenizers(self, folder: Path) -> dict[str, Tokenizer]:
         """Patches, and nothing before them."""
@@ -178,7 +194,8 @@ class SigLIPVision(CLIPVision):
         )
 
 
-def _picture_embedder(config: Mapping[str, Any]) -> Node:
+def picture_embedder(config: Mapping[str, Any]) -> Node:
+    """A map of each patch, and a table of places."""
     return part(
         "omniformer.embedders.VectorEmbedder",
         d_model=config["hidden_size"],
@@ -203,13 +220,25 @@ def _text_pool(config: Mapping[str, Any]) -> Node:
     return factory("omniformer.heads.DenseLastToken", d_out=config["projection_size"] or config["hidden_size"])
 
 
-def _vision_names(config: Mapping[str, Any], core: str, pool: str | None) -> Iterator[Name]:
+def vision_names(config: Mapping[str, Any], core: str, pool: str | None) -> Iterator[Name]:
+    """The table of names of an image tower.
+
+    Args:
+        config: of the tower.
+        core: the name of ours.
+        pool: the name of what collects from the patches; None where nothing does.
+    """
     conv, grid = conv_shape_of(config), grid_of(config)
     ours, theirs = "embedders.vision", "vision_model.embeddings"
     yield from same(f"{ours}.map.weight", f"{theirs}.patch_embedding.weight", conv)
     yield from same(f"{ours}.map.bias", f"{theirs}.patch_embedding.bias")
     table = (math.prod(grid), conv[0])
     yield from same(f"{ours}.position.table", f"{theirs}.position_embedding.weight", table)
+    yield from body_names(config, core, pool)
+
+
+def body_names(config: Mapping[str, Any], core: str, pool: str | None) -> Iterator[Name]:
+    """What of `vision_names` stands above the embedder."""
     yield from tower_names(config, core, "vision_model.encoder.layers")
     yield from linear(f"{core}.norm", "vision_model.post_layernorm")
     if pool is not None:

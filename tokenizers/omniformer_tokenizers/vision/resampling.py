@@ -29,14 +29,16 @@ class Resampling:
         shortest_edge: length of the shorter side; the aspect ratio stays. Instead of `size`.
         area: least and most pixels of a result, whose sides are multiples of `multiple` and whose aspect ratio is as
             near as that allows (Qwen2-VL, Wang et al. 2024, 2.1). Instead of `size`.
-        multiple: of what number the sides are multiples; with `area` alone.
+        squares: most squares of `multiple` pixels that a result is cut into; as many as the aspect ratio allows, to
+            whose rows and columns it is stretched (SigLIP 2, Tschannen et al. 2025, 3.2). Instead of `size`.
+        multiple: of what number the sides are multiples; with `area` and `squares` alone.
         crop: height and width of the middle that is kept, black where the picture is smaller.
         rounded: whether 8-bit pixels stay whole numbers; else what is resampled is a picture of floats in 0..1, as
             DINOv3 wants it.
 
     Raises:
-        ValueError: a size is below 1, the filter is not known, more than one of `size`, `shortest_edge` and `area` is
-            given, or a picture that is to have an `area` is more than 200 times longer than wide.
+        ValueError: a size is below 1, the filter is not known, more than one of `size`, `shortest_edge`, `area` and
+            `squares` is given, or a picture that is to have an `area` is more than 200 times longer than wide.
 
     Shapes:
         uint8 or float32 `[channels, height, width]` → the same, or float32 unless `rounded`.
@@ -51,26 +53,27 @@ class Resampling:
     size: tuple[int, int] | None = None
     shortest_edge: int | None = None
     area: tuple[int, int] | None = None
+    squares: int | None = None
     multiple: int = 1
     crop: tuple[int, int] | None = None
     rounded: bool = True
 
     def __post_init__(self) -> None:
         one_of(FILTERS, filter=self.filter)
-        at_least(1, shortest_edge=self.shortest_edge, multiple=self.multiple)
+        at_least(1, shortest_edge=self.shortest_edge, multiple=self.multiple, squares=self.squares)
         for name, sides in (("size", _SIDES), ("crop", _SIDES), ("area", ("least", "most"))):
             sizes = getattr(self, name)
             if sizes is not None:
                 at_least(1, **{f"{name}_{side}": number for side, number in zip(sides, sizes, strict=True)})
                 object.__setattr__(self, name, (sizes[0], sizes[1]))
-        given = {name: getattr(self, name) for name in ("size", "shortest_edge", "area")}
+        given = {name: getattr(self, name) for name in ("size", "shortest_edge", "area", "squares")}
         said = [f"{name}={value}" for name, value in given.items() if value is not None]
         if len(said) > 1:
-            raise ValueError(f"{' and '.join(said)} say {'two' if len(said) == 2 else 'three'} things; give one")
+            raise ValueError(f"{' and '.join(said)} say {('two', 'three', 'four')[len(said) - 2]} things; give one")
         if self.area is not None and self.area[0] > self.area[1]:
             raise ValueError(f"area={self.area}: the least is more than the most")
-        if self.area is None and self.multiple > 1:
-            raise ValueError(f"multiple={self.multiple} belongs to area=, which is not given")
+        if self.area is None and self.squares is None and self.multiple > 1:
+            raise ValueError(f"multiple={self.multiple} belongs to area= or squares=, of which none is given")
 
     @classmethod
     def of(cls, described: "Resampling | Mapping[str, Any]") -> Self:
@@ -108,8 +111,8 @@ class Resampling:
         if self.size is not None:
             size = round(self.size[0] * height / kept[0]), round(self.size[1] * width / kept[1])
             return replace(self, size=size, crop=crop)
-        if self.area is not None:
-            return replace(self, area=None, multiple=1, size=(height, width), crop=crop)
+        if self.area is not None or self.squares is not None:
+            return replace(self, area=None, squares=None, multiple=1, size=(height, width), crop=crop)
         if self.shortest_edge is not None:
             share = self.shortest_edge / min(self.crop) if self.crop else 1
             return replace(self, shortest_edge=round(share * max(height, width)), crop=(height, width))
@@ -124,6 +127,8 @@ class Resampling:
             return self.size
         if self.area is not None:
             return _within(height, width, self.area, self.multiple)
+        if self.squares is not None:
+            return _of_squares(height, width, self.squares, self.multiple)
         if self.shortest_edge is None:
             return height, width
         # The longer side is cut to whole pixels, not rounded, in the processors of the published models.
@@ -145,6 +150,23 @@ def _within(height: int, width: int, area: tuple[int, int], multiple: int) -> tu
         grow = math.sqrt(least / (height * width))
         sides = [math.ceil(side * grow / multiple) * multiple for side in (height, width)]
     return sides[0], sides[1]
+
+
+def _of_squares(height: int, width: int, most: int, side: int) -> tuple[int, int]:
+    """The sides of a picture of at most so many squares, found by halving as the published processor does, so that
+    what it rounds is rounded here too.
+    """
+
+    def sides(scale: float) -> tuple[int, int]:
+        tall, wide = (max(side, math.ceil(each * scale / side) * side) for each in (height, width))
+        return tall, wide
+
+    low, high = 1e-6, 100.0
+    while high - low >= 1e-5:
+        scale = (low + high) / 2
+        tall, wide = sides(scale)
+        low, high = (scale, high) if (tall / side) * (wide / side) <= most else (low, scale)
+    return sides(low)
 
 
 def _interpolated(image: Tensor, size: tuple[int, int], filter: str) -> Tensor:

@@ -100,12 +100,30 @@ def test_it_is_given_to_patches_as_itself_or_as_plain_values():
         ({"size": (4, 4), "area": (4, 8)}, r"size=\(4, 4\) and area=\(4, 8\) say two things"),
         ({"area": (0, 8)}, "area_least"),
         ({"area": (9, 8)}, r"area=\(9, 8\): the least is more than the most"),
-        ({"multiple": 4}, "multiple=4 belongs to area="),
+        ({"multiple": 4}, "multiple=4 belongs to area= or squares="),
+        ({"squares": 0}, "squares"),
+        ({"squares": 4, "area": (4, 8)}, r"area=\(4, 8\) and squares=4 say two things"),
     ],
 )
 def test_impossible_sizes_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         Resampling(**wrong)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (100, 900), (16, 16), (5, 3), (2000, 1999)], ids=str)
+@pytest.mark.parametrize("most", [64, 256])
+def test_as_many_squares_as_the_aspect_ratio_allows_and_no_more(size, most):
+    made = Resampling(squares=most, multiple=16)(picture(*size)).shape[1:]
+    rows, columns = (side // 16 for side in made)
+    assert made == (16 * rows, 16 * columns) and rows * columns <= most
+    # One row and column more, as of a slightly larger picture of this shape, would be too many.
+    assert (rows + 1) * (columns + 1) > most
+    wanted = size[0] / size[1]
+    assert (rows - 1) / columns <= wanted <= rows / max(columns - 1, 1e-9)
+
+
+def test_of_squares_pictures_of_a_size_can_be_made():
+    assert Resampling(squares=9, multiple=4).giving(10, 40) == Resampling(size=(10, 40))
 
 
 def test_two_sizes_are_refused():
