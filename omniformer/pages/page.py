@@ -29,6 +29,7 @@ caption { text-align: left; font-size: .85rem; padding-bottom: .3rem; }
 th { text-align: left; font-weight: 600; border-bottom: 1px solid var(--soft); vertical-align: bottom; }
 td { border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; max-width: 28rem; }
 th, td { padding: .3rem 1.1rem .3rem 0; }
+@media (max-width: 40rem) { td:not(.n) { min-width: 8rem; } }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { margin: 1rem 0; }
 figure svg { max-width: 100%; height: auto; }

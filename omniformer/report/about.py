@@ -26,6 +26,8 @@ def about(run: Run, data: OmniDataModule | None) -> Section:
     """
     rows = [_member(name, member, data) for name, member in members(run.config).items()]
     header = ["member", "task", "data", "reads", *SPLITS, "classes"]
+    if not any(row[-1] for row in rows):  # no task of the run has any
+        header, rows = header[:-1], [row[:-1] for row in rows]
     return Section("What was trained", [Table(header, rows), Table(["setting", "value"], _settings(run))])
 
 

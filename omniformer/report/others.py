@@ -145,7 +145,9 @@ class Nearest(Exact):
             lines.append(
                 [way.replace("_", " "), *map(share, first), f"{sorted(ranks)[len(ranks) // 2]:g}", f"{len(ranks):,}"]
             )
-        return [Table(["direction", "first", "among 5", "among 10", "median rank", "samples"], lines)]
+        header = ["direction", "first", "among 5", "among 10", "median rank", "samples"]
+        caption = "Where the right sample stands; one that is as near as others, in the middle of these (recall draws lots)"
+        return [Table(header, lines, caption)]
 
     def mistake(self, row: Row) -> float:
         return max(row["rank"].values(), default=1.0) - 1.0

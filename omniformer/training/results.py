@@ -48,14 +48,15 @@ def format_number(name: str, value: float) -> str:
     Example:
         >>> format_number("parameters", 1234567), format_number("train/seconds", 61.24)
         ('1,234,567', '61.2')
-        >>> format_number("test/accuracy", 0.98765)
-        '0.9877'
+        >>> format_number("test/accuracy", 0.98765), format_number("test/accuracy", 1.0)
+        ('0.9877', '1.0000')
     """
-    if isinstance(value, int) or float(value).is_integer():
+    share = isinstance(value, float) and "/" in name and abs(value) <= 1
+    if not share and (isinstance(value, int) or float(value).is_integer()):
         return f"{int(value):,}" if name != "seed" else str(int(value))
     if name.endswith(("seconds", "per_second")):
         return f"{value:,.1f}"
-    return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:,.4f}"
+    return f"{value:.4g}" if 0 < abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:,.4f}"
 
 
 def _rank(name: str) -> int:

@@ -28,4 +28,5 @@ def test_the_main_metric_comes_first_of_each_split(capsys):
 def test_small_and_large_numbers_stay_readable():
     assert format_number("val/loss", 0.00001234) == "1.234e-05"
     assert format_number("val/x", 1234567.8) == "1.235e+06"
+    assert [format_number("val/recall@5", each) for each in (1.0, 0.0)] == ["1.0000", "0.0000"]
     assert format_number("seed", 123456) == "123456"
