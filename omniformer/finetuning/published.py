@@ -14,6 +14,7 @@ from omniformer.finetuning.beginning import Facts
 from omniformer.finetuning.finished import FinishedRun
 from omniformer.finetuning.recipe import joined, same_kind
 from omniformer.finetuning.streams import holds, suit
+from omniformer.finetuning.weights import check_rate
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member, Predictor
 from omniformer.pretrained import Pretrained, Tuned
@@ -68,6 +69,11 @@ class PublishedModel(FinishedRun):
 
     def recipe(self, config: Mapping[str, Any], facts: Facts) -> Node:
         return joined(config, facts, self.trained.recipe)
+
+    def model(self, made: Node, config: Mapping[str, Any], data: OmniDataModule) -> OmniFormer:
+        model = super().model(made, config, data)
+        check_rate(model, config, self.source)
+        return model
 
     def fill(self, model: OmniFormer, made: Node, data: OmniDataModule) -> Loaded:
         """Takes the weights over, those of a head by the member whose head is of its kind; freezes what nothing reads.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
@@ -13,6 +14,7 @@ from omniformer.quantization import quantize
 from omniformer.training.warm_start import Loaded, freeze, trainable
 
 log = logging.getLogger(__name__)
+_FAST = 1e-3  # from here on rates are those of fresh weights; published recipes for whole models end at 3e-4
 
 
 def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -> None:
@@ -46,3 +48,28 @@ def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -
         rank_zero_info(f"{len(paths)} projections adapted; {trainable(model):,} numbers to train")
     if keys.get("weights"):
         quantize(model, keys["weights"], keep={name for name, each in model.named_parameters() if each.requires_grad})
+
+
+def check_rate(model: nn.Module, config: Mapping[str, Any], source: str) -> None:
+    """Warns where weights of a published core learn as fast as fresh ones, which makes a run forget more than it
+    learns; adapters may.
+
+    Args:
+        model: with what is frozen.
+        config: the configuration of the run.
+        source: the published model, for the message.
+    """
+    optim = config.get("optim") or {}
+    if not optim.get("lr") or (config.get("model") or {}).get("lora"):
+        return
+    rates = []
+    for name, parameter in model.named_parameters():
+        if name.startswith("core.") and parameter.requires_grad:
+            fitting = [rate for pattern, rate in (optim.get("lr_of") or {}).items() if fnmatchcase(name, pattern)]
+            rates.append([optim["lr"], *fitting][-1])
+    if rates and max(rates) >= _FAST:
+        log.warning(
+            "%s: its core learns at a rate of %g, which is one for fresh weights and makes it forget; set optim=adamw "
+            "optim.lr=1e-4, or 'optim.lr_of={core.*: 1e-4}'",
+            *(source, max(rates)),
+        )

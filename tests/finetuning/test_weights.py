@@ -6,11 +6,13 @@ import pytest
 import torch
 from tiny_published import gpt2
 from tiny_runs import LM, numbers, run, state
+from torch import nn
 
 import omniformer
 from omniformer import pretrained
 from omniformer.adapters import load_adapter, merge
 from omniformer.evaluate import main as evaluate
+from omniformer.finetuning.weights import check_rate
 from omniformer.inputs import batch_of, sample_of
 from omniformer.quantization import quantize
 
@@ -100,3 +102,25 @@ def test_rates_by_pattern_and_by_depth_reach_the_published_parts(published, tmp_
     with pytest.raises(SystemExit):
         run(tmp_path / "b", *LM, f"model.pretrained={published}", "optim.lr_of={cores.*: 1e-5}")
     assert "lr_of: 'cores.*' fits no parameter that is trained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("optim", "options", "said"),
+    [
+        ({"lr": 4e-3}, {}, "0.004"),
+        ({"lr": 1e-4}, {}, None),
+        ({"lr": 4e-3, "lr_of": {"core.*": 1e-4}}, {}, None),
+        ({"lr": 1e-4, "lr_of": {"core.*": 1e-4, "core.1.*": 2e-3}}, {}, "0.002"),
+        ({"lr": 4e-3}, {"lora": {"rank": 4}}, None),
+    ],
+)
+def test_a_published_core_that_learns_as_fast_as_a_fresh_one_is_told(optim, options, said, caplog):
+    model = nn.ModuleDict({"core": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "heads": nn.Linear(2, 2)})
+    check_rate(model, {"optim": optim, "model": options}, "models/bert")
+    assert [f"models/bert: its core learns at a rate of {said}" in text for text in caplog.messages] == [True] * bool(
+        said
+    )
+    caplog.clear()
+    model["core"].requires_grad_(False)
+    check_rate(model, {"optim": optim, "model": options}, "models/bert")
+    assert not caplog.messages  # the head may learn as it likes
