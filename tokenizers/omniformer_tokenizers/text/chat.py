@@ -1,10 +1,8 @@
 """Conversations as text: chat templates of published models, rendered in a sandbox as the reference renders them."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -198,88 +196,13 @@ def _compiled(template: str) -> tuple[Any, Any]:
     need("jinja2", "a chat template")
     from jinja2 import TemplateError
 
-    environment = _sandbox()
+    from omniformer_tokenizers.text.sandbox import Sandbox
+
+    environment = Sandbox()
     try:
         return environment, environment.from_string(template)
-    except TemplateError as error:
+    except (TemplateError, SyntaxError, RecursionError, MemoryError, ValueError) as error:
         raise ValueError(f"the chat template is damaged: {error}") from error
-
-
-def _tojson(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-) -> str:
-    """JSON as it is, where jinja would write it for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _sandbox() -> Any:
-    """The reference's environment of templates: its options, filters and names."""
-    import jinja2
-    from jinja2 import nodes
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        """Where templates run."""
-
-        blocks: list[str]
-        spans: list[Span]
-
-        def tracked(self, compiled: Any, names: Mapping[str, Any]) -> tuple[str, list[Span]]:
-            """The text, and where its blocks of generation stand."""
-            self.blocks, self.spans = [], []
-            try:
-                for block in compiled.generate(**names):
-                    self.blocks.append(block)
-            except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-                raise ValueError(f"the chat template refuses this conversation: {error}") from error
-            return "".join(self.blocks), self.spans
-
-    class Generation(Extension):
-        """`{% generation %}`: the assistant's words."""
-
-        tags = {"generation"}  # noqa: RUF012 (as jinja declares it)
-
-        def parse(self, parser: Any) -> Any:
-            """The block as a call of `written`."""
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.CallBlock(self.call_method("written"), [], [], body).set_lineno(line)
-
-        def written(self, caller: Callable[[], str]) -> str:
-            """The text of the block, whose place is noted."""
-            text = caller()
-            first = sum(map(len, self.environment.blocks))  # pyright: ignore[reportAttributeAccessIssue]
-            self.environment.spans.append((first, first + len(text)))  # pyright: ignore[reportAttributeAccessIssue]
-            return text
-
-    class Names(jinja2.utils.Namespace):
-        """No names of Python's own: they lead out of the sandbox."""
-
-        def __init__(*args: Any, **given: Any) -> None:  # a template may call a name `self`
-            names = dict(*args[1:], **given)
-            for name in names:
-                _public(name)
-            jinja2.utils.Namespace.__init__(args[0], names)
-
-        def __setitem__(self, name: str, value: Any) -> None:
-            _public(name)
-            super().__setitem__(name, value)
-
-    def _public(name: object) -> None:
-        if isinstance(name, str) and name.startswith("_"):
-            raise jinja2.TemplateError(f"a namespace may not hold {name!r}")
-
-    def refuse(message: str) -> None:
-        """A template's own refusal."""
-        raise jinja2.TemplateError(message)
-
-    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = refuse
-    environment.globals["namespace"] = Names
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment
 
 
 class ChatTemplate:

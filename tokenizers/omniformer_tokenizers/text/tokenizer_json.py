@@ -1,19 +1,25 @@
 """Vocabularies in a `tokenizer.json`: the one reader, and how those of bytes write bytes as characters."""
 
+import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 FILE = "tokenizer.json"
+MAX_GROWTH = 64  # published files: 4
+_SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
 
 
 def read_model(text: str, source: str) -> Any:
-    """The `tokenizers.Tokenizer` of a `tokenizer.json`, once it is sure that nothing in it is random.
+    """The `tokenizers.Tokenizer` of a `tokenizer.json`, once it is sure that nothing in it is random, and that no text
+    becomes many times as long in it.
 
     Args:
         text: the content of the file.
         source: names it in messages.
 
     Raises:
-        ValueError: the text is not such a file, or merges are dropped at random.
+        ValueError: the text is not such a file, merges are dropped at random, or a text would grow without measure.
     """
     from tokenizers import Tokenizer as Model
 
@@ -26,7 +32,31 @@ def read_model(text: str, source: str) -> Any:
         raise ValueError(f"{source} is not a tokenizer.json: {error!r}") from error
     if dropout:
         raise ValueError(f"{source} drops merges at random (dropout={dropout}); ids must be deterministic")
+    described = json.loads(model.to_str())
+    for stage in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        if (times := _growth(described.get(stage))) > MAX_GROWTH:
+            raise ValueError(
+                f"{source}: its {stage} makes a text up to {times:,} times as long; at most {MAX_GROWTH} are accepted"
+            )
     return model
+
+
+def _growth(step: Any) -> int:
+    """How many times as long a text may become in a step of a file, or a short text how long."""
+    if not isinstance(step, Mapping):
+        return 1
+    if inner := next((step[each] for each in _SEQUENCES if each in step), None):
+        return math.prod(map(_growth, inner))
+    if step.get("type") == "TemplateProcessing":
+        marks = {name: len(each["ids"]) for name, each in step["special_tokens"].items()}
+        return max(sum(_placed(piece, marks) for piece in step[kind]) for kind in ("single", "pair"))
+    pattern = step.get("pattern")
+    least = len(pattern["String"]) if isinstance(pattern, Mapping) and "String" in pattern else 1
+    return max(1, *(-(-len(str(step.get(name, ""))) // max(least, 1)) for name in ("content", "prepend")))
+
+
+def _placed(piece: Mapping[str, Any], marks: Mapping[str, int]) -> int:
+    return marks.get(piece["SpecialToken"]["id"], 1) if "SpecialToken" in piece else 1
 
 
 def lossless(model: Any, source: str) -> Any:

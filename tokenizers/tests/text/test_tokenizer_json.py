@@ -65,3 +65,36 @@ def test_a_token_that_was_added_by_name_stands_for_its_name(tmp_path, name):
     ours = BPETokenizer.from_file(path)
     assert ours.decode(ours(name)) == name
     assert ours.token_bytes[256] == SubwordTokenizer.from_file(path).token_bytes[256] == name.encode()
+
+
+REPLACED = {"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaa"}
+MARKED = {"special_tokens": {"x": {"id": "x", "ids": [0] * 99, "tokens": ["x"] * 99}}, "pair": []}
+
+
+@pytest.mark.parametrize(
+    ("stage", "step"),
+    [
+        ("normalizer", {"type": "Sequence", "normalizers": [REPLACED] * 9}),
+        ("normalizer", {"type": "Prepend", "prepend": "a" * 999}),
+        ("decoder", {"type": "Sequence", "decoders": [{**REPLACED, "pattern": {"Regex": ""}}] * 9}),
+        (
+            "post_processor",
+            {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}] * 99} | MARKED,
+        ),
+        (
+            "post_processor",
+            {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x", "type_id": 0}}]} | MARKED,
+        ),
+    ],
+)
+def test_a_file_that_makes_much_of_little_is_refused(tmp_path, stage, step):
+    path = saved(tmp_path, BYTES)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {stage: step}))
+    with pytest.raises(ValueError, match=f"tokenizer.json: its {stage} makes a text up to .* at most 64 are accepted"):
+        SubwordTokenizer.from_file(path)
+
+
+def test_a_file_that_makes_a_little_more_of_a_text_is_read(tmp_path):
+    path = saved(tmp_path, BYTES)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": REPLACED | {"content": "b" * 9}}))
+    assert len(SubwordTokenizer.from_file(path)("aaa")) == 27
