@@ -21,8 +21,8 @@ def files_of(path: str | Path) -> Files:
 
     Args:
         path: a table, or several as `Table` takes them (`a.json::train`, `lines:a.en + lines:a.de`); a folder of
-            tables, whose names may say their splits (`train.csv`, `test-00001.parquet`), or of files whose lines
-            belong together (`train.en` and `train.de`); a folder that `save_to_disk` wrote; or one of class folders.
+            tables, whose names may say their splits (`train.csv`, `test-00001.parquet`), or with these in a folder
+            `data`; one of files whose lines belong together (`train.en` and `train.de`); a folder that `save_to_disk` wrote; or one of class folders.
 
     Raises:
         FileNotFoundError: there is nothing.
@@ -40,7 +40,7 @@ def files_of(path: str | Path) -> Files:
         return {"files": str(place)}
     if (place / "dataset_dict.json").is_file() or (place / "dataset_info.json").is_file():
         return {"files": f"hf:{place}"}
-    tables = sorted(each for each in place.iterdir() if each.is_file() and _is_table(each))
+    tables = _tables(place) or _tables(place / "data")  # where a copy of a set of the hub has them
     if not tables:
         return _of_lines(place) or {"files": str(place)}
     folders = sorted(each.name for each in place.iterdir() if each.is_dir() and each.name[0] != ".")
@@ -51,6 +51,10 @@ def files_of(path: str | Path) -> Files:
             stacklevel=2,
         )
     return _of_tables(tables, place)
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_file() and _is_table(each)) if folder.is_dir() else []
 
 
 def _of_tables(tables: list[Path], folder: Path) -> Files:

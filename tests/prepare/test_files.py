@@ -33,6 +33,13 @@ def test_files_named_after_splits_are_these_splits(tmp_path):
     }
 
 
+def test_a_copy_of_a_set_of_the_hub_has_its_tables_in_a_folder(tmp_path):
+    made(tmp_path, "README.md", "data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet")
+    found = files_of(made(tmp_path, "data/validation-00000-of-00001.parquet"))
+    train = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+    assert names(found) == {"train": train, "val": ["validation-00000-of-00001.parquet"]}
+
+
 def test_training_alone_is_divided_as_any_table(tmp_path):
     assert names(files_of(made(tmp_path, "train-0.csv", "train-1.csv"))) == {"files": ["train-0.csv", "train-1.csv"]}
 

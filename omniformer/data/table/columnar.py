@@ -1,5 +1,6 @@
 """Columns in Arrow's form: tables in memory, mapped files, and files that are read by groups of rows."""
 
+import json
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
@@ -22,12 +23,13 @@ class ArrowRows(Rows):
     Args:
         table: the columns.
         file: where they come from.
-        names: what the class numbers of a column stand for, by column.
+        names: what the class numbers of a column stand for, by column, beside what the library `datasets` wrote into
+            the table.
     """
 
     def __init__(self, table: pa.Table, file: Path | str, names: dict[str, tuple[str, ...]] | None = None) -> None:
         self.table, self.file, self.name = table, file, str(file)
-        self.names = names or {}
+        self.names = described_in(table.schema) | (names or {})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -161,10 +163,14 @@ class ParquetRows(GroupedRows):
                 "within windows (data.window=100000), or write it as .arrow or with small row groups"
             )
             self.slow = [told]
+        self.names = described_in(self._opened.schema_arrow)
 
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(self._opened.schema_arrow.names)
+
+    def class_names(self, column: str) -> tuple[str, ...]:
+        return self.names.get(column, ())
 
     def heavy(self) -> frozenset[str]:
         return holds_files(self._opened.schema_arrow)
@@ -204,12 +210,28 @@ def listed(table: pa.Table) -> Iterator[Row]:
 
 
 def class_names_in(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What the class numbers of columns stand for, as the library `datasets` describes its features."""
-    return {
-        column: tuple(map(str, feature["names"]))
-        for column, feature in features.items()
-        if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel" and feature.get("names")
-    }
+    """What the class numbers of columns, or of lists in them, stand for, as the library `datasets` describes features.
+
+    Example:
+        >>> tag = {"names": ["O", "PER"], "_type": "ClassLabel"}
+        >>> class_names_in({"word": {"dtype": "string", "_type": "Value"}, "tags": {"feature": tag, "_type": "List"}})
+        {'tags': ('O', 'PER')}
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for column, feature in features.items():
+        inner = feature.get("feature", feature) if isinstance(feature, Mapping) else None
+        if isinstance(inner, Mapping) and inner.get("_type") == "ClassLabel" and inner.get("names"):
+            found[column] = tuple(map(str, inner["names"]))
+    return found
+
+
+def described_in(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+    """The same of a table that the library has written; nothing of others."""
+    try:
+        found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        return class_names_in(found["info"]["features"])
+    except (ValueError, KeyError, TypeError, AttributeError):  # somebody else's
+        return {}
 
 
 def holds_files(schema: pa.Schema) -> frozenset[str]:

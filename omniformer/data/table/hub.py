@@ -44,7 +44,7 @@ class HubRows(Rows):
         return holds_files(self.dataset.features.arrow_schema)
 
     def class_names(self, column: str) -> tuple[str, ...]:
-        return tuple(getattr(self.dataset.features.get(column), "names", ()))
+        return names_of(self.dataset.features, column)
 
 
 def hub_rows(name: str, *, config: str | None, download: bool) -> dict[Split | None, Rows]:
@@ -82,22 +82,57 @@ def hub_rows(name: str, *, config: str | None, download: bool) -> dict[Split | N
 
 
 def _saved(folder: Path) -> dict[Split | None, Rows]:
-    if not (folder / "dataset_dict.json").is_file():
+    folders = saved_folders(folder)
+    if None in folders:
         return {None: _of_folder(folder)}
+    return _by_split({str(name): _of_folder(each) for name, each in folders.items()}, str(folder))
+
+
+def saved_folders(folder: Path) -> dict[str | None, Path]:
+    """The folders of the splits that `save_to_disk` wrote, by their names there; None is a set without splits.
+
+    Raises:
+        ValueError: what names the splits is damaged, or leads elsewhere.
+    """
+    if not (folder / "dataset_dict.json").is_file():
+        return {None: folder}
     names = _json(folder / "dataset_dict.json").get("splits", [])
     if wrong := [name for name in names if not isinstance(name, str) or Path(name).name != name or name == ".."]:
         raise ValueError(f"{folder / 'dataset_dict.json'}: {wrong[0]!r} is not the name of a split")
-    return _by_split({name: _of_folder(folder / name) for name in names}, str(folder))
+    return {name: folder / name for name in names}
 
 
 def _of_folder(folder: Path) -> Rows:
-    files = sorted(folder.glob("data-*.arrow")) or sorted(folder.glob("*.arrow"))
-    if not files:
-        raise ValueError(f"{folder} holds no .arrow files; give a folder that save_to_disk has written")
-    info = folder / "dataset_info.json"
-    names = class_names_in(_json(info).get("features", {})) if info.is_file() else {}
+    files = saved_files(folder)
+    names = saved_names(folder)
     parts = [MappedRows(file, names) for file in files]
     return parts[0] if len(parts) == 1 else Joined(parts, str(folder))
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """The files of one split that `save_to_disk` wrote.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if files := sorted(folder.glob("data-*.arrow")) or sorted(folder.glob("*.arrow")):
+        return files
+    raise ValueError(
+        f"{folder} holds no .arrow files; give a folder that save_to_disk has written, or tables by a pattern without "
+        f"{PREFIX}, {folder}/*.parquet"
+    )
+
+
+def saved_names(folder: Path) -> dict[str, tuple[str, ...]]:
+    """What the class numbers of its columns stand for."""
+    info = folder / "dataset_info.json"
+    return class_names_in(_json(info).get("features", {})) if info.is_file() else {}
+
+
+def names_of(features: Any, column: str) -> tuple[str, ...]:
+    """The classes of a column, or of the lists in it, as the library describes it."""
+    feature = (features or {}).get(column)
+    return tuple(getattr(getattr(feature, "feature", feature), "names", ()) or ())
 
 
 def _by_split(rows: dict[str, Rows], name: str) -> dict[Split | None, Rows]:

@@ -5,16 +5,19 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omniformer.data.source import Split
 from omniformer.data.splitting import names_apart
-from omniformer.data.table.hub import PREFIX
+from omniformer.data.table.columnar import MappedRows
+from omniformer.data.table.hub import PREFIX, names_of, saved_files, saved_folders, saved_names
 from omniformer.data.table.rows import BadRowError, Row, Rows
 from omniformer.data.table.splits import SYNONYMS
 
 _OPEN = 16  # shards at a time
+_SAVED = ("dataset_dict.json", "dataset_info.json")  # of which one lies in a folder of `save_to_disk`
 
 
 class RowStream(ABC):
@@ -127,8 +130,7 @@ class HubStream(RowStream):
         return row, f"{self.name}, row {place + 1}", None
 
     def class_names(self, column: str) -> tuple[str, ...]:
-        features = getattr(self.dataset, "features", None) or {}
-        return tuple(getattr(features.get(column), "names", ()))
+        return names_of(getattr(self.dataset, "features", None), column)
 
     def _begin(self, number: int) -> None:
         self._kept: dict[int, tuple[Row, int]] = {}
@@ -157,8 +159,9 @@ class HubStream(RowStream):
         return self.__dict__ | {"_rows": None, "_kept": {}, "_process": 0}
 
 
-def hub_stream(name: str, split: Split, *, config: str | None, download: bool, window: int) -> HubStream | None:
-    """A split of a set of the hub, or of a folder of data files, as a stream; None where it has no such split.
+def hub_stream(name: str, split: Split, *, config: str | None, download: bool, window: int) -> RowStream | None:
+    """A split of a set of the hub, of a folder that `save_to_disk` wrote, or of a folder of data files, as a stream;
+    None where it has no such split.
 
     Args:
         name: the folder or the name, without `hf:`.
@@ -175,6 +178,8 @@ def hub_stream(name: str, split: Split, *, config: str | None, download: bool, w
     folder = Path(name).expanduser()
     if not folder.is_dir() and not download:
         raise FileNotFoundError(f"no folder {str(folder)!r}; {PREFIX}{name} is read from the hub with download=true")
+    if any((folder / file).is_file() for file in _SAVED):
+        return _saved_stream(folder, split)
     try:
         import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -187,3 +192,11 @@ def hub_stream(name: str, split: Split, *, config: str | None, download: bool, w
         raise ValueError(f"{PREFIX}{name} cannot be streamed: {' '.join(str(error).split())}") from error
     own = next((key for key in found if SYNONYMS.get(str(key)) == split), None)
     return None if own is None else HubStream(found[own].decode(False), f"{PREFIX}{name}, {own}", window)
+
+
+def _saved_stream(folder: Path, split: Split) -> ShardStream | None:
+    folders = saved_folders(folder)
+    own = next((each for name, each in folders.items() if SYNONYMS.get(name or "train") == split), None)
+    if own is None:
+        return None
+    return ShardStream(saved_files(own), partial(MappedRows, names=saved_names(own)), f"{PREFIX}{own}")

@@ -1,8 +1,14 @@
+import io
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+from scipy.io import wavfile
+from torch import tensor
 
+from omniformer.data import StreamedTable
 from omniformer.data.table import Table
 from omniformer.data.table.hub import hub_rows
 
@@ -80,3 +86,101 @@ def test_a_set_that_the_library_loads_has_its_rows(tmp_path, monkeypatch):
         first, second = ([raw.contents["text"] for raw in table.split(name)] for table in (local, fetched))
         assert first == second
     assert fetched.labels == local.labels == ("neg", "pos")
+
+
+@pytest.mark.parametrize("name", ["films.parquet", "films.arrow"])
+def test_what_the_library_wrote_into_a_table_names_its_classes(tmp_path, name):
+    tag = {"names": ["O", "PER"], "_type": "ClassLabel"}
+    told = {"info": {"features": {**FEATURES, "tags": {"feature": tag, "_type": "List"}}}}
+    table = pa.table({"text": ["Ada saw"] * 9, "label": [0, 1, 1] * 3, "tags": [[1, 0]] * 9})
+
+    def read(metadata):
+        made = table.replace_schema_metadata({"huggingface": metadata})
+        if name.endswith("parquet"):
+            pq.write_table(made, tmp_path / name)
+        else:
+            with pa.ipc.new_file(tmp_path / name, made.schema) as file:
+                file.write_table(made)
+        columns = {"text": "text", "label": "label"}, {"text": "text", "tags": "token_labels"}
+        return [Table(files=str(tmp_path / name), columns=each).labels for each in columns]
+
+    assert read(json.dumps(told)) == [("neg", "pos"), ("O", "PER")]
+    assert read("no JSON") == read("[1]") == [("0", "1"), ("0", "1")]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Pictures, sounds, classes and lists as the library writes them: with and without splits, and as Parquet."""
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path_factory.mktemp("written")
+    pictures, sounds = ([io.BytesIO() for _ in range(20)] for _ in range(2))
+    for i, (picture, sound) in enumerate(zip(pictures, sounds, strict=True)):
+        Image.new("RGB", (4, 4), (10 * i, 0, 0)).save(picture, format="png")
+        wavfile.write(sound, 8000, tensor([i, -i] * 40).short().numpy())
+    rows = [
+        {
+            "photo": {"bytes": picture.getvalue(), "path": None},
+            "sound": {"bytes": sound.getvalue(), "path": f"{i}.wav"},
+            "kind": i % 2,
+            "words": ["Ada", "saw", str(i)],
+            "tags": [2, 1, 0],
+            "topics": ["a", "b"][: 1 + i % 2],
+        }
+        for i, (picture, sound) in enumerate(zip(pictures, sounds, strict=True))
+    ]
+    features = {
+        "photo": datasets.Image(),
+        "sound": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")},
+        "kind": datasets.ClassLabel(names=["low", "high"]),
+        "words": datasets.Sequence(datasets.Value("string")),
+        "tags": datasets.Sequence(datasets.ClassLabel(names=["O", "SAY", "PER"])),
+        "topics": datasets.Sequence(datasets.Value("string")),
+    }
+    made = datasets.Dataset.from_list(rows, features=datasets.Features(features))
+    made = made.cast_column("sound", datasets.Audio(sampling_rate=8000))  # to encode sounds would take torchcodec
+    parts = datasets.DatasetDict({"train": made.select(range(12)), "validation": made.select(range(12, 20))})
+    made.save_to_disk(folder / "whole")
+    parts.save_to_disk(folder / "parts")
+    (folder / "parquet").mkdir()
+    for name, part in parts.items():
+        part.to_parquet(folder / "parquet" / f"{name}.parquet")
+    return folder
+
+
+def contents(raw):
+    """What a sample holds, the same of bytes and of files."""
+    return [
+        bytes(each["bytes"]) if isinstance(each, dict) else each.split() if isinstance(each, str) else each
+        for each in raw.contents.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels"),
+    [
+        ({"photo": "vision", "sound": "audio", "kind": "label"}, ("low", "high")),
+        ({"words": "text", "tags": "token_labels"}, ("O", "SAY", "PER")),
+        ({"words": "text", "topics": "labels"}, ("a", "b")),
+    ],
+    ids=["classes", "classes of words", "several classes"],
+)
+def test_features_of_the_library_are_the_same_whole_and_streamed_in_each_form(written, columns, labels, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(written / "cache"))
+    named = {"labels": list(labels)} if "topics" in columns else {}
+    whole = Table(files=f"hf:{written}/whole", columns=columns, shares=(1, 0, 0))
+    assert whole.labels == labels
+    expected = [(contents(raw), {**raw.targets}, raw.marks) for raw in whole.split("train")]
+    parts = Table(files=f"hf:{written}/parts", columns=columns, **named)
+    files = {"train": f"{written}/parquet/train.parquet", "val": f"{written}/parquet/validation.parquet"}
+    parquet = Table(**files, columns=columns, **named)
+    streamed = [
+        StreamedTable(train=f"hf:{written}/{name}", columns=columns, samples_per_epoch=12, **named)
+        for name in ("parts", "parquet", "whole")
+    ]
+    for source in (parts, parquet, *streamed):
+        assert source.labels == labels
+        raws = [*(source.split("train")[i] for i in range(12)), *source.split("val")]
+        found = [(contents(raw), {**raw.targets}, raw.marks) for raw in raws]
+        assert len(found) == (12 if source is streamed[-1] else 20)
+        assert str(found) == str(expected[: len(found)])

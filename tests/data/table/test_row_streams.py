@@ -1,6 +1,8 @@
 import json
 import pickle
+import sys
 
+import pyarrow as pa
 import pytest
 
 from omniformer.data.table.row_streams import HubStream, hub_stream
@@ -67,3 +69,25 @@ def test_a_folder_of_data_files_is_streamed_by_the_library(tmp_path, monkeypatch
 def test_a_set_that_is_not_there_is_not_fetched_unasked():
     with pytest.raises(FileNotFoundError, match="is read from the hub with download=true"):
         hub_stream("nobody/nothing", "train", config=None, download=False, window=1)
+
+
+def test_a_folder_of_save_to_disk_is_streamed_without_the_library(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    features = {"n": {"names": ["no", "yes"], "_type": "ClassLabel"}}
+    given = {"config": None, "download": False, "window": 2}
+    for split, n in (("train", 3), ("test", 1)):
+        (folder := tmp_path / "set" / split).mkdir(parents=True)
+        table = pa.table({"n": list(range(n))})
+        for part in range(2):
+            with pa.ipc.new_stream(folder / f"data-0000{part}-of-00002.arrow", table.schema) as stream:
+                stream.write_table(table)
+        (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
+    (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    stream = hub_stream(str(tmp_path / "set"), "train", **given)
+    assert numbers(stream, range(8)) == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert stream.class_names("n") == ("no", "yes") and stream.row(4)[1] == "data-00001-of-00002.arrow, row 2"
+    assert numbers(pickle.loads(pickle.dumps(stream)), [4, 5]) == [1, 2]
+    assert numbers(hub_stream(str(tmp_path / "set"), "test", **given), range(2)) == [0, 0]
+    assert hub_stream(str(tmp_path / "set"), "val", **given) is None
+    alone = str(tmp_path / "set" / "train")  # without splits: training
+    assert numbers(hub_stream(alone, "train", **given), [3]) == [0] and hub_stream(alone, "val", **given) is None
