@@ -100,6 +100,8 @@ class GatedFeedForward(nn.Module):
         activation: of the gate.
         dropout: share of the hidden features set to zero in training.
         bias: whether the linear maps have offsets; none, as in LLaMA.
+        norm: makes a norm of the gated features, called with `d_ff`, as in EVA-02
+            ([Fang et al. 2023](https://arxiv.org/abs/2303.11331), 2.1, "sub-LN"); none by default.
 
     Example:
         >>> GatedFeedForward(8)(torch.zeros(3, 8)).shape
@@ -114,12 +116,14 @@ class GatedFeedForward(nn.Module):
         activation: Activation = "silu",
         dropout: BelowOne = 0.0,
         bias: bool = False,
+        norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, d_ff=d_ff)
         d_ff = -(-d_model // 3) * 8 if d_ff is None else d_ff
         self.gate_up = nn.Linear(d_model, 2 * d_ff, bias=bias)
         self.down = nn.Linear(d_ff, d_model, bias=bias)
+        self.norm = nn.Identity() if norm is None else norm(d_ff)
         self.activation = activation_of(activation)
         checks.below_one(dropout=dropout)
         self.dropout = Dropout(dropout)
@@ -127,7 +131,7 @@ class GatedFeedForward(nn.Module):
     def forward(self, x: Tensor, context: object = None) -> Tensor:
         """Maps each token `[..., d_model]` by itself."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        hidden = self.activation(gate) * up
+        hidden = self.norm(self.activation(gate) * up)
         return self.down(self.dropout(hidden) if self.training else hidden)
 
     @property

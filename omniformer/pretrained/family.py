@@ -40,6 +40,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "dinov3_vit": ("dinov3", "DINOv3"),
     "distilbert": ("distilbert", "DistilBERT"),
     "electra": ("electra", "ELECTRA"),
+    "eva02": ("eva02", "EVA02"),
     "falcon": ("falcon", "Falcon"),
     "gemma": ("gemma", "Gemma"),
     "gemma2": ("gemma2", "Gemma2"),
@@ -335,6 +336,8 @@ def kind_of(config: Mapping[str, Any]) -> str | None:
     """
     if config.get("chronos_config"):
         return "chronos"  # it calls itself a T5, and says beside it how series become ids
+    if str(config.get("architecture")).startswith("eva02_"):
+        return "eva02"  # of timm, in parts that its other models do not have
     others = {"architecture": "timm", "model_cfg": "open_clip"}
     return config.get("model_type") or next((kind for key, kind in others.items() if key in config), None)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from omniformer.core.feedforward import ACTIVATIONS, FeedForward, GatedFeedForward
+from omniformer.core.norm import LayerNorm
 
 FUNCTIONS = {
     "relu": lambda x: max(x, 0.0),
@@ -33,6 +34,16 @@ def test_gated_feedforward_multiplies_up_by_the_activated_gate(name, activation)
     layer, x = GatedFeedForward(4, d_ff=6, activation=activation), torch.randn(3, 4)
     gate, up = x @ layer.gate_up.weight[:6].T, x @ layer.gate_up.weight[6:].T
     torch.testing.assert_close(layer(x), layer.down(apply(activation, gate) * up), rtol=1e-5, atol=1e-6)
+
+
+def test_a_norm_stands_between_the_gate_and_the_last_map():
+    layer, x = GatedFeedForward(4, d_ff=6, norm=LayerNorm), torch.randn(3, 4)
+    torch.nn.init.normal_(layer.norm.weight)
+    gate, up = layer.gate_up(x).chunk(2, dim=-1)
+    gated = apply("silu", gate) * up
+    centred = gated - gated.mean(-1, keepdim=True)
+    normed = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt() * layer.norm.weight + layer.norm.bias
+    torch.testing.assert_close(layer(x), layer.down(normed), rtol=1e-4, atol=1e-5)
 
 
 def test_gated_layers_have_about_as_many_weights_as_ungated_ones():

@@ -1,6 +1,6 @@
 """GPT-J ([Wang and Komatsuzaki 2021](https://github.com/kingoflolz/mesh-transformer-jax))."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from omniformer.pretrained.families.decoder import Decoder
@@ -99,7 +99,7 @@ class GPTJ(Decoder):
         yield from linear("core.norm", "transformer.ln_f")
 
 
-def from_neighbours(n_heads: int, head_dim: int, rotated: int) -> Sequence[int]:
+def from_neighbours(n_heads: int, head_dim: int, rotated: int) -> tuple[int, ...]:
     """For each feature of files that turn neighbours together, which of ours it is: ours are turned with those half of
     the turned features further.
 

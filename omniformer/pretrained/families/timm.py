@@ -25,7 +25,7 @@ _NAMED = re.compile(
     r"(?P<kind>vit|deit|eva)_(?P<size>tiny|small|base|large|huge|giant)_patch(?P<patch>\d+)"
     r"(?P<variant>_clip|_clip_quickgelu|_dinov2)?(_\d+)?"
 )
-_SIZES: dict[str, dict[str, Any]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"embed_dim": 192, "depth": 12, "num_heads": 3},
     "small": {"embed_dim": 384, "depth": 12, "num_heads": 6},
     "base": {"embed_dim": 768, "depth": 12, "num_heads": 12},
@@ -39,7 +39,7 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "_dinov2": {"init_values": 1e-5},
 }
 # What timm takes an argument for that nobody gives; `eps`, `activation` and `key_offsets` are names of ours.
-_USUAL: dict[str, Any] = {
+USUAL: dict[str, Any] = {
     "in_chans": 3,
     "num_classes": 1000,
     "global_pool": "token",
@@ -51,7 +51,7 @@ _USUAL: dict[str, Any] = {
     "activation": "gelu",
     "key_offsets": True,
 }
-_READ = {"img_size", "patch_size", "embed_dim", "depth", "num_heads", *_USUAL} - {"eps", "activation", "key_offsets"}
+READ = {"img_size", "patch_size", "embed_dim", "depth", "num_heads", *USUAL} - {"eps", "activation", "key_offsets"}
 _FILTERS = ("bilinear", "bicubic", "lanczos", "nearest")
 
 
@@ -67,36 +67,48 @@ class Timm(Family):
     """
 
     architectures = ("timm",)
+    read: ClassVar[set[str]] = READ
+    """Arguments that a file may give."""
     sizes: ClassVar[dict[str, str]] = {}
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
-        name = str(self.config.get("architecture"))
-        found = _NAMED.fullmatch(name)
-        size = None if found is None else _GIANT_EVA if found["size"] == "giant" else _SIZES[found["size"]]
-        eva = found is not None and found["kind"] == "eva"
-        if found is None or size is None or eva != (size is _GIANT_EVA) or (eva and found["variant"]):
-            raise ValueError(
-                f"config.json has architecture={name!r}; of timm these are read: vit_SIZE_patchN_SIDE and deit_..., "
-                f"also with _clip, _clip_quickgelu and _dinov2 behind the patch, SIZE one of {', '.join(_SIZES)}; and "
-                "eva_giant_patch14_SIDE"
-            )
+        usual = USUAL | self.named(str(self.config.get("architecture")))
         self.data: dict[str, Any] = self.config.get("pretrained_cfg") or {}
         given = {"num_classes": self.config.get("num_classes"), "global_pool": self.config.get("global_pool")}
         given |= self.config.get("model_args") or {}
         given = {key: value for key, value in given.items() if value is not None}
-        if unknown := sorted(set(given) - _READ):
-            raise ValueError(f"config.json has model_args with {unknown[0]!r}; accepted: {', '.join(sorted(_READ))}")
-        own = {"key_offsets": False, "global_pool": "avg"} if eva else {}
-        usual = _USUAL | size | _VARIANTS.get(found["variant"] or "", {}) | own
-        self.args: dict[str, Any] = usual | {"patch_size": int(found["patch"])} | given
+        if unknown := sorted(set(given) - self.read):
+            raise ValueError(
+                f"config.json has model_args with {unknown[0]!r}; accepted: {', '.join(sorted(self.read))}"
+            )
+        self.args: dict[str, Any] = usual | given
         if self.args["global_pool"] not in ("token", "avg"):
             raise ValueError(f"config.json has global_pool={self.args['global_pool']!r}; accepted: 'token', 'avg'")
+
+    @staticmethod
+    def named(name: str) -> dict[str, Any]:
+        """What the name of an architecture means.
+
+        Raises:
+            ValueError: it is none of those that are read.
+        """
+        found = _NAMED.fullmatch(name)
+        size = None if found is None else _GIANT_EVA if found["size"] == "giant" else SIZES[found["size"]]
+        eva = found is not None and found["kind"] == "eva"
+        if found is None or size is None or eva != (size is _GIANT_EVA) or (eva and found["variant"]):
+            raise ValueError(
+                f"config.json has architecture={name!r}; of timm these are read: vit_SIZE_patchN_SIDE and deit_..., "
+                f"also with _clip, _clip_quickgelu and _dinov2 behind the patch, SIZE one of {', '.join(SIZES)}; "
+                "eva_giant_patch14_SIDE; and eva02_SIZE_patch14_SIDE"
+            )
+        own = {"key_offsets": False, "global_pool": "avg"} if eva else {}
+        return size | _VARIANTS.get(found["variant"] or "", {}) | own | {"patch_size": int(found["patch"])}
 
     @property
     def recipe(self) -> Node:
         """Pre-norm over a class token and patches, learned positions."""
-        args, norm = self.args, self._norm
+        args, norm = self.args, self.norm
         patches = patch_embedder(
             d_model=args["embed_dim"],
             features=args["in_chans"] * self.patch_size**2,
@@ -114,13 +126,10 @@ class Timm(Family):
             n_layers=args["depth"],
             n_heads=args["num_heads"],
             attention=factory(f"omniformer.core.attention.{attention}", **offsets),
-            feedforward=factory(
-                "omniformer.core.feedforward.FeedForward",
-                d_ff=int(args["embed_dim"] * args["mlp_ratio"]),
-                activation=args["activation"],
-            ),
+            feedforward=self.feedforward,
             norm=norm,
             final_norm=args["global_pool"] == "token",
+            **self.rotary,
             **({} if gain is None else {"connection": factory("omniformer.core.connection.LayerScale", **gain)}),
         )
         return recipe_of(core=core, embedders={"vision": patches}, heads=self.heads)
@@ -130,14 +139,26 @@ class Timm(Family):
         """A classifier of the class token, or of the mean of the patches and a norm; what it reads, without classes."""
         pool = factory("omniformer.heads.FirstToken")
         if self.args["global_pool"] == "avg":
-            pool = factory("omniformer.heads.PatchMean", norm=self._norm)
+            pool = factory("omniformer.heads.PatchMean", norm=self.norm)
         d_model = self.args["embed_dim"]
         if not self.args["num_classes"]:
             return {"picture": part("omniformer.heads.VectorHead", d_model=d_model, pool=pool)}
         return {"classification": classifier(d_model, self.args["num_classes"], pool=pool)}
 
     @property
-    def _norm(self) -> Node:
+    def feedforward(self) -> Node:
+        """The two maps of a layer."""
+        width = int(self.args["embed_dim"] * self.args["mlp_ratio"])
+        return factory("omniformer.core.feedforward.FeedForward", d_ff=width, activation=self.args["activation"])
+
+    @property
+    def rotary(self) -> dict[str, Node]:
+        """What turns queries and keys, as an option of the core; nothing here."""
+        return {}
+
+    @property
+    def norm(self) -> Node:
+        """How its norms are built."""
         return factory("omniformer.core.norm.LayerNorm", eps=self.args["eps"])
 
     @property
@@ -162,33 +183,39 @@ class Timm(Family):
         else:
             yield from same(f"{vision}.embedder.map.bias", "patch_embed.proj.bias")
         for ours, theirs in layers(self.args["depth"], "core.blocks", "blocks"):
-            yield from self._layer(ours, theirs)
+            yield from self.attention_names(f"{ours}.attention.branch", f"{theirs}.attn")
+            yield from self.feedforward_names(f"{ours}.feedforward.branch", f"{theirs}.mlp")
+            for number, branch in enumerate(("attention", "feedforward"), start=1):
+                yield from linear(f"{ours}.{branch}.norm", f"{theirs}.norm{number}")
+                if self.args["init_values"]:
+                    yield from same(f"{ours}.{branch}.gain", f"{theirs}.ls{number}.gamma")
         mean = self.args["global_pool"] == "avg"
         (head,) = self.heads
         yield from linear(f"heads.{head}.pool.norm" if mean else "core.norm", "fc_norm" if mean else "norm")
         if head == "classification":
             yield from linear("heads.classification.classes", "head")
 
-    def _layer(self, ours: str, theirs: str) -> Iterator[Name]:
-        qkv, d_model = f"{ours}.attention.branch.qkv", self.args["embed_dim"]
-        yield from linear(qkv, f"{theirs}.attn.qkv", bias=self.args["key_offsets"] and self.args["qkv_bias"])
+    def attention_names(self, ours: str, theirs: str) -> Iterator[Name]:
+        """The tensors of the attention of a layer."""
+        qkv, d_model = f"{ours}.qkv", self.args["embed_dim"]
+        yield from linear(qkv, f"{theirs}.qkv", bias=self.args["key_offsets"] and self.args["qkv_bias"])
         if not self.args["key_offsets"]:
             for i, name in enumerate("qv"):
                 rows = (i * d_model, (i + 1) * d_model)
-                yield Name(ours=f"{qkv}.bias", theirs=f"{theirs}.attn.{name}_bias", rows=rows)
-        yield from linear(f"{ours}.attention.branch.out", f"{theirs}.attn.proj")
-        yield from linear(f"{ours}.feedforward.branch.up", f"{theirs}.mlp.fc1")
-        yield from linear(f"{ours}.feedforward.branch.down", f"{theirs}.mlp.fc2")
-        for number, branch in enumerate(("attention", "feedforward"), start=1):
-            yield from linear(f"{ours}.{branch}.norm", f"{theirs}.norm{number}")
-            if self.args["init_values"]:
-                yield from same(f"{ours}.{branch}.gain", f"{theirs}.ls{number}.gamma")
+                yield Name(ours=f"{qkv}.bias", theirs=f"{theirs}.{name}_bias", rows=rows)
+        yield from linear(f"{ours}.out", f"{theirs}.proj")
+
+    def feedforward_names(self, ours: str, theirs: str) -> Iterator[Name]:
+        """The tensors of the two maps of a layer."""
+        yield from linear(f"{ours}.up", f"{theirs}.fc1")
+        yield from linear(f"{ours}.down", f"{theirs}.fc2")
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of its pictures."""
-        said = self.args.get("img_size") or (self.data.get("input_size") or [3, 224, 224])[1:]
-        return sides("img_size", said)
+        """Height and width of its pictures, as the file says, or its name."""
+        named = re.search(r"_(\d+)$", str(self.config.get("architecture")))
+        said = self.args.get("img_size") or (self.data.get("input_size") or [])[1:]
+        return sides("img_size", said or (int(named[1]) if named else 224))
 
     @property
     def patch_size(self) -> int:

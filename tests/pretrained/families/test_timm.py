@@ -18,6 +18,8 @@ CASES = {
     "features of CLIP's tower": ("vit_base_patch16_clip_quickgelu_224", {"num_classes": 0}),
     "mean, gains": ("vit_small_patch14_dinov2", {"num_classes": 3, "global_pool": "avg", "in_chans": 1}),
     "not square": ("deit_tiny_patch16_224", {"num_classes": 4, "img_size": (8, 16), "qkv_bias": False}),
+    "EVA-02": ("eva02_tiny_patch14_224", {"num_classes": 5, "ref_feat_shape": (4, 4)}),
+    "EVA-02, norms": ("eva02_base_patch14_448", {"num_classes": 0, "ref_feat_shape": 2, "in_chans": 1}),
     "EVA": ("eva_giant_patch14_224", {"num_classes": 6, "patch_size": 8}),
 }
 
@@ -30,7 +32,7 @@ def made(case, folder):
     return theirs
 
 
-@pytest.mark.quick("ViT", "EVA")
+@pytest.mark.quick("ViT", "EVA-02, norms", "EVA")
 @pytest.mark.parametrize("case", CASES)
 def test_outputs_gradients_and_the_way_back(case, tmp_path):
     theirs = made(case, tmp_path / "theirs")
@@ -50,9 +52,13 @@ def test_outputs_gradients_and_the_way_back(case, tmp_path):
     agree(again(images), expected)
 
 
-@pytest.mark.parametrize("size", [(24, 24), (8, 12)], ids=str)
-def test_other_image_sizes_stretch_the_positions_as_timm_does(size, tmp_path):
-    made("ViT", tmp_path / "theirs")
+@pytest.mark.parametrize(
+    ("case", "size"),
+    [("ViT", (24, 24)), ("ViT", (8, 12)), ("EVA-02", (24, 24))],
+    ids=["larger", "not square", "EVA-02"],
+)
+def test_other_image_sizes_stretch_the_positions_as_timm_does(case, size, tmp_path):
+    made(case, tmp_path / "theirs")
     loaded = pretrained.load(tmp_path / "theirs", image_size=size)
     images = pixels(2, 3, *size)
     expected = timm.create_model(f"local-dir:{tmp_path / 'theirs'}", pretrained=True, img_size=size).eval()(images)
@@ -100,6 +106,8 @@ def test_a_file_of_pictures_that_are_no_squares_must_say_how_they_are_made(tmp_p
 def test_published_names_alone_say_how_large_a_model_is():
     assert counted({"architecture": "vit_base_patch16_224", "num_classes": 1000}) == 86_567_656
     assert counted({"architecture": "vit_large_patch16_224", "num_classes": 1000}) == 304_326_632
+    assert counted({"architecture": "eva02_tiny_patch14_224", "num_classes": 0}) == 5_502_144
+    assert counted({"architecture": "eva02_base_patch14_448", "num_classes": 1000}) == 87_117_544
     assert counted({"architecture": "eva_giant_patch14_224", "num_classes": 1000}) == 1_012_555_112
 
 
@@ -110,9 +118,21 @@ def test_published_names_alone_say_how_large_a_model_is():
         ({"architecture": "vit_giant_patch14_224"}, "architecture='vit_giant_patch14_224'; of timm"),
         ({"architecture": "eva_giant_patch14_clip_224"}, "architecture='eva_giant_patch14_clip_224'; of timm"),
         ({"model_args": {"reg_tokens": 4}}, "model_args with 'reg_tokens'; accepted: depth, embed_dim"),
+        ({"architecture": "eva02_base_patch16_clip_224"}, "of EVA-02 these are read"),
+        (
+            {"architecture": "eva02_tiny_patch14_224", "model_args": {"init_values": 0.1}},
+            "with 'init_values'; accepted",
+        ),
         ({"global_pool": "map"}, "global_pool='map'; accepted: 'token', 'avg'"),
     ],
 )
 def test_what_is_not_expressed_is_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         pretrained.family_of({"architecture": "vit_base_patch16_224"} | changed)
+
+
+@pytest.mark.parametrize("size", [[112, 112], [224, 448]])
+def test_eva02_of_other_shapes_than_it_turns_through_is_refused(size):
+    family = pretrained.family_of({"architecture": "eva02_tiny_patch14_224", "model_args": {"img_size": size}})
+    with pytest.raises(ValueError, match=r"ref_feat_shape=\(16, 16\); accepted: as many times more rows as columns"):
+        family.recipe  # noqa: B018
