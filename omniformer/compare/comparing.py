@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from omniformer.compare.paired import Outcome, paired
-from omniformer.compare.runs import Group, differing, other_data, setting
+from omniformer.compare.runs import Group, differing, other_data, repeated, setting
 from omniformer.pages.blocks import Block, Picture, Section, Table, Words
 from omniformer.report.charts import curves
 from omniformer.report.run import Run, predictions
@@ -25,6 +25,7 @@ def compared(groups: Sequence[Group]) -> list[Section]:
     warnings = [Words(each) for each in not_comparable(groups)]
     settings = differing(groups)
     rows = [[key, *(setting(group, key)[:_LETTERS] for group in groups)] for key in settings]
+    rows += [[key, *(each[:_LETTERS] for each in told)] for key, told in repeated(groups).items()]
     told: list[Block] = [Table(["setting", *names], rows)] if rows else [Words("Seeds and folds alone.")]
     return [
         *([Section("Not comparable", warnings)] if warnings else []),

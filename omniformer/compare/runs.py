@@ -92,6 +92,14 @@ def differing(groups: Sequence[Group]) -> list[str]:
     return [key for key in keys if len({_shown(group, key) for group in groups}) > 1]
 
 
+def repeated(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """The seeds and folds of each group, of those keys that have others in another group."""
+    every = [[dict(leaves(run.config)) for run in group.runs] for group in groups]
+    keys = dict.fromkeys(key for runs in every for run in runs for key in run if _repeats(key) and not _aside(key))
+    found = {key: [", ".join(sorted(str(run.get(key, "not set")) for run in runs)) for runs in every] for key in keys}
+    return {key: told for key, told in found.items() if len(set(told)) > 1}
+
+
 def _shown(group: Group, key: str) -> str:
     return json.dumps(group.settings[key], default=str) if key in group.settings else "not set"
 

@@ -17,7 +17,8 @@ body { margin: 0 auto; max-width: 62rem; padding: 2.5rem 1.5rem 5rem; background
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; font-weight: 650; letter-spacing: -.01em; }
 h2 { font-size: 1.25rem; margin: 2.8rem 0 .8rem; padding-top: .9rem; border-top: 1px solid var(--line); }
-h4 { font-size: .8rem; margin: .5rem 0 .2rem; font-weight: 600; overflow-wrap: anywhere; }
+h4 { font-size: .8rem; margin: .5rem 0 .2rem; font-weight: 600; }
+h1, h2, h4, .lead, nav a { overflow-wrap: anywhere; }
 p { margin: .4rem 0; max-width: 46rem; }
 .lead, figcaption, caption { color: var(--soft); }
 nav { margin: 1.2rem 0 0; font-size: .88rem; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; }

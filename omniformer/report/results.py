@@ -30,7 +30,8 @@ def results(run: Run, trivial: Mapping[str, str]) -> Section:
             table[found[1]][found[0]] = format_number(name, value)
     stages = [stage for stage in _STAGES if any(stage in row for row in table.values())]
     rows = [[metric, *(row.get(stage, "") for stage in stages)] for metric, row in sorted(table.items())]
-    blocks: list[Block] = [Table(["metric", *(_SAID[stage] for stage in stages)], rows)]
+    caption = _OF_SEVERAL if len(run.config.get("members") or ()) > 1 else ""
+    blocks: list[Block] = [Table(["metric", *(_SAID[stage] for stage in stages)], rows, caption)]
     simple += [[name, value, "computed from the targets"] for name, value in trivial.items()]
     if simple:
         blocks.append(
@@ -40,6 +41,9 @@ def results(run: Run, trivial: Mapping[str, str]) -> Section:
 
 
 COUNTS = ("seconds", "samples", "tokens", "tokens_per_second", "token_share", "memory_gib", "machine_share", *MEASURED)
+_OF_SEVERAL = (
+    "loss without a member's name: the mean over all; in training their sum with its weights, which was minimised"
+)
 _SAID = {"test": "test", "best/val": "best validation", "val": "last validation", "train": "training"}
 
 

@@ -48,7 +48,11 @@ def test_runs_that_differ_in_seed_and_fold_alone_are_one_row_with_mean_and_devia
     text = said(groups)
     assert "| optim.lr | 0.1 | 0.2 |" in text
     assert "0.6000 ± 0.1414 | 0.9000" in text
-    assert "| seed |" not in text and "output\\_dir" not in text
+    assert "| seed | 0, 1 | 0 |" in text and "output\\_dir" not in text
+
+
+def test_seeds_that_all_have_are_no_difference(sweep):
+    assert "| seed |" not in said(grouped(find([str(sweep / "0"), str(sweep / "2")])))
 
 
 def test_folders_patterns_and_parents_stand_for_runs_each_once(sweep):

@@ -83,6 +83,7 @@ def test_pictures_sounds_graphs_and_texts_are_tried(serving, predictor, tmp_path
         browser.click("nav button:nth-child(3)")
         places = [(-90, -40), (60, -50), (0, 50)]
         browser.click_at("svg.graph", *places, places[0], places[1], places[1], places[2])
+        assert "3 nodes, 2 edges." in browser.text()
         drawn = tmp_path / "graph.json"
         drawn.write_text(json.dumps({"n_nodes": 3, "edges": [[0, 1], [1, 2]]}))
         (said,) = predictor.predict(drawn)
