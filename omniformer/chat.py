@@ -37,11 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from omniformer.device import chosen
 
         device = chosen(given.device)  # before the rest is loaded, which takes seconds
+        from omniformer.columns import by_columns
         from omniformer.folder import load
         from omniformer.generation import Sampling
 
         predictor = load(given.run, weights=given.weights, allow_targets=given.allow_targets)
-        predictor.model.to(device)
+        by_columns(predictor.model.to(device))
         options = predictor.usual_writing | {"member": given.member}
         if given.max_new_tokens is not None:
             options["max_new_tokens"] = given.max_new_tokens

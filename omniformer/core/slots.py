@@ -150,7 +150,11 @@ class Rows:
 
     def reorder(self, samples: Tensor) -> None:
         """Makes row i the former row `samples[i]`."""
-        if self._rows is not None:
+        if self._rows is None:
+            return
+        if self._rows.ndim == 4:  # heads lie before columns, and still do
+            self._rows = self._rows.transpose(1, 2).index_select(0, samples).transpose(1, 2)
+        else:
             self._rows = self._rows.index_select(0, samples)
 
     @staticmethod
@@ -168,7 +172,16 @@ class Rows:
         width = self._columns(slots.needed, present)
         if old is not None and width <= present:
             return old
-        rows = new.new_zeros(len(slots.length), width, *new.shape[1:])
+        rows = _zeros(len(slots.length), width, new)
         if old is not None:
             rows[:, :present] = old
         return rows
+
+
+def _zeros(n_samples: int, n_columns: int, like: Tensor) -> Tensor:
+    """Rows `[samples, columns, ...]` for tokens of this kind. Those with heads lie head after head in memory, so that
+    the products of attention read the columns of a head one after the other.
+    """
+    if like.ndim != 3:
+        return like.new_zeros(n_samples, n_columns, *like.shape[1:])
+    return like.new_zeros(n_samples, like.shape[1], n_columns, like.shape[2]).transpose(1, 2)

@@ -29,6 +29,5 @@ def room_for(sample: Sample, model: OmniFormer, modality: str) -> int | None:
 
 def before(given: Sample, model: OmniFormer, modality: str) -> int:
     """How many tokens before the answer count on the same axis: those of its modality, in a joint sequence."""
-    if model.writer.reads_memory:
-        return 0
-    return sum(len(piece) for piece in given.pieces if piece.modality == modality)
+    n_tokens = sum(len(piece) for piece in given.pieces if piece.modality == modality)
+    return 0 if n_tokens and model.writer.reads_memory else n_tokens  # the writer looks through all of its parts

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from benchmarks import peers
 from benchmarks.measuring import Contender, training
 from omniformer.batch import Batch, Sample, collate
+from omniformer.columns import by_columns
 from omniformer.core import Transformer
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.block import CrossBlock
@@ -298,10 +299,11 @@ def translation(*, quick: bool) -> list[Contender]:
 
 
 def decoding(n: int, *, quick: bool) -> list[Contender]:
-    """Greedy decoding of 256 tokens after 32, the model of `lm`."""
+    """Greedy decoding of 256 tokens after 32, the model of `lm`, laid out as the commands that write lay theirs."""
     sizes = {"d_model": 64, "n_layers": 1, "n_heads": 2} if quick else {"d_model": 384, "n_layers": 6, "n_heads": 6}
     read, new, vocab_size = (8, 3, 2000) if quick else (32, 256, 5000)
     ours = language_model(GPT2_PARTS, sizes, vocab_size, read + new).eval()
+    by_columns(ours)
     model = peers.GPT(**sizes, vocab_size=vocab_size, max_tokens=read + new).eval()
     peer = peers.Cached(model)
     prompts = torch.randint(vocab_size, (n, read))

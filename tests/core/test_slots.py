@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omniformer.core.cache import KVCache, SlidingCache
+from omniformer.core.cache import KVCache, SlidingCache, StaticCache
 
 
 @settings(max_examples=60, deadline=None)
@@ -41,3 +41,18 @@ def test_a_step_reads_what_a_list_with_the_same_rule_of_forgetting_holds(steps, 
             }
             assert needed | set(range(min(sinks, done[s]))) <= set(held) <= set(lists[s])
             assert len(held) == len(set(held))
+
+
+def test_the_keys_of_a_head_lie_one_after_the_other_also_once_samples_are_reordered():
+    cache = StaticCache(n_layers=1, n_samples=2, capacity=4)
+    new = torch.randn(6, 3, 8)
+    cache.extend(torch.tensor([3, 3]))
+    k, _ = cache.layers[0].append(new, new)
+    assert k.stride()[1:] == (8, 4 * 8, 1)
+    cache.reorder(torch.tensor([1, 1, 0]))
+    cache.extend(torch.tensor([1, 1, 1]))
+    more = torch.randn(3, 3, 8)
+    k, _ = cache.layers[0].append(more, more)
+    assert k.stride()[1:] == (8, 4 * 8, 1)
+    rows = new.view(2, 3, 3, 8)[[1, 1, 0]]
+    assert torch.equal(k, torch.cat([rows, more[:, None]], 1))
