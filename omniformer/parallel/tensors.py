@@ -85,19 +85,22 @@ def norm(tensors: Iterable[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def clip(gradients: Iterable[Tensor], most: float, algorithm: str | None = None) -> None:
+def clip(gradients: Iterable[Tensor], most: float, algorithm: str | None = None, total: Tensor | None = None) -> None:
     """Shrinks gradients in place.
 
     Args:
         most: what is left at most.
         algorithm: "value" for the size of each number, otherwise for their norm together, as
             `torch.nn.utils.clip_grad_norm_` has it.
+        total: that norm, where it is known already.
     """
     gradients = list(gradients)
     if algorithm == "value":
         for each in gradients:
             own(each).clamp_(-most, most)
         return
-    factor = (most / (norm(gradients) + 1e-6)).clamp(max=1.0)
+    factor = (most / ((norm(gradients) if total is None else total) + 1e-6)).clamp(max=1.0)
+    if factor.is_cpu and bool(factor == 1):  # nothing to shrink; elsewhere, to look would mean to wait
+        return
     for each in gradients:
         own(each).mul_(factor.to(own(each).device))

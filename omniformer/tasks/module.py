@@ -73,6 +73,8 @@ class TrainingModule(LightningModule):
         self.member_losses: dict[str, Tensor] = {}
         # What each adds to the loss, for whoever asks for its gradient before the backward pass.
         self.weighted: dict[str, Tensor] = {}
+        # Norms of the gradients of the step at hand, by how many gradients they are of, from whoever has computed one.
+        self.gradient_norms: dict[int, Tensor] = {}
         self._step: WholeStep | None = None  # the step at hand, and whether some of its micro-batches are to come
         self._half_done = False
         # Of the last validation or test: the numbers that it did not define, such as a curve without positives, and
@@ -180,7 +182,9 @@ class TrainingModule(LightningModule):
         elif gradient_clip_val:
             parameters = (each for group in optimizer.param_groups for each in group["params"])
             gradients = [each.grad for each in parameters if each.grad is not None]
-            clip(gradients, float(gradient_clip_val), gradient_clip_algorithm)
+            known = self.gradient_norms.get(len(gradients))
+            clip(gradients, float(gradient_clip_val), gradient_clip_algorithm, total=known)
+        self.gradient_norms.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what a step that is half accumulated was weighed by."""

@@ -99,3 +99,16 @@ def test_a_fused_optimizer_is_clipped_in_bfloat16_which_scales_no_losses():
     part._trainer = SimpleNamespace(precision_plugin=MixedPrecision("bf16-mixed", "cpu"))  # pyright: ignore[reportAttributeAccessIssue]
     part.configure_gradient_clipping(torch.optim.AdamW([weight], fused=True), 1.0)
     torch.testing.assert_close(weight.grad, torch.tensor([0.6, 0.8]))
+
+
+def test_a_norm_that_is_known_is_not_computed_anew_and_holds_for_one_step():
+    part = module(classes=classes())
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    part._trainer = SimpleNamespace(precision_plugin=MixedPrecision("bf16-mixed", "cpu"))  # pyright: ignore[reportAttributeAccessIssue]
+    optimizer = torch.optim.AdamW([weight], fused=True)
+    part.gradient_norms = {1: torch.tensor(10.0), 2: torch.tensor(100.0)}  # the second is of other gradients
+    part.configure_gradient_clipping(optimizer, 1.0)
+    torch.testing.assert_close(weight.grad, torch.tensor([0.3, 0.4]))
+    part.configure_gradient_clipping(optimizer, 0.25)
+    torch.testing.assert_close(weight.grad, torch.tensor([0.15, 0.2]))

@@ -116,3 +116,13 @@ def test_bad_settings_are_told():
         Finite(max_skips=-1)
     with pytest.raises(ValueError, match=r"spike_factor=1\.0"):
         Finite(spike_factor=1.0)
+
+
+def test_a_module_that_clips_finds_the_norm_of_its_gradients(regressor, make_loader, make_trainer):
+    module = regressor()
+    module.gradient_norms = {}
+    make_trainer(Finite(), max_steps=1).fit(module, make_loader(), make_loader())
+    ((n_gradients, norm),) = module.gradient_norms.items()
+    gradients = [each.grad for each in module.parameters()]
+    assert n_gradients == len(gradients)
+    torch.testing.assert_close(norm, torch.cat([each.flatten() for each in gradients]).norm())
