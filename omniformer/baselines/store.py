@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from omniformer.baselines.baseline import Score
-from omniformer.baselines.every import run
 from omniformer.baselines.problem import Problem
 from omniformer.training.checkpoint_io import write_durably
 
@@ -38,6 +37,8 @@ def compute(root: Path, problem: Problem, seed: int) -> Path:
         problem: the data and the task.
         seed: of methods that draw.
     """
+    from omniformer.baselines.every import run  # scikit-learn takes a second, and only who computes needs it
+
     scores, table = [], Table(title=f"{problem.name}: simple methods", title_justify="left")
     for score in run(problem, seed):
         rank_zero_info(f"{problem.name}: {score.name} took {score.seconds:.1f} s")
