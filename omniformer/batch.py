@@ -182,18 +182,20 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if not samples:
         raise ValueError("collate() received no samples")
     by_modality: dict[str, list[Tokens]] = {}
-    places: dict[str, list[Tensor]] = {}
+    places: dict[str, list[tuple[int, int]]] = {}  # stretches from one place to before another
     counts: dict[str, list[int]] = {}
     start = 0
     for i, sample in enumerate(samples):
         for piece in sample.pieces:
             by_modality.setdefault(piece.modality, []).append(piece)
-            places.setdefault(piece.modality, []).append(torch.arange(start, start + len(piece)))
+            stretches, end = places.setdefault(piece.modality, []), start + len(piece)
+            first = stretches.pop()[0] if stretches and stretches[-1][1] == start else start
+            stretches.append((first, end))
             counts.setdefault(piece.modality, [0] * len(samples))[i] += len(piece)
-            start += len(piece)
+            start = end
     return Batch(
         parts={modality: pack(pieces) for modality, pieces in by_modality.items()},
-        places={modality: torch.cat(chunks) for modality, chunks in places.items()},
+        places={modality: torch.cat([torch.arange(*each) for each in chunks]) for modality, chunks in places.items()},
         lengths=torch.tensor([len(sample) for sample in samples]),
         counts={modality: torch.tensor(rows) for modality, rows in counts.items()},
         targets={name: torch.stack(rows) for name, rows in _aligned(samples, "targets").items()},

@@ -276,7 +276,7 @@ class EachRaw(Samples):
             (raw.targets.get("label"), None),
             (raw.token_targets.get("label"), raw.token_targets.get("mask")),
         ):
-            if labels is None:
+            if labels is None or (not labels.ndim and 0 <= int(labels) < self.n_classes):
                 continue
             wrong = (labels < 0) | (labels >= self.n_classes)
             if which is not None:

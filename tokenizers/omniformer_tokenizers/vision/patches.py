@@ -131,7 +131,7 @@ class PatchTokenizer(Tokenizer):
 
     def stackable(self, raw: Any) -> Tensor:
         """An image, resized as it is before it is cut."""
-        return self._read(raw)
+        return self._in_range(self._read(raw))
 
     def of_stack(self, raws: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The patches of images of one size, uint8 0..255 or float 0..1 `[samples, channels, height, width]`."""
@@ -143,7 +143,8 @@ class PatchTokenizer(Tokenizer):
         images = [self._read(raw) for raw in raws]
         made: dict[int, Tokens] = {}
         for places in alike(images):
-            made |= zip(places, self._tokens(torch.stack([images[i] for i in places])), strict=True)
+            stack = self._in_range(torch.stack([images[i] for i in places]))
+            made |= zip(places, self._tokens(stack), strict=True)
         return [made[place] for place in range(len(images))]
 
     def _read(self, raw: Any) -> Tensor:
@@ -152,10 +153,16 @@ class PatchTokenizer(Tokenizer):
             image = read_pixels(raw, self.channels)
             if isinstance(self.resize, Resampling):
                 image = self.resize(image)
-            if self.image_size is not None or self.max_tokens is not None:
+            # Bytes of the right size stay bytes: `_in_range` makes numbers of many at once.
+            as_it_is = image.dtype == torch.uint8 and self.max_tokens is None and self.image_size == image.shape[1:]
+            if not as_it_is and (self.image_size is not None or self.max_tokens is not None):
                 image = self._sized(unit_range(image))
             check_area(image, *self._target(*image.shape[1:]))
         return image
+
+    def _in_range(self, pixels: Tensor) -> Tensor:
+        """Pixels of one type, whether they had to be brought to `image_size` or not."""
+        return pixels if self.image_size is None else unit_range(pixels)
 
     def _tokens(self, images: Tensor) -> Iterator[Tokens]:
         """The tokens of each of some images `[images, channels, height, width]`."""
