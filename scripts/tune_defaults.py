@@ -53,6 +53,7 @@ SETS: dict[str, dict[str, list[str]]] = {
         "esol": ["experiment=esol"],
         "mutag": ["experiment=mutag"],
         "nci1, 1 label in 10": ["experiment=nci1", "data.train_share=0.1"],
+        "cora": ["experiment=cora"],
         "karate": ["experiment=karate"],
     },
 }

@@ -82,7 +82,9 @@ _ROOMS: dict[Scope, tuple[Room, ...]] = {
 # Single classes and functions, by a public name of theirs. A function is a part only where it stands here.
 _NAMED: dict[Scope, dict[str, tuple[str, ...]]] = {
     "model": {
-        "omniformer.core.rules": ("all_of", "any_of", "bigbird", "longformer", "mistral", "sparse_transformer"),
+        "omniformer.core.rules": (
+            *("all_of", "any_of", "bigbird", "exphormer", "longformer", "mistral", "sparse_transformer"),
+        ),
         "torch.nn": (
             "Dropout",
             "ELU",

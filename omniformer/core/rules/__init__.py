@@ -11,6 +11,7 @@ to each other is the layout's law. Rules combine with `&`, `|` and `~`:
 
 from omniformer.core.rules.alike import Alike
 from omniformer.core.rules.base import UNBOUNDED, KeyBlocks, Reach, Rule, all_of, any_of
+from omniformer.core.rules.expander import Expander, exphormer
 from omniformer.core.rules.graph import Neighbours
 from omniformer.core.rules.modality import Modalities
 from omniformer.core.rules.order import Causal, Full, Global, Prefix, Self, Sinks, Window
@@ -29,6 +30,7 @@ __all__ = [
     "Alike",
     "BlockWindow",
     "Causal",
+    "Expander",
     "Full",
     "Global",
     "KeyBlocks",
@@ -45,6 +47,7 @@ __all__ = [
     "all_of",
     "any_of",
     "bigbird",
+    "exphormer",
     "longformer",
     "mistral",
     "sparse_transformer",

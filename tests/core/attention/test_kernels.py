@@ -16,6 +16,7 @@ from omniformer.core.layout import Layout
 from omniformer.core.rules import (
     BlockWindow,
     Causal,
+    Expander,
     Full,
     Global,
     Modalities,
@@ -46,6 +47,7 @@ ATOMS = [
     Modalities([[0], [0, 1]]),
     Neighbours(),
     Neighbours(hops=2),
+    Expander(cycles=1),
 ]
 RULES = st.recursive(
     st.sampled_from(ATOMS),
