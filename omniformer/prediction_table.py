@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.prediction import Prediction
+from omniformer.untrusted import no_formula
 
 
 def predictions_table(predictions: Iterable[Prediction], *, top: int = 1) -> list[dict[str, Any]]:
@@ -58,6 +59,8 @@ class PredictionFile:
         path: of the file; folders are made.
         top: how many classes or words a row of CSV names; JSON lines hold all that there are.
 
+    Texts that a spreadsheet would take for formulas have an apostrophe before them in CSV, see `no_formula`.
+
     Raises:
         ValueError: it ends otherwise.
 
@@ -103,7 +106,7 @@ class PredictionFile:
         with self.part.open(encoding="utf-8") as lines, whole.open("w", encoding="utf-8", newline="") as file:
             rows = csv.DictWriter(file, _ordered(self._columns), lineterminator="\n")
             rows.writeheader()
-            rows.writerows(map(json.loads, lines))
+            rows.writerows({key: no_formula(cell) for key, cell in json.loads(line).items()} for line in lines)
         whole.replace(self.part)
 
 

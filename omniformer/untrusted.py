@@ -1,8 +1,11 @@
-"""What a folder from somewhere else may not do to whoever reads it: lead out of itself, or unpack into memory."""
+"""What a folder from somewhere else may not do to whoever reads it: lead out of itself, unpack into memory, or compute
+in a spreadsheet.
+"""
 
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 
 def plain_name(name: object, source: str | Path) -> str:
@@ -86,3 +89,21 @@ def refuse_compressed(path: Path) -> None:
             f"{path} has {size:,} bytes and would unpack to {unpacked:,}; checkpoints are not compressed, so this one "
             "was not written by torch"
         )
+
+
+def no_formula(cell: Any) -> Any:
+    """A cell of a table that no spreadsheet computes: names of classes, inputs and settings come from data and folders.
+
+    A text that begins like a formula gets an apostrophe before it, as spreadsheets write texts; numbers stay.
+
+    Example:
+        >>> no_formula("=1+1"), no_formula("-1"), no_formula(-1)
+        ("'=1+1", '-1', -1)
+    """
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

@@ -1,5 +1,7 @@
 """Flat rows of every kind of prediction."""
 
+import csv
+import json
 from dataclasses import replace
 
 import pytest
@@ -59,3 +61,15 @@ def test_a_file_of_several_kinds_is_whole_and_an_ending_that_says_nothing_is_ref
     assert (tmp_path / "a.csv").read_text().splitlines()[2] == "a,it,,,,,,bee,0.75,,"
     with pytest.raises(ValueError, match=r"a\.xlsx ends with neither \.csv nor \.jsonl"):
         PredictionFile(tmp_path / "a.xlsx")
+
+
+def test_no_cell_is_a_formula_and_numbers_stay_numbers(tmp_path):
+    hostile = replace(CLASS, input="@SUM(A1)", probabilities={"=cmd|' /C calc'!A0": 0.75, "-1": 0.25}, text="+a")
+    with PredictionFile(tmp_path / "a.csv", top=2) as file:
+        file.add(hostile)
+    (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    told = [row[name] for name in ("input", "text", "label", "label_2")]
+    assert told == ["'@SUM(A1)", "'+a", "'=cmd|' /C calc'!A0", "-1"]
+    with PredictionFile(tmp_path / "a.jsonl") as file:
+        file.add(hostile)
+    assert json.loads((tmp_path / "a.jsonl").read_text())["input"] == "@SUM(A1)"

@@ -14,6 +14,7 @@ from omniformer.report.charts import curves
 from omniformer.report.run import Run, predictions
 from omniformer.report.writing import KINDS
 from omniformer.training.results import format_number, ordered
+from omniformer.untrusted import no_formula
 
 _SCORES = ("test", "best", "val")
 _LETTERS = 40
@@ -93,7 +94,7 @@ def table(groups: Sequence[Group]) -> str:
             mean, deviation = group.told(name) or ("", "")
             cells += [mean, "" if deviation is None else deviation, len(group.numbers(name))]
         folders = " ".join(str(run.folder) for run in group.runs)
-        writer.writerow([folders, *(setting(group, key) for key in keys), *cells])
+        writer.writerow(map(no_formula, [folders, *(setting(group, key) for key in keys), *cells]))
     return stream.getvalue()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from omniformer_tokenizers import Tokenizer
 
 from omniformer._confpath import conf_dir
+from omniformer.config.validate import META
 from omniformer.data.from_config import build_tokenizers
 from omniformer.data.source import SPLITS, Raw, Split
 from omniformer.data.table.opening import Opener
@@ -89,6 +90,8 @@ def prepare(
     seen, n_rows, told = _columns(files)
     guesses = {each: guess(column) for each, column in seen.items()}
     choice = choose(seen, guesses, targets=targets, given=columns)
+    if kept := sorted(set(META).intersection(choice.columns)):
+        raise ValueError(f"{path}: configurations keep the name {kept[0]!r} for themselves; rename that column")
     table = Table(columns=choice.columns, join=choice.join, **files)  # pyright: ignore[reportArgumentType]
     raws = _samples(table, _most(choice))
     problems = _problems(table, n_rows)

@@ -1,5 +1,6 @@
 """The experiment as a short file to be edited."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,4 +35,15 @@ def experiment(
 
 
 def _dumped(keys: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
+    return yaml.safe_dump(
+        _escaped(dict(keys)), sort_keys=False, allow_unicode=True, width=110, default_flow_style=False
+    )
+
+
+def _escaped(value: Any) -> Any:
+    """Texts of data, such as names of files, as they are: Hydra would resolve `${...}` in them."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, Mapping):
+        return {key: _escaped(each) for key, each in value.items()}
+    return [_escaped(each) for each in value] if isinstance(value, list | tuple) else value

@@ -11,6 +11,8 @@ from lightning import Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
+from omniformer.untrusted import no_formula
+
 _COLUMNS = ("step", "epoch", "name", "value")
 
 
@@ -59,7 +61,7 @@ class CSVLog(Logger):
         if self._trainer is not None:
             step, epoch = self._trainer.global_step, _epoch(self._trainer)
         rows = [
-            ("" if step is None else step, "" if epoch is None else int(epoch), _no_formula(name), repr(float(value)))
+            ("" if step is None else step, "" if epoch is None else int(epoch), no_formula(name), repr(float(value)))
             for name, value in metrics.items()
             if name != "epoch"
         ]
@@ -86,11 +88,6 @@ def _epoch(trainer: Trainer) -> int:
     if trainer.state.fn == "fit":
         return trainer.current_epoch + 1
     return trainer.fit_loop.epoch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _no_formula(name: str) -> str:
-    """A name that no spreadsheet computes: names of metrics may hold names of classes, which come from data."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def _open(path: Path) -> io.TextIOWrapper:

@@ -288,3 +288,20 @@ def test_splits_without_a_row_are_told(tmp_path):
     few = lines(tmp_path / "t.jsonl", text=TEXTS[:3], kind=LABELS[:3])
     (note,) = prepare(few, out=tmp_path / "conf").findings["notes"]
     assert note.startswith("no row is in val and test: nothing is measured there;")
+
+
+def test_names_of_a_strangers_files_and_columns_are_names_and_nothing_else(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SECRET", "swordfish")
+    odd = {"${oc.env:SECRET}": TEXTS, "a: {_target_: os.system}": LABELS}
+    path = lines(tmp_path / "x ${oc.env:SECRET}.jsonl", **odd)
+    made = prepare(path, out=tmp_path / "my", name="mine")
+    train(["--config-dir", str(tmp_path / "my"), "experiment=mine", "--cfg", "job"])
+    said = capsys.readouterr().out
+    source = yaml.safe_load(said)["data"]["source"]
+    assert source["columns"] == dict(zip(odd, ("text", "label"), strict=True)) and "swordfish" not in said
+    train(["--config-dir", str(tmp_path / "my"), "experiment=mine", "--cfg", "job", "--resolve"])
+    source = yaml.safe_load(capsys.readouterr().out)["data"]["source"]
+    assert source["files"] == str(path)
+    assert "<script" not in made.page.read_text()
+    with pytest.raises(ValueError, match="configurations keep the name '_target_' for themselves; rename that column"):
+        prepare(lines(tmp_path / "y.jsonl", _target_=TEXTS, label=LABELS), out=tmp_path / "my", name="other")

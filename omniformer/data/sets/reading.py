@@ -2,6 +2,7 @@
 
 import gzip
 import mmap
+import sys
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from pathlib import Path
 
 from omniformer_tokenizers.limits import FREE_TEXT_BYTES, MAX_TEXT_BYTES, bounded, check_size
 
-_DAMAGES = (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError)
+# A RuntimeError is how zipfile tells of a file that is encrypted.
+_DAMAGES = (ValueError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 def unpacked(file: Path) -> bytes:
@@ -87,6 +89,22 @@ def check_unpacked(infos: Sequence[zipfile.ZipInfo]) -> None:
     """
     n, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
     check_size(f"{n} bytes", n, "bytes", limit=MAX_TEXT_BYTES, free=FREE_TEXT_BYTES, n_bytes=packed)
+
+
+def check_ratio(n: int, packed: int) -> None:
+    """Refuses what unfolds into much more than its size lets expect, however much of that there may be.
+
+    Args:
+        n: bytes, unpacked; up to 100 MB are free.
+        packed: bytes that they take in their file.
+
+    Raises:
+        ValueError: it is too much.
+
+    Example:
+        >>> check_ratio(3_000_000_000, 100_000_000)
+    """
+    check_size(f"{n} bytes or more", n, "bytes", limit=sys.maxsize, free=FREE_TEXT_BYTES, n_bytes=packed)
 
 
 def member_in(archive: zipfile.ZipFile, member: str) -> bytes:

@@ -4,7 +4,7 @@ import json
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from omniformer.data.sets.reading import check_ratio
 from omniformer.data.table.rows import BadRowError, Row, Rows
 
 _AT_ONCE = 1024  # rows that become Python values together
+_UNFOLDED = 4096  # rows of Parquet that are unfolded before it is looked how much they are
 
 
 class ArrowRows(Rows):
@@ -176,9 +178,13 @@ class ParquetRows(GroupedRows):
         return holds_files(self._opened.schema_arrow)
 
     def _read(self, number: int, columns: list[str] | None) -> pa.Table:
+        told = self._opened.metadata.row_group(number)
+        packed = sum(told.column(i).total_compressed_size for i in range(told.num_columns))
+        packed = min(packed, Path(self.file).stat().st_size)
         try:
-            return self._opened.read_row_group(number, columns=columns)
-        except (pa.ArrowException, OSError) as error:
+            batches = self._opened.iter_batches(batch_size=_UNFOLDED, row_groups=[number], columns=columns)
+            return _bounded(batches, packed) or self._opened.read_row_group(number, columns=columns)
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise ValueError(f"{self.file}: row group {number} cannot be read: {_line(error)}") from error
 
     def _open(self) -> None:
@@ -193,12 +199,29 @@ def _mapped(file: Path) -> pa.Table:
     try:
         source = pa.memory_map(str(file))
         try:
-            return pa.ipc.open_file(source).read_all()
+            reader = pa.ipc.open_file(source)
+            batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
         except pa.ArrowInvalid:
             source.seek(0)
-            return pa.ipc.open_stream(source).read_all()
-    except (pa.ArrowException, OSError) as error:
+            batches = reader = pa.ipc.open_stream(source)
+        return _bounded(batches, file.stat().st_size) or reader.schema.empty_table()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read as Arrow: {_line(error)}") from error
+
+
+def _bounded(batches: Iterable[pa.RecordBatch], packed: int) -> pa.Table | None:
+    """A table of what comes, unless that is much more than its size in the file lets expect; None where nothing comes.
+
+    Columns may say the same thing a billion times in a few bytes.
+
+    Raises:
+        ValueError: it is too much.
+    """
+    found, n = [], 0
+    for batch in batches:
+        found.append(batch)
+        check_ratio(n := n + batch.nbytes, packed)
+    return pa.Table.from_batches(found) if found else None
 
 
 def listed(table: pa.Table) -> Iterator[Row]:

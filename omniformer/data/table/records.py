@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from omniformer_tokenizers.limits import FREE_TEXT_BYTES, MAX_TEXT_BYTES, check_size
 
-from omniformer.data.sets.reading import check_unpacked, unpacked
+from omniformer.data.sets.reading import check_ratio, check_unpacked, unpacked
 
-_DAMAGES = (ValueError, OSError, EOFError, zlib.error, tarfile.TarError, BadZipFile)
+_DAMAGES = (ValueError, OSError, EOFError, RuntimeError, zlib.error, tarfile.TarError, BadZipFile)
 _NUMBERS = "biuf"
 
 
@@ -75,10 +75,15 @@ def _members(file: Path, only: str) -> Iterator[tuple[str, bytes]]:
             check_unpacked([archive.getinfo(name) for name in names])
             yield from ((f"{file}: {name!r}", archive.read(name)) for name in names)
         return
+    packed = file.stat().st_size
     with tarfile.open(file) as archive:
-        infos = [each for each in archive if each.isfile() and fnmatchcase(each.name, only)]
+        infos: list[tarfile.TarInfo] = []
+        for each in archive:
+            if each.isfile() and fnmatchcase(each.name, only):
+                infos.append(each)
+            # What is passed over is unpacked as well.
+            check_ratio(each.offset_data + each.size, packed)
         size = sum(each.size for each in infos)
-        packed = file.stat().st_size
         check_size(f"{size} bytes", size, "bytes", limit=MAX_TEXT_BYTES, free=FREE_TEXT_BYTES, n_bytes=packed)
         for info in sorted(infos, key=lambda each: each.name):
             stream = archive.extractfile(info)

@@ -33,12 +33,14 @@ class ShardRows(Rows):
             with tarfile.open(file, mode="r:") as archive:
                 for member in archive:
                     if member.isfile() and not Path(member.name).name.startswith("."):
-                        self._add(member)
+                        self._add(member, file.stat().st_size)
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             raise ValueError(f"{file} cannot be read as a tar archive that is not compressed: {error}") from error
         self.keys = list(self.entries)
 
-    def _add(self, member: tarfile.TarInfo) -> None:
+    def _add(self, member: tarfile.TarInfo, n_bytes: int) -> None:
+        if member.issparse() or member.offset_data + member.size > n_bytes:
+            raise ValueError(f"{member.name!r} says that it has {member.size} bytes, which do not lie in it")
         folder, _, last = member.name.rpartition("/")
         stem, _, suffix = last.partition(".")
         key = f"{folder}/{stem}" if folder else stem

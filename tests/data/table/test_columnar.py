@@ -55,3 +55,16 @@ def test_what_is_no_such_file_is_named(tmp_path, kind, reader):
     (tmp_path / f"a.{kind}").write_bytes(b"no table at all, in the form of some text")
     with pytest.raises(ValueError, match=rf"a\.{kind} cannot be read as"):
         reader(tmp_path / f"a.{kind}")
+
+
+@pytest.mark.parametrize(("suffix", "reader"), [("parquet", ParquetRows), ("arrow", MappedRows)])
+def test_a_small_file_of_very_many_equal_rows_is_refused(tmp_path, suffix, reader, monkeypatch):
+    monkeypatch.setattr("omniformer.data.sets.reading.FREE_TEXT_BYTES", 1_000_000)
+    file, n = tmp_path / f"a.{suffix}", 5_000
+    table = pa.table({"text": pa.array(["x" * 4000]).take(pa.array([0] * n))})
+    if suffix == "parquet":
+        pq.write_table(table, file, row_group_size=n)
+    else:
+        feather.write_feather(table, file, compression="zstd")
+    with pytest.raises(ValueError, match=rf"a\.{suffix}.* bytes or more out of .* at most 100 a byte are accepted"):
+        reader(file).row(0)

@@ -90,3 +90,22 @@ def test_damaged_archives_and_bombs_are_refused(tmp_path, monkeypatch):
     tar(tmp_path / "b.tar.gz", {"a.bin": bytes(1_000_000)})
     with pytest.raises(ValueError, match=r"b\.tar\.gz cannot be read: 1000000 bytes"):
         read_records(tmp_path / "b.tar.gz", "*", {"label": "u1"})
+
+
+def test_what_is_passed_over_in_a_packed_archive_is_no_bomb_either(tmp_path, monkeypatch):
+    tar(path := tmp_path / "a.tar.gz", {"large.dat": b"\0" * 300_000, "small.bin": b"\7\1\2"})
+    assert len(read_records(path, "*.bin", {"label": "u1", "content": "(2,)u1"})["label"]) == 1
+    monkeypatch.setattr("omniformer.data.sets.reading.FREE_TEXT_BYTES", 1000)
+    with pytest.raises(ValueError, match="bytes or more out of"):
+        read_records(path, "*.bin", {"label": "u1", "content": "(2,)u1"})
+
+
+def test_an_encrypted_archive_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.bin", b"\7\1\2")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    for sign, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(sign) + at] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.zip cannot be read: .*encrypted"):
+        read_records(tmp_path / "a.zip", "*.bin", {"label": "u1", "content": "(2,)u1"})

@@ -52,3 +52,20 @@ def test_a_file_that_is_not_what_its_name_says_is_a_bad_row(tmp_path):
     table = ShardRows(shard(tmp_path / "a.tar", [("1.json", b"{"), ("2.json", b"{}")]))
     bad, good = table.each(["json"])
     assert r"a.tar, 1.json: cannot be read" in str(bad) and good == {"__key__": "2", "json": {}}
+
+
+def test_a_file_that_says_it_is_larger_than_its_archive_is_refused(tmp_path):
+    sparse = tarfile.TarInfo("a.jpg")
+    sparse.type, sparse.size = tarfile.GNUTYPE_SPARSE, 512
+    header = bytearray(sparse.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"00000000000\x0000000001000\x00"  # where its one piece lies, and how long it is
+    header[483:495] = b"\x80" + (10 << 40).to_bytes(11, "big")  # of how many bytes it says it is one
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\x00 " % sum(header)
+    (tmp_path / "a.tar").write_bytes(bytes(header) + b"x" * 512 + b"\0" * 1024)
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        assert archive.getmembers()[0].size == 10 << 40
+    with pytest.raises(
+        ValueError, match=r"a\.tar .*'a\.jpg' says that it has 10995116277760 bytes, which do not lie in it"
+    ):
+        ShardRows(tmp_path / "a.tar")
