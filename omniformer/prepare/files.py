@@ -21,9 +21,9 @@ def files_of(path: str | Path) -> Files:
 
     Args:
         path: a table, or several as `Table` takes them (`a.json::train`, `lines:a.en + lines:a.de`); a folder of
-            tables, whose names may say their splits (`train.csv`, `test-00001.parquet`), or with a folder `data` of such
-            ones; one of files whose lines belong together (`train.en`, `train.de`); one that `save_to_disk` wrote; or of
-            class folders.
+            tables, whose names may say their splits (`train.csv`, `test-00001.parquet`), or with a folder `data` of
+            such; one of files whose lines belong together (`train.en`, `train.de`); one that `save_to_disk` wrote; or
+            of class folders.
 
     Raises:
         FileNotFoundError: there is nothing.

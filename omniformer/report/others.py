@@ -146,9 +146,7 @@ class Nearest(Exact):
                 [way.replace("_", " "), *map(share, first), f"{sorted(ranks)[len(ranks) // 2]:g}", f"{len(ranks):,}"]
             )
         header = ["direction", "first", "among 5", "among 10", "median rank", "samples"]
-        caption = (
-            "Where the right sample stands; one that is as near as others, in the middle of these (recall draws)"
-        )
+        caption = "Where the right sample stands; one that is as near as others, in the middle of these (recall draws)"
         return [Table(header, lines, caption)]
 
     def mistake(self, row: Row) -> float:
