@@ -1,5 +1,7 @@
 """`trainer.compile`: the blocks of a core as compiled programs, and how many there had to be."""
 
+from contextlib import ExitStack
+from types import MethodType
 from typing import Any, Literal
 
 import torch
@@ -46,6 +48,7 @@ class Compiling(Callback):
 
     def __init__(self, how: Literal["blocks", "whole"], backend: str = "inductor") -> None:
         self.how, self.backend = how, backend
+        self._lasting = ExitStack()  # what is so until the end
 
     def setup(self, trainer: LightningTrainer, pl_module: LightningModule, stage: str) -> None:
         """Compiles, before the model is divided or wrapped."""
@@ -60,30 +63,29 @@ class Compiling(Callback):
                 f"trainer.compile={self.how}: {type(core).__name__} is no stack of blocks that are called one after "
                 "the other; accepted with this core: off"
             )
-        self._limit = torch._dynamo.config.recompile_limit
-        torch._dynamo.config.recompile_limit = max(_MOST, self._limit)
+        limit = max(_MOST, torch._dynamo.config.recompile_limit)
+        # Without guards on modules that FSDP2 holds, their plain numbers, such as heads, would be symbols.
+        self._lasting.enter_context(torch._dynamo.config.patch(recompile_limit=limit, skip_fsdp_guards=False))
         self._before = counters["stats"]["unique_graphs"]
+        self._compiled: list[tuple[Any, str]] = []
         for stack in stacks:
             self._compile(stack)
-        self._stacks = stacks
 
     def _compile(self, stack: Any) -> None:
-        options: dict[str, Any] = {"backend": self.backend, "dynamic": True}
-        if self.how == "whole":
-            stack.through = torch.compile(stack.through, **options)
-            return
-        for block in stack.units:
-            block.compile(**options)
+        # The methods alone: what hangs on a block, such as FSDP2 gathering its weights, stays outside of its program.
+        named = [(stack, "through")] if self.how == "whole" else [(block, "forward") for block in stack.units]
+        for module, name in named:
+            method = torch.compile(getattr(type(module), name), backend=self.backend, dynamic=True)
+            setattr(module, name, MethodType(method, module))  # a copy of the module has one of its own
+            self._compiled.append((module, name))
 
     def teardown(self, trainer: LightningTrainer, pl_module: LightningModule, stage: str) -> None:
         """Leaves the model as it was, and tells what was compiled."""
         if stage != "fit":
             return
-        for stack in self._stacks:
-            stack.__dict__.pop("through", None)
-            for block in stack.units:
-                block._compiled_call_impl = None
-        torch._dynamo.config.recompile_limit = self._limit
+        for module, name in self._compiled:
+            vars(module).pop(name, None)
+        self._lasting.close()
         rank_zero_info(f"trainer.compile={self.how}: {self.made} programs compiled for {trainer.global_step} steps")
 
     @property

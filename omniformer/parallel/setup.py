@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omniformer.parallel.parts import check_parts
+
 # What processes that compute a block together divide of it.
 _SIZES = {"TensorParallel": ("n_heads", "n_kv_heads")}
 # What torchrun gives each process that it starts.
@@ -32,20 +34,23 @@ class _Divided:
 
 
 def check_described(trainer: Mapping[str, Any], core: Any) -> None:
-    """Refuses the same as `check_processes` and `check_heads`, of a configuration, before anything is imported for it.
+    """Refuses the same as `check_processes`, `check_heads` and `check_parts`, of a configuration, before anything is
+    imported for it.
 
     Args:
         trainer: its options, with the strategy as it is described.
         core: its description; None where it is not known yet.
 
     Raises:
-        ValueError: as for these two; or an accelerator is asked for and there is none.
+        ValueError: as for these; or an accelerator is asked for and there is none.
 
     Example:
         >>> check_described({"strategy": "auto", "devices": 1}, {"n_heads": 3})
     """
     check_processes(trainer, n_devices=n_devices(trainer))
     check_heads(trainer.get("strategy"), core)
+    if (divided := _divided(trainer.get("strategy"))) is not None:
+        check_parts(divided.name, core)
     if trainer.get("accelerator") in ("gpu", "cuda") and not _has_gpu():
         raise ValueError(
             f"trainer.accelerator={trainer['accelerator']}: torch sees no GPU on this machine; choose "
@@ -179,6 +184,11 @@ def _check_divided(options: Mapping[str, Any], n_devices: int) -> None:
         raise ValueError(
             f"trainer.strategy.size={strategy.together} does not divide the {n_devices} processes that trainer.devices "
             "and trainer.num_nodes ask for; choose a number that does"
+        )
+    if options.get("compile") == "whole":
+        raise ValueError(
+            f"trainer.compile=whole: {strategy.name} gathers the weights of each block between two programs, so that "
+            "none has several; choose trainer.compile=blocks"
         )
     precision = options.get("precision")
     if strategy.halved and precision != "bf16-mixed":

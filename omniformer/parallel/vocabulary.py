@@ -33,6 +33,7 @@ def apply(model: nn.Module, mesh: DeviceMesh) -> None:
     tables, heads = divisible(model, [*parts.embedders.values()], dict(parts.heads.items()), mesh.size())
     for table in tables:
         parallelize_module(table, mesh, RowwiseParallel(input_layouts=Replicate()), **_CUT)
+        table.register_forward_hook(_arrived)
     embedders = dict(parts.embedders.items())
     for name, head in heads.items():
         style = ColwiseParallel(output_layouts=Shard(-1), use_local_output=False)
@@ -92,6 +93,13 @@ def first_part(
     for weight in weights.values():
         weight.data = weight.data.chunk(size)[0]
     return tables, list(scoring.values())
+
+
+def _arrived(table: nn.Module, ids: Any, rows: Tensor) -> Tensor:
+    """The rows as a plain tensor: the gradient of one that is still on its way does not come back out of a compiled
+    block.
+    """
+    return rows.clone()
 
 
 def _scores(head: NextTokenHead, x: Tensor) -> Tensor:

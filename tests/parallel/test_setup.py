@@ -133,6 +133,7 @@ def described(kind: str, **more) -> dict:
         (described("TensorParallel", size=2), "trainer.strategy.size=2 does not divide core.n_heads=3"),
         (described("FSDP", param_dtype="bfloat16"), "needs trainer.precision=bf16-mixed"),
         (described("FSDP") | {"precision": "16-mixed"}, "FSDP scales no losses"),
+        (described("FSDP") | {"compile": "whole"}, "compile=whole: FSDP gathers the weights of each block between two"),
     ],
 )
 def test_a_configuration_is_refused_as_what_is_built_of_it(trainer, told):
@@ -140,7 +141,17 @@ def test_a_configuration_is_refused_as_what_is_built_of_it(trainer, told):
         check_described(trainer, {"n_heads": 3})
 
 
+def test_parts_that_cannot_be_divided_are_refused_as_they_are_described():
+    with pytest.raises(
+        ValueError, match="trainer=context divides the blocks of a Transformer, and core is a Recurrent"
+    ):
+        check_described(
+            described("ContextParallel", size=2), {"_target_": "omniformer.core.variants.recurrent.Recurrent"}
+        )
+
+
 def test_a_configuration_that_can_run_is_not_refused():
+    check_described(described("FSDP") | {"compile": "blocks"}, {"n_heads": 4})
     check_described(described("TensorParallel", size=2), {"n_heads": 4})
     check_described(described("ContextParallel", size=2), {"n_heads": 3})
     check_described({"strategy": {"_target_": "lightning.pytorch.strategies.DDPStrategy"}, "devices": 2}, None)

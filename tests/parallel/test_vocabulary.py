@@ -39,6 +39,7 @@ def passed(model: Any, smoothing: float) -> dict[str, Tensor]:
     x = model.embedders["text"].table(IDS)
     losses = head.losses(x, IDS.flip(0), most=2 * N_IDS, label_smoothing=smoothing)
     losses.square().sum().backward()
+    assert type(x) is Tensor  # and not one on its way, out of which no compiled program gives gradients back
     beside = {name: whole(each.grad) for name, each in model.named_parameters() if each.grad is not None}
     return {"x": x.detach(), "losses": losses.detach(), "scores": head.scores(x).detach()} | beside
 
@@ -76,6 +77,24 @@ def test_losses_scores_and_gradients_are_those_of_whole_tables(two, name):
     for told in two:
         assert told[name].pop("held") == [N_IDS // 2] * 2
         assert error(told[name], alone) < 2e-6
+
+
+def compiled(rank: int, world: int) -> tuple[Tensor, Tensor]:
+    """The gradient of a table behind which a compiled program stands, and that of a whole one."""
+    program, tables = torch.compile(lambda x: 2 * x, backend="aot_eager"), []
+    for model in (divided := made(), made()):
+        if model is divided:
+            vocabulary.apply(model, init_device_mesh("cpu", (world,)))
+        tables.append(model.embedders["text"].table)
+        program(tables[-1](IDS)).square().sum().backward()
+    return whole(tables[0].weight.grad), tables[1].weight.grad
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's own, of what a program reads
+def test_gradients_come_back_out_of_compiled_programs(tmp_path):
+    for found, wanted in together(2, compiled, tmp_path):
+        torch.testing.assert_close(found, wanted)
 
 
 def named(model: OmniFormer, size: int = 2) -> tuple[int, list[str]]:
