@@ -27,7 +27,8 @@ class Remote:
             with fsspec.open(self.address, "rb") as stream:
                 content = stream.read(_MOST_BYTES + 1)  # pyright: ignore[reportAttributeAccessIssue]
         except Exception as error:  # of many kinds: of networks, of stores, of a library that is not installed
-            told = " ".join(str(error).split()) or type(error).__name__
+            told = " ".join(str(error).split())
+            told = type(error).__name__ if told in ("", self.address) else told
             raise ValueError(f"{self.address!r} cannot be fetched: {told}") from error
         if len(content) > _MOST_BYTES:
             raise ValueError(f"{self.address!r} holds more than {_MOST_BYTES} bytes, the most that is fetched")

@@ -64,7 +64,12 @@ def choose(
         role.startswith(ANSWER) for role in found.values()
     ):
         found |= _predicted(columns, kinds, list(targets) or _undoubted(columns, kinds))
-    inputs = {name: _GIVEN[kind] for name, kind in kinds.items() if name not in found and kind in _GIVEN}
+    of_words = _of_words(columns, kinds)
+    inputs = {
+        name: _GIVEN[kind]
+        for name, kind in kinds.items()
+        if name not in found and kind in _GIVEN and not (name in of_words and kind == "series")
+    }
     inputs = _last(inputs, found, columns)
     if not inputs and not Roles(columns=dict.fromkeys(found.values(), ())).given:
         raise ValueError(
@@ -78,6 +83,7 @@ def choose(
     once = {kind: name for name, kind in reversed(others.items()) if kind != "id" or _whole_table(columns[name])}
     chosen = {**inputs, **found, **{name: kind for kind, name in once.items()}}
     left = {name: _why(guesses[name], said, name) for name in columns if name not in chosen}
+    left |= {name: "it gives each word a class" for name in of_words if name in left and name not in said}
     texts = sum(role == "text" for role in chosen.values())
     return Choice(columns=chosen, left_out=left, join=JOIN if texts > 1 else None)
 
@@ -98,7 +104,7 @@ def _undoubted(columns: Mapping[str, Column], kinds: Mapping[str, str]) -> list[
             return likely
     if len(questions) > 1 and len(questions) == len(could):
         return questions
-    if could:
+    if could := list(dict.fromkeys([*could, *words])):
         raise ValueError(
             f"{len(could)} columns could be what is to be predicted: {', '.join(could)}; name one with --target NAME, "
             "or several yes-no questions or numbers with --target NAME NAME"
@@ -107,18 +113,29 @@ def _undoubted(columns: Mapping[str, Column], kinds: Mapping[str, str]) -> list[
 
 
 def _of_words(columns: Mapping[str, Column], kinds: Mapping[str, str]) -> list[str]:
-    """The column of lists that gives each word of another one a class: the one with fewer different words."""
-    lists = [name for name, kind in kinds.items() if kind in ("words", "tags")]
-    different = {name: len({word for cell in columns[name].cells for word in cell}) for name in lists}
+    """The columns of lists, of names or of whole numbers, that give each word of another one a class: those with fewer
+    different ones. They may be the same in all rows, as of sentences that are made by a pattern.
+    """
+    lists = {
+        name: {word for cell in columns[name].cells for word in cell}
+        for name, kind in kinds.items()
+        if kind in ("words", "tags", "series", "constant") and _flat(columns[name])
+    }
+    words = [name for name in lists if kinds[name] in ("words", "tags")]
     return [
         name
-        for name in lists
-        if any(
-            different[other] > different[name] and _as_long(columns[name], columns[other])
-            for other in lists
-            if other != name
+        for name, own in lists.items()
+        if len(own) > 1
+        and any(
+            len(lists[other]) > len(own) and _as_long(columns[name], columns[other]) for other in words if other != name
         )
     ]
+
+
+def _flat(column: Column) -> bool:
+    """Whether its cells are lists of names, or of whole numbers."""
+    inner = [each for cell in column.cells for each in cell] if column.kept == "list" else []
+    return bool(inner) and any(all(type(each) is kind for each in inner) for kind in (str, int))
 
 
 def _as_long(one: Column, other: Column) -> bool:
@@ -136,7 +153,7 @@ def _predicted(columns: Mapping[str, Column], kinds: Mapping[str, str], targets:
     found: dict[str, str] = {}
     for name in targets:
         kind = kinds.get(name, "")
-        if kind == "constant":
+        if kind == "constant" and name not in _of_words(columns, kinds):
             raise ValueError(
                 f"all cells of {name} are the same, of which nothing can be learned; name another --target"
             )

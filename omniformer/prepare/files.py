@@ -23,7 +23,7 @@ def files_of(path: str | Path) -> Files:
         path: a table, or several as `Table` takes them (`a.json::train`, `lines:a.en + lines:a.de`); a folder of
             tables, whose names may say their splits (`train.csv`, `test-00001.parquet`), or with a folder `data` of
             such; one of files whose lines belong together (`train.en`, `train.de`); one that `save_to_disk` wrote; or
-            of class folders.
+            one of class folders.
 
     Raises:
         FileNotFoundError: there is nothing.

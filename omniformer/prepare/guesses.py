@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omniformer.data.folders import PICTURES, SOUNDS
+from omniformer.data.table.contents import series_in
 from omniformer.data.table.splits import SYNONYMS
 from omniformer.data.table.targets import yes_or_no
 from omniformer.prepare.columns import Column
@@ -22,7 +23,12 @@ _SPLIT = re.compile(r"^(split|subset|partition|fold|set)s?$", re.IGNORECASE)
 _LABEL = re.compile(r"(^|[_ .-])(labels?|class(es)?|target|category|intent|sentiment|y)([_ .-]?id)?$", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ]\d\d?:\d\d.*)?|\d\d?[-/.]\d\d?[-/.]\d{4}( \d\d?:\d\d.*)?")
 _COMMA = re.compile(r"[-+]?\d+(\.\d{3})*(,\d+)?")
+_SAID = re.compile(
+    r"(^|[_ .-])(captions?|descriptions?|transcripts?|transcriptions?|translations?|summary|sentences?|texts?)$",
+    re.IGNORECASE,
+)
 _TAG = 3  # words that the name of a tag has on average at most; else it is a text
+_STEPS = 8  # numbers that a text holds at least that is taken for a series
 _SOME = 200  # cells that are looked at closely
 _REPEATED = 5  # rows a class has on average at least, so that it can be learned
 _CLASSES = 1000
@@ -176,6 +182,14 @@ def _commas(column: Column) -> Guess | None:
     return Guess("comma", f"numbers with a decimal comma, such as {next(each for each in some if ',' in each)!r}")
 
 
+def _series(column: Column) -> Guess | None:
+    some = [series_in(each) for each in column.cells[:_SOME]] if column.kept == "str" else []
+    if not some or any(found is None or len(found) < _STEPS for found in some):
+        return None
+    numbers = all(isinstance(each, int | float | list | None) for found in some for each in found or ())
+    return Guess("series", f"numbers one after the other, such as {column.cells[0][:30]!r}") if numbers else None
+
+
 def _molecules(column: Column) -> Guess | None:
     if column.kept != "str" or column.distinct < 10:
         return None
@@ -187,6 +201,14 @@ def _questions(column: Column) -> Guess | None:
     if column.kept != "str" or not all(each.rstrip().endswith(("?", "\uff1f")) for each in column.cells[:_SOME]):
         return None
     return Guess("text", "questions, also where they come again")
+
+
+def _said(column: Column) -> Guess | None:
+    """Captions and the like are texts also where they come again, as those that are made by a pattern do."""
+    if column.kept != "str" or not _SAID.search(column.name):
+        return None
+    words = sum(len(each.split()) for each in column.cells) / len(column.cells)
+    return Guess("text", f"its name, and {words:.1f} words on average") if words > _TAG else None
 
 
 def _category(column: Column) -> Guess | None:
@@ -235,9 +257,11 @@ RULES: tuple[Rule, ...] = (
         _numbers,
         _dates,
         _commas,
+        _series,
         _molecules,
         _tags,
         _questions,
+        _said,
         _category,
     ),
     _text,

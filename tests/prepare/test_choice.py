@@ -11,6 +11,8 @@ PHOTOS = [f"{i}.png" for i in range(20)]
 MOODS = ["good", "bad"] * 10
 NUMBERS = [str(i * 1.5) for i in range(20)]
 YES = ["0", "1"] * 10
+SAID = [["Ada", f"w{i}"] for i in range(20)]
+SENSED = {"words": "text", "load": "series", "mood": "label"}
 
 
 def chosen(targets=(), given=None, **cells):
@@ -30,6 +32,9 @@ def chosen(targets=(), given=None, **cells):
             {"words": [["Ada", f"w{i}"] for i in range(20)], "tags": [["P", "O"]] * 10 + [["O", "P"]] * 10},
             {"words": "text", "tags": "token_labels"},
         ),
+        ({"words": SAID, "tags": [["P", "O"]] * 20}, {"words": "text", "tags": "token_labels"}),
+        ({"words": SAID, "ner_tags": [[1, 0], [0, 1]] * 10}, {"words": "text", "ner_tags": "token_labels"}),
+        ({"words": SAID, "load": [[1.5, 0.5], [0.5, 2.5]] * 10, "mood": MOODS}, SENSED),
         ({"photo": PHOTOS, "caption": TEXTS}, {"photo": "vision", "caption": "text"}),
         (
             {"id": PHOTOS, "review": TEXTS, "mood": MOODS, "split": ["train", "test"] * 10},
@@ -63,6 +68,15 @@ def test_what_could_be_two_things_is_asked_with_the_words_to_type():
     asked = "2 columns could be what is to be predicted: price, mood; name one with --target"
     with pytest.raises(ValueError, match=asked):
         chosen(photo=PHOTOS, price=NUMBERS, mood=YES)
+
+
+def test_of_several_columns_of_classes_of_words_one_is_asked_for_and_the_others_are_not_given():
+    cells = {"words": SAID, "pos_tags": [[2, 0], [0, 1]] * 10, "ner_tags": [[1, 0], [0, 1]] * 10}
+    with pytest.raises(ValueError, match="2 columns could be what is to be predicted: pos_tags, ner_tags; name one"):
+        chosen(**cells)
+    found = chosen(["ner_tags"], **cells)
+    assert found.columns == {"words": "text", "ner_tags": "token_labels"}
+    assert found.left_out == {"pos_tags": "it gives each word a class"}
 
 
 def test_a_role_that_is_given_counts_and_null_leaves_out():

@@ -130,7 +130,7 @@ def _pixels(numbers: Tensor) -> Tensor:
 
 
 def _series(reader: Reader, cell: Any) -> Tensor:
-    numbers = _numbers(_parsed(cell))
+    numbers = _numbers(series_in(cell) or cell)
     if numbers.ndim not in (1, 2):
         raise ValueError(f"expected numbers, or one list of them for each variable, received {numbers.ndim} axes")
     return numbers if numbers.ndim == 2 else numbers[None]
@@ -165,6 +165,26 @@ def _parsed(cell: Any) -> Any:
         except ValueError:
             return cell  # SMILES begin with brackets too
     return cell
+
+
+def series_in(cell: Any) -> list[Any] | None:
+    """The numbers of a cell: a list, one written as JSON, or numbers between blanks, commas, semicolons or bars. None
+    where it holds something else.
+
+    Example:
+        >>> series_in("0.5 1 nan"), series_in("[[1, 2], [3, 4]]"), series_in("a b"), series_in("0,5 1,5")
+        ([0.5, 1.0, nan], [[1, 2], [3, 4]], None, None)
+    """
+    found = _parsed(cell)
+    if isinstance(found, list):
+        return found
+    for sign in (";", "|", ",", None) if isinstance(found, str) else ():
+        if len(parts := found.split(sign)) > 1:
+            try:
+                return [float(part) for part in parts]
+            except ValueError:
+                continue
+    return None
 
 
 def _numbers(cell: Any) -> Tensor:

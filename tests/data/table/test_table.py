@@ -198,6 +198,16 @@ def test_a_class_that_training_does_not_know_is_named_with_its_row(tmp_path):
     assert table.labels == ("odd", "good", "bad") and int(table.split("test")[0].targets["label"]) == 0
 
 
+def test_a_series_may_be_numbers_one_after_the_other_in_a_cell(tmp_path):
+    lines = ["0.5 1 nan,1", '"1, 2, 3",2', "1;2;3,3", '"[1, 2, null]",4', '"0,5 1,5",5']
+    file = csv(tmp_path / "a.csv", "load,next", *lines[:4])
+    raws = Table(files=file, columns={"load": "series", "next": "value"}, shares=(1, 0, 0)).split("train")
+    found = [raw.contents["series"].tolist()[0] for raw in raws]
+    assert str(found) == "[[0.5, 1.0, nan], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [1.0, 2.0, nan]]"
+    with pytest.raises(ValueError, match=r"row 5, column 'load': expected a list of numbers, received '0,5 1,5'"):
+        Table(files=csv(tmp_path / "b.csv", "load,next", *lines), columns={"load": "series"}).split("train")
+
+
 def test_ids_must_be_there_once(tmp_path):
     rows = [{"review": f"film {i}", "key": key} for i, key in enumerate(["a", "a", None])]
     with pytest.raises(
