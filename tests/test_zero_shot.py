@@ -1,5 +1,6 @@
 """Classes that are told by words: equal to the reference library on a tiny CLIP, in Python and on the command line."""
 
+import csv
 import json
 
 import pytest
@@ -10,6 +11,8 @@ from twins import transformers
 
 import omniformer
 from omniformer.predict import main
+from omniformer.prepare.__main__ import main as prepare
+from omniformer.train import main as train
 from omniformer.zero_shot import ZeroShot
 
 LABELS, TEMPLATES = ["cat", "dog", "red"], ["the {} is here.", "the {}."]
@@ -86,3 +89,54 @@ def test_a_template_without_labels_is_refused(folder, photos, capsys):
     with pytest.raises(SystemExit):
         main([str(folder), str(photos), "--template", "a {}"])
     assert "--template is for the names of --labels" in capsys.readouterr().err
+
+
+COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220), "grey": (90, 90, 90)}
+PLACES = {
+    "left": (slice(None), slice(0, 5)),
+    "right": (slice(None), slice(11, 16)),
+    "top": (slice(0, 5), slice(None)),
+    "bottom": (slice(11, 16), slice(None)),
+}
+NEW = [("red", "top"), ("green", "left"), ("blue", "right")]  # in no caption of training
+
+
+def bar(colour, place, draw):
+    pixels = torch.randint(200, 256, (16, 16, 3), dtype=torch.uint8, generator=draw)
+    pixels[PLACES[place]] = torch.tensor(COLOURS[colour], dtype=torch.uint8)
+    return Image.fromarray(pixels.numpy())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_model_trained_here_tells_classes_of_which_it_saw_no_picture(tmp_path):
+    draw, pairs = torch.Generator().manual_seed(0), tmp_path / "pairs.csv"
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "new").mkdir()
+    with pairs.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["photo", "caption"])
+        for i in range(30):
+            for colour, place in ((colour, place) for colour in COLOURS for place in PLACES):
+                new = (colour, place) in NEW
+                path = tmp_path / ("new" if new else "seen") / f"{colour} {place} {i}.png"
+                bar(colour, place, draw).save(path)
+                if not new:
+                    rows.writerow([path.relative_to(tmp_path), f"a photo of a {colour} bar on the {place}"])
+    prepare([str(pairs), "--out", str(tmp_path / "conf"), "--columns", "{photo: vision, caption: text}"])
+    small = ["core.d_model=64", "core.n_layers=2", "core.n_heads=2", "optim.lr=0.003", "trainer.max_epochs=3"]
+    quiet = ["logger=none", "callbacks.progress=null", "report=false", f"paths.output_root={tmp_path}"]
+    train(["--config-dir", str(tmp_path / "conf"), "experiment=pairs", *small, *quiet])
+    labels = [f"{colour} bar on the {place}" for colour, place in NEW]
+    said = []
+    for folder in ("latest", "latest/model"):
+        out = tmp_path / "said.csv"
+        words = ["--labels", *labels, "--template", "a photo of a {}", "--out", str(out)]
+        main([str(tmp_path / "pairs" / folder), str(tmp_path / "new"), *words])
+        with out.open() as file:
+            said.append([(row["input"], row["label"]) for row in csv.DictReader(file)])
+    assert said[0] == said[1] and len(said[0]) == 90
+    right = sum(
+        name.rpartition("/")[2].split()[:2] == [*label.split()[:1], label.split()[-1]] for name, label in said[0]
+    )
+    assert right > 60, right  # 30 by chance
