@@ -132,8 +132,8 @@ _BRIEF = ("+trainer.limit_val_batches=10", "+trainer.limit_test_batches=4")  # t
 
 def _without_labels() -> dict[str, Run]:
     """One core on four modalities without labels, and a core on each of them; on few labels of further sets, these
-    frozen under a linear probe and trained on, a frozen core of random weights, and fresh ones, which also learn for
-    four times the steps.
+    frozen under a linear probe and trained on, a frozen core of random weights, and fresh ones, which also begin under
+    a linear probe, and learn for four times the steps.
     """
     members = tuple(member for mine in _LEARN_OF.values() for member in mine)
     lines = {"pretrain_four": Run("pretrain_four", ("words/val/loss",), SEEDS, _BRIEF)}
@@ -149,6 +149,7 @@ def _without_labels() -> dict[str, Run]:
             "four": ((), "pretrain_four"),
             "one": ((), f"pretrain_{modality}"),
             "scratch": ((), None),
+            "scratch_probe": (("model.probe=true",), None),
             "scratch_long": (("steps_per_epoch=400", "baselines=true"), None),
         }
         for way, (fixed, begins) in ways.items():

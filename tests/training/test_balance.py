@@ -52,7 +52,7 @@ def test_steps_between_are_not_measured_and_means_are_of_those_that_are():
     callback = Balance(every_steps=2)
     measured = []
     callback._numbers = lambda gradients: measured.append(len(gradients)) or {"a/train/gradient_norm": len(measured)}
-    assert measure(callback, module, weighted, [0, 1, 1, 2, 3, 4, 5]) == {"a/train/gradient_norm": 2.0}
+    assert measure(callback, module, weighted, [0, 1, 1, 2, 3, 5]) == {"a/train/gradient_norm": 2.0}
     again = Balance(every_steps=2)
     again.load_state_dict(callback.state_dict())
     assert again.results() == callback.results()
