@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from omniformer_tokenizers.audio import WaveformTokenizer as WaveformTokenizer
     from omniformer_tokenizers.audio import WhisperTokenizer as WhisperTokenizer
     from omniformer_tokenizers.class_tokens import ClassTokens as ClassTokens
+    from omniformer_tokenizers.codes import FiniteScalarTokenizer as FiniteScalarTokenizer
+    from omniformer_tokenizers.codes import ResidualCodebooks as ResidualCodebooks
     from omniformer_tokenizers.graph import GraphTokenizer as GraphTokenizer
     from omniformer_tokenizers.graph import MoleculeTokenizer as MoleculeTokenizer
     from omniformer_tokenizers.interleaving import interleaved as interleaved
@@ -70,6 +72,7 @@ _NAMES = {
     "series": "SeriesTokenizer",
     "scaled_bins": "ScaledBinsTokenizer",
     "class_tokens": "ClassTokens",
+    "codes": "ResidualCodebooks FiniteScalarTokenizer",
     "interleaving": "interleaved",
     "media": "MediaError",
     "packing": "pack_lengths",

@@ -161,6 +161,22 @@ CASES: dict[str, Case] = {
     "patches after class tokens": _image(lambda: ot.ClassTokens(tokenizer=ot.PatchTokenizer(patch_size=4), n=2)),
     "colours": _image(lambda: ot.ColourTokenizer(n_colours=16).fit([picture(), picture(8, 8)]), tolerance=None),
     "pixels": _image(ot.PixelTokenizer),
+    "codebooks of patches": _image(
+        lambda: ot.ResidualCodebooks(
+            tokenizer=ot.PatchTokenizer(patch_size=4), n_stages=2, n_entries=8, iterations=3
+        ).fit([picture(), picture(8, 8)]),
+        tolerance=None,
+    ),
+    "codebooks of frames": _sound(
+        lambda: ot.ResidualCodebooks(
+            tokenizer=ot.WaveformTokenizer(frame_length=16), n_stages=3, n_entries=8, iterations=3
+        ).fit([tone()]),
+        None,
+    ),
+    "levels of patches": _image(
+        lambda: ot.FiniteScalarTokenizer(tokenizer=ot.PatchTokenizer(patch_size=4), levels=(4, 3)).fit([picture()]),
+        tolerance=None,
+    ),
     "tubelets": Case(
         make=lambda: ot.TubeletTokenizer(patch_size=4),
         raws=[clip(), clip()[:1]],

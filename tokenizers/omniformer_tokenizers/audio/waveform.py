@@ -41,7 +41,7 @@ class WaveformTokenizer(Tokenizer):
         self,
         *,
         sample_rate: Count = 16000,
-        frame_length: int = 400,
+        frame_length: Count = 400,
         stride: Count | None = None,
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from omniformer_tokenizers._checks import at_least, sides
+from omniformer_tokenizers._clustering import k_means, nearest
 from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
@@ -98,7 +99,7 @@ class ColourTokenizer(Tokenizer):
                 kept, step = kept[::2], step * 2
         if not len(kept):
             raise ValueError("fit() received no pixels; pass at least one image")
-        self._colours = _k_means(kept, self.n_colours, self.iterations)
+        self._colours = k_means(kept, self.n_colours, self.iterations)
         return self
 
     def __call__(self, raw: Any) -> Tokens:
@@ -108,7 +109,7 @@ class ColourTokenizer(Tokenizer):
             values int64 `[height * width]`, positions `[height * width, 2]` (row, column), fact `size` int64 `[2]`.
         """
         image = self._pixels(raw)
-        return _grid(_nearest(image.flatten(1).T, self.colours), image.shape[1:], self.modality)
+        return _grid(nearest(image.flatten(1).T, self.colours), image.shape[1:], self.modality)
 
     def decode(self, tokens: Tokens) -> Tensor:
         """The image painted in the palette's colours; uint8 `[channels, height, width]`."""
@@ -215,23 +216,3 @@ def _grid(ids: Tensor, shape: Iterable[int], modality: str) -> Tokens:
     sizes = tuple(shape)
     cells = torch.cartesian_prod(*[torch.arange(float(n)) for n in sizes]).reshape(-1, len(sizes))
     return Tokens(values=ids, positions=cells, facts={"size": torch.tensor(sizes[:2])}, modality=modality)
-
-
-def _nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """The index of the nearest centre of each point, in chunks of bounded memory."""
-    norms = centres.square().sum(1)
-    chunks = [(norms - 2 * chunk @ centres.T).argmin(1) for chunk in points.split(65536)]
-    return torch.cat(chunks) if chunks else torch.zeros(0, dtype=torch.int64)
-
-
-def _k_means(points: Tensor, k: int, iterations: int) -> Tensor:
-    """Lloyd's algorithm from evenly spaced points in order of brightness; empty clusters keep their place."""
-    order = points.sum(1).argsort(stable=True)
-    centres = points[order[torch.linspace(0, len(points) - 1, k).round().long()]].clone()
-    for _ in range(iterations):
-        owner = _nearest(points, centres)
-        counts = torch.bincount(owner, minlength=k)
-        sums = torch.zeros(k, points.shape[1], dtype=torch.float64).index_add_(0, owner, points.double())
-        means = (sums / counts.clamp(min=1)[:, None]).float()
-        centres = torch.where(counts[:, None] > 0, means, centres)
-    return centres[centres.sum(1).argsort(stable=True)].contiguous()
