@@ -331,7 +331,8 @@ def _codes(parameter: nn.Parameter, owners: _Owners, weights: Weights) -> Codes:
     if not bool(parameter.isfinite().all()):
         raise ValueError(f"{owners[0][0]}.weight holds numbers that are not finite, which cannot be rounded")
     is_table = any(isinstance(module, nn.Embedding) for _, module in owners)
-    return Int8(parameter) if weights == "int8" or is_table or not Int4.fits(parameter) else Int4(parameter)
+    weight = parameter.contiguous()  # codes lie row by row, also where the weight does not (`omniformer.columns`)
+    return Int8(weight) if weights == "int8" or is_table or not Int4.fits(weight) else Int4(weight)
 
 
 def _packed(numbers: Tensor, block: int) -> Tensor:

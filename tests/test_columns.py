@@ -61,3 +61,12 @@ def test_rounded_weights_and_other_types_stay(model):
     assert by_columns(nn.Linear(128, 512, dtype=torch.bfloat16)) == 0
     assert by_columns(nn.Linear(512, 128)) == 0
     assert by_columns(nn.Linear(128, 512, device="meta")) == 0
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_weights_that_lie_by_columns_are_rounded_as_others_are(model, kind):
+    other = copy.deepcopy(model)
+    by_columns(other)
+    for each in (model, other):
+        quantize(each, kind)
+    assert answers(model) == answers(other)

@@ -319,7 +319,9 @@ def decoding(n: int, *, quick: bool) -> list[Contender]:
 
 
 def decoding_weights(*, quick: bool) -> list[Contender]:
-    """Greedy decoding of one text by the model of `lm` in float32, and by copies of it with rounded weights."""
+    """Greedy decoding of one text by the model of `lm` in float32, and by copies of it with rounded weights, all laid
+    out as the commands that write lay theirs.
+    """
     sizes = {"d_model": 64, "n_layers": 1, "n_heads": 2} if quick else {"d_model": 384, "n_layers": 6, "n_heads": 6}
     read, new, vocab_size = (8, 3, 2000) if quick else (32, 256, 5000)
     plain = language_model(GPT2_PARTS, sizes, vocab_size, read + new).eval()
@@ -329,6 +331,7 @@ def decoding_weights(*, quick: bool) -> list[Contender]:
         model = copy.deepcopy(plain)
         if kind != "float32":
             quantize(model, cast(Weights, kind))
+        by_columns(model)
         step = partial(write, model, "lm", batch, strategy=Greedy(), max_new_tokens=new, cache="static")
         found.append(
             Contender(name=kind, step=step, n_parameters=n, traffic=n_bytes * new * n, alike=kind == "float32")
