@@ -45,10 +45,12 @@ class SeriesWindows(Source):
 
     Example:
         >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv", delete=False) as file:
-        ...     _ = file.write("day,load\n" + "".join(f"{i},{i % 4}\n" for i in range(30)))
-        >>> source = SeriesWindows(file=file.name, rows=[20, 5, 5], variables=["load"], look_back=4, horizon=2)
-        >>> first = source.split("test")[0]
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "loads.csv"
+        ...     _ = file.write_text("day,load\n" + "".join(f"{i},{i % 4}\n" for i in range(30)))
+        ...     source = SeriesWindows(file=str(file), rows=[20, 5, 5], variables=["load"], look_back=4, horizon=2)
+        ...     first = source.split("test")[0]
         >>> first.id, first.contents["series"].shape, first.targets["value"].shape
         ('load/25', torch.Size([1, 4]), torch.Size([2]))
     """
