@@ -10,7 +10,7 @@ from typing import Any
 
 import omniformer_tokenizers
 from omniformer_tokenizers import Tokenizer
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
 from omniformer import pretrained
@@ -31,7 +31,7 @@ from omniformer.pretrained.files.companions import read_companions, write_compan
 from omniformer.pretrained.gguf import gguf_file
 from omniformer.quantization import Weights, quantize, refuse_quantized
 from omniformer.recipe import build_model
-from omniformer.untrusted import plain_name, refuse_link_out, refuse_links_out
+from omniformer.untrusted import plain_name, refuse_layers_without_weights, refuse_link_out, refuse_links_out, told_of
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 # Where a model that began from a published one keeps the small files that lay beside it.
@@ -128,7 +128,9 @@ def load(
     refuse_links_out(folder, of=given)
     path = folder / CONFIG_FILE
     config = read_json(path)
-    model = _model(config, path, allow_targets)
+    refuse_layers_without_weights(config.get("recipe"), _n_tensors(folder / WEIGHTS_FILE), path)
+    with told_of(path):
+        model = _model(config, path, allow_targets)
     try:
         load_model(model, str(folder / WEIGHTS_FILE))
     except (SafetensorError, RuntimeError) as error:
@@ -142,7 +144,8 @@ def load(
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}; copy the folder anew or train again") from error
     if "published" in config:
-        family = pretrained.family_of(config["published"], f"{path}: published")
+        with told_of(path):
+            family = pretrained.family_of(config["published"], f"{path}: published")
         files = read_companions(folder / COMPANIONS) if (folder / COMPANIONS).is_dir() else {}
         return pretrained.Tuned(
             model, members, tokenizers=tokenizers, family=family, recipe=config["recipe"], files=files
@@ -171,6 +174,15 @@ def is_published(folder: Path) -> bool:
         return False
     refuse_link_out(path, folder)
     return kind_of(read_json(path)) is not None
+
+
+def _n_tensors(path: Path) -> int:
+    """How many tensors a file holds, of which none is read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return len(file.keys())
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or cut off: {error}") from error
 
 
 def _model(config: Mapping[str, Any], path: Path, allow_targets: Sequence[str]) -> OmniFormer:
@@ -210,11 +222,14 @@ def asked(config: Mapping[str, Any], allow_targets: Sequence[str]) -> str:
 
 
 def _member(name: str, described: Mapping[str, Any], folder: Path, trusted: Callable[[str], object]) -> Member:
+    given, known = described.get("given", ()), described["modalities"]
+    if not isinstance(described["labels"], list) or not set(given) <= set(known):
+        raise ValueError(f"{folder / CONFIG_FILE} is damaged: {name} reads {given} of {known}; copy the folder anew")
     return Member(
-        tokenizers=_tokenizers(folder, name, described["modalities"], trusted),
+        tokenizers=_tokenizers(folder, name, known, trusted),
         labels=tuple(str(label) for label in described["labels"]),
         max_seq_len=described["max_seq_len"],
-        given=tuple(described.get("given", ())),
+        given=tuple(given),
         allowed=Allowed(**described["allowed"]) if described.get("allowed") else None,
         speech=Speech(**described["speech"]) if described.get("speech") else None,
     )

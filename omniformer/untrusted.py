@@ -4,6 +4,8 @@ in a spreadsheet.
 
 import os
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ def refuse_link_out(path: Path, folder: Path) -> None:
 
 
 def refuse_links_out(folder: Path, *, of: Path | None = None, deep: bool = True) -> None:
-    """Refuses a folder with any such link in it.
+    """Refuses a folder with any such link in it, or with what is neither a file nor a folder: of a pipe, or a device,
+    reading never ends.
 
     Args:
         folder: to be read or written.
@@ -57,7 +60,7 @@ def refuse_links_out(folder: Path, *, of: Path | None = None, deep: bool = True)
         deep: whether folders in it are searched as well.
 
     Raises:
-        ValueError: names the link.
+        ValueError: names the link, or the pipe.
     """
     around = folder if of is None else of
     refuse_link_out(folder, around)
@@ -65,6 +68,8 @@ def refuse_links_out(folder: Path, *, of: Path | None = None, deep: bool = True)
         for path in (Path(place) / name for name in (*folders, *files)):
             if path.is_symlink():
                 refuse_link_out(path, around)
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise ValueError(f"{path} is neither a file nor a folder; put the file itself there")
         if not deep:
             break
 
@@ -89,6 +94,53 @@ def refuse_compressed(path: Path) -> None:
             f"{path} has {size:,} bytes and would unpack to {unpacked:,}; checkpoints are not compressed, so this one "
             "was not written by torch"
         )
+
+
+@contextmanager
+def told_of(source: str | Path) -> Iterator[None]:
+    """While the context lasts, what goes wrong with the values of a description is a fault of that description, and
+    told in one sentence: a list where a number should be, a division by its zero, a size that no memory has.
+
+    Args:
+        source: the file.
+
+    Raises:
+        ValueError: names the file.
+
+    Example:
+        >>> with told_of("config.json"):
+        ...     64 // {"n_head": 0}["n_head"]
+        Traceback (most recent call last):
+        ValueError: config.json describes what cannot be built: ZeroDivisionError: integer division or modulo by zero
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError) as error:
+        said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        raise ValueError(f"{source} describes what cannot be built: {said}") from error
+
+
+def refuse_layers_without_weights(recipe: Any, n_tensors: int, source: str | Path) -> None:
+    """Refuses a description of so many layers that the weights beside it cannot be theirs: to build them takes minutes
+    and gigabytes. Layers that share weights are no reason for more than a thousand.
+
+    Args:
+        recipe: the description of a model.
+        n_tensors: how many tensors its weights are.
+        source: names the file in messages.
+
+    Raises:
+        ValueError: says both numbers.
+
+    Example:
+        >>> refuse_layers_without_weights({"core": {"n_layers": 12}}, 150, "config.json")
+    """
+    inner = recipe.values() if isinstance(recipe, Mapping) else recipe if isinstance(recipe, list | tuple) else ()
+    for each in inner:
+        refuse_layers_without_weights(each, n_tensors, source)
+    n = recipe.get("n_layers") if isinstance(recipe, Mapping) else None
+    if isinstance(n, int) and n > max(1000, n_tensors):
+        raise ValueError(f"{source} describes {n:,} layers, and its weights are {n_tensors:,} tensors")
 
 
 def no_formula(cell: Any) -> Any:

@@ -21,7 +21,7 @@ from omniformer.pretrained.pretrained import Pretrained
 from omniformer.pretrained.sentences import with_sentences
 from omniformer.quantization import Weights, quantize
 from omniformer.recipe import Node, build_model
-from omniformer.untrusted import refuse_links_out
+from omniformer.untrusted import refuse_layers_without_weights, refuse_links_out, told_of
 
 
 def load(
@@ -64,17 +64,19 @@ def load(
     source = hub.local(folder, revision)
     sizes = {"dtype": dtype, "weights": weights, "image_size": image_size}
     if (file := gguf_file(source)) is not None:
-        with as_folder(file) as (place, checkpoint):
+        with told_of(file), as_folder(file) as (place, checkpoint):
             return _read(place, lambda family: checkpoint, **sizes)
     place = source.parent if source.is_file() else source
     refuse_links_out(place, deep=False)
     path = config_path(place)
     if not path.is_file():
         raise FileNotFoundError(f"{place} holds no {CONFIG_FILE}, so that nobody can say what its weights are")
-    loaded = _read(place, lambda family: family.checkpoint(place if source == path else source), **sizes)
+    with told_of(path):
+        loaded = _read(place, lambda family: family.checkpoint(place if source == path else source), **sizes)
     if not (place / MODULES_FILE).is_file():
         return loaded
-    return with_sentences(loaded, place)
+    with told_of(place / MODULES_FILE):
+        return with_sentences(loaded, place)
 
 
 def _read(
@@ -90,7 +92,9 @@ def _read(
     family = family_of(read_json(path), str(path))
     checkpoint = tensors(family)
     family = family.holding(checkpoint.where)
-    model = _empty(_recipe(family, path), dtype or checkpoint.dtype)
+    recipe = _recipe(family, path)
+    refuse_layers_without_weights(recipe, len(checkpoint.where), path)
+    model = _empty(recipe, dtype or checkpoint.dtype)
     report = fill(model, family, checkpoint)
     if image_size is not None:
         family = family.at_size(model, image_size)
