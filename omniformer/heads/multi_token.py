@@ -30,6 +30,7 @@ class MultiTokenHead(NextTokenHead):
         x `[tokens, d_model]` → `[tokens, vocab_size]`.
 
     Example:
+        >>> import torch
         >>> head = MultiTokenHead(d_model=8, vocab_size=5, n_further=2, tied=False)
         >>> head.further_scores(torch.zeros(3, 8), place=2).shape
         torch.Size([3, 5])
@@ -85,6 +86,7 @@ class ResidualMap(nn.Module):
         `[tokens, d_model]` → the same.
 
     Example:
+        >>> import torch
         >>> ResidualMap(4)(torch.ones(2, 4)).tolist()[0]
         [1.0, 1.0, 1.0, 1.0]
     """
