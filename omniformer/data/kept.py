@@ -1,27 +1,32 @@
-"""What a tokenizer leaves of pictures and sounds: told before training, where much of them is lost."""
+"""What a tokenizer leaves of pictures, sounds and texts: told before training, where much of them is lost."""
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import soundfile
+import torch
 from omniformer_tokenizers import Tokenizer
+from omniformer_tokenizers.text.symbols import SymbolTokenizer
 from PIL import Image
 from torch import Tensor
 
 _LOOKED_AT = 64
+_UNKNOWN = 0.05  # of the words of texts
 _MUCH = 4  # so many pixels of a picture become one
 _GREY = ("1", "L", "LA", "I", "I;16", "F")
 
 
 def losses(contents: Iterable[Any], tokenizer: Tokenizer) -> list[str]:
-    """What is lost of the first pictures or sounds of a data set, one message a kind; their headers alone are read.
+    """What is lost of the first pictures, sounds or texts of a data set, one message a kind; of files the headers alone
+    are read.
 
     A picture that shrinks to less than a quarter of its pixels or loses its colours counts, and a sound that is
-    resampled to a lower rate. What cannot be read is left to whoever reads it.
+    resampled to a lower rate, and texts of which more than a twentieth is not in a vocabulary of words or characters,
+    as in that of another run. What cannot be read is left to whoever reads it.
 
     Args:
         contents: of one modality.
@@ -42,7 +47,21 @@ def losses(contents: Iterable[Any], tokenizer: Tokenizer) -> list[str]:
             for kind, shown in _looked(look, content, tokenizer):
                 found[kind] += 1
                 first.setdefault(kind, shown)
-    return [f"{times} of the first {len(seen)} {kind.format(first[kind])}" for kind, times in found.items()]
+    told = [f"{times} of the first {len(seen)} {kind.format(first[kind])}" for kind, times in found.items()]
+    return told + _unknown([each for each in seen if isinstance(each, str)], tokenizer)
+
+
+def _unknown(texts: Sequence[str], tokenizer: Any) -> list[str]:
+    """How many words or characters of texts a vocabulary that was learned from others does not know."""
+    if not texts or not isinstance(tokenizer, SymbolTokenizer) or not tokenizer.fitted:
+        return []
+    ids = torch.cat([tokenizer(text).values for text in texts])
+    n = int((ids == tokenizer.unknown).sum())
+    if n <= _UNKNOWN * len(ids):
+        return []
+    what = f"{n / len(ids):.0%} of the {len(ids)} tokens of the first {len(texts)} are not in the vocabulary"
+    hint = "where it is that of another run, compare with a run from scratch, which learns its own"
+    return [f"{what} of {tokenizer.vocab_size}; {hint}"]
 
 
 def _looked(look: Callable[[Any, Any], list[tuple[str, str]]], content: Any, tokenizer: Any) -> list[tuple[str, str]]:

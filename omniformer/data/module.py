@@ -124,7 +124,7 @@ class OmniDataModule(LightningDataModule):
             need_tokenizers(name, stream, self.tokenizers[name])
 
     def _tell_losses(self) -> None:
-        """Says once what tokenizers lose of pictures and sounds."""
+        """Says once what tokenizers lose of pictures, sounds and texts."""
         for name in self.streams:
             for modality, tokenizer in self.tokenizers[name].items():
                 for loss in losses(_contents(self.streams, [name], modality), tokenizer):

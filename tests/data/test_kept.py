@@ -3,7 +3,7 @@ import io
 import pytest
 import soundfile
 import torch
-from omniformer_tokenizers import ByteTokenizer, GraphTokenizer, PatchTokenizer, SpectrogramTokenizer
+from omniformer_tokenizers import ByteTokenizer, GraphTokenizer, PatchTokenizer, SpectrogramTokenizer, WordTokenizer
 from PIL import Image
 
 from omniformer.data import OmniDataModule, Raw, Source, Stream
@@ -36,6 +36,14 @@ def test_sounds_that_are_resampled_to_a_lower_rate_are_counted(tmp_path):
     assert only.startswith("2 of the first 4 are resampled to 8000 Hz, such as one of 16000 Hz, which takes away what")
     assert only.endswith("above 4000 Hz; set tokenizer.sample_rate, or choose tokenizer=spectrogram")
     assert not losses([tmp_path / "a.wav"], SpectrogramTokenizer())
+
+
+def test_words_that_a_vocabulary_does_not_know_are_counted():
+    tokenizer = WordTokenizer(lowercase=True).fit(["a fine film", "a dull play"])
+    (told,) = losses(["A fine book", "a dull evening"], tokenizer)
+    assert told.startswith("33% of the 6 tokens of the first 2 are not in the vocabulary of 7; where it is that of ano")
+    assert not losses(["a fine film"] * 9 + ["a book"], tokenizer)  # one of 29
+    assert not losses(["a book"], WordTokenizer()) and not losses(["a book"], ByteTokenizer())
 
 
 @pytest.mark.parametrize("content", [b"no picture", "nowhere.png", None, "a text"])
