@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from omniformer_tokenizers import Tokenizer
 
 from omniformer.config import build
+from omniformer.config.errors import shown
 from omniformer.config.signature import signature
 from omniformer.data.module import OmniDataModule
 from omniformer.data.source import GRAPH_FACTS, Source
@@ -56,11 +57,35 @@ def build_tokenizers(node: Node, name: str, source: Source) -> dict[str, Tokeniz
         node: the description of one tokenizer, or of one for each modality.
         name: of the member, for messages.
         source: of its data.
+
+    Raises:
+        ValueError: one could not be made again of what its `config` gives, as saving a run wants.
     """
     single = "_target_" in node
     told = _informed(node, source) if single else {modality: _informed(part, source) for modality, part in node.items()}
     built = build(told, f"{name}.tokenizer")
-    return {built.modality: built} if single else built
+    made = {built.modality: built} if single else built
+    for tokenizer in made.values():
+        _check_contract(tokenizer, name)
+    return made
+
+
+def _check_contract(tokenizer: Tokenizer, name: str) -> None:
+    """Refuses a tokenizer, such as one of the user's own, that could not be saved with the run."""
+    kind = type(tokenizer).__name__
+    given = tokenizer.config() if callable(tokenizer.config) else tokenizer.config
+    if not callable(tokenizer.config) or not isinstance(given, Mapping):
+        raise ValueError(
+            f"{name}.tokenizer: config of {kind} is {shown(given)}, expected a method that gives the arguments of its "
+            "constructor, by which it is made again: def config(self): return {...}"
+        )
+    try:
+        tokenizer.remade()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}.tokenizer: config() of {kind} gives {', '.join(map(str, given)) or 'nothing'}, of which it cannot "
+            f"be made again ({error}); give the arguments of its constructor"
+        ) from error
 
 
 def _informed(node: Node, source: Source) -> Node:

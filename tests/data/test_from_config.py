@@ -1,8 +1,9 @@
 """Data as a configuration describes them."""
 
 import pytest
+from omniformer_tokenizers import ByteTokenizer
 
-from omniformer.data.from_config import build_data
+from omniformer.data.from_config import build_data, build_tokenizers
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,35 @@ def test_a_tokenizer_without_such_arguments_is_told_nothing():
     member = {"data": data, "tokenizer": tokenizer, "embedder": "-", "task": "-"}
     config = {"members": {"graphs": member}, "data_root": None, "seed": 0}
     assert "text" in build_data(config).tokenizers["graphs"]
+
+
+class Told:
+    config = {"n": 1}  # noqa: RUF012 - the mistake
+
+
+class Other(ByteTokenizer):
+    def config(self):
+        return {"size": 3}
+
+
+class Nothing(ByteTokenizer):
+    def config(self):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (
+            type("Own", (Told, ByteTokenizer), {}),
+            "config of Own is {'n': 1}, expected a method that gives the arguments",
+        ),
+        (Nothing, "config of Nothing is null, expected a method"),
+        (Other, r"config\(\) of Other gives size, of which it cannot be made again \(.*unexpected .*'size'\)"),
+    ],
+)
+def test_a_tokenizer_that_could_not_be_saved_is_refused_before_training(kind, message, monkeypatch):
+    monkeypatch.setattr("omniformer.data.from_config.build", lambda node, path: kind())
+    node = {"_target_": "omniformer_tokenizers.ByteTokenizer"}
+    with pytest.raises(ValueError, match=f"mine.tokenizer: {message}"):
+        build_tokenizers(node, "mine", None)

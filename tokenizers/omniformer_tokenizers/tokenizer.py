@@ -206,6 +206,21 @@ class Tokenizer(ABC):
             raise ValueError(f"a saved {cls.__name__} has no {unknown[0]!r}; set it where the tokenizer is made")
         return tokenizer
 
+    def remade(self) -> Self:
+        """Another tokenizer as `config` describes this one, without what fitting found: the way in which one comes back
+        from a folder.
+
+        Raises:
+            TypeError: `config` gives what the constructor does not take, or what is no JSON.
+            ValueError: the constructor refuses it.
+
+        Example:
+            >>> from omniformer_tokenizers import PatchTokenizer
+            >>> PatchTokenizer(patch_size=4).remade().patch_size
+            4
+        """
+        return self._from_config(json.loads(json.dumps(self.config())))
+
     def _save_files(self, folder: Path) -> None:  # noqa: B027 - most tokenizers have nothing to write
         """Writes what fitting found; nothing for a tokenizer that is not fitted."""
 
