@@ -81,6 +81,16 @@ def test_the_kernel_computes_what_the_codes_stand_for(make, tokens):
     torch.testing.assert_close(quick, rounded, rtol=2**-7, atol=0.02)
 
 
+@pytest.mark.parametrize("columns", [24, 40, 20])
+def test_rows_that_are_no_multiple_of_16_are_not_given_to_a_kernel_that_reads_beyond_their_end(columns):
+    linear, x = nn.Linear(columns, 300), drawn(1, columns, seed=1)
+    quantize(holder := nn.ModuleList([linear]), "int8")
+    assert holder[0].codes.product(x) is None
+    with torch.no_grad():
+        found = holder[0](x)
+    torch.testing.assert_close(found, x @ holder[0].codes.dequantized().T + holder[0].bias, rtol=1e-4, atol=1e-4)
+
+
 def test_rows_that_lie_as_another_machine_reads_them_are_read_rightly():
     weight, x = drawn(64, 64), drawn(2, 64, seed=1)
     here, there = nn.Linear(64, 64), nn.Linear(64, 64)
