@@ -3,14 +3,16 @@
 import math
 import sys
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, TextIO
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column
+from rich.text import Text
 
 from omniformer.core.ranges import NotNegative
 from omniformer.parallel import readers
@@ -19,6 +21,7 @@ from omniformer.training.savepoint import is_last_step
 from omniformer.training.throughput import count
 
 _REFRESHES_PER_SECOND = 4
+_ONE_LINE = 115  # columns of a terminal
 
 
 class TrainingProgress(ProgressBar):
@@ -133,15 +136,27 @@ class TrainingProgress(ProgressBar):
         return f"{timedelta(seconds=round(seconds))} left {memory}"
 
 
+class _Progress(Progress):
+    """A bar with its numbers behind it, or below it where the terminal is too narrow for both."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn."""
+        for task in self.tasks:
+            bar, numbers = self.make_tasks_table([task]), Text(task.fields["numbers"])
+            if self.console.width >= _ONE_LINE:
+                yield Columns([bar, numbers])
+            else:
+                yield from (bar, numbers) if numbers else (bar,)
+
+
 class _Bar:
-    """One live line on a terminal."""
+    """One live line on a terminal, two on a narrow one."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
+        self._progress = _Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),
             TextColumn("{task.percentage:.0f}%"),
-            TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=False)),  # a narrow terminal: two lines
             console=Console(stderr=True),
             refresh_per_second=_REFRESHES_PER_SECOND,
         )

@@ -85,6 +85,19 @@ def test_terminal_gets_a_bar_and_is_left_clean(regressor, make_loader, make_trai
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")
 
 
+@pytest.mark.parametrize(("columns", "lines"), [("62", 2), ("140", 1)])
+def test_a_narrow_terminal_has_the_numbers_whole_below_the_bar(
+    regressor, make_loader, make_trainer, monkeypatch, columns, lines
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    text = shown(regressor, make_loader, make_trainer, monkeypatch, Terminal(), TrainingProgress())
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text[text.rfind("epoch 3/3 batch 3/3") :])
+    bar = r"^epoch 3/3 batch 3/3 ━+ 100%"
+    assert re.search(bar + (r" *\n" if lines == 2 else " ") + r"loss .* left \d+\.\d GiB *$", plain, re.MULTILINE), (
+        plain
+    )
+
+
 def test_bar_is_closed_when_training_fails(regressor, make_loader, make_trainer, monkeypatch):
     monkeypatch.setattr(sys, "stderr", stream := Terminal())
     module = regressor()
