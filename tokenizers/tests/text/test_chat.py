@@ -28,23 +28,6 @@ def test_templates_have_the_names_and_filters_of_the_reference(template, expecte
     assert render(template, talk, {"bos_token": "<s>"}).text == expected
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ messages.append(1) }}",
-        "{{ ''.__class__.__mro__ }}",
-        "{{ messages.__class__ }}{{ (messages | attr('__class__')).x }}",
-        "{% set n = namespace(__x__=1) %}",
-        "{% set n = namespace() %}{% set n.__class__ = 1 %}",
-        "{{ raise_exception('no') }}",
-        "{% for i in range(999999999) %}x{% endfor %}",
-    ],
-)
-def test_a_template_cannot_leave_its_sandbox(template):
-    with pytest.raises(ValueError, match="the chat template refuses this conversation"):
-        render(template, TALK, {})
-
-
 def test_a_damaged_template_is_told():
     with pytest.raises(ValueError, match="the chat template is damaged"):
         render("{% for %}", TALK, {})

@@ -84,3 +84,20 @@ def test_a_long_conversation_is_paid_for_by_its_length():
     )
     text = render(template, talk, {}).text
     assert len(text) > 40 * len(said) and text.endswith("assistantTrue")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages.append(1) }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ messages.__class__ }}{{ (messages | attr('__class__')).x }}",
+        "{% set n = namespace(__x__=1) %}",
+        "{% set n = namespace() %}{% set n.__class__ = 1 %}",
+        "{{ raise_exception('no') }}",
+        "{% for i in range(999999999) %}x{% endfor %}",
+    ],
+)
+def test_a_template_cannot_leave_its_sandbox(template):
+    with pytest.raises(ValueError, match="the chat template refuses this conversation"):
+        render(template, TALK, {})
