@@ -126,11 +126,30 @@ def build_parser() -> argparse.ArgumentParser:
     add_drawing(parser)
     add_adjusting(parser)
     add_form(parser)
+    _add_searching(parser)
+    _add_shown(parser)
+    parser.add_argument("--member", help="which task writes, in a model that has several")
+    parser.add_argument(
+        "--cache",
+        choices=("growing", "static", "sliding", "none"),
+        help="how what was read is kept (default: growing)",
+    )
+    add_draft(parser)
+    add_device(parser)
+    add_weights(parser)
+    add_allow_targets(parser)
+    return parser
+
+
+def _add_searching(parser: argparse.ArgumentParser) -> None:
     searching = parser.add_argument_group("to search for the most probable answer")
     searching.add_argument("--beams", type=int, metavar="N", help="beam search with N beams; 4 is usual")
     searching.add_argument(
         "--length-penalty", type=float, help="0 favours short answers, above 1 long ones (default: 1, the mean)"
     )
+
+
+def _add_shown(parser: argparse.ArgumentParser) -> None:
     searching.add_argument(
         "--fallback",
         action="store_true",
@@ -144,17 +163,6 @@ def build_parser() -> argparse.ArgumentParser:
     shown.add_argument("--log-probs", action="store_true", help="print the log-probability of each token")
     shown.add_argument("--json", action="store_true", help="print one JSON object a line")
     shown.add_argument("--out", metavar="FOLDER", help="write each answer as a file: .txt, .png or .wav")
-    parser.add_argument("--member", help="which task writes, in a model that has several")
-    parser.add_argument(
-        "--cache",
-        choices=("growing", "static", "sliding", "none"),
-        help="how what was read is kept (default: growing)",
-    )
-    add_draft(parser)
-    add_device(parser)
-    add_weights(parser)
-    add_allow_targets(parser)
-    return parser
 
 
 def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
