@@ -110,7 +110,8 @@ def reading_run(config: Mapping[str, Any], allow_targets: Sequence[str]) -> Iter
 
 
 def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
-    """A run folder and the configuration saved in it.
+    """A run folder and the configuration saved in it, whose data are read by no more processes than there are
+    processors: whoever wrote it may have had more of them, or want to start a hundred thousand.
 
     Raises:
         FileNotFoundError: the folder holds no `config.yaml`.
@@ -130,7 +131,17 @@ def read_run(run: str | Path) -> tuple[Path, dict[str, Any]]:
     _refuse_multiplied(config, path)
     if not isinstance(config, dict) or not isinstance(config.get("paths"), dict):
         raise ValueError(f"{path} is damaged: it holds no configuration with paths; copy the folder anew")
-    return output, config | {"paths": config["paths"] | {"output_dir": str(output)}}
+    return output, _few_workers(config) | {"paths": config["paths"] | {"output_dir": str(output)}}
+
+
+def _few_workers(config: Any) -> Any:
+    most = os.cpu_count() or 1
+    if isinstance(config, dict):
+        return {
+            key: min(value, most) if key == "num_workers" and isinstance(value, int) else _few_workers(value)
+            for key, value in config.items()
+        }
+    return [_few_workers(each) for each in config] if isinstance(config, list) else config
 
 
 def _refuse_multiplied(config: Any, path: Path) -> None:

@@ -28,6 +28,7 @@ from omniformer.experiment import assemble
 from omniformer.export.__main__ import main as export
 from omniformer.generate import main as generate
 from omniformer.predict import main as predict
+from omniformer.run_folder import read_run
 from omniformer.train import main as train
 from omniformer.training.checkpoint_io import DurableCheckpointIO
 from omniformer.training.csv_log import CSVLog
@@ -499,6 +500,11 @@ def test_the_settings_of_a_run_measure_it_and_do_nothing_else(stage, what, capsy
     stage.settings(SETTINGS[what](stage))
     said = stage.refused(lambda: evaluate([str(stage.run)]), capsys=capsys)
     assert said.count("error: ") == 1
+
+
+def test_a_run_that_is_measured_starts_no_crowd_of_processes(stage):
+    stage.settings(lambda config: config["data"].update(num_workers=100_000))
+    assert read_run(stage.run)[1]["data"]["num_workers"] <= os.cpu_count()
 
 
 YAML = {
