@@ -147,15 +147,15 @@ def _add_searching(parser: argparse.ArgumentParser) -> None:
     searching.add_argument(
         "--length-penalty", type=float, help="0 favours short answers, above 1 long ones (default: 1, the mean)"
     )
-
-
-def _add_shown(parser: argparse.ArgumentParser) -> None:
     searching.add_argument(
         "--fallback",
         action="store_true",
         help="the most probable answer; one that repeats itself or is improbable is drawn anew, at rising temperatures "
         "(of speech, a window)",
     )
+
+
+def _add_shown(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_argument_group("what to show")
     shown.add_argument(
         "--answers", type=int, default=1, metavar="N", help="how many of --beams or --best-of, the best first"
