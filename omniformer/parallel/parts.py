@@ -1,6 +1,6 @@
 """Which parts of a core a strategy can divide, by name: asked of a description, before their classes are imported."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ _BLOCKS = (
     *("Block", "BareFirstBlock", "CrossBlock", "GatedCrossBlock", "MixerBlock", "ParallelBlock", "ParallelNormsBlock"),
     "ReversibleBlock",  # of a core that is refused itself
 )
+_STACKS = ("Transformer", "DisentangledTransformer")  # whose blocks are called as wholes, one after the other
 _ASKED = ("attention", "cross_attention", "feedforward", "block")  # what is within one of these is its own affair
 
 
@@ -33,7 +34,7 @@ class Divisible:
 DIVISIBLE = {
     "TensorParallel": Divisible(
         "tensor",
-        ("Transformer", "DisentangledTransformer"),
+        _STACKS,
         ("SelfAttention", "GatedAttention", "CrossAttention", "FeedForward", "GatedFeedForward"),
         (*_ASKED, "pair_bias"),  # scores of all heads
     ),
@@ -81,6 +82,39 @@ def check_parts(strategy: str, core: Any, place: str = "core") -> None:
             raise ValueError(
                 f"{called} cannot divide {key}, a {kind}; it divides {', '.join(divisible.layers)}: choose trainer=fsdp"
             )
+
+
+def check_stacks(how: Any, core: Any) -> None:
+    """Refuses to compile a core that has no stack of blocks, as the run would once its model is built.
+
+    Args:
+        how: `trainer.compile`.
+        core: its description; None where it is not known yet.
+
+    Raises:
+        ValueError: it is to be compiled, and has none.
+
+    Example:
+        >>> check_stacks("blocks", {"_target_": "omniformer.core.transformer.Transformer"})
+    """
+    if how in (None, "off") or not isinstance(core, Mapping) or (kind := _own(core)) is None:
+        return
+    if not any(each in _STACKS for each in _classes(core)):
+        raise ValueError(
+            f"trainer.compile={how}: {kind} is no stack of blocks that are called one after the other; accepted with "
+            "this core: off"
+        )
+
+
+def _classes(description: Any) -> Iterator[str | None]:
+    """The classes of all parts within; None for one of others."""
+    if isinstance(description, Mapping):
+        yield _own(description)
+        description = description.values()
+    elif isinstance(description, str) or not isinstance(description, Sequence):
+        return
+    for each in description:
+        yield from _classes(each)
 
 
 def _parts(description: Mapping[str, Any], place: str, asked: Collection[str]) -> Iterator[tuple[str, str]]:

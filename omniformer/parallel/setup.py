@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omniformer.parallel.parts import check_parts
+from omniformer.parallel.parts import check_parts, check_stacks
 
 # What processes that compute a block together divide of it.
 _SIZES = {"TensorParallel": ("n_heads", "n_kv_heads")}
@@ -34,8 +34,8 @@ class _Divided:
 
 
 def check_described(trainer: Mapping[str, Any], core: Any) -> None:
-    """Refuses the same as `check_processes`, `check_heads` and `check_parts`, of a configuration, before anything is
-    imported for it.
+    """Refuses the same as `check_processes`, `check_heads`, `check_parts` and `check_stacks`, of a configuration,
+    before anything is imported for it.
 
     Args:
         trainer: its options, with the strategy as it is described.
@@ -49,6 +49,7 @@ def check_described(trainer: Mapping[str, Any], core: Any) -> None:
     """
     check_processes(trainer, n_devices=n_devices(trainer))
     check_heads(trainer.get("strategy"), core)
+    check_stacks(trainer.get("compile"), core)
     if (divided := _divided(trainer.get("strategy"))) is not None:
         check_parts(divided.name, core)
     if trainer.get("accelerator") in ("gpu", "cuda") and not _has_gpu():

@@ -3,16 +3,19 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch import nn
 
 from omniformer._confpath import conf_dir
 from omniformer.config import build
 from omniformer.parallel import context, tensor_parallel
-from omniformer.parallel.parts import DIVISIBLE, check_parts
+from omniformer.parallel.compiling import Compiling
+from omniformer.parallel.parts import DIVISIBLE, check_parts, check_stacks
 
 SHIPPED = sorted(each.stem for each in Path(conf_dir(), "core").glob("*.yaml"))
 PARTS = [
@@ -31,6 +34,12 @@ DIVIDE = {"ContextParallel": context.apply, "TensorParallel": lambda core: tenso
 def described(*choices: str) -> dict:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return OmegaConf.to_container(compose("inspect", list(choices)), resolve=True)["core"]
+
+
+def compiles(core: nn.Module) -> None:
+    each, trainer = Compiling("blocks", "eager"), SimpleNamespace(global_step=0)
+    each.setup(trainer, module := SimpleNamespace(model=SimpleNamespace(core=core)), "fit")
+    each.teardown(trainer, module, "fit")
 
 
 def refused(call, *arguments) -> bool:
@@ -52,7 +61,9 @@ def test_a_description_is_refused_where_what_is_built_of_it_is(choice):
     core = described(*([f"core={choice}"] if "/" not in choice else ["core=tiny", choice]))
     with torch.device("meta"):
         built = {kind: refused(divide, build(core, "core")) for kind, divide in DIVIDE.items()}
+        compiled = refused(compiles, build(core, "core"))
     assert {kind: refused(check_parts, kind, core) for kind in DIVIDE} == built
+    assert refused(check_stacks, "blocks", core) == compiled
 
 
 @pytest.mark.parametrize(
@@ -71,6 +82,14 @@ def test_a_description_is_refused_where_what_is_built_of_it_is(choice):
 def test_the_part_is_named(strategy, choices, told):
     with pytest.raises(ValueError, match=told):
         check_parts(strategy, described(*choices))
+
+
+def test_a_core_without_a_stack_is_not_compiled():
+    with pytest.raises(ValueError, match="trainer.compile=whole: Recurrent is no stack of blocks .* this core: off"):
+        check_stacks("whole", described("core=gru_tiny"))
+    check_stacks("off", described("core=gru_tiny"))
+    check_stacks("blocks", {"_target_": "mine.Core"})
+    check_stacks("blocks", None)
 
 
 def test_what_no_block_has_and_what_is_not_ours_is_not_asked():
