@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.config import ConfigError, query
+from omniformer.tables import show
 
 # The class that describes the keys of conf/train.yaml.
 ROOT = "omniformer.config.root.Root"
@@ -55,7 +56,6 @@ def main(config: dict[str, Any]) -> list[Path]:
 
 def _told(source: str, name: str, problem: Any, found: Sequence[tuple[Any, str, Path]]) -> Path:
     """Prints the table of a member and writes its file; gives that."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -71,7 +71,7 @@ def _told(source: str, name: str, problem: Any, found: Sequence[tuple[Any, str, 
         values = [f"{score.scores[split].get(main, float('nan')):.4f}" for split in splits]
         choice = choice if "val" in samples else f"{choice}, by default"
         table.add_row(score.name, *values, choice, f"{score.samples:,}", f"{score.seconds:.1f}")
-    Console().print(table)
+    show(table)
     path = found[0][2] / "probe.json"
     rows = [asdict(score) | {"chosen": choice} for score, choice, _ in found]
     told = {"format": 1, "model": str(source), "name": name, "samples": samples, "scores": rows}

@@ -15,6 +15,7 @@ from omniformer.pages.blocks import Block, Picture, Section, Table
 from omniformer.pages.drawing import COLOURS, drawn
 from omniformer.pages.page import html_page
 from omniformer.run_folder import read_run
+from omniformer.tables import show
 from omniformer.training.checkpoint_io import write_durably
 from omniformer.training.results import format_number
 
@@ -77,7 +78,6 @@ def _rows(found: Curve) -> list[list[str]]:
 
 
 def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table as Shown
     from rich.text import Text
 
@@ -86,7 +86,7 @@ def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
         table.add_column(Text(name), justify="right" if i else "left")
     for row in rows[1:]:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    show(table)
 
 
 def _write(place: Path, name: str, title: str, found: Curve, rows: Sequence[Sequence[str]]) -> None:

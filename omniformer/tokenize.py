@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omniformer.config import reported
 from omniformer.config.arguments import command_parser
+from omniformer.tables import show
 
 if TYPE_CHECKING:
     from omniformer_tokenizers import Corpus
@@ -150,14 +151,13 @@ def _tell(looked: "Looked") -> None:
 
 
 def _table(written: "Mapping[Split, Corpus]", looked: "Looked", seconds: float) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("split", *(("documents", "characters", "tokens", "characters a token")), title_justify="left")
     for split, corpus in written.items():
         n, characters = len(corpus.tokens) - len(corpus), looked.characters[split]
         table.add_row(split, f"{len(corpus):,}", f"{characters:,}", f"{n:,}", f"{characters / max(n, 1):.2f}")
-    Console().print(table)
+    show(table)
     total = sum(len(corpus.tokens) * corpus.tokens.itemsize for corpus in written.values())
     print(f"{total / 1e6:,.1f} MB of ids in {seconds:,.1f} s")
 

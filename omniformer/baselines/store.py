@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info
-from rich.console import Console
 from rich.table import Table
 
 from omniformer.baselines.baseline import Score
 from omniformer.baselines.problem import Problem
+from omniformer.tables import show
 from omniformer.training.checkpoint_io import write_durably
 
 _FORMAT = 1
@@ -49,7 +49,7 @@ def compute(root: Path, problem: Problem, seed: int) -> Path:
     for score in scores:
         values = [f"{found[main]:.4f}" if main in found else "" for found in score.scores.values()]
         table.add_row(score.name, *values, f"{score.seconds:.1f}", f"{score.samples:,}")
-    Console().print(table)
+    show(table)
     path = place(root, problem)
     write(path, problem, scores)
     print(f"kept in {path}")

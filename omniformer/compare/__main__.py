@@ -1,12 +1,12 @@
 """`omniformer compare RUN...`: runs beside each other."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from omniformer.config import ConfigError, reported
 from omniformer.config.arguments import command_parser
+from omniformer.tables import show
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,14 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _print(sections: Sequence) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from omniformer.pages import blocks
 
-    # A pipe has no width: a path that is cut or folded there is lost.
-    console = Console() if sys.stdout.isatty() else Console(width=100_000)
     for section in sections:
         for block in section.blocks:
             if isinstance(block, blocks.Table):
@@ -63,9 +60,9 @@ def _print(sections: Sequence) -> None:
                     shown.add_column(Text(name), overflow="fold")
                 for row in block.rows:
                     shown.add_row(*map(Text, row))
-                console.print(shown)
+                show(shown)
             elif isinstance(block, blocks.Words):
-                console.print(Text(f"{section.title}: {block.text}"))
+                print(f"{section.title}: {block.text}")
 
 
 if __name__ == "__main__":

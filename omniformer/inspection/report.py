@@ -16,6 +16,7 @@ from omniformer.inspection.cost import active_parameters, cache_bytes_per_token,
 from omniformer.inspection.devices import STRATEGIES, TRAINED, fsdp
 from omniformer.inspection.groups import GROUPS, ids
 from omniformer.inspection.whole import build_on_meta
+from omniformer.tables import show
 
 # What each sample lets a core read that has cross-attention and no encoder: the patches of a small picture.
 MEMORY_TOKENS = 16
@@ -160,7 +161,6 @@ def _outside(parts: Any, layout: Layout) -> int:
 
 def print_table(config: Mapping[str, Any], found: Mapping[str, int]) -> None:
     """Prints the numbers with their units, beside the published number of weights where there is one."""
-    from rich.console import Console
     from rich.table import Table
 
     batch = f"{config['batch_size']} x {config['seq_len']} tokens, {config['dtype']}"
@@ -176,7 +176,7 @@ def print_table(config: Mapping[str, Any], found: Mapping[str, int]) -> None:
         table.add_row(label, f"{found[name]:,}", _short(found[name], unit), end_section=name in _SECTION_ENDS)
         if name == "parameters":
             _add_weights(table, config, found)
-    Console().print(table)
+    show(table)
 
 
 def _add_weights(table: Any, config: Mapping[str, Any], found: Mapping[str, int]) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from omniformer.tables import show
+
 
 def print_results(
     numbers: Mapping[str, float],
@@ -18,7 +20,6 @@ def print_results(
         main: the metric that comes first of each, such as `val/accuracy`.
         beside: what stands beside a number, by its name: the scores of simple methods.
     """
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -29,7 +30,7 @@ def print_results(
         table.add_column("simple methods", overflow="fold")
     for name in ordered(numbers, main=main):
         table.add_row(escape(name), format_number(name, numbers[name]), *([beside.get(name, "")] if beside else []))
-    Console().print(table)
+    show(table)
 
 
 def ordered(names: Iterable[str], *, main: str = "") -> list[str]:

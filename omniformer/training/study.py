@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
 
 from omniformer.config import ConfigError
+from omniformer.tables import show
 from omniformer.training.results import format_number
 from omniformer.training.sweeps import repeats
 from omniformer.training.watching import Score
@@ -223,7 +224,6 @@ class Search:
 
 def print_trials(search: Search) -> None:
     """Prints the trials of a search, the best first and failed ones last, and where it is kept."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -240,7 +240,7 @@ def print_trials(search: Search) -> None:
         value = "failed" if each.value is None else format_number(metric, each.value)
         drawn = [escape(_shown(each.params.get(name, ""))) for name in names]
         table.add_row(str(each.number), value, *drawn)
-    Console().print(table)
+    show(table)
     if search.completed:
         best = search.completed[0]
         print(f"the best is in {', '.join(best.user_attrs['folders'])}")

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from omniformer.tables import show
 from omniformer.training.checkpoint_io import write_durably
 from omniformer.training.metrics_file import read_metrics
 from omniformer.training.results import format_number, ordered
@@ -85,7 +86,6 @@ def _main(names: Sequence[str]) -> str:
 def _print(setting: str, numbers: Mapping[str, Mapping[str, float]]) -> None:
     if rank_zero_only.rank:
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -96,4 +96,4 @@ def _print(setting: str, numbers: Mapping[str, Mapping[str, float]]) -> None:
         table.add_column(column, justify="right")
     for name, found in numbers.items():
         table.add_row(escape(name), *(format_number(name, found[key]) for key in ("mean", "std", "min", "max")))
-    Console().print(table)
+    show(table)

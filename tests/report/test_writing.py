@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from tiny_runs import run
+from webdriver import Browser
 
 from omniformer.report import writing
 from omniformer.report.__main__ import main as report
@@ -51,6 +52,23 @@ def test_a_report_can_be_written_again_without_the_model_and_its_names_are_text(
     assert "<script" not in page and "&lt;script&gt;x" in page
     assert "The run has no finished model" in page
     assert "report.html" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("width", [380, 1100])
+def test_a_browser_shows_a_report_whole_and_asks_for_nothing(finished, tmp_path, width):
+    with Browser(tmp_path, f"--window-size={width},800") as browser:
+        browser.open((finished / "report.html").as_uri())
+        browser.until("document.readyState === 'complete'")
+        boxes = browser.run(
+            "return [...document.querySelectorAll('svg, img')].map((each) => each.getBoundingClientRect())"
+        )
+        assert len(boxes) > 12 and all(box["width"] > 50 and box["height"] > 30 for box in boxes)
+        root = "document.documentElement"
+        assert browser.run(f"return {root}.scrollWidth - {root}.clientWidth") <= 0  # nothing stands out of the window
+        assert [each for each in browser.complaints() if each["level"] == "SEVERE"] == []
+        assert [url for url in browser.requests() if not url.startswith(("file:", "data:"))] == []
 
 
 def test_a_damaged_line_is_named(copied, capsys):
