@@ -107,6 +107,8 @@ def _ridge(x: Tensor, targets: Tensor, kind: Kind, strength: float, start: Tenso
     found = torch.zeros(values.shape[1], x.shape[1] + 1)
     patterns, which = (~values.isnan()).T.unique(dim=0, return_inverse=True)
     for i, known in enumerate(patterns):
+        if not known.any():
+            continue  # nobody knows these: they stay at zero
         own, wanted = x[known].double(), values[known][:, which == i].double()
         centre, middle = own.mean(0), wanted.mean(0)
         gram = (own - centre).T @ (own - centre)

@@ -49,3 +49,9 @@ def test_the_strength_is_the_best_one_and_of_equals_the_strongest_penalty(x):
     assert chosen == 1e-4
     _, chosen = fit(x, label, "label", 2, better=lambda model: 0.0)
     assert chosen == 1e-1
+
+
+def test_numbers_that_no_sample_knows_stay_at_zero(x):
+    targets = torch.stack([x[:, 0], torch.full((len(x),), float("nan"))], 1)
+    model, _ = fit(x, targets, "value", 2, better=lambda model: 0.0)
+    assert model(x)[:, 1].tolist() == [0.0] * len(x) and not model(x).isnan().any()

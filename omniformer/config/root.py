@@ -40,8 +40,8 @@ class Model:
         probe: whether a fresh head of classes, yes-no questions or numbers begins as a linear probe of what the model
             that the run begins from makes of its samples: before anything else learns, by regression
             ([Kumar et al. 2022](https://arxiv.org/abs/2202.10054)). It reads all training and validation samples once,
-            and what it finds is validated before the first step: a run ends no worse. Null, the default, for heads of
-            classes where all but heads comes with weights.
+            and what it finds is validated before the first step: a run ends no worse. Null, the default, where all but
+            heads comes with weights.
         weights: rounds what does not learn beside `lora` to numbers of 8 or 4 bits, which takes less memory.
         special_tokens: names of further special tokens of a published vocabulary.
         image_size: height and width of pictures, or one number for a square, where they are to differ from those of a

@@ -43,7 +43,7 @@ def begin_heads(
         tasks: of its members.
         data: of its members, set up.
         device: where features are computed; the model lies on the CPU before and after.
-        asked: what `model.probe` says; None fits heads of classes alone, if the model knows something.
+        asked: what `model.probe` says; None fits them if the model knows something.
         knows: whether all but heads of the model came with weights.
 
     Returns:
@@ -54,13 +54,12 @@ def begin_heads(
     """
     if asked is False or (asked is None and not knows):
         return {}
-    kinds = get_args(Kind) if asked else ("label",)
     learning = model.training
     strengths: dict[str, float] = {}
     for name, task in tasks.items():
         found = _fresh(model, name)
         kind: Any = task.targets[0] if len(task.targets) == 1 else None
-        if found is None or kind not in kinds:
+        if found is None or kind not in get_args(Kind):
             continue
         if data.streams[name].source.passes is not None:
             rank_zero_info(f"{name}: its head begins at zero and not as a linear probe: a stream is read once")

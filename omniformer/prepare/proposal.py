@@ -197,9 +197,12 @@ def _few_pictures(keys: Node) -> None:
 
 
 def _few_texts(keys: Node) -> None:
-    """What 1,000 requests of 150 kinds were learned with (docs/results.md): a shallower core, a higher rate, and
-    vectors of words that are as large at the start as those of nodes, so that they tell words apart before any step.
+    """What 1,000 requests of 150 kinds were learned with (docs/results.md): a shallower core, a higher rate, vectors of
+    words that are as large at the start as those of nodes, so that they tell words apart before any step, and a norm of
+    the mean in the place of one of each word, so that words that tell much may be larger than others.
     """
+    keys["core"]["final_norm"] = False
+    keys["task"]["head"] = {"norm": {"_target_": "omniformer.core.norm.RMSNorm", "_partial_": True}}
     keys["embedder"]["text"]["init_std"] = 0.5
     keys["core"]["n_layers"] = 2
     keys["optim"]["lr"] = 0.004

@@ -112,14 +112,13 @@ def test_a_head_that_has_weights_or_does_not_learn_is_left_alone(change):
 
 
 def test_a_head_begins_by_itself_only_where_the_rest_of_the_model_knows_something():
-    for asked, knows, kind in ((None, False, "label"), (False, True, "label"), (None, True, "value")):
-        head = ClassificationHead(d_model=16, n_classes=2) if kind == "label" else RegressionHead(d_model=16)
-        task = Classification(head=head, n_classes=2) if kind == "label" else Regression(head=head)
-        model, tasks, data = parts(head, task)
-        assert begin_heads(model, tasks, data, torch.device("cpu"), asked=asked, knows=knows) == {}
-    head = ClassificationHead(d_model=16, n_classes=2)
-    model, tasks, data = parts(head, Classification(head=head, n_classes=2))
-    assert begin_heads(model, tasks, data, torch.device("cpu"), asked=None, knows=True)
+    for kind in ("label", "value"):
+        for asked, knows in ((None, False), (False, True), (None, True)):
+            head = ClassificationHead(d_model=16, n_classes=2) if kind == "label" else RegressionHead(d_model=16)
+            task = Classification(head=head, n_classes=2) if kind == "label" else Regression(head=head)
+            model, tasks, data = parts(head, task)
+            fitted = begin_heads(model, tasks, data, torch.device("cpu"), asked=asked, knows=knows)
+            assert bool(fitted) == (asked is None and knows)
 
 
 def test_of_many_samples_those_from_all_over_the_split_are_read(monkeypatch):

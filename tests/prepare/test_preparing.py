@@ -138,6 +138,7 @@ def test_classes_of_few_texts_are_learned_by_a_shallow_core_at_a_high_rate_from_
     prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
     assert prepared["core"]["n_layers"] == 2 and prepared["optim"]["lr"] == 0.004
     assert prepared["embedder"]["text"]["init_std"] == 0.5
+    assert prepared["core"]["final_norm"] is False and prepared["task"]["head"]["norm"]["_partial_"]
 
 
 def test_a_split_that_no_row_is_in_is_told(tmp_path):
