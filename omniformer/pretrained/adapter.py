@@ -18,7 +18,7 @@ from omniformer.pretrained.family import Family
 from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.names import Name
 from omniformer.pretrained.pretrained import Pretrained
-from omniformer.untrusted import refuse_links_out
+from omniformer.untrusted import refuse_links_out, told_of
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -130,7 +130,8 @@ def load_adapter(model: Pretrained, folder: str | Path) -> tuple[str, ...]:
                 f"{folder}: {module} has A {list(a.shape)} and B {list(b.shape)}, this model needs {needed[0]} and "
                 f"{needed[1]}"
             )
-        planned.append((place, _lora(config, module, len(a)), a, b))
+        with told_of(folder / CONFIG_FILE):
+            planned.append((place, _lora(config, module, len(a)), a, b))
     model.model.requires_grad_(False)
     for place, lora, a, b in planned:
         update = attach(model.model, place, lora)
@@ -283,10 +284,26 @@ def _lora(config: Mapping[str, Any], module: str, rank: int) -> LoRA:
     """The options of one map; PEFT lets patterns name those that differ."""
     patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
     usual = config.get("lora_alpha", 8)
-    alpha = next((each for key, each in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), usual)
+    alpha = next((each for key, each in patterns.items() if _names(key, module)), usual)
     return LoRA(
         rank=rank,
         alpha=float(alpha),
         dropout=float(config.get("lora_dropout") or 0.0),
         rank_stabilised=bool(config.get("use_rslora")),
     )
+
+
+def _names(pattern: str, module: str) -> bool:
+    """Whether a pattern, which is a stranger's, is of a module.
+
+    Raises:
+        ValueError: it is none, or one that could search for hours.
+    """
+    if re.search(r"(?<!\\)\)[*+{]", pattern) or len(re.findall(r"(?<!\\)[*+{]", pattern)) > 4:
+        raise ValueError(
+            f"alpha_pattern={pattern!r} repeats a group, or more than four things; name modules one by one"
+        )
+    try:
+        return re.match(rf"(.*\.)?({pattern})$", module) is not None
+    except re.error as error:
+        raise ValueError(f"alpha_pattern={pattern!r} is no pattern: {error}") from error

@@ -219,6 +219,11 @@ def test_the_part_below_the_head_has_names_of_its_own(tmp_path):
         ({"modules_to_save": ["lm_head"]}, "modules_to_save="),
         ({"something_new": 1}, "something_new=1, which is not supported"),
         ({"init_lora_weights": "pissa"}, "changes the model's own weights"),
+        ({"lora_alpha": [1]}, "describes what cannot be built: TypeError"),
+        ({"alpha_pattern": ["q"]}, "describes what cannot be built: AttributeError"),
+        ({"alpha_pattern": {"((": 1}}, "is no pattern"),
+        ({"alpha_pattern": {"(.|q)*!": 1}}, "repeats a group, or more than four things"),
+        ({"alpha_pattern": {".*.*.*.*.*!": 1}}, "repeats a group, or more than four things"),
     ],
 )
 def test_adapters_that_compute_something_else_are_refused(tmp_path, change, words):
