@@ -96,10 +96,15 @@ def shortest_paths(edges: Tensor, n_nodes: int, *, longest: int) -> Tensor:
     counts = _sparse_counts(edges.flip(0), n_nodes)  # walked backwards, from where the paths end
     capped = np.empty((n_nodes, n_nodes), dtype=np.int16)
     rows = max(1, _BATCH_NUMBERS // n_nodes)
+    # Where each edge leads both ways, parts of the graph say whether there is a path, and no long one need be walked.
+    both_ways = (counts != counts.T).nnz == 0
+    part = graph.connected_components(counts, directed=False)[1] if both_ways else np.arange(n_nodes)
+    limit = longest if both_ways else np.inf
     for start in range(0, n_nodes, rows):
         nodes = np.arange(start, min(start + rows, n_nodes))
-        lengths = graph.dijkstra(counts, unweighted=True, indices=nodes)
-        capped[nodes] = np.where(np.isinf(lengths), -1, np.minimum(lengths, longest))
+        lengths = graph.dijkstra(counts, unweighted=True, indices=nodes, limit=limit)
+        without = np.where(part[nodes, None] == part[None], longest, -1)
+        capped[nodes] = np.where(np.isinf(lengths), without, np.minimum(lengths, longest))
     return torch.from_numpy(capped)
 
 
