@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal, overload
+from typing import Annotated, Any, Literal, overload
 
 from annotated_types import Ge
 from lightning.pytorch.utilities import rank_zero_info
@@ -153,6 +153,7 @@ class Stream:
         self.max_bad_fraction = max_bad_fraction
         self.max_empty_fraction = max_empty_fraction
         self._folds: Folds | None = None
+        self._checked = set[str]()  # splits of which the first sample was looked at
         self._chosen: list[int] | None = None
         self._told = False
 
@@ -197,7 +198,11 @@ class Stream:
     def _divided(self, split: Split) -> Sequence[Raw]:
         """The samples of a split as the source has them, or as its folds do."""
         if self.fold is None or split == "test":
-            return self.source.split(split)
+            found = self.source.split(split)
+            if split not in self._checked:
+                _check_split(found, self.source, split)
+                self._checked.add(split)
+            return found
         if self._folds is None:
             self._folds = Folds(self.source, fold=self.fold, folds=self.folds)
             sizes = {name: len(self.source.split(name)) for name in SPLITS}
@@ -331,3 +336,16 @@ def _before(
 ) -> dict[str, Augmentation]:
     parts = _by_modality(augment, tokenizers)
     return {modality: Augmentation.of(part).before(tokenizers[modality]) for modality, part in parts.items()}
+
+
+def _check_split(found: Any, source: Source, split: Split) -> None:
+    """Refuses what a source of the user's own gives in the place of samples, by what its first one is."""
+    told = f"{source.name}: split({split!r}) gives"
+    if not (hasattr(found, "__len__") and hasattr(found, "__getitem__")):
+        raise ValueError(f"{told} {type(found).__name__}, expected a sequence of omniformer.data.Raw")
+    try:
+        first = found[0] if len(found) else None
+    except (ValueError, OSError):  # of a sample that cannot be read training tells, or passes over it
+        return
+    if first is not None and not isinstance(first, Raw):
+        raise ValueError(f"{told} samples of type {type(first).__name__}, expected omniformer.data.Raw")

@@ -1,6 +1,6 @@
 import pytest
 
-from omniformer.data import Blocks, Digits, Stream
+from omniformer.data import Blocks, Digits, Source, Stream
 from omniformer.data.augment import ImageJitter
 
 
@@ -62,3 +62,19 @@ def test_a_share_of_samples_without_classes_is_taken_too(lists, ints):
     source.split = lambda name: without
     stream = Stream(source=source, train_share=0.25)
     assert len(stream.samples("train", {"text": ints}, name="x", seed=0)) == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "Mine: split\\('train'\\) gives NoneType, expected a sequence of omniformer.data.Raw"),
+        ([{"text": "a"}], "Mine: split\\('train'\\) gives samples of type dict, expected omniformer.data.Raw"),
+    ],
+)
+def test_a_source_that_gives_no_samples_is_refused(given, told):
+    class Mine(Source):
+        def split(self, name):
+            return given
+
+    with pytest.raises(ValueError, match=told):
+        Stream(source=Mine()).raws("train")
