@@ -67,8 +67,8 @@ class Fallback(Strategy):
             if not waiting:
                 break
         if waiting:
-            said = f"{len(waiting)} answers repeat themselves or are improbable up to temperature={tried}"
-            log.warning("%s: %s", said, ", ".join(session.ids[row] for row in waiting[:5]))
+            said = f"answers that repeat themselves or are improbable up to temperature={tried}: {len(waiting)}"
+            log.warning("%s, %s", said, ", ".join(session.ids[row] for row in waiting[:5]))
         return [[found[row]] for row in range(len(found))]
 
     def wrong(self, written: Written, vocab_size: int, stop: Collection[int] = ()) -> bool:

@@ -145,12 +145,21 @@ class SpeechWriter(Writer):
         lacking = [i for i, each in enumerate(samples) if known and not set(known) & set(_ids(each))]
         if not lacking:
             return found
-        begun = [self._beginning(_window(samples[i], 0, self.window), _ids(samples[i])[:1]) for i in lacking]
+        starts = [self._start(samples[i]) for i in lacking]
+        begun = [
+            self._beginning(_window(samples[i], 0, self.window), _ids(samples[i])[at : at + 1])
+            for i, at in zip(lacking, starts, strict=True)
+        ]
         scores = Session(self.model, self.head, self._collate(begun), max_new_tokens=1).logits
-        for i, best in zip(lacking, scores[:, known].argmax(1).tolist(), strict=True):
-            start, *rest = _ids(samples[i])
-            found[i] = self._beginning(samples[i], [start, known[best], *rest])
+        for i, at, best in zip(lacking, starts, scores[:, known].argmax(1).tolist(), strict=True):
+            ids = _ids(samples[i])
+            found[i] = self._beginning(samples[i], [*ids[: at + 1], known[best], *ids[at + 1 :]])
         return found
+
+    def _start(self, sample: Sample) -> int:
+        """The place of the id that starts a transcript, before which a prompt may stand."""
+        ids, start = _ids(sample), self.speech.begin[0]
+        return ids.index(start) if start in ids else 0
 
     def _written(self, samples: Sequence[Sample], **options: Any) -> list[list[Written]]:
         spoken = self._spoken(samples)

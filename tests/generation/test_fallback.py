@@ -63,7 +63,7 @@ def test_attempts_draw_otherwise_and_the_last_is_kept_and_told(found, caplog):
     with caplog.at_level(logging.WARNING):
         kept = found(Fallback(temperatures=[0.0, 2.0, 2.0], log_prob=1.0), n=2)
     assert [each.ids for each in kept] == [each.ids for each in found(Sampling(temperature=2.0, seed=2), n=2)]
-    assert "2 answers repeat themselves or are improbable up to temperature=2.0: s0, s1" in caplog.text
+    assert "answers that repeat themselves or are improbable up to temperature=2.0: 2, s0, s1" in caplog.text
 
 
 def test_until_is_asked_of_the_sample_that_is_drawn_again(found):

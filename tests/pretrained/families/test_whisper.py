@@ -296,6 +296,23 @@ def test_a_transcript_to_learn_from_begins_and_ends_once(folder):
     assert text_tokenizer(folder, loaded.family.config)["text"].stop == tokenizer.stop
 
 
+def test_a_prompt_stands_before_the_beginning_as_in_the_reference(folder):
+    """Ids of words that a transcript is to spell so, whether or not the language is found."""
+    theirs, processor = reference_of(folder)
+    loaded, sounds = pretrained.load(folder), [sound(0.4), sound(0.9, seed=1), sound(0.7, seed=2)]
+    seen = set()
+    for text in ("a cat", "the dog and the cat", "cats"):
+        prompt = processor.get_prompt_ids(text, return_tensors="pt")
+        expected = written(theirs, processor, sounds, NEW, prompt_ids=prompt, task="transcribe")
+        begin = [*prompt.tolist(), "<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>"]
+        found = loaded.generate(sounds, begin=begin, max_new_tokens=NEW)
+        stop = theirs.config.eos_token_id
+        for (answer,), row in zip(found, expected, strict=True):
+            assert list(answer.ids) == (row[: row.index(stop)] if stop in row else row)
+        seen |= {answer.ids for (answer,) in found}
+    assert len(seen) > 2
+
+
 # ---- sounds of any length
 
 
