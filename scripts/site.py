@@ -4,6 +4,7 @@ Pages that stand elsewhere in the repository (CONTRIBUTING.md and the like) join
 out of its docstrings, and links of the repository become links of the site. Nothing of the project is imported.
 """
 
+import os
 import posixpath
 import re
 from pathlib import Path
@@ -42,6 +43,13 @@ ROOMS = {  # page of the reference: title, and the modules or packages that it s
     "inspection": ("Inspection", ["inspection"]),
 }
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Has a version of the site offer the others; a site that stands alone would ask for a list that is not there."""
+    if "MIKE_DOCS_VERSION" in os.environ:
+        config.extra["version"] = {"provider": "mike"}
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
