@@ -80,8 +80,9 @@ class Finite(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         """Lets the step pass, skips it, or stops the run: the same on all ranks."""
         pending, self._pending = self._pending, []
+        total = _gradient_norm(trainer, pl_module, optimizer)
         # One transfer from the device for everything.
-        values = torch.stack([loss.float() for loss, _, _ in pending] + [_gradient_norm(trainer, pl_module)]).tolist()
+        values = torch.stack([loss.float() for loss, _, _ in pending] + [total]).tolist()
         losses, norm = values[:-1], values[-1]
         bad = not all(map(_is_finite, values))
         if self._agreement.any(bad):
@@ -135,10 +136,12 @@ class Finite(Callback):
         self._losses.append(loss)
 
 
-def _gradient_norm(trainer: Trainer, pl_module: LightningModule) -> Tensor:
+def _gradient_norm(trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> Tensor:
     if getattr(trainer.precision_plugin, "scaler", None) is not None:
         return torch.zeros((), device=pl_module.device)
-    gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+    # In the optimizer's order, as who clips adds them up: another rounds otherwise.
+    parameters = (each for group in optimizer.param_groups for each in group["params"])
+    gradients = [each.grad for each in parameters if each.grad is not None]
     total = norm(gradients)
     known: Any = getattr(pl_module, "gradient_norms", None)
     if known is not None:
