@@ -64,6 +64,19 @@ def mesh_of(tensor: Tensor) -> DeviceMesh | None:
     return tensor.device_mesh if isinstance(tensor, DTensor) else None
 
 
+def marks(tensors: Iterable[Tensor]) -> tuple[tuple[int, int], ...]:
+    """By which the very same tensors are known again, as long as nobody has written into one of them.
+
+    Example:
+        >>> held = torch.zeros(2)
+        >>> before = marks([held])
+        >>> _ = held.add_(1)
+        >>> marks([held]) == before
+        False
+    """
+    return tuple((id(each), own(each)._version) for each in tensors)
+
+
 def norm(tensors: Iterable[Tensor]) -> Tensor:
     """The Euclidean norm of all numbers of some tensors, the same on every process; ordinary ones count once.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from omniformer.batch import Batch, MicroBatch
 from omniformer.core.routing import Routing
 from omniformer.model import OmniFormer
-from omniformer.parallel.tensors import clip
+from omniformer.parallel.tensors import clip, marks
 from omniformer.tasks.causal_lm import Rate
 from omniformer.tasks.gathering import gather, mean, n_ranks
 from omniformer.tasks.task import Mode, Stage, Step, Task, Watched
@@ -73,8 +73,8 @@ class TrainingModule(LightningModule):
         self.member_losses: dict[str, Tensor] = {}
         # What each adds to the loss, for whoever asks for its gradient before the backward pass.
         self.weighted: dict[str, Tensor] = {}
-        # Norms of the gradients of the step at hand, by how many gradients they are of, from whoever has computed one.
-        self.gradient_norms: dict[int, Tensor] = {}
+        # Norms of the gradients of the step at hand, by the marks of these, from whoever has computed one.
+        self.gradient_norms: dict[tuple[tuple[int, int], ...], Tensor] = {}
         self._step: WholeStep | None = None  # the step at hand, and whether some of its micro-batches are to come
         self._half_done = False
         # Of the last validation or test: the numbers that it did not define, such as a curve without positives, and
@@ -182,7 +182,7 @@ class TrainingModule(LightningModule):
         elif gradient_clip_val:
             parameters = (each for group in optimizer.param_groups for each in group["params"])
             gradients = [each.grad for each in parameters if each.grad is not None]
-            known = self.gradient_norms.get(len(gradients))
+            known = self.gradient_norms.get(marks(gradients))
             clip(gradients, float(gradient_clip_val), gradient_clip_algorithm, total=known)
         self.gradient_norms.clear()
 

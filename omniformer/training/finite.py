@@ -12,7 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from omniformer.core.ranges import Natural
-from omniformer.parallel.tensors import norm
+from omniformer.parallel.tensors import marks, norm
 from omniformer.training.agreement import Agreement
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ class Finite(Callback):
 
     The message names members and samples. A module that keeps the losses of its last step in `member_losses`
     (member name -> loss) lets it name the guilty member; without it all members of the step are named. One with a dict
-    `gradient_norms` finds the norm there, by how many gradients it is of, so as not to compute it anew. With `16-mixed`
-    precision, where overflowing gradients are normal and the scaler skips them, only the loss is checked.
+    `gradient_norms` finds the norm there, by the `marks` of its gradients, so as not to compute it anew. With
+    `16-mixed` precision, where overflowing gradients are normal and the scaler skips them, only the loss is checked.
 
     Loss spikes, above `spike_factor` times the median of the last 100 steps, are logged with their sample ids.
 
@@ -145,7 +145,7 @@ def _gradient_norm(trainer: Trainer, pl_module: LightningModule, optimizer: Any)
     total = norm(gradients)
     known: Any = getattr(pl_module, "gradient_norms", None)
     if known is not None:
-        known[len(gradients)] = total
+        known[marks(gradients)] = total
     return total.float().to(pl_module.device)
 
 

@@ -9,6 +9,7 @@ from tiny_runs import LM, numbers, run, state
 from torch import nn
 
 from omniformer.heads import ClassificationHead, MultiLabelHead, NextTokenHead
+from omniformer.parallel.tensors import marks
 from omniformer.tasks import CausalLM, Classification, MultiLabelClassification, TrainingModule
 
 NAN = float("nan")
@@ -107,8 +108,19 @@ def test_a_norm_that_is_known_is_not_computed_anew_and_holds_for_one_step():
     weight.grad = torch.tensor([3.0, 4.0])
     part._trainer = SimpleNamespace(precision_plugin=MixedPrecision("bf16-mixed", "cpu"))  # pyright: ignore[reportAttributeAccessIssue]
     optimizer = torch.optim.AdamW([weight], fused=True)
-    part.gradient_norms = {1: torch.tensor(10.0), 2: torch.tensor(100.0)}  # the second is of other gradients
+    part.gradient_norms = {marks([weight.grad]): torch.tensor(10.0)}
     part.configure_gradient_clipping(optimizer, 1.0)
     torch.testing.assert_close(weight.grad, torch.tensor([0.3, 0.4]))
     part.configure_gradient_clipping(optimizer, 0.25)
     torch.testing.assert_close(weight.grad, torch.tensor([0.15, 0.2]))
+
+
+def test_gradients_that_somebody_has_changed_are_measured_anew():
+    part = module(classes=classes())
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, 4.0])
+    part._trainer = SimpleNamespace(precision_plugin=MixedPrecision("bf16-mixed", "cpu"))  # pyright: ignore[reportAttributeAccessIssue]
+    part.gradient_norms = {marks([weight.grad]): torch.tensor(5.0)}
+    weight.grad.mul_(2)
+    part.configure_gradient_clipping(torch.optim.AdamW([weight], fused=True), 1.0)
+    torch.testing.assert_close(weight.grad, torch.tensor([0.6, 0.8]))
