@@ -1,6 +1,6 @@
 """Writes the table of twins in docs/pretrained.md: how near families of published models are to the reference library.
 
-    OMP_NUM_THREADS=1 uv run python scripts/measure_twins.py     # the tests of all families, several minutes
+    OMP_NUM_THREADS=1 uv run python scripts/measure_twins.py     # the tests of all families, about a minute
 
 It runs the tests of the families and notes what they compare: outputs and gradients of every twin, texts that both
 write, weights on the way back. A family whose tests fail has no row.
@@ -109,7 +109,7 @@ def main() -> None:
     """
     notes = Notes()
     tests = str(REPOSITORY / "tests" / "pretrained" / "families")
-    code = pytest.main(["-q", "-n0", "-p", "no:cacheprovider", tests], plugins=[notes])
+    code = pytest.main(["-q", "-n0", "-m", "not gpu", "-p", "no:cacheprovider", tests], plugins=[notes])
     if code:
         raise SystemExit(f"{len(notes.failed)} tests failed; the table stays as it is: {', '.join(notes.failed[:5])}")
     page = PAGE.read_text(encoding="utf-8")

@@ -53,7 +53,7 @@ def test_a_damaged_folder_ends_with_one_sentence_that_names_the_file(run, tmp_pa
     with pytest.raises(SystemExit) as stop:
         main([str(run), "--out", str(tmp_path / "files")])
     assert stop.value.code == 1
-    assert "model.safetensors does not fit" in capsys.readouterr().err
+    assert "model.safetensors is damaged or cut off" in capsys.readouterr().err
 
 
 def test_what_is_missing_on_the_command_line_is_told(capsys):

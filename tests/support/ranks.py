@@ -10,10 +10,6 @@ from typing import Any
 import torch
 from torch import distributed
 
-# Autograd begins here, before any test compiles: else it starts threads for the devices of fake tensors, beside which
-# no forked process computes gradients.
-torch.zeros(1, requires_grad=True).sum().backward()
-
 
 def together(world: int, work: Callable[[int, int], Any], folder: Path, *, patience: float = 300) -> list[Any]:
     """What each of several ranks gives back, by rank; gloo is up while they work.

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least, one_of
+from omniformer_tokenizers.ranges import Count
 from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
@@ -37,7 +38,7 @@ class SeriesTokenizer(Tokenizer):
 
     modality = "series"
 
-    def __init__(self, *, patch_length: int = 16, scaling: Literal["instance", "none"] = "instance") -> None:
+    def __init__(self, *, patch_length: Count = 16, scaling: Literal["instance", "none"] = "instance") -> None:
         at_least(1, patch_length=patch_length)
         one_of(("instance", "none"), scaling=scaling)
         self.patch_length = patch_length

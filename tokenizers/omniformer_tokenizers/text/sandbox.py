@@ -114,6 +114,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         wrapped: Any = super().wrap_str_format(value)
 
         def filled(*args: Any, **kwargs: Any) -> str:
+            """The text, once its length is allowed."""
             self.allow(_filled(value.__self__, "{", [*args, *kwargs.values()], self.left))
             return wrapped(*args, **kwargs)
 
@@ -124,6 +125,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         @wraps(use)
         def estimated(*args: Any, **kwargs: Any) -> Any:
+            """What the filter makes, once its size is allowed."""
             args = tuple(_listed(each) if name in ("join", "sum") else each for each in args)
             self.allow(_grown(name, args[at], [*args[at + 1 :], *kwargs.values()], self.left))
             return self.made(use(*args, **kwargs))
@@ -174,6 +176,7 @@ class _Counting(NodeTransformer):
     """Has the environment count what jinja makes without asking it: rounds of loops, joined texts, lists."""
 
     def visit_For(self, node: Any) -> Any:  # noqa: N802 (as jinja names it)
+        """A loop whose rounds are counted."""
         self.generic_visit(node)
         written = sum(len(each.data) for each in nodes.Scope(node.body).find_all(nodes.TemplateData))
         counted = nodes.ExprStmt(_asked("spend", [nodes.Const(1 + written)]))
@@ -181,6 +184,7 @@ class _Counting(NodeTransformer):
         return node
 
     def visit_Concat(self, node: Any) -> Any:  # noqa: N802
+        """`a ~ b` as a call."""
         self.generic_visit(node)
         return _asked("joined", node.nodes).set_lineno(node.lineno)
 

@@ -158,6 +158,7 @@ def _of_squares(height: int, width: int, most: int, side: int) -> tuple[int, int
     """
 
     def sides(scale: float) -> tuple[int, int]:
+        """Height and width, in whole multiples."""
         tall, wide = (max(side, math.ceil(each * scale / side) * side) for each in (height, width))
         return tall, wide
 
