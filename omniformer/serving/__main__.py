@@ -14,6 +14,8 @@ _KEY = "OMNIFORMER_API_KEY"
 _LIMITS = {
     "max_bytes": "of a request",
     "max_inputs": "of a request",
+    "max_pixels": "of all pictures of a request",
+    "max_sound_seconds": "of all sounds of a request",
     "max_tokens": "of one text, picture, sound or graph",
     "max_new_tokens": "of what is written",
     "max_batch": "inputs that the model reads at once",

@@ -10,6 +10,8 @@ class Limits:
     Args:
         max_bytes: of a request.
         max_inputs: of a request.
+        max_pixels: of all pictures of a request; 128 million are ten photographs of a telephone.
+        max_sound_seconds: of all sounds of a request.
         max_tokens: of one content, see `omniformer.inputs.at_most`.
         max_new_tokens: of what is written.
         max_batch: inputs that the model reads at once.
@@ -21,6 +23,8 @@ class Limits:
 
     max_bytes: int = 32 << 20
     max_inputs: int = 64
+    max_pixels: int = 128_000_000
+    max_sound_seconds: float = 3600.0
     max_tokens: int = 16_384
     max_new_tokens: int = 1024
     max_batch: int = 32

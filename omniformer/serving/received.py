@@ -1,5 +1,6 @@
 """From a request to inputs of a model: JSON as it is, files through a folder that is gone with the request."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +18,8 @@ from starlette.datastructures import UploadFile
 
 from omniformer.inputs import SUFFIXES, reads_text
 from omniformer.predictor import Predictor
+from omniformer.serving.limits import Limits
+from omniformer.serving.totals import check_totals
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,12}")
 _CHARACTERS = 32  # of a text for each token that is read at most: more cannot be, and need not be cut into tokens
@@ -52,14 +55,15 @@ class Reader:
 
     Args:
         predictor: the model.
-        max_inputs: of one request.
-        max_tokens: of one content; a text of many more characters, or a graph of more nodes, is refused at once.
+        limits: how much is read. A text of many more characters than `max_tokens`, or a graph of more nodes, is refused
+            at once.
     """
 
-    def __init__(self, predictor: Predictor, *, max_inputs: int, max_tokens: int) -> None:
+    def __init__(self, predictor: Predictor, limits: Limits) -> None:
         every = [predictor.tokenizers, *(member.tokenizers for member in predictor.members.values())]
         self.tokenizers: dict[str, Tokenizer] = {name: one for each in every for name, one in each.items()}
-        self.max_inputs, self.max_tokens = max_inputs, max_tokens
+        self.frames = any(one.modality == "video" for one in self.tokenizers.values())
+        self.limits, self.max_inputs, self.max_tokens = limits, limits.max_inputs, limits.max_tokens
 
     @asynccontextmanager
     async def read(self, request: Request, key: str = "inputs") -> AsyncIterator[Received]:
@@ -70,6 +74,7 @@ class Reader:
 
         Raises:
             ValueError: it holds nothing that could be read, or too much; says what is accepted.
+            HTTPException: 413, its pictures or sounds are too much together.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
@@ -78,6 +83,14 @@ class Reader:
             with TemporaryDirectory(prefix="omniformer-") as folder:
                 async with request.form(max_files=self.max_inputs, max_fields=64, max_part_size=1 << 24) as form:
                     received = await self._of_form(form.multi_items(), Path(folder))
+                # In a thread of its own: the length of an MP3 is known only once all of its frames are passed over.
+                await asyncio.to_thread(
+                    check_totals,
+                    list(received.files),
+                    frames=self.frames,
+                    max_pixels=self.limits.max_pixels,
+                    max_sound_seconds=self.limits.max_sound_seconds,
+                )
                 yield received
         else:
             raise ValueError(f"received {kind or 'nothing'}; send application/json or multipart/form-data")

@@ -31,7 +31,7 @@ class Service:
     def __init__(self, predictor: Predictor, *, name: str, limits: Limits) -> None:
         self.predictor, self.name, self.limits = predictor, name, limits
         self.metrics = Metrics()
-        self.reader = Reader(predictor, max_inputs=limits.max_inputs, max_tokens=limits.max_tokens)
+        self.reader = Reader(predictor, limits)
         self.usual = predictor.usual_writing
         self.engine = Engine(
             predictor,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -39,6 +40,12 @@ def bomb():
 def wide():
     file = io.BytesIO()
     Image.new("L", (600, 600)).save(file, "PNG")
+    return file.getvalue()
+
+
+def quarter_of_a_second():
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(2000), 8000, format="WAV")
     return file.getvalue()
 
 
@@ -125,6 +132,27 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(client):
         answer = client.post(path, content=(b"x" * 1000 for _ in range(200)), headers=headers)
         assert answer.status_code == 413
         assert "at most 100000 are accepted" in answer.json()["error"]["message"]
+
+
+@pytest.mark.quick(2)
+@pytest.mark.parametrize(
+    ("limits", "name", "told"),
+    [
+        ({"max_pixels": 128}, "a.png", "pictures of this request have more than 128 pixels together, the most that"),
+        ({"max_sound_seconds": 0.5}, "a.wav", "sounds of this request last more than 0.5 seconds together, the most"),
+    ],
+)
+def test_pictures_and_sounds_of_one_request_have_a_limit_together(serving, monkeypatch, limits, name, told):
+    content = {"a.png": png(), "a.wav": quarter_of_a_second()}[name]
+    with TestClient(make_app(serving(**limits))) as client:
+        two = [("file", (name, content))] * 2
+        assert client.post("/v1/predict", files=[*two, ("file", ("b.png", b"no picture"))]).status_code == 200
+        monkeypatch.setattr("omniformer_tokenizers.media.image_tensor", None)  # what decodes
+        monkeypatch.setattr("omniformer_tokenizers.media._samples", None)
+        for path in ("/v1/predict", "/v1/generate", "/v1/embeddings"):
+            answer = client.post(path, files=[*two, two[0]])
+            assert answer.status_code == 413
+            assert answer.json()["error"]["message"].startswith(f"the {told}")
 
 
 def test_without_the_key_only_the_page_and_health_are_shown(serving):

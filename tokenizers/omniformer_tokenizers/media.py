@@ -63,10 +63,31 @@ def read_image(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: int
     Shapes:
         uint8 `[channels, height, width]`.
     """
-    name = _name(source)
-    with _opened(source, name) as image:
-        _check_pixels(source, f"{image.width} x {image.height} pixels", image.width * image.height, max_pixels)
+    with _opened(source, _name(source)) as image:
+        _check_pixels(source, image, 1, max_pixels)
         return image_tensor(image, mode=mode)
+
+
+def picture_size(source: str | Path | bytes, *, frames: bool = False, max_pixels: int = MAX_PIXELS) -> int:
+    """How many pixels a picture has by its header; none is decoded.
+
+    Args:
+        source: a path, or the content of a file.
+        frames: whether to count all frames of an animation, as `read_frames` reads them; by default the first one.
+        max_pixels: as in `read_image`.
+
+    Raises:
+        MediaError: as `read_image`, or `read_frames`, of what the header says.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> Image.new("L", (3, 2)).save(file := io.BytesIO(), "PNG")
+        >>> picture_size(file.getvalue())
+        6
+    """
+    with _opened(source, _name(source)) as image:
+        return _check_pixels(source, image, _frames(image) if frames else 1, max_pixels)
 
 
 def read_frames(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -84,14 +105,10 @@ def read_frames(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: in
     Shapes:
         uint8 `[time, channels, height, width]`.
     """
-    name = _name(source)
     frames: list[Tensor] = []
-    with _opened(source, name) as image:
-        size, n, most = image.size, getattr(image, "n_frames", 1), allowed(MAX_FRAMES)
-        if n > most:
-            raise ValueError(f"{n} frames; at most {most} are accepted{advice()}")
-        what = f"{size[0]} x {size[1]} pixels" if n == 1 else f"{n} frames of {size[0]} x {size[1]}"
-        _check_pixels(source, what, n * size[0] * size[1], max_pixels)
+    with _opened(source, _name(source)) as image:
+        size, n = image.size, _frames(image)
+        _check_pixels(source, image, n, max_pixels)
         for i in range(n):
             image.seek(i)
             if image.size != size:
@@ -100,8 +117,20 @@ def read_frames(source: str | Path | bytes, *, mode: str = "RGB", max_pixels: in
     return torch.stack(frames)
 
 
-def _check_pixels(source: str | Path | bytes, what: str, pixels: int, most: int) -> None:
+def _frames(image: Any) -> int:
+    """How many frames a Pillow image has, if they are not too many."""
+    n, most = getattr(image, "n_frames", 1), allowed(MAX_FRAMES)
+    if n > most:
+        raise ValueError(f"{n} frames; at most {most} are accepted{advice()}")
+    return n
+
+
+def _check_pixels(source: str | Path | bytes, image: Any, n: int, most: int) -> int:
+    """The pixels of so many frames of a Pillow image, if they are not too many."""
+    what = f"{image.width} x {image.height} pixels" if n == 1 else f"{n} frames of {image.width} x {image.height}"
+    pixels = n * image.width * image.height
     check_size(what, pixels, "pixels", limit=most, free=FREE_PIXELS, n_bytes=_size(source))
+    return pixels
 
 
 @contextmanager
@@ -140,9 +169,34 @@ def read_audio(source: str | Path | bytes, *, max_samples: int = MAX_SAMPLES) ->
         float32 `[channels, time]`, usually between -1 and 1.
     """
     with _opened_sound(source) as file:
-        n, what = file.frames * file.channels, f"{file.frames} frames of {file.channels} channels"
-        check_size(what, n, "samples", limit=max_samples, free=FREE_SAMPLES, n_bytes=_size(source))
+        _check_samples(source, file, max_samples)
         return _samples(file.read(dtype="float32", always_2d=True)), checked_rate(file.samplerate)
+
+
+def sound_length(source: str | Path | bytes, *, max_samples: int = MAX_SAMPLES) -> float:
+    """How many seconds a sound lasts by its header; nothing is decoded.
+
+    Args:
+        source: a path, or the content of a file.
+        max_samples: as in `read_audio`.
+
+    Raises:
+        MediaError: as `read_audio`, of what the header says.
+
+    Example:
+        >>> import io, soundfile
+        >>> soundfile.write(file := io.BytesIO(), [0.0] * 4000, 8000, format="WAV")
+        >>> sound_length(file.getvalue())
+        0.5
+    """
+    with _opened_sound(source) as file:
+        _check_samples(source, file, max_samples)
+        return file.frames / checked_rate(file.samplerate)
+
+
+def _check_samples(source: str | Path | bytes, file: Any, most: int) -> None:
+    n, what = file.frames * file.channels, f"{file.frames} frames of {file.channels} channels"
+    check_size(what, n, "samples", limit=most, free=FREE_SAMPLES, n_bytes=_size(source))
 
 
 def read_audio_windows(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from omniformer_tokenizers import GraphTokenizer, MediaError, PatchTokenizer, SpectrogramTokenizer
-from omniformer_tokenizers.media import read_audio, read_audio_windows, read_frames, read_image
+from omniformer_tokenizers.media import picture_size, read_audio, read_audio_windows, read_frames, read_image
 from omniformer_tokenizers.sound_headers import opened_sound
 from PIL import Image
 
@@ -46,6 +46,7 @@ def test_animations_are_limited_over_all_frames():
     frames = [Image.new("RGB", (10, 10), (i, 0, 0)) for i in range(9)]
     content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert read_frames(content).shape == (9, 3, 10, 10)
+    assert picture_size(content) == 100 and picture_size(content, frames=True) == 900
     with pytest.raises(MediaError, match="9 frames of 10 x 10; at most 800 pixels"):
         read_frames(content, max_pixels=800)
 
