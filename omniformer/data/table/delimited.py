@@ -27,6 +27,8 @@ _SWALLOWED = 10_000  # lines that an open quote may take in before nothing of th
 class DelimitedRows(GroupedRows):
     """A file of CSV or TSV, also gzip-ed. An empty cell is None; no other cell means that something is missing here.
 
+    A line break in the name of a column, which must stand in double quotes, is read as a blank.
+
     The file is mapped, unless it is gzip-ed, and read by stretches of whole rows; where these begin is found once, and
     of a large file kept for later runs (`Index`).
 
@@ -53,12 +55,12 @@ class DelimitedRows(GroupedRows):
             super().__init__(file)
             content = self._opened
             begin = len(_MARK) if content[: len(_MARK)] == _MARK else 0
-            end = content.find(b"\n") + 1 or len(content)
+            end = _header_end(content, begin, (delimiter or "".join(_DELIMITERS)).encode(), quoted=self.quoted)
             first = content[begin:end].decode().rstrip("\r\n")
             self.delimiter = delimiter or ("\t" if tabbed else max(_DELIMITERS, key=first.count))
             kind = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
             header = names or next(csv.reader(io.StringIO(first), delimiter=self.delimiter, quoting=kind), [])
-            self.header = [name.strip() for name in header]
+            self.header = [re.sub(r"\s*[\r\n]\s*", " ", name.strip()) for name in header]
             _check_names(self.header, file)
             settings = {"delimiter": self.delimiter, "quotes": quotes, "names": names}
             index = Index(f"stretches of {file.name}", [file], settings)
@@ -222,6 +224,30 @@ def _ends(content: Any, begin: int, delimiter: bytes, *, quoted: bool) -> Iterat
             yield begin
         else:  # a row, or a cell, that is longer
             size *= 2
+
+
+def _header_end(content: Any, begin: int, delimiters: bytes, *, quoted: bool) -> int:
+    """Behind the line of names, which goes on below where a name in quotes holds a line break.
+
+    Raises:
+        ValueError: a quote takes in what stands below, and is closed nowhere, or by one of a later cell.
+    """
+    end = content.find(b"\n", begin) + 1 or len(content)
+    if not quoted or b'"' not in content[begin:end]:
+        return end
+    piece = content[begin : begin + _AT_ONCE]
+    closed = re.compile(rb" *(?:[\r\n" + re.escape(delimiters) + rb"]|\Z)")
+    for match in _quoted_cell(delimiters).finditer(piece):
+        if begin + match.start() >= end:
+            break
+        if b"\n" in match[0]:
+            if not (match[1] and closed.match(piece, match.end())):
+                raise ValueError(
+                    "a double quote in its first line opens a name of a column that takes in the lines below; close "
+                    "it, or set quotes=false where quotes hold no cells together"
+                )
+            end = content.find(b"\n", begin + match.end()) + 1 or len(content)
+    return end
 
 
 def _blanked(piece: bytes, spans: list[tuple[int, int]], by: bytes = b"\0") -> bytes:

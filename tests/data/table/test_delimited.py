@@ -52,6 +52,23 @@ def test_packed_files_byte_order_marks_and_ends_of_lines_are_read(tmp_path):
     assert all_of(rows(tmp_path / "a.csv.gz", content)) == [{"x": "1", "y": "grüß"}]
 
 
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_name_of_several_lines_is_one_name(tmp_path, end):
+    lines = ['text;"price', '(EUR)";"in ""x""', "", 'y"', "a;1;2", '"b', 'c";3;4', "d;5"]
+    table = rows(tmp_path / "a.csv", end.join(lines))
+    assert table.columns == ("text", "price (EUR)", 'in "x" y')
+    assert [each["price (EUR)"] for each in all_of(table)] == ["1", "3"]
+    assert [str(each).partition(", ")[2][:6] for each in table.wrong] == ["line 8"]
+
+
+@pytest.mark.parametrize("content", ['"text,n\na,1\nb,2\n', '"text,n\na,"1"\nb,2\n'])
+def test_a_name_whose_quote_is_left_open_is_told(tmp_path, content):
+    with pytest.raises(ValueError, match=r"a\.csv cannot be read as a table: a double quote in its first line opens"):
+        rows(tmp_path / "a.csv", content)
+    assert rows(tmp_path / "a.csv", content, quotes=False).columns == ('"text', "n")
+
+
 def test_a_table_without_names_is_given_some(tmp_path):
     assert all_of(rows(tmp_path / "a.csv", "1,2\n3,4\n", names=["x", "y"])) == [
         {"x": "1", "y": "2"},
