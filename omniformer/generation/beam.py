@@ -1,5 +1,6 @@
 """Answers found by beam search."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -52,8 +53,9 @@ class BeamSearch(Strategy):
     def __post_init__(self) -> None:
         if self.n_beams < 1:
             raise ValueError(f"n_beams={self.n_beams} must be at least 1")
-        if self.length_penalty < 0:
-            raise ValueError(f"length_penalty={self.length_penalty} must be at least 0; 0 ranks by probability")
+        if not 0 <= self.length_penalty < math.inf:
+            told = "must be at least 0 and finite; 0 ranks by probability"
+            raise ValueError(f"length_penalty={self.length_penalty} {told}")
         if not 1 <= self.n_best <= self.n_beams:
             raise ValueError(f"n_best={self.n_best} must be in 1..{self.n_beams} (n_beams)")
         if self.stopping not in get_args(Stopping):

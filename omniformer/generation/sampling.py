@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from omniformer.core.ranges import Count, NotNegative, Positive, Seed, SomeShare
 from omniformer.generation.pace import pick
 from omniformer.generation.session import Session
 from omniformer.generation.strategy import Chosen, Strategy, Until, Written
+
+_COLDEST = 1e-6  # temperatures nearer to 0 divide scores beyond all numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +54,16 @@ class Sampling(Strategy):
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature={self.temperature} must be at least 0 (0 is greedy)")
+        if not (self.temperature == 0 or _COLDEST <= self.temperature < math.inf):
+            told = f"must be at least {_COLDEST:g} and finite, or 0, which is greedy"
+            raise ValueError(f"temperature={self.temperature} {told}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k={self.top_k} must be at least 1, or left out")
         for name, share in (("top_p", self.top_p), ("min_p", self.min_p)):
             if share is not None and not 0 < share <= 1:
                 raise ValueError(f"{name}={share} must be above 0 and at most 1, or left out")
-        if self.repetition_penalty <= 0:
-            raise ValueError(f"repetition_penalty={self.repetition_penalty} must be above 0; 1 is none")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise ValueError(f"repetition_penalty={self.repetition_penalty} must be above 0 and finite; 1 is none")
         if self.n < 1:
             raise ValueError(f"n={self.n} must be at least 1")
         if self.n > 1 and self.temperature == 0:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from omniformer.generation.speech import Speech
 from omniformer.model import OmniFormer
 from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
-from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.files.processors import settings_of
-from omniformer.pretrained.files.writing import GENERATION_FILE
+from omniformer.pretrained.files.writing import GENERATION_FILE, read_generation
 from omniformer.pretrained.names import Name, linear, same
 from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, ids, padded, takes_part
 from omniformer.pretrained.tokenizers.text import text_tokenizer
@@ -181,8 +180,7 @@ class Whisper(Family):
 
     def _said(self, folder: Path) -> dict[str, Any]:
         """What the files of a folder say of writing."""
-        path = folder / GENERATION_FILE
-        return {**self.config, **(read_json(path) if path.is_file() else {})}
+        return {**self.config, **read_generation(folder)}
 
     def _begins(self, folder: Path) -> list[int]:
         """The ids with which an answer begins, without a language where the files say none."""

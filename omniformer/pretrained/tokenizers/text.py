@@ -10,8 +10,8 @@ from omniformer_tokenizers import SentencePieceTokenizer, SubwordTokenizer, Toke
 from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.text.published import PublishedTokenizer
 
-from omniformer.pretrained.files.checkpoint import read_json
-from omniformer.pretrained.files.writing import GENERATION_FILE
+from omniformer.pretrained.files.checkpoint import CONFIG_FILE, read_json
+from omniformer.pretrained.files.writing import GENERATION_FILE, known_ids, read_generation
 from omniformer.pretrained.tokenizers.old_vocabularies import described, template
 
 TOKENIZER_FILE, SETTINGS_FILE, SPECIAL_FILE = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
@@ -53,12 +53,16 @@ def text_tokenizer(
         ImportError: only the library sentencepiece can read the files, and it is not installed.
     """
     settings = named_settings(folder)
-    said = {key: value for key, value in _json(folder / GENERATION_FILE).items() if value is not None}
-    known = {**config, **said}
-    begins = (known.get(name) for name in ("decoder_start_token_id", "bos_token_id", "eos_token_id"))
+    said = {key: value for key, value in read_generation(folder).items() if value is not None}
+    known, size = {**config, **said}, max(config["vocab_size"], config.get("decoder_vocab_size") or 0)
+    ids = {
+        name: known_ids(known.get(name), size, f"{folder / (GENERATION_FILE if name in said else CONFIG_FILE)}: {name}")
+        for name in ("decoder_start_token_id", "bos_token_id", "eos_token_id")
+    }
+    begins = ids.values()
     options: dict[str, Any] = {
         "start": next((each for each in begins if each is not None), None) if start is None else start,
-        "stop": known.get("eos_token_id"),
+        "stop": ids["eos_token_id"],
         "segments": config.get("type_vocab_size", 1) > 1,
         "clean_up_spaces": bool(settings.get("clean_up_tokenization_spaces")),
     }

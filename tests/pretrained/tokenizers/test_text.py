@@ -152,6 +152,17 @@ def test_a_model_may_have_more_rows_than_ids_but_not_fewer(tmp_path):
         text_tokenizer(tmp_path, config("gpt2", len(theirs) - 1))
 
 
+def test_stops_and_starts_that_are_no_ids_of_the_model_are_told(tmp_path, caplog):
+    folder_of("LLaMA 2", tmp_path)
+    write(tmp_path / "generation_config.json", {"eos_token_id": [2, 10**9], "bos_token_id": -1})
+    assert text_tokenizer(tmp_path, {"vocab_size": 400})["text"].stops == (2,)
+    assert "generation_config.json: eos_token_id: left out: 1000000000; the model knows the 400 ids" in caplog.text
+    assert "generation_config.json: bos_token_id: left out: -1" in caplog.text
+    write(tmp_path / "generation_config.json", {})
+    with pytest.raises(ValueError, match=r"/config.json: eos_token_id is 1.5; accepted: an id"):
+        text_tokenizer(tmp_path, {"vocab_size": 400, "eos_token_id": 1.5})
+
+
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "generation_config.json"])
 def test_a_damaged_file_is_named(name, tmp_path):
     folder_of("LLaMA 2", tmp_path)
