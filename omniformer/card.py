@@ -95,7 +95,7 @@ def card(
         head["model-index"] = [{"name": title, "results": [_result(each, kinds.get(each.member)) for each in scores]}]
     lead = "A model of OmniFormer: one transformer core that learns from text, images, audio and graphs."
     every = [_what(predictor), *sections, _use(predictor, place), _limits(predictor, licence)]
-    return f"---\n{MARK}\n{_yaml(head)}---\n\n{markdown_page(_plain(title), lead, every)}"
+    return f"---\n{MARK}\n{_yaml(head)}---\n\n{markdown_page(title, lead, every)}"
 
 
 def write_card(folder: Path, text: str) -> None:
@@ -166,11 +166,6 @@ def _one_line(value: Any) -> Any:
     if isinstance(value, list):
         return [_one_line(each) for each in value]
     return " ".join(value.split()) if isinstance(value, str) else value
-
-
-def _plain(title: str) -> str:
-    """A heading without signs that Markdown would read."""
-    return Words(title).markdown()
 
 
 def _what(predictor: Predictor) -> Section:

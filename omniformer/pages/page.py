@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from omniformer.pages.blocks import Picture, Section
+from omniformer.pages.blocks import Picture, Section, Words
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fcfcfa; --ink: #23272e; --soft: #6a7280; --line: #dfe1e4; --tint: #f1f2f0;
@@ -79,12 +79,12 @@ def html_page(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 
 def markdown_page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The same as Markdown, without its pictures."""
-    parts = [f"# {title}", lead]
+    """The same as Markdown, without its pictures; titles too are text, whatever signs stand there."""
+    parts = [f"# {Words(title).markdown()}", Words(lead).markdown()]
     for section in sections:
         told = [block.markdown() for block in section.blocks if not isinstance(block, Picture)]
         drawn = [block for block in section.blocks if isinstance(block, Picture)]
-        parts += [f"## {section.title}", *told, *(each.markdown() for each in drawn)]
+        parts += [f"## {Words(section.title).markdown()}", *told, *(each.markdown() for each in drawn)]
     return "\n\n".join(parts) + "\n"
 
 

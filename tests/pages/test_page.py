@@ -1,7 +1,9 @@
 """Pages as one file, looked at in a browser where there is one."""
 
+import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 
 import pytest
 
@@ -9,6 +11,7 @@ from omniformer.pages.blocks import Card, Cards, Marked, Picture, Section, Table
 from omniformer.pages.contents import shown
 from omniformer.pages.drawing import drawn
 from omniformer.pages.page import html_page, markdown_page
+from omniformer.report.charts import curves, matrix
 
 SECTIONS = [Section("One & two", [Words("words")]), Section("Three", [Table(["a"], [["1"]])])]
 
@@ -31,6 +34,51 @@ def test_markdown_has_the_same_words_and_names_what_is_drawn():
     assert "## One & two\n\nwords" in told
     assert "(a curve: drawn in the page for browsers)" in told
     assert "<svg" not in told
+
+
+STRANGE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></style><iframe src=//x>",
+    "--><b onclick=x>",
+    "[x](javascript:alert(1))",
+]
+
+
+class Read(HTMLParser):
+    """The tags of a page, and its attributes with their values."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.attributes |= {(name, value) for name, value in attributes if name not in ("d", "style", "transform")}
+
+
+@pytest.mark.quick(1)
+def test_names_of_strangers_add_no_tag_and_no_attribute_to_a_page_and_are_text_in_markdown():
+    def pages(names):
+        title, *others = names
+        lines = {name: {0: 1.0, 1: 2.0} for name in names}
+        cards = [Card(name, shown({name: name, "text": name, "graph": name}), [name]) for name in names]
+        blocks = [Table(names, [names], title), Marked(names, [0.5] * len(names), title), Cards(cards)]
+        blocks += [Picture(curves(lines), title), Picture(matrix([[1] * len(names)] * len(names), names), title)]
+        made = title, title, [Section(name, blocks) for name in others]
+        return html_page(*made), markdown_page(*made)
+
+    strange, told = pages(STRANGE)
+    plain, _ = pages([f"name {i}" for i in range(len(STRANGE))])
+    found, expected = Read(strange), Read(plain)
+    assert found.tags == expected.tags
+    assert {name for name, _ in found.attributes} == {name for name, _ in expected.attributes}
+    addresses = {value for name, value in found.attributes if name in ("href", "src", "xlink:href")}
+    assert all(each.startswith(("#", "data:,", "data:image/png")) for each in addresses)
+    assert not re.search(r"(?<!\\)[<\[]", told)
 
 
 @pytest.mark.slow

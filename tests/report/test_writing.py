@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 import shutil
 import sys
 
 import pytest
+import yaml
 from tiny_runs import run
 from webdriver import Browser
 
@@ -46,10 +48,18 @@ def test_a_run_ends_with_its_report(finished):
 def test_a_report_can_be_written_again_without_the_model_and_its_names_are_text(copied, capsys):
     row = {"split": "test", "member": "vision", "id": "<script>x", "target": "<script>", "prediction": "b"}
     (copied / "predictions.jsonl").write_text(json.dumps(row | {"scores": {"b": 0.9, "<script>": 0.1}}) + "\n")
+    config = yaml.safe_load((copied / "config.yaml").read_text()) | {"name": "<script>name"}
+    (copied / "config.yaml").write_text(f"# omniformer train '<script>'\n{yaml.safe_dump(config)}")
+    numbers = json.loads((copied / "metrics.json").read_text()) | {"test/<script>": 0.5}
+    (copied / "metrics.json").write_text(json.dumps(numbers))
     shutil.rmtree(copied / "model")
     report([str(copied)])
-    page = (copied / "report.html").read_text(encoding="utf-8")
-    assert "<script" not in page and "&lt;script&gt;x" in page
+    page, told = ((copied / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "<script" not in page
+    for name in ("&lt;script&gt;x", "&lt;script&gt;name: report of a run", "train &#x27;&lt;script&gt;&#x27;"):
+        assert name in page
+    assert "# \\<script\\>name: report of a run" in told
+    assert "<script" not in re.sub(r"^    .*|\\<", "", told, flags=re.MULTILINE)  # commands are code
     assert "The run has no finished model" in page
     assert "report.html" in capsys.readouterr().out
 
