@@ -73,11 +73,12 @@ def finish(trainer: Trainer) -> None:
 def _rewind(progress: _BatchProgress) -> None:
     """Makes the validation's counters say: the first batch was begun and none is finished.
 
-    That is the one state in which Lightning goes back into a validation when it resumes.
+    That is the one state in which Lightning goes back into a validation when it resumes. It compares the totals of all
+    validations for it, in which a batch that was begun before a kill is counted once more: only finished ones count.
     """
+    finished = progress.total.completed - progress.current.completed
     for name in ("ready", "started", "processed", "completed"):
-        done = getattr(progress.current, name)
-        setattr(progress.total, name, getattr(progress.total, name) - done)
+        setattr(progress.total, name, finished)
         setattr(progress.current, name, 0)
     progress.is_last_batch = False
     progress.increment_ready()
