@@ -9,15 +9,15 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.families.scored import CLASSIFIERS
-from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
+from omniformer.pretrained.families.classifying import Classifying
+from omniformer.pretrained.family import factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
 from omniformer.pretrained.reference.sequences import EncoderDecoderReference, RereadingReference
 from omniformer.pretrained.tokenizers.text import text_tokenizer
 from omniformer.recipe import Node
 
 
-class BART(Family):
+class BART(Classifying):
     """BART of all sizes, as `BartForConditionalGeneration`, `BartForSequenceClassification` and `BartModel` write it.
 
     The output table is the input's, unless the file says otherwise: then what is read, what is written and the output
@@ -62,6 +62,7 @@ class BART(Family):
         "classifier_dropout": 0.0,
     }
     ignored = ("model.*.version", "model.shared.weight")
+    unnamed = 3
 
     needed: ClassVar[dict[str, Any]] = {
         "normalize_before": False,
@@ -129,8 +130,7 @@ class BART(Family):
             yield from linear(f"{block}.cross.norm", f"{layer}.encoder_attn_layer_norm")
         if self.classifies:
             yield from linear("heads.classification.pool.map", "classification_head.dense")
-            scores = "values" if self.problem == "regression" else "classes"
-            yield from linear(f"heads.classification.{scores}", "classification_head.out_proj")
+            yield from linear(f"heads.classification.{self.last_map}", "classification_head.out_proj")
             return
         if self.pre_norm:
             for side in ("encoder", "decoder"):
@@ -138,30 +138,6 @@ class BART(Family):
         if self.kept_bias:
             shape = (1, self.target_vocab_size)
             yield Name(ours="heads.seq2seq.kept_bias", theirs="final_logits_bias", shape=shape, absent=0.0)
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the file is one of a classifier."""
-        return self.architecture.endswith("ForSequenceClassification")
-
-    @property
-    def problem(self) -> str:
-        """What a classifier's labels mean; a single one is a number, as in the reference."""
-        named = self.need("problem_type", None, *CLASSIFIERS) if "problem_type" in self.config else None
-        return named or ("regression" if self.n_labels == 1 else "single_label_classification")
-
-    @property
-    def n_labels(self) -> int:
-        """Classes, or numbers of a regression; the reference's files leave out the names of three."""
-        return len(self.config.get("id2label") or {}) or self.config.get("num_labels") or 3
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of its classes; empty where it has none."""
-        if not self.classifies or self.problem == "regression":
-            return ()
-        named = self.config.get("id2label") or {i: f"LABEL_{i}" for i in range(self.n_labels)}
-        return tuple(str(named[key]) for key in sorted(named, key=int))
 
     @property
     def target_vocab_size(self) -> int:
@@ -219,16 +195,9 @@ class BART(Family):
         """Both halves over one text, of which the last token is classified."""
         config = self.config
         tables = {"read": self._embedder(config["vocab_size"]), "written": self._embedder(config["vocab_size"])}
-        sizes: dict[str, Any] = {"n_outputs" if self.problem == "regression" else "n_classes": self.n_labels}
         dropout = config["classifier_dropout"]
         pool = factory("omniformer.heads.DenseLastToken", activation="tanh", dropout=dropout)
-        head = part(
-            f"omniformer.heads.{CLASSIFIERS[self.problem]}",
-            d_model=config["d_model"],
-            **sizes,
-            pool=pool,
-            dropout=dropout,
-        )
+        head = self.classifier(config["d_model"], pool=pool, dropout=dropout)
         twice = part("omniformer.embedders.ReadTwice", **tables, start=config["decoder_start_token_id"])
         return recipe_of(
             core=part("omniformer.core.rereading.Rereading", **stacks),

@@ -8,7 +8,8 @@ from omniformer_tokenizers import Tokenizer
 from torch import nn
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.family import Family, factory, layers, part, recipe_of
+from omniformer.pretrained.families.classifying import Classifying
+from omniformer.pretrained.family import factory, layers, part, recipe_of
 from omniformer.pretrained.names import Name, linear, same, stacked
 from omniformer.pretrained.reference.sequences import EncoderReference
 from omniformer.pretrained.tokenizers.text import text_tokenizer
@@ -24,14 +25,9 @@ HEADS = {
     "ForTokenClassification": ("token_classification",),
     "ForQuestionAnswering": ("span_prediction",),
 }
-_CLASSIFIERS = {
-    "single_label_classification": "ClassificationHead",
-    "multi_label_classification": "MultiLabelHead",
-    "regression": "RegressionHead",
-}
 
 
-class BERT(Family):
+class BERT(Classifying):
     """BERT of all sizes: finding hidden words, classes of texts and of words, answers that stand in a text, or none of
     these.
 
@@ -167,8 +163,7 @@ class BERT(Family):
         if head == "next_sentence":
             return part("omniformer.heads.ClassificationHead", **width, n_classes=2, pool=pool)
         if head == "classification":
-            sizes = {"n_outputs" if self.problem == "regression" else "n_classes": self.n_labels}
-            return part(f"omniformer.heads.{_CLASSIFIERS[self.problem]}", **width, **sizes, pool=pool, dropout=dropout)
+            return self.classifier(**width, pool=pool, dropout=dropout)
         if head == "token_classification":
             return part("omniformer.heads.TokenClassificationHead", **width, n_classes=self.n_labels, dropout=dropout)
         if head == "span_prediction":
@@ -226,37 +221,17 @@ class BERT(Family):
             yield from linear(f"{ours}.ids", f"{theirs}.decoder")
 
     @property
-    def last_map(self) -> str:
-        """What the last map of a head for classes is called with us."""
-        return "values" if self.problem == "regression" else "classes"
-
-    @property
     def classifier_dropout(self) -> float:
         """Of what classifiers read."""
         own = self.key("classifier_dropout")
         return self.key("hidden_dropout_prob") if own is None else own
 
     @property
-    def problem(self) -> str:
-        """What labels mean; a single one is a number, as in the reference."""
-        named = self.need("problem_type", None, *_CLASSIFIERS)
-        return named or ("regression" if self.n_labels == 1 else "single_label_classification")
-
-    @property
-    def n_labels(self) -> int:
-        """Classes, or numbers of a regression; the reference's files leave out the names of two."""
-        return len(self.config.get("id2label") or {}) or self.config.get("num_labels") or 2
-
-    @property
     def labels(self) -> tuple[str, ...]:
         """The names of its classes; empty where it has none."""
         if self.kind == "ForNextSentencePrediction":
             return ("next", "not next")
-        if self.kind == "ForTokenClassification" or (
-            self.kind == "ForSequenceClassification" and self.problem != "regression"
-        ):
-            return super().labels or tuple(f"LABEL_{i}" for i in range(self.n_labels))
-        return ()
+        return self.label_names if self.kind == "ForTokenClassification" else super().labels
 
     @property
     def padding(self) -> int | None:
