@@ -9,6 +9,7 @@ from torch import Tensor
 
 from omniformer.model import OmniFormer
 from omniformer.pretrained.reference.any_size import sized
+from omniformer.pretrained.reference.pairs import PairReference
 from omniformer.pretrained.reference.patches import check_size, patches, sides, square
 from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, padded, takes_part
 
@@ -16,19 +17,12 @@ from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_
 LARGEST_ID = 2
 
 
-class CLIPReference(Reference):
+class CLIPReference(PairReference):
     """Both towers: `input_ids`, `attention_mask` and `pixel_values` in; `logits_per_image`, `logits_per_text`,
     `image_embeds` and `text_embeds`, of length one, out.
 
-    Args:
-        model: the loaded model.
-        vision: the configuration of the image tower.
-        text: the configuration of the text tower.
+    Arguments as for `PairReference`.
     """
-
-    def __init__(self, model: OmniFormer, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model, self.vision, self.text = model, dict(vision), dict(text)
 
     def forward(
         self,
@@ -44,18 +38,9 @@ class CLIPReference(Reference):
             input_ids and attention_mask int64 `[texts, seq]`, pixel_values `[images, channels, height, width]`, of any
             size where positions are stretched.
         """
-        head: Any = self.model.heads["contrastive"]
         size, patch = sides("image_size", self.vision["image_size"]), square("patch_size", self.vision["patch_size"])
         with sized(self.model, pixel_values, size, patch, interpolate_pos_encoding):
-            images, words = (
-                head.embed(*self.model.encode(batch_of(packed), "contrastive"), packed.modality)
-                for packed in (self.pictures(pixel_values), self.texts(input_ids, attention_mask))
-            )
-        similarity = words @ images.T * head.scale()
-        similarity = similarity if head.bias is None else similarity + head.bias
-        return Outputs(
-            logits_per_text=similarity, logits_per_image=similarity.T, image_embeds=images, text_embeds=words
-        )
+            return self.compared(self.pictures(pixel_values), self.texts(input_ids, attention_mask))
 
     def pictures(self, pixel_values: Tensor) -> Packed:
         """Pictures as the tower reads them."""

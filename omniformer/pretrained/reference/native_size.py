@@ -9,6 +9,7 @@ from omniformer_tokenizers import Packed
 from torch import Tensor
 
 from omniformer.model import OmniFormer
+from omniformer.pretrained.reference.pairs import PairReference
 from omniformer.pretrained.reference.patches import square
 from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, padded, takes_part
 from omniformer.pretrained.reference.siglip import packed_texts
@@ -45,19 +46,12 @@ class NativeSizeReference(Reference):
         )
 
 
-class NativeSizePairReference(Reference):
+class NativeSizePairReference(PairReference):
     """Both towers: `input_ids`, `attention_mask` and what `NativeSizeReference` takes in; `logits_per_image`,
     `logits_per_text`, `image_embeds` and `text_embeds`, of length one, out.
 
-    Args:
-        model: the loaded model.
-        vision: the configuration of the image tower.
-        text: the configuration of the text tower.
+    Arguments as for `PairReference`.
     """
-
-    def __init__(self, model: OmniFormer, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model, self.vision, self.text = model, dict(vision), dict(text)
 
     def forward(
         self,
@@ -76,16 +70,8 @@ class NativeSizePairReference(Reference):
         Raises:
             ValueError: as for `packed_patches` and `packed_texts`.
         """
-        head: Any = self.model.heads["contrastive"]
         pictures = packed_patches(pixel_values, pixel_attention_mask, spatial_shapes, self.vision)
-        images, words = (
-            head.embed(*self.model.encode(batch_of(packed), "contrastive"), packed.modality)
-            for packed in (pictures, packed_texts(input_ids, attention_mask)[0])
-        )
-        similarity = words @ images.T * head.scale() + head.bias
-        return Outputs(
-            logits_per_text=similarity, logits_per_image=similarity.T, image_embeds=images, text_embeds=words
-        )
+        return self.compared(pictures, packed_texts(input_ids, attention_mask)[0])
 
 
 def packed_patches(

@@ -17,7 +17,7 @@ class SigLIPReference(CLIPReference):
     """Both towers: `input_ids`, `attention_mask` and `pixel_values` in; `logits_per_image` and `logits_per_text`,
     offset included, `image_embeds` and `text_embeds`, of length one, out.
 
-    Arguments as for `CLIPReference`.
+    Arguments as for `PairReference`.
     """
 
     def pictures(self, pixel_values: Tensor) -> Packed:

@@ -6,8 +6,7 @@ from typing import Any
 
 from omniformer_tokenizers import PatchBlockTokenizer, Resampling, Tokenizer
 
-from omniformer.pretrained.files.processors import settings_of
-from omniformer.pretrained.tokenizers.pictures import PROCESSORS, filter_of, kind_of, moments
+from omniformer.pretrained.tokenizers.pictures import PROCESSORS, filter_of, known_settings, moments, of_processor
 
 _KIND = "Qwen2VLImageProcessor"
 _PUBLISHED: dict[str, Any] = PROCESSORS["SiglipImageProcessor"] | {
@@ -37,20 +36,13 @@ def picture_block_tokenizer(
         ValueError: the file is damaged, of another kind of processor, asks for something that is not known here, or
             makes other patches than the model reads; names the file and the key.
     """
-    found = settings_of(folder, "image_processor")
-    if found is None:
-        return {}
-    path, settings = found
-    try:
-        if kind_of(settings, _KIND) != _KIND:
-            raise ValueError(f"image_processor_type={kind_of(settings, _KIND)!r}; accepted: {_KIND}")
-        known = _PUBLISHED | {key: value for key, value in settings.items() if value is not None}
-        for key, own in (("patch_size", patch_size), ("merge_size", block), ("temporal_patch_size", frames)):
-            if known[key] != own:
-                raise ValueError(f"{key}={known[key]}, config.json says {own}: it is the processor of another model")
+
+    def made(settings: Mapping[str, Any]) -> Tokenizer:
+        sizes = {"patch_size": patch_size, "merge_size": block, "temporal_patch_size": frames}
+        known = known_settings(settings, _PUBLISHED, kinds=[_KIND], default=_KIND, **sizes)
         area = {"area": _area(known), "multiple": patch_size * block} if known["do_resize"] else {}
         mean, std = moments(known)
-        tokenizer = PatchBlockTokenizer(
+        return PatchBlockTokenizer(
             patch_size=patch_size,
             block=block,
             frames=frames,
@@ -59,9 +51,8 @@ def picture_block_tokenizer(
             std=std,
             resize=Resampling(filter=filter_of(known), **area),  # pyright: ignore[reportArgumentType]
         )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return {"vision": tokenizer}
+
+    return of_processor(folder, made)
 
 
 def _area(known: Mapping[str, Any]) -> tuple[int, int]:

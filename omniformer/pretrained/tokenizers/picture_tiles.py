@@ -1,13 +1,14 @@
 """How Idefics3 and SmolVLM want their pictures: the files of their image processors as a tokenizer of ours."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omniformer_tokenizers import TileTokenizer, Tokenizer
 
-from omniformer.pretrained.files.processors import settings_of
-from omniformer.pretrained.tokenizers.pictures import PROCESSORS, filter_of, kind_of, moments
+from omniformer.pretrained.tokenizers.pictures import PROCESSORS, filter_of, known_settings, moments, of_processor
 
+_KINDS = ("Idefics3ImageProcessor", "SmolVLMImageProcessor")
 _PUBLISHED: dict[str, Any] = PROCESSORS["SiglipImageProcessor"] | {
     "resample": 1,
     "size": {"longest_edge": 4 * 364},
@@ -33,15 +34,9 @@ def picture_tile_tokenizer(
         ValueError: the file is damaged, of another kind of processor, asks for something that is not known here, or
             makes tiles of another size than the model reads; names the file and the key.
     """
-    found = settings_of(folder, "image_processor")
-    if found is None:
-        return {}
-    path, settings = found
-    kinds = ("Idefics3ImageProcessor", "SmolVLMImageProcessor")
-    try:
-        if (kind := kind_of(settings, processor)) not in kinds:
-            raise ValueError(f"image_processor_type={kind!r}; accepted: {', '.join(kinds)}")
-        known = _PUBLISHED | {key: value for key, value in settings.items() if value is not None}
+
+    def made(settings: Mapping[str, Any]) -> Tokenizer:
+        known = known_settings(settings, _PUBLISHED, kinds=_KINDS, default=processor)
         mean, std = moments(known)
         tokenizer = TileTokenizer(
             patch_size=patch_size,
@@ -56,9 +51,9 @@ def picture_tile_tokenizer(
         )
         if tokenizer.tile != image_size:
             raise ValueError(f"max_image_size={tokenizer.tile}, config.json says image_size={image_size}")
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return {"vision": tokenizer}
+        return tokenizer
+
+    return of_processor(folder, made)
 
 
 def _edge(key: str, value: Any) -> int:

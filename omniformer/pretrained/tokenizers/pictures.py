@@ -1,6 +1,6 @@
 """How published image models want their pictures: the files of their image processors as a tokenizer of ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +85,8 @@ def picture_tokenizer(
         ValueError: the file is damaged, of another kind of processor, asks for something that is not known here, or
             makes pictures of another size than the model reads; names the file and the key.
     """
-    found = settings_of(folder, "image_processor")
-    if found is None:
-        return {}
-    path, settings = found
-    try:
+
+    def made(settings: Mapping[str, Any]) -> Tokenizer:
         resampling, mean, std = _described(settings, processor)
         if chosen:
             resampling = resampling.giving(*image_size)
@@ -106,9 +103,58 @@ def picture_tokenizer(
             remainder="crop",  # as a convolution leaves out the rows and columns that make no whole patch
             resize=resampling,
         )
+        return ClassTokens(tokenizer=tokenizer, n=n_class_tokens) if n_class_tokens else tokenizer
+
+    return of_processor(folder, made)
+
+
+def of_processor(folder: Path, made: Callable[[Mapping[str, Any]], Tokenizer]) -> dict[str, Tokenizer]:
+    """The tokenizer of a folder as the one of modality vision; nothing where the folder says nothing of pictures.
+
+    Args:
+        folder: holds `preprocessor_config.json`, or `processor_config.json`.
+        made: what makes a tokenizer of the settings of an image processor.
+
+    Raises:
+        ValueError: the file is damaged, or says what `made` refuses; names the file.
+    """
+    found = settings_of(folder, "image_processor")
+    if found is None:
+        return {}
+    path, settings = found
+    try:
+        return {"vision": made(settings)}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return {"vision": ClassTokens(tokenizer=tokenizer, n=n_class_tokens) if n_class_tokens else tokenizer}
+
+
+def known_settings(
+    settings: Mapping[str, Any], published: Mapping[str, Any], *, kinds: Sequence[str], default: str, **sizes: int
+) -> dict[str, Any]:
+    """What an image processor says, and what the reference takes it for where it says nothing.
+
+    Args:
+        settings: of the file.
+        published: what the reference takes a key for which the file leaves out.
+        kinds: of processors that are read so.
+        default: the kind that a file means which names none.
+        **sizes: of the model, by the processor's names for them.
+
+    Raises:
+        ValueError: it is of another kind, or makes other patches than the model reads.
+
+    Example:
+        >>> kind = "ViTImageProcessor"
+        >>> known_settings({"resample": None}, {"resample": 2}, kinds=[kind], default=kind)
+        {'resample': 2}
+    """
+    if (kind := kind_of(settings, default)) not in kinds:
+        raise ValueError(f"image_processor_type={kind!r}; accepted: {', '.join(kinds)}")
+    known = {**published, **{key: value for key, value in settings.items() if value is not None}}
+    for key, own in sizes.items():
+        if known[key] != own:
+            raise ValueError(f"{key}={known[key]}, config.json says {own}: it is the processor of another model")
+    return known
 
 
 def _described(settings: Mapping[str, Any], processor: str) -> tuple[Resampling, tuple[float, ...], tuple[float, ...]]:
