@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             evaluate(given.run, device=device, out=given.out, **asked)
         else:
-            from omniformer.robustness import sweep
+            from omniformer.experiment.robustness import sweep
 
             sweep(given.run, given.corrupt, given.strengths, device=device, out=given.out, **asked)
 

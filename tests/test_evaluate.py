@@ -55,10 +55,10 @@ def test_rows_without_what_is_predicted_are_no_test(mood, tmp_path, capsys):
 
 
 def test_the_folder_of_data_may_have_moved(mood, tmp_path, monkeypatch):
-    from omniformer import experiment
+    from omniformer.experiment import evaluation
 
     seen = []
-    monkeypatch.setattr(experiment, "assemble", lambda config, beginning: seen.append(config) or 1 / 0)
+    monkeypatch.setattr(evaluation, "assemble", lambda config, beginning: seen.append(config) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main([str(mood), "--data-root", "elsewhere"])
     assert seen[0]["data_root"] == seen[0]["data"]["source"]["data_root"] == "elsewhere"

@@ -4,14 +4,14 @@ What is trained where, each on data made in the test or carried by a library:
 
 | objective | test |
 | --- | --- |
-| classification (pictures, sounds) | tests/test_experiment.py, `test_one_batch_can_be_learnt_by_heart` |
+| classification (pictures, sounds) | tests/experiment/test_experiment.py, `test_one_batch_can_be_learnt_by_heart` |
 | classification with a class for none | tests/tasks/test_open_set.py |
-| several labels (graphs) | tests/test_experiment.py, `test_one_batch_can_be_learnt_by_heart` |
+| several labels (graphs) | tests/experiment/test_experiment.py, `test_one_batch_can_be_learnt_by_heart` |
 | classes of tokens (nodes) | here |
 | spans | tests/tasks/test_span_prediction.py |
 | numbers | here |
 | links | tests/tasks/test_link_prediction.py |
-| causal language model | tests/test_experiment.py, `test_one_batch_can_be_learnt_by_heart` |
+| causal language model | tests/experiment/test_experiment.py, `test_one_batch_can_be_learnt_by_heart` |
 | hidden ids, patches, frames, nodes | here; losses by hand in tests/tasks/test_masked.py |
 | span corruption | here |
 | sequence to sequence | here |

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from omniformer.config import ConfigError
 from omniformer.data.corruption import STRENGTHS, Corruption
 from omniformer.data.source import Split
-from omniformer.experiment import evaluate
+from omniformer.experiment.evaluation import evaluate
 from omniformer.pages.blocks import Block, Picture, Section, Table
 from omniformer.pages.drawing import COLOURS, drawn
 from omniformer.pages.page import html_page

@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
 
 def test_a_run_says_first_what_it_learns_from_and_for_how_long(tmp_path, monkeypatch):
     said: list[str] = []
-    monkeypatch.setattr("omniformer.experiment.rank_zero_info", said.append)
+    monkeypatch.setattr("omniformer.experiment.training.rank_zero_info", said.append)
     run(tmp_path, "modality=vision", "debug=fast", "trainer.max_epochs=2", "trainer.limit_train_batches=3")
     first = next(i for i, message in enumerate(said) if message.startswith("vision: 1,258 samples train"))
     assert "\n  10 classes: 0 125, 1 127" in said[first]

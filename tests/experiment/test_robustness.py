@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from omniformer import robustness
 from omniformer.config import ConfigError
-from omniformer.robustness import sweep
+from omniformer.experiment import robustness
+from omniformer.experiment.robustness import sweep
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from omniformer.data.mixing import CutMix
 from omniformer.data.module import OmniDataModule
 from omniformer.data.source import Marks, Raw, Source
 from omniformer.data.stream import Stream
+from omniformer.experiment.matching import need_classes, need_embedders, need_targets
 from omniformer.heads import ClassificationHead, NextTokenHead
-from omniformer.matching import need_classes, need_embedders, need_targets
 from omniformer.tasks import CausalLM, Classification
 
 VECTORS, IDS = ({"_target_": f"omniformer.embedders.{name}"} for name in ("VectorEmbedder", "IdEmbedder"))
@@ -141,7 +141,7 @@ def test_mixed_samples_for_a_task_that_cannot_take_them_are_refused():
 )
 def test_targets_that_nobody_learns_from_are_told(parts, told, monkeypatch):
     said = []
-    monkeypatch.setattr("omniformer.matching.rank_zero_info", said.append)
+    monkeypatch.setattr("omniformer.experiment.matching.rank_zero_info", said.append)
     checked(WORDS, **parts)
     (line,) = said
     assert line.startswith(f"mine: samples of Mine have {told}, which CausalLM does not learn from; choose another")
