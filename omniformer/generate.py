@@ -107,22 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE_OR_TEXT",
         help="something more that every prompt is given, such as the picture that they ask about",
     )
-    parser.add_argument("--max-new-tokens", type=int, help="when to end at the latest (default for texts: 256)")
-    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a text that ends an answer")
-    parser.add_argument(
-        "--begin",
-        action="append",
-        default=[],
-        metavar="TOKEN",
-        help="a special token with which an answer begins, in the place of those that the model's files say",
-    )
-    parser.add_argument(
-        "--guidance", type=float, help="how much more what is given shall count (default: 1; by diffusion 3)"
-    )
-    parser.add_argument(
-        "--size", type=int, nargs="+", metavar="PIXELS", help="height and width of a picture; one number for a square"
-    )
-    parser.add_argument("--steps", type=int, help="from noise to a picture, for models of diffusion (default: 50)")
+    _add_answer(parser)
     add_drawing(parser)
     add_adjusting(parser)
     add_form(parser)
@@ -139,6 +124,25 @@ def build_parser() -> argparse.ArgumentParser:
     add_weights(parser)
     add_allow_targets(parser)
     return parser
+
+
+def _add_answer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-new-tokens", type=int, help="when to end at the latest (default for texts: 256)")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a text that ends an answer")
+    parser.add_argument(
+        "--begin",
+        action="append",
+        default=[],
+        metavar="TOKEN",
+        help="a special token with which an answer begins, in the place of those that the model's files say",
+    )
+    parser.add_argument(
+        "--guidance", type=float, help="how much more what is given shall count (default: 1; by diffusion 3)"
+    )
+    parser.add_argument(
+        "--size", type=int, nargs="+", metavar="PIXELS", help="height and width of a picture; one number for a square"
+    )
+    parser.add_argument("--steps", type=int, help="from noise to a picture, for models of diffusion (default: 50)")
 
 
 def _add_searching(parser: argparse.ArgumentParser) -> None:

@@ -34,16 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = build_parser()
     given = parser.parse_args(arguments)
-    if given.top < 1:
-        parser.error(f"--top is {given.top}; give at least 1")
-    if given.batch_size < 1:
-        parser.error(f"--batch-size is {given.batch_size}; give at least 1")
-    if given.pairs and len(given.inputs) % 2:
-        parser.error(f"--pairs reads texts two by two; received {len(given.inputs)}")
-    if given.template and not given.labels:
-        parser.error("--template is for the names of --labels; give both")
-    if given.json and given.out:
-        parser.error("--json prints what --out FILE.jsonl writes; give one of the two")
+    _check(parser, given)
     with reported():
         columns = columns_in(given.columns)
         from omniformer.device import chosen
@@ -128,6 +119,20 @@ def build_parser() -> argparse.ArgumentParser:
     add_weights(parser)
     add_allow_targets(parser)
     return parser
+
+
+def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Refuses numbers out of range, and options that would have no effect beside each other."""
+    if given.top < 1:
+        parser.error(f"--top is {given.top}; give at least 1")
+    if given.batch_size < 1:
+        parser.error(f"--batch-size is {given.batch_size}; give at least 1")
+    if given.pairs and len(given.inputs) % 2:
+        parser.error(f"--pairs reads texts two by two; received {len(given.inputs)}")
+    if given.template and not given.labels:
+        parser.error("--template is for the names of --labels; give both")
+    if given.json and given.out:
+        parser.error("--json prints what --out FILE.jsonl writes; give one of the two")
 
 
 def _outcomes(given: argparse.Namespace, predictor: "Predictor") -> Callable[..., Iterator[tuple[str, Any]]]:
