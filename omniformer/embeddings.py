@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from omniformer.batch import Batch, Sample
 from omniformer.core.layout import Layout
-from omniformer.fitting import fitted, refuse_long
 from omniformer.heads.pooling import FirstToken, MeanPool
 from omniformer.inputs import Named, batch_of, by_kind, text_of, tokens_of
-from omniformer.member import Member
+from omniformer.inputs.fitting import fitted, refuse_long
+from omniformer.inputs.member import Member
 from omniformer.model import OmniFormer
 
 Pooling = Callable[[Tensor, Layout], Tensor]

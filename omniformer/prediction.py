@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from omniformer.batch import Sample
-from omniformer.fitting import fitted
 from omniformer.generation.filler import Filler
 from omniformer.generation.places import Places, answer_in, places_of
 from omniformer.generation.transcriber import Transcriber
 from omniformer.heads.head import Answers
 from omniformer.inputs import Named, batch_of, sample_of
-from omniformer.member import Member
+from omniformer.inputs.fitting import fitted
+from omniformer.inputs.member import Member
 from omniformer.model import OmniFormer
 
 

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from omniformer.batch import Sample
 from omniformer.embeddings import Pooling, embeddings, in_space, of_texts
-from omniformer.fitting import fitted
 from omniformer.generation.answer import Answer
 from omniformer.generation.filler import writes_nothing
 from omniformer.generation.makers import Maker, maker_of
 from omniformer.generation.writer import Writer
 from omniformer.inputs import Named, Refused, batch_of, by_kind, named_inputs, of_each, sample_of
-from omniformer.member import Member
+from omniformer.inputs.fitting import fitted
+from omniformer.inputs.member import Member
+from omniformer.inputs.routing import only, route
 from omniformer.model import OmniFormer
 from omniformer.prediction import Prediction, predictions
-from omniformer.routing import only, route
 
 
 class Predictor:

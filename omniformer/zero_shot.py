@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from omniformer.inputs import Named, of_each
+from omniformer.inputs.routing import only
 from omniformer.prediction import Prediction, of_probabilities
 from omniformer.predictor import Predictor
-from omniformer.routing import only
 
 
 class ZeroShot:

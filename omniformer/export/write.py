@@ -20,7 +20,7 @@ from omniformer.export.entrance import Port
 from omniformer.export.program import Program
 from omniformer.export.programs import programs
 from omniformer.export.raw import Numbers
-from omniformer.fitting import places
+from omniformer.inputs.fitting import places
 from omniformer.predictor import Member, Predictor
 from omniformer.quantization import refuse_quantized
 

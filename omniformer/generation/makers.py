@@ -7,7 +7,7 @@ from omniformer.generation.speech_writer import SpeechWriter
 from omniformer.generation.transcriber import Transcriber
 from omniformer.generation.writer import Writer
 from omniformer.heads.head import Made
-from omniformer.member import Member
+from omniformer.inputs.member import Member
 from omniformer.model import OmniFormer
 
 Maker = Writer | Painter | Transcriber

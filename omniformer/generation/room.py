@@ -1,7 +1,7 @@
 """How many ids fit behind what a sample holds, in the positions that a model has."""
 
 from omniformer.batch import Sample
-from omniformer.fitting import places
+from omniformer.inputs.fitting import places
 from omniformer.model import OmniFormer
 
 

@@ -18,7 +18,7 @@ from omniformer.generation.speech import Speech, Timestamps
 from omniformer.generation.strategy import Chosen, Written
 from omniformer.generation.write import write
 from omniformer.generation.writer import Writer
-from omniformer.member import Member
+from omniformer.inputs.member import Member
 from omniformer.model import OmniFormer
 
 log = logging.getLogger(__name__)

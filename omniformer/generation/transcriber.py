@@ -10,7 +10,7 @@ from omniformer.batch import Sample, collate
 from omniformer.generation.answer import Answer, given_sample, head_making, keyed
 from omniformer.generation.ctc import best_path, prefix_beam
 from omniformer.inputs import listed
-from omniformer.member import Member
+from omniformer.inputs.member import Member
 from omniformer.model import OmniFormer
 
 

@@ -10,7 +10,6 @@ from omniformer_tokenizers import Tokenizer, Tokens
 
 from omniformer.batch import Batch, Sample, asked, collate
 from omniformer.core.ranges import Count
-from omniformer.fitting import fitted, refuse_long
 from omniformer.generation.adjusting import Adjustment
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.answer import Answer, Segment, blank_picture, given_sample, head_making, keyed, with_pictures
@@ -23,7 +22,8 @@ from omniformer.generation.strategy import Chosen, Strategy, Written
 from omniformer.generation.texts import Spelling, Streamed, until
 from omniformer.generation.write import DEFAULT_LENGTH, stream, write
 from omniformer.inputs import by_kind, listed, tokens_of
-from omniformer.member import Member
+from omniformer.inputs.fitting import fitted, refuse_long
+from omniformer.inputs.member import Member
 from omniformer.model import OmniFormer
 
 log = logging.getLogger(__name__)

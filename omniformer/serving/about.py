@@ -5,7 +5,7 @@ from typing import Any
 from omniformer.generation.makers import maker_of
 from omniformer.generation.writer import Writer
 from omniformer.inputs import SUFFIXES, reads_text
-from omniformer.member import Member
+from omniformer.inputs.member import Member
 from omniformer.predictor import Predictor
 
 _DOES = {"ids": "write", "pictures": "write", "transcripts": "write", "hidden": "predict"}

@@ -17,10 +17,10 @@ from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.heads.attention_pooling import MultiheadAttentionPool
 from omniformer.heads.pooling import FirstToken, MeanPool, RampPool
+from omniformer.inputs.member import Member
 from omniformer.inspection.alignment import alignment
 from omniformer.inspection.looks import look, look_at, spelled
 from omniformer.inspection.maps import attention_maps, modality_flow, rollout
-from omniformer.member import Member
 from omniformer.model import OmniFormer
 from omniformer.predictor import Predictor
 

@@ -2,7 +2,7 @@
 
 from omniformer_tokenizers import ByteTokenizer, PatchTokenizer
 
-from omniformer.member import Member
+from omniformer.inputs.member import Member
 
 TEXT, VISION = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1)
 

@@ -8,9 +8,9 @@ from omniformer.core.rules import Causal, Full
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.heads import ClassificationHead, ContrastiveHead, CTCHead, NextTokenHead
-from omniformer.member import Member
+from omniformer.inputs.member import Member
+from omniformer.inputs.routing import only, route
 from omniformer.model import OmniFormer
-from omniformer.routing import only, route
 
 TEXT, VISION = ByteTokenizer(), PatchTokenizer(patch_size=4, channels=1)
 IDS = {"d_model": 16, "vocab_size": 257}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omniformer.inputs import looks_like, need_text
-from omniformer.member import Member
+from omniformer.inputs.member import Member
 from omniformer.model import OmniFormer
 
 

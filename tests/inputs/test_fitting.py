@@ -7,7 +7,7 @@ from omniformer.batch import Sample
 from omniformer.core.positions import Learned
 from omniformer.core.transformer import Transformer
 from omniformer.embedders import IdEmbedder
-from omniformer.fitting import fitted, places
+from omniformer.inputs.fitting import fitted, places
 from omniformer.model import OmniFormer
 
 TEXT = ByteTokenizer()
