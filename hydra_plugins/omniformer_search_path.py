@@ -3,7 +3,7 @@
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from omniformer._confpath import conf_dir
+from omniformer.config.folder import conf_dir
 from omniformer.config.plugins import installed
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from omniformer._called import program, under, versions
+from omniformer.config.called import program, under, versions
 
 # What to do before a run, what a run does, what to do with it, what to ask; shells call `complete` by their scripts.
 VERBS = {

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from omniformer._called import under
-from omniformer._confpath import conf_dir
 from omniformer.command import VERBS
 from omniformer.config import reported
+from omniformer.config.called import under
+from omniformer.config.folder import conf_dir
 from omniformer.config.offers import offers
 from omniformer.help import ROOTS
 

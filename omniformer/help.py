@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from omniformer._called import called, program, versions
-from omniformer._confpath import conf_dir
 from omniformer.config import ConfigError, reported
+from omniformer.config.called import called, program, versions
 from omniformer.config.cli import STAMP, run_stamp
 from omniformer.config.composing import compose, layers, resolved, written
 from omniformer.config.explain import Composition, explain
+from omniformer.config.folder import conf_dir
 from omniformer.config.overrides import CommandLine, default_groups, group_options, read, repair
 from omniformer.config.plugins import searched
 from omniformer.config.validate import ROOT

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from omniformer._called import called, versions
+from omniformer.config.called import called, versions
 from omniformer.config.cli import STAMP, run_stamp
 
 _SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"

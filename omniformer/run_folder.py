@@ -11,8 +11,8 @@ import yaml
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from omniformer import folder
-from omniformer._called import again
 from omniformer.config import BuildError, ConfigError, allowing, validate, within
+from omniformer.config.called import again
 from omniformer.data.quarantine import quarantine
 from omniformer.training.checkpoint_io import write_durably
 from omniformer.untrusted import refuse_links_out

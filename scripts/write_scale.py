@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from omniformer._confpath import conf_dir
 from omniformer.config.composing import plain
+from omniformer.config.folder import conf_dir
 from omniformer.inspection.report import numbers, share_of_device
 from omniformer.inspection.whole import build_on_meta
 

@@ -3,8 +3,8 @@ import contextlib
 import pytest
 import yaml
 
-from omniformer._called import typed
 from omniformer.config import ConfigError
+from omniformer.config.called import typed
 from omniformer.run_folder import begun_run, refuse_used
 
 

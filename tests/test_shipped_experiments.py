@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import omniformer
-from omniformer._confpath import conf_dir
 from omniformer.config import allowing, entry_point, validate
+from omniformer.config.folder import conf_dir
 from omniformer.config.overrides import group_options
 from omniformer.experiment import train
 

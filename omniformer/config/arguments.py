@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omniformer._called import called, versions
+from omniformer.config.called import called, versions
 from omniformer.config.errors import ConfigError
 
 

@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omniformer._called import called, typed, verb, versions
-from omniformer._confpath import conf_dir
 from omniformer.config.allow import allowing
+from omniformer.config.called import called, typed, verb, versions
 from omniformer.config.composing import compose, composition_errors, plain
 from omniformer.config.errors import ConfigError, shown
+from omniformer.config.folder import conf_dir
 from omniformer.config.overrides import CommandLine, default_groups, group_options, naming, own_packages, read, repair
 from omniformer.config.plugins import installed, named, searched
 from omniformer.config.report import reported

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from omniformer._confpath import conf_dir
+from omniformer.config.folder import conf_dir
 
 MOVED = {
     **{

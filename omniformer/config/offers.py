@@ -29,7 +29,7 @@ def offers(words: Sequence[str], begun: str, *, name: str, root: str, folder: Pa
         keys_alone: whether a key stands by itself, as in `omniformer help optim.lr`, rather than before a `=`.
 
     Example:
-        >>> from omniformer._confpath import conf_dir
+        >>> from omniformer.config.folder import conf_dir
         >>> from omniformer.config.validate import ROOT
         >>> offers([], "core=ti", name="train", root=ROOT, folder=conf_dir(), keys_alone=False)
         ['core=tiny ']

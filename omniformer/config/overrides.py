@@ -54,7 +54,7 @@ def group_options(folders: Iterable[Path]) -> dict[str, list[str]]:
     """The config groups in some folders, and the options of each, by name.
 
     Example:
-        >>> from omniformer._confpath import conf_dir
+        >>> from omniformer.config.folder import conf_dir
         >>> group_options([conf_dir()])["debug"]
         ['fast', 'overfit', 'profile']
     """
@@ -87,7 +87,7 @@ def own_packages(arguments: Iterable[str], primary: Path) -> object:
         ConfigError: what was typed cannot be read, such as several lists to sweep over.
 
     Example:
-        >>> from omniformer._confpath import conf_dir
+        >>> from omniformer.config.folder import conf_dir
         >>> own_packages(["seed=1", "allow_targets=[mypackage]"], conf_dir() / "train.yaml")
         ['mypackage']
     """

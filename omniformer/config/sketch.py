@@ -79,7 +79,7 @@ def layers(folders: Sequence[Path], config_name: str, choices: Mapping[str, str]
         choices: options by group, from the command line.
 
     Example:
-        >>> from omniformer._confpath import conf_dir
+        >>> from omniformer.config.folder import conf_dir
         >>> [each.path.name for each in layers([conf_dir()], "train", {"core": "wide_as_the_sea"})][:2]
         ['train.yaml', 'default.yaml']
     """

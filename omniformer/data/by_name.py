@@ -4,8 +4,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from omniformer._confpath import conf_dir
 from omniformer.config import build
+from omniformer.config.folder import conf_dir
 from omniformer.data.source import Source
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from omniformer_tokenizers import Tokenizer
 
-from omniformer._confpath import conf_dir
+from omniformer.config.folder import conf_dir
 from omniformer.config.validate import META
 from omniformer.data.from_config import build_tokenizers
 from omniformer.data.source import SPLITS, Raw, Split

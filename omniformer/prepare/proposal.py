@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from omniformer import tasks
-from omniformer._confpath import conf_dir
+from omniformer.config.folder import conf_dir
 from omniformer.prepare.choice import CONSTANT, Choice
 from omniformer.prepare.contents import SPOKEN, Contents
 from omniformer.prepare.sizes import frames_per_token, frames_to_write, patch, picture_size, sizes, vocabulary

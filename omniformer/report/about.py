@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from omniformer._called import versions
+from omniformer.config.called import versions
 from omniformer.data.module import OmniDataModule
 from omniformer.data.source import SPLITS, set_name
 from omniformer.pages.blocks import Block, Command, Section, Table, Words

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omniformer._confpath import conf_dir
+from omniformer.config.folder import conf_dir
 
 LEAVES = {
     "trainer/default": "_target_: lightning.Trainer\nmax_epochs: 3\ndevices: 1\n",

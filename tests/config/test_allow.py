@@ -63,7 +63,7 @@ HOSTILE = [
     "omniformer_tokenizers.tokenizer.json.loads",
     "omniformer_tokenizers.tokenizer.import_module",
     "omniformer_tokenizers.Tokenizer.save_pretrained",
-    "omniformer._confpath.conf_dir",
+    "omniformer.config.folder.conf_dir",
     "omniformer.no_such_module.Net",
     # Functions, readers, writers and entry points of our own are no parts.
     "omniformer.load",

@@ -5,8 +5,8 @@ from functools import cache
 import pytest
 import yaml
 
-from omniformer._confpath import conf_dir
 from omniformer.config.docs import arguments, meaning, summary
+from omniformer.config.folder import conf_dir
 from omniformer.config.signature import signature
 from omniformer.config.source import find
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from omniformer._confpath import conf_dir
+from omniformer.config.folder import conf_dir
 
 APP = """
 import hydra

@@ -18,9 +18,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from omniformer._confpath import conf_dir
 from omniformer.config import ConfigError, validate, validate_node
 from omniformer.config.accepts import is_node
+from omniformer.config.folder import conf_dir
 from omniformer.config.overrides import default_groups, group_options
 from omniformer.inspect import ROOT as INSPECT
 

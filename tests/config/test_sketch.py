@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from omniformer._confpath import conf_dir
 from omniformer.config.composing import Layer, layers
+from omniformer.config.folder import conf_dir
 from omniformer.config.overrides import group_options, read
 from omniformer.config.sketch import layers as sketched
 from omniformer.config.sketch import merged

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from omniformer._confpath import conf_dir
+from omniformer.config.folder import conf_dir
 from omniformer.inspect import main
 from omniformer.inspection.cost import parameters
 from omniformer.inspection.whole import build_on_meta

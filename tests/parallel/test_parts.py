@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import nn
 
-from omniformer._confpath import conf_dir
 from omniformer.config import build
+from omniformer.config.folder import conf_dir
 from omniformer.parallel import context, tensor_parallel
 from omniformer.parallel.compiling import Compiling
 from omniformer.parallel.parts import DIVISIBLE, check_parts, check_stacks

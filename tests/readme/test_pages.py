@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from omniformer._confpath import conf_dir
 from omniformer.command import VERBS
+from omniformer.config.folder import conf_dir
 from omniformer.config.overrides import group_options
 from omniformer.help import main as ask
 from omniformer.train import main as train

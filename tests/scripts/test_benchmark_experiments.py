@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from omniformer._confpath import conf_dir
 from omniformer.config import entry_point
+from omniformer.config.folder import conf_dir
 from omniformer.config.overrides import group_options
 
 PATH = Path(__file__).resolve().parents[2] / "scripts" / "benchmark_experiments.py"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from omniformer._confpath import conf_dir
 from omniformer.config import entry_point
+from omniformer.config.folder import conf_dir
 from omniformer.config.overrides import group_options
 from omniformer.training.watching import Score
 

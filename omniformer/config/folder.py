@@ -13,7 +13,7 @@ def conf_dir() -> Path:
         >>> (conf_dir() / "train.yaml").is_file()
         True
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     places = (package / "conf", package.parent / "conf")
     for place in places:
         if (place / "train.yaml").is_file():
