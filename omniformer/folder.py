@@ -20,6 +20,13 @@ from omniformer.card import card, write_card
 from omniformer.config import BuildError, allowing
 from omniformer.config.allow import NotAllowedError, within
 from omniformer.config.build import locate
+from omniformer.files.untrusted import (
+    plain_name,
+    refuse_layers_without_weights,
+    refuse_link_out,
+    refuse_links_out,
+    told_of,
+)
 from omniformer.generation.allowed import Allowed
 from omniformer.generation.speech import Speech
 from omniformer.model import OmniFormer
@@ -31,7 +38,6 @@ from omniformer.pretrained.files.companions import read_companions, write_compan
 from omniformer.pretrained.gguf import gguf_file
 from omniformer.quantization import Weights, quantize, refuse_quantized
 from omniformer.recipe import build_model
-from omniformer.untrusted import plain_name, refuse_layers_without_weights, refuse_link_out, refuse_links_out, told_of
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 # Where a model that began from a published one keeps the small files that lay beside it.

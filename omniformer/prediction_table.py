@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from omniformer.files.untrusted import no_formula
 from omniformer.prediction import Prediction
-from omniformer.untrusted import no_formula
 
 
 def predictions_table(predictions: Iterable[Prediction], *, top: int = 1) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def _told(source: str, name: str, problem: Any, found: Sequence[tuple[Any, str, 
     from rich.table import Table
     from rich.text import Text
 
-    from omniformer.training.checkpoint_io import write_durably
+    from omniformer.files.durable import write_durably
 
     splits = list(found[0][0].scores)
     main = problem.main(found[0][0].scores)

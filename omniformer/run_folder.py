@@ -14,8 +14,8 @@ from omniformer import folder
 from omniformer.config import BuildError, ConfigError, allowing, validate, within
 from omniformer.config.called import again
 from omniformer.data.quarantine import quarantine
-from omniformer.training.checkpoint_io import write_durably
-from omniformer.untrusted import refuse_links_out
+from omniformer.files.durable import write_durably
+from omniformer.files.untrusted import refuse_links_out
 
 _MOST_VALUES = 100_000
 

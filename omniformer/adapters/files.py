@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from omniformer.adapters.lora import LoRA, adapters, attach, is_adapted
 from omniformer.adapters.places import places
 from omniformer.adapters.rights import usual_rights
-from omniformer.untrusted import refuse_links_out
+from omniformer.files.untrusted import refuse_links_out
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter.json", "adapter.safetensors"
 _LEARNED = ("rank", "alpha", "dropout", "rank_stabilised")

@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = _looks(given)
         closer = None if given.layer is None else [each.at(given.layer, given.head) for each in found]
         from omniformer.attention.showing import picture, section, told
+        from omniformer.files.durable import write_durably
         from omniformer.pages.page import html_page
-        from omniformer.training.checkpoint_io import write_durably
 
         if kind == ".png":
             Path(given.out).write_bytes(picture(closer or found))

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from omniformer.baselines.baseline import Score
 from omniformer.baselines.problem import Problem
+from omniformer.files.durable import write_durably
 from omniformer.tables import show
-from omniformer.training.checkpoint_io import write_durably
 
 _FORMAT = 1
 

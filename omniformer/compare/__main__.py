@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with reported():
         from omniformer.compare.comparing import compared, drawn, table
         from omniformer.compare.runs import find, grouped
+        from omniformer.files.durable import write_durably
         from omniformer.pages.page import html_page
-        from omniformer.training.checkpoint_io import write_durably
 
         groups = grouped(find(given.runs))
         if sum(len(group.runs) for group in groups) < 2:

@@ -9,12 +9,12 @@ from statistics import fmean
 
 from omniformer.compare.paired import Outcome, paired
 from omniformer.compare.runs import Group, differing, other_data, repeated, setting
+from omniformer.files.untrusted import no_formula
 from omniformer.pages.blocks import Block, Picture, Section, Table, Words
 from omniformer.report.charts import curves
 from omniformer.report.run import Run, predictions
 from omniformer.report.writing import KINDS
 from omniformer.training.results import format_number, ordered
-from omniformer.untrusted import no_formula
 
 _SCORES = ("test", "best", "val")
 _LETTERS = 40

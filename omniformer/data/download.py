@@ -1,10 +1,10 @@
 """Files of public data sets: found where they lie, or fetched on request, whole or not at all."""
 
-import hashlib
 from pathlib import Path
 from urllib.error import URLError
 
 from omniformer.data.source import resolve
+from omniformer.files.durable import sha256_of
 
 
 def obtain(
@@ -33,7 +33,7 @@ def obtain(
                 f"holds it, or fetch it from {url} with download=true"
             )
         _fetch(url, file)
-    if sha256 is not None and (found := _sha256(file)) != sha256:
+    if sha256 is not None and (found := sha256_of(file)) != sha256:
         raise ValueError(f"{file} is not the file that was expected: sha256 {found}, not {sha256}; delete it and retry")
     return file
 
@@ -46,8 +46,3 @@ def _fetch(url: str, file: Path) -> None:
         download_url_to_file(url, str(file), progress=False)
     except (URLError, OSError, RuntimeError) as error:
         raise ValueError(f"cannot fetch {url} into {file}: {error}") from error
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,12 +11,12 @@ from omniformer.config import ConfigError
 from omniformer.data.corruption import STRENGTHS, Corruption
 from omniformer.data.source import Split
 from omniformer.experiment.evaluation import evaluate
+from omniformer.files.durable import write_durably
 from omniformer.pages.blocks import Block, Picture, Section, Table
 from omniformer.pages.drawing import COLOURS, drawn
 from omniformer.pages.page import html_page
 from omniformer.run_folder import read_run
 from omniformer.tables import show
-from omniformer.training.checkpoint_io import write_durably
 from omniformer.training.results import format_number
 
 Curve = Mapping[float, Mapping[str, float]]

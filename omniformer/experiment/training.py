@@ -16,6 +16,7 @@ from omniformer.data.told import told
 from omniformer.experiment import simple_methods
 from omniformer.experiment.experiment import Experiment, assemble
 from omniformer.experiment.matching import need_targets
+from omniformer.files.untrusted import refuse_links_out
 from omniformer.finetuning.probe import begin_heads
 from omniformer.parallel.compiling import Trainer
 from omniformer.parallel.readers import place
@@ -37,7 +38,6 @@ from omniformer.training.resume import check_fits, check_same_run
 from omniformer.training.schedules import planned_steps
 from omniformer.training.trainer import best_checkpoint, build_trainer, quiet
 from omniformer.training.watching import Score, watch
-from omniformer.untrusted import refuse_links_out
 
 
 def train(config: Mapping[str, Any]) -> Score | None:

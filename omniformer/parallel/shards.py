@@ -6,8 +6,6 @@ device `meta`) in the place of each, and the name of the folder.
 """
 
 import copy
-import hashlib
-import os
 import pickle
 import secrets
 import shutil
@@ -30,6 +28,8 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+from omniformer.files.durable import sha256_of, sync_folder
 
 KEY = "shards"
 """Under which a checkpoint names the folder of its pieces."""
@@ -86,7 +86,7 @@ class Shards:
         listed: list[Any] = [None] * dist.get_world_size(self._group)
         dist.all_gather_object(listed, {each.name: _described(each) for each in mine}, group=self._group)
         if rank == 0:
-            _sync(folder)
+            sync_folder(folder)
         return {"folder": folder.name, "files": {name: each for part in listed for name, each in part.items()}}
 
 
@@ -288,16 +288,4 @@ def _on_device(read: Tensor, mesh: DeviceMesh | None, *, offload: bool) -> Tenso
 
 
 def _described(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _sync(folder: Path) -> None:
-    """Forces the names in a folder to disk; Windows cannot open folders and needs no such call."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return {"size": path.stat().st_size, "sha256": sha256_of(path)}

@@ -14,8 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = build_parser().parse_args(arguments)
     with reported():
         columns = columns_in(given.columns)
+        from omniformer.files.durable import write_durably
         from omniformer.prepare.preparing import prepare
-        from omniformer.training.checkpoint_io import write_durably
 
         made = prepare(
             given.data,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omniformer.data.source import Raw
+from omniformer.files.durable import write_durably
 from omniformer.pages.blocks import Card, Cards, Section
 from omniformer.pages.contents import shown
 from omniformer.pages.page import html_page
-from omniformer.training.checkpoint_io import write_durably
 
 _LETTERS = 600
 

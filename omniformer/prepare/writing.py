@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from omniformer.training.checkpoint_io import write_durably
+from omniformer.files.durable import write_durably
 
 
 def experiment(

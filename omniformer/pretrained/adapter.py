@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from omniformer.adapters.lora import LoRA, Update, adapters, attach, is_adapted
 from omniformer.adapters.places import WHOLE, Place, places
 from omniformer.adapters.rights import usual_rights
+from omniformer.files.untrusted import refuse_links_out, told_of
 from omniformer.pretrained.family import Family
 from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.names import Name
 from omniformer.pretrained.pretrained import Pretrained
-from omniformer.untrusted import refuse_links_out, told_of
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."

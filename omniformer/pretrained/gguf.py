@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from omniformer.core.rotary_scaling import Llama3Scaling
+from omniformer.files.untrusted import refuse_link_out
 from omniformer.pretrained.files.checkpoint import CONFIG_FILE
 from omniformer.pretrained.files.gguf import SUFFIX, GgufCheckpoint, Header, Packed, read_header, unpacked
 from omniformer.pretrained.tokenizers.gguf import tokenizer_files
-from omniformer.untrusted import refuse_link_out
 
 # By `general.architecture`: the class of the reference.
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}

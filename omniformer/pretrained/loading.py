@@ -8,6 +8,7 @@ import torch
 from omniformer_tokenizers import Tokenizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from omniformer.files.untrusted import refuse_layers_without_weights, refuse_links_out, told_of
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 from omniformer.pretrained.family import Family, family_of
@@ -21,7 +22,6 @@ from omniformer.pretrained.pretrained import Pretrained
 from omniformer.pretrained.sentences import with_sentences
 from omniformer.quantization import Weights, quantize
 from omniformer.recipe import Node, build_model
-from omniformer.untrusted import refuse_layers_without_weights, refuse_links_out, told_of
 
 
 def load(

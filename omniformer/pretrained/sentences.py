@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from omniformer.adapters.rights import usual_rights
 from omniformer.config import build
+from omniformer.files.untrusted import plain_name
 from omniformer.model import OmniFormer
 from omniformer.predictor import Member
 from omniformer.pretrained.family import factory, part
@@ -19,7 +20,6 @@ from omniformer.pretrained.pretrained import Pretrained
 from omniformer.pretrained.saving import save_pretrained
 from omniformer.pretrained.tuned import Tuned
 from omniformer.recipe import Node
-from omniformer.untrusted import plain_name
 
 HEAD = "sentences"
 # By the key of the library's file, in the order in which what they give stands side by side, and by its newer name.

@@ -12,6 +12,7 @@ from omniformer import finetuning, folder
 from omniformer.config import ConfigError
 from omniformer.data.module import OmniDataModule
 from omniformer.data.other import with_data_root
+from omniformer.files.durable import write_durably
 from omniformer.pages.blocks import Block, Section, Words
 from omniformer.pages.drawing import need_matplotlib
 from omniformer.pages.page import html_page, markdown_page
@@ -27,7 +28,6 @@ from omniformer.report.results import drawn, results
 from omniformer.report.run import MOST_ROWS, Row, Run, predictions, read
 from omniformer.report.samples import hardest
 from omniformer.run_folder import read_run, reading_run
-from omniformer.training.checkpoint_io import write_durably
 
 log = logging.getLogger(__name__)
 # In the order in which they are asked whether a row is of their form.

@@ -14,11 +14,11 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins.io import CheckpointIO
 
+from omniformer.files.durable import TEMPORARY, sha256_of, sync_folder, write_durably
+from omniformer.files.untrusted import refuse_compressed
 from omniformer.parallel import shards
-from omniformer.untrusted import refuse_compressed
 
 SIDECAR = ".json"
-_TEMPORARY = ".writing"
 
 
 class CorruptCheckpointError(ValueError):
@@ -68,14 +68,14 @@ class DurableCheckpointIO(CheckpointIO):
                 return
             checkpoint = checkpoint | {shards.KEY: {"folder": listed["folder"]}}
         with _naming(path, "write"):
-            temporary = path.with_name(f".{path.name}{_TEMPORARY}")
+            temporary = path.with_name(f".{path.name}{TEMPORARY}")
             try:
                 written = _write(checkpoint, temporary) | ({} if listed is None else {shards.KEY: listed})
                 _refuse_unloadable(temporary, path)
                 # From here on either content is good, so both are listed until the rename has reached the disk.
                 _write_sidecar(path, [written, *_sidecar_entries(path)])
                 os.replace(temporary, path)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
                 _write_sidecar(path, [written])
             finally:
                 temporary.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def verify(path: str | Path) -> None:
         raise CorruptCheckpointError(
             f"{path} is damaged: it has {size:,} bytes, {entries[0]['size']:,} were written; use another checkpoint"
         )
-    digest = _digest(path)
+    digest = sha256_of(path)
     entry = next((each for each in entries if each["sha256"] == digest), None)
     if entry is None:
         raise CorruptCheckpointError(f"{path} is damaged: its SHA-256 is not the recorded one; use another checkpoint")
@@ -211,32 +211,13 @@ def _newest(found: list[Path]) -> Path | None:
 
 def remove_leftovers(folder: str | Path) -> list[Path]:
     """Removes what a killed run left half-written in `folder`; returns the files, and folders of pieces, removed."""
-    leftovers = sorted(Path(folder).glob(f".*{_TEMPORARY}"))
+    leftovers = sorted(Path(folder).glob(f".*{TEMPORARY}"))
     for path in leftovers:
         path.unlink(missing_ok=True)
     unnamed = [each for each in shards.folders(Path(folder)) if not _names(each.with_name(shards.owner(each)), each)]
     for path in unnamed:
         shutil.rmtree(path, ignore_errors=True)
     return [*leftovers, *unnamed]
-
-
-def write_durably(path: Path, text: str | Iterable[str]) -> None:
-    """Replaces a text file atomically: readers see the old content or the new, never a part.
-
-    Args:
-        path: the file.
-        text: all of it, or piece by piece.
-    """
-    temporary = path.with_name(f".{path.name}{_TEMPORARY}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines([text] if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 class _Hashing:
@@ -344,22 +325,6 @@ def _sidecar_entries(path: Path, *, strict: bool = False) -> list[dict[str, Any]
 
 def _saved_at(path: Path) -> float:
     return max((entry["saved_at"] for entry in _sidecar_entries(path)), default=path.stat().st_mtime)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Forces a rename to disk; Windows cannot open folders and needs no such call."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _local(path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from lightning import Trainer
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
-from omniformer.untrusted import no_formula
+from omniformer.files.untrusted import no_formula
 
 _COLUMNS = ("step", "epoch", "name", "value")
 

@@ -10,9 +10,9 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from omniformer.core.ranges import Seed
+from omniformer.files.durable import write_durably
 from omniformer.quantization import n_rounded
 from omniformer.training.balance import Balance
-from omniformer.training.checkpoint_io import write_durably
 from omniformer.training.machine import MachineShare
 from omniformer.training.savepoint import is_trial
 from omniformer.training.throughput import Throughput

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from omniformer.files.durable import write_durably
 from omniformer.training.agreement import Agreement
-from omniformer.training.checkpoint_io import write_durably
 from omniformer.training.savepoint import is_trial
 
 Row = Mapping[str, Any]

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from omniformer.config import ConfigError
 from omniformer.core.ranges import Positive
+from omniformer.files.durable import write_durably
 from omniformer.pages.drawing import SECOND, drawn
-from omniformer.training.checkpoint_io import write_durably
 
 log = logging.getLogger(__name__)
 

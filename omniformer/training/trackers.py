@@ -9,7 +9,7 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
 
-from omniformer.training.checkpoint_io import write_durably
+from omniformer.files.durable import write_durably
 
 
 def run_id(output_dir: str | Path) -> str:

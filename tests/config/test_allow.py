@@ -83,7 +83,7 @@ HOSTILE = [
     "omniformer.data.source.resolve",
     "omniformer.data.download.fetch",
     "omniformer.data.module.OmniDataModule",
-    "omniformer.training.checkpoint_io.write_durably",
+    "omniformer.files.durable.write_durably",
     "omniformer.training.checkpoint_io.DurableCheckpointIO",
     "omniformer.training.trainer.build_trainer",
     "omniformer.tasks.module.TrainingModule",

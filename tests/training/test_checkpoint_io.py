@@ -17,7 +17,6 @@ from omniformer.training.checkpoint_io import (
     newest_run,
     remove_leftovers,
     verify,
-    write_durably,
 )
 
 io = DurableCheckpointIO()
@@ -217,17 +216,6 @@ def test_remote_paths_and_storage_options_are_refused(tmp_path):
         io.save_checkpoint(checkpoint(), tmp_path / "a.ckpt", storage_options={"a": 1})
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         io.load_checkpoint(tmp_path / "missing.ckpt")
-
-
-def test_text_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "metrics.json"
-    write_durably(path, "old")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
-        with pytest.raises(OSError, match="No space"):
-            write_durably(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot open folders")

@@ -154,7 +154,7 @@ def popen(stage):
 
 def write(stage):
     return {
-        "_target_": "omniformer.training.checkpoint_io.write_durably",
+        "_target_": "omniformer.files.durable.write_durably",
         "path": {"_target_": "omniformer.data.source.resolve", "path": str(stage.mark), "data_root": None},
         "text": "owned",
     }

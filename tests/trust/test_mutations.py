@@ -42,7 +42,7 @@ BREAKS = [
     ),
     Break(
         "links out of a folder are followed",
-        "omniformer/untrusted.py",
+        "omniformer/files/untrusted.py",
         "if not path.resolve().is_relative_to(home):",
         "if path is None:",
         f"{HOSTILE}::test_links_lead_nowhere_else",
@@ -92,23 +92,23 @@ BREAKS = [
     Break(
         "the name of a checkpoint is not forced to disk",
         f"{TRAINING}/checkpoint_io.py",
-        "os.replace(temporary, path)\n                _sync_folder(path.parent)",
+        "os.replace(temporary, path)\n                sync_folder(path.parent)",
         "os.replace(temporary, path)",
         f"{TESTS}/test_checkpoint_io.py",
     ),
     Break(
         "the bytes of a sidecar are not forced to disk",
-        f"{TRAINING}/checkpoint_io.py",
+        "omniformer/files/durable.py",
         "            file.flush()\n            os.fsync(file.fileno())\n        os.replace",
         "            file.flush()\n        os.replace",
-        f"{TESTS}/test_checkpoint_io.py",
+        "tests/files/test_durable.py",
     ),
     Break(
         "the name of a sidecar is not forced to disk",
-        f"{TRAINING}/checkpoint_io.py",
-        "        temporary.unlink(missing_ok=True)\n    _sync_folder(path.parent)",
+        "omniformer/files/durable.py",
+        "        temporary.unlink(missing_ok=True)\n    sync_folder(path.parent)",
         "        temporary.unlink(missing_ok=True)",
-        f"{TESTS}/test_checkpoint_io.py",
+        "tests/files/test_durable.py",
     ),
     Break(
         "a validation that was interrupted counts as done",

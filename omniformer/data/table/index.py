@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import omniformer
 from omniformer.data.sets.arrays import array_names, read_arrays
+from omniformer.files.durable import sha256_of
 
 Arrays = Mapping[str, NDArray]
 
@@ -109,8 +110,7 @@ class Index:
 @lru_cache(maxsize=256)
 def _hash(file: Path, *stat: int) -> str:
     """The hash of a file's content, once for each state of it."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256_of(file)
 
 
 @lru_cache(maxsize=1)

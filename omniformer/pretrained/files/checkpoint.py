@@ -12,7 +12,7 @@ from omniformer_tokenizers.files import read_text
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from omniformer.untrusted import plain_name, refuse_compressed
+from omniformer.files.untrusted import plain_name, refuse_compressed
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

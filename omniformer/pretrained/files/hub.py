@@ -17,9 +17,9 @@ from typing import Any
 
 from omniformer_tokenizers.files import files_below
 
+from omniformer.files.untrusted import plain_name
 from omniformer.pretrained.files.checkpoint import read_json
 from omniformer.pretrained.files.companions import LENGTH_FILES, MODULES_FILE, PATTERNS, SETTINGS_FILE
-from omniformer.untrusted import plain_name
 
 OF_A_STEP = ("config.json", "model.safetensors")
 FILES = (

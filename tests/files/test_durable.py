@@ -1,0 +1,45 @@
+"""A file is replaced whole or not at all, and reaches the disk before its name does."""
+
+import errno
+import hashlib
+import os
+
+import pytest
+
+from omniformer.files.durable import sha256_of, write_durably
+
+
+def test_text_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.json"
+    write_durably(path, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            write_durably(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open folders")
+def test_bytes_reach_the_disk_before_the_name_and_the_name_at_last(tmp_path, monkeypatch):
+    done, sync, replace = [], os.fsync, os.replace
+
+    def noted_sync(descriptor):
+        done.append(("sync", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        sync(descriptor)
+
+    def noted_replace(source, target):
+        done.append(("rename", os.path.basename(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_durably(tmp_path / "a.json", ["{", "}"])
+    assert done == [("sync", ".a.json.writing"), ("rename", "a.json"), ("sync", tmp_path.name)]
+    assert (tmp_path / "a.json").read_text() == "{}"
+
+
+def test_a_digest_is_that_of_all_bytes(tmp_path):
+    content = bytes(range(256)) * 5000
+    (tmp_path / "a").write_bytes(content)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
