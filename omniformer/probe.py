@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.config import ConfigError, query
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 
 # The class that describes the keys of conf/train.yaml.
 ROOT = "omniformer.config.root.Root"

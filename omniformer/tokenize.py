@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omniformer.config import reported
 from omniformer.config.arguments import command_parser
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 
 if TYPE_CHECKING:
     from omniformer_tokenizers import Corpus

@@ -11,7 +11,7 @@ from rich.table import Table
 from omniformer.baselines.baseline import Score
 from omniformer.baselines.problem import Problem
 from omniformer.files.durable import write_durably
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 
 _FORMAT = 1
 

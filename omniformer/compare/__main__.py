@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omniformer.config import ConfigError, reported
 from omniformer.config.arguments import command_parser
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from omniformer.data.step_loader import StepLoader
 from omniformer.data.stream import Stream
 from omniformer.data.units import units
 from omniformer.parallel import readers
-from omniformer.progress import counted
+from omniformer.terminal.progress import counted
 
 
 class OmniDataModule(LightningDataModule):

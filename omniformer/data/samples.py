@@ -16,7 +16,7 @@ from omniformer.data.marks import MarkedTokens
 from omniformer.data.random import generator
 from omniformer.data.remote import Remote
 from omniformer.data.source import Raw, Split
-from omniformer.progress import counted
+from omniformer.terminal.progress import counted
 
 _HELD = "vision"  # the modality of what messages hold beside text
 _UNREADABLE = (ValueError, TypeError, OSError, EOFError)

@@ -16,7 +16,7 @@ from omniformer.pages.blocks import Block, Picture, Section, Table
 from omniformer.pages.drawing import COLOURS, drawn
 from omniformer.pages.page import html_page
 from omniformer.run_folder import read_run
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 from omniformer.training.results import format_number
 
 Curve = Mapping[float, Mapping[str, float]]

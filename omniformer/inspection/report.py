@@ -16,7 +16,7 @@ from omniformer.inspection.cost import active_parameters, cache_bytes_per_token,
 from omniformer.inspection.devices import STRATEGIES, TRAINED, fsdp
 from omniformer.inspection.groups import GROUPS, ids
 from omniformer.inspection.whole import build_on_meta
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 
 # What each sample lets a core read that has cross-attention and no encoder: the patches of a small picture.
 MEMORY_TOKENS = 16

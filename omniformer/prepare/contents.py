@@ -14,7 +14,7 @@ from omniformer_tokenizers import Tokenizer
 from omniformer_tokenizers.media import read_audio, read_image
 
 from omniformer.data.source import Raw
-from omniformer.progress import counted
+from omniformer.terminal.progress import counted
 
 SPOKEN = "characters a second"  # of what is to be written of a sound
 OPENED = 300  # samples that are decoded and tokenized: each may be a large file

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from omniformer.data.source import Raw, Split
 from omniformer.data.table.splits import digest_of
 from omniformer.prepare.molecules import canonical
-from omniformer.progress import counted
+from omniformer.terminal.progress import counted
 
 COMPARED = 20_000  # rows of texts, molecules and numbers
 OPENED = 2_000  # rows of files, which have to be read

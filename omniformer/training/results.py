@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 
 
 def print_results(

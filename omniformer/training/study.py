@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
 
 from omniformer.config import ConfigError
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 from omniformer.training.results import format_number
 from omniformer.training.sweeps import repeats
 from omniformer.training.watching import Score

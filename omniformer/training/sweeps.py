@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from omniformer.files.durable import write_durably
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 from omniformer.training.metrics_file import read_metrics
 from omniformer.training.results import format_number, ordered
 

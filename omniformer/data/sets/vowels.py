@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from omniformer.data.source import Raw, Source, Split
-from omniformer.progress import counted
+from omniformer.terminal.progress import counted
 
 SAMPLE_RATE = 8000
 VOWELS = ("i", "ɪ", "ɛ", "æ", "ɑ", "ɔ", "ʊ", "u", "ʌ", "ɝ")  # noqa: RUF001 phonetic letters

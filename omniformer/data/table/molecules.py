@@ -13,7 +13,7 @@ from omniformer_tokenizers.graph.smiles import ATOM_VOCAB_SIZES, BOND_VOCAB_SIZE
 from omniformer.data.sets.arrays import array_names, read_arrays
 from omniformer.data.table.packed_graphs import PackedGraphs
 from omniformer.data.table.rows import BadRowError, Row, Rows
-from omniformer.progress import counted
+from omniformer.terminal.progress import counted
 
 # What a tokenizer of these graphs is told, by the names of its arguments.
 _FACTS = {"node_vocab_sizes": ATOM_VOCAB_SIZES, "edge_vocab_sizes": BOND_VOCAB_SIZES}

@@ -16,7 +16,7 @@ from omniformer.data.table.rows import BadRowError, Joined, Row, Rows
 from omniformer.data.table.seen import Seen
 from omniformer.data.table.splits import SYNONYMS, by_hash, digest_of, named
 from omniformer.data.table.targets import in_order
-from omniformer.progress import counted
+from omniformer.terminal.progress import counted
 
 # Of targets without which a row is kept: whether it lacks one.
 _LACKS: Mapping[str, Callable[[Sample], bool]] = {

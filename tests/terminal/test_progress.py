@@ -12,7 +12,7 @@ from omniformer.data import OmniDataModule, Stream, Table
 from omniformer.data.sets import vowels
 from omniformer.data.table.molecules import made_molecules
 from omniformer.prepare.__main__ import main as prepare
-from omniformer.progress import counted
+from omniformer.terminal.progress import counted
 
 
 class Terminal(io.StringIO):
@@ -60,7 +60,7 @@ def test_without_a_total_it_counts(monkeypatch, clock):
 
 
 def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(monkeypatch):
-    monkeypatch.setattr("omniformer.progress._SILENT", 0.0)
+    monkeypatch.setattr("omniformer.terminal.progress._SILENT", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     found, text = told(monkeypatch, Terminal(), counted(range(3), "looking at rows", 3))
     assert found == [0, 1, 2]
@@ -101,7 +101,7 @@ def films(tmp_path):
 
 
 def test_the_long_steps_before_a_training_are_told(films, monkeypatch, capsys):
-    monkeypatch.setattr("omniformer.progress._SILENT", -1.0)
+    monkeypatch.setattr("omniformer.terminal.progress._SILENT", -1.0)
     source = Table(files=str(films), columns={"text": "text", "mood": "label"})
     stream = Stream(source=source, batch_size=None, tokens_per_batch=500)
     module = OmniDataModule(streams={"films": stream}, tokenizers={"films": {"text": CharacterTokenizer()}}, seed=0)
@@ -114,7 +114,7 @@ def test_the_long_steps_before_a_training_are_told(films, monkeypatch, capsys):
 
 
 def test_a_synthesis_is_told(monkeypatch, capsys):
-    monkeypatch.setattr("omniformer.progress._SILENT", -1.0)
+    monkeypatch.setattr("omniformer.terminal.progress._SILENT", -1.0)
     monkeypatch.setattr(vowels, "_SPEAKERS", {**vowels._SPEAKERS, "val": 1})
     vowels._utterances.cache_clear()
     vowels._recordings.cache_clear()
@@ -126,13 +126,13 @@ def test_a_synthesis_is_told(monkeypatch, capsys):
 
 def test_molecules_that_are_made_are_told(monkeypatch, capsys):
     pytest.importorskip("rdkit")
-    monkeypatch.setattr("omniformer.progress._SILENT", -1.0)
+    monkeypatch.setattr("omniformer.terminal.progress._SILENT", -1.0)
     made_molecules(["C", "CC"], where=Path("a.csv"))
     assert "reading the molecules of a.csv: 2 in " in capsys.readouterr().err
 
 
 def test_preparing_a_table_is_told(films, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("omniformer.progress._SILENT", -1.0)
+    monkeypatch.setattr("omniformer.terminal.progress._SILENT", -1.0)
     monkeypatch.chdir(tmp_path)
     prepare([str(films)])
     told = capsys.readouterr().err

@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.table import Table
 
-from omniformer.tables import show
+from omniformer.terminal.tables import show
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,1 @@
+"""What people see while they wait, and in the end: bars, lines and tables."""
