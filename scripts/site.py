@@ -25,7 +25,7 @@ ELSEWHERE = {  # page of the site: where it is written
 }
 ROOMS = {  # page of the reference: title, and the modules or packages that it shows
     "using": ("Load, predict, save", ["folder", "predictor", "prediction", "embeddings"]),
-    "model": ("Model and batch", ["model", "batch", "member"]),
+    "model": ("Model and batch", ["model", "batch", "inputs.member"]),
     "tokenizers": ("Tokenizers", ["omniformer_tokenizers"]),
     "core": ("Core", ["core"]),
     "embedders": ("Embedders", ["embedders"]),
