@@ -104,14 +104,7 @@ class Session:
         self.ahead: deque[tuple[list[int], Tensor, Tensor]] = deque()
         self.pace: Callable[..., OneByOne] = OneByOne
         self.among_allowed = False
-        if cache not in ("growing", "static", "sliding", "none"):
-            raise ValueError(f"cache={cache!r} is not known; choose growing, static, sliding or none")
-        if guidance < 0:
-            raise ValueError(f"guidance={guidance} must be at least 0; 1 is no guidance")
-        if max_seq_len is not None and max_seq_len < 2:
-            raise ValueError(f"max_seq_len={max_seq_len} must be at least 2")
-        if max_seq_len is not None and positions is not None:
-            raise ValueError("positions fix the length of an answer, max_seq_len is for answers of any; give one")
+        _check(cache, guidance, max_seq_len, positions)
         modality = self._reader.modality
         self._first = samples = samples_of(batch)
         self._options: dict[str, Any] = {
@@ -129,12 +122,8 @@ class Session:
             raise ValueError(f"answers of {modality!r} lie on {self._axes} axes; give positions of all their tokens")
         self._plain: Session | None = None
         if guidance != 1:
-            alone = [
-                replace(sample, pieces=(), prefix=0, answer=sample.answer if len(sample) else last_of(sample.answer[0]))
-                for sample in samples
-            ]
             self._plain = Session(
-                model, head, collate(alone), cache=cache, max_new_tokens=max_new_tokens, positions=positions,
+                model, head, _given_nothing(samples), cache=cache, max_new_tokens=max_new_tokens, positions=positions,
                 max_seq_len=max_seq_len,
             )  # fmt: skip
         # What each row's context still holds of its answer: all of it until max_seq_len is reached.
@@ -367,3 +356,29 @@ class Session:
                 "a rule with a window such as Causal() & Window(left=256)"
             )
         return cache
+
+
+def _check(cache: str, guidance: float, max_seq_len: int | None, positions: Tensor | None) -> None:
+    """Refuses options out of range, and those that exclude each other.
+
+    Raises:
+        ValueError: as said.
+    """
+    if cache not in ("growing", "static", "sliding", "none"):
+        raise ValueError(f"cache={cache!r} is not known; choose growing, static, sliding or none")
+    if guidance < 0:
+        raise ValueError(f"guidance={guidance} must be at least 0; 1 is no guidance")
+    if max_seq_len is not None and max_seq_len < 2:
+        raise ValueError(f"max_seq_len={max_seq_len} must be at least 2")
+    if max_seq_len is not None and positions is not None:
+        raise ValueError("positions fix the length of an answer, max_seq_len is for answers of any; give one")
+
+
+def _given_nothing(samples: Sequence[Sample]) -> Batch:
+    """The same answers without what is given; of a prompt that is gone on from, its last id alone."""
+    return collate(
+        [
+            replace(sample, pieces=(), prefix=0, answer=sample.answer if len(sample) else last_of(sample.answer[0]))
+            for sample in samples
+        ]
+    )

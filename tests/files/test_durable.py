@@ -5,6 +5,7 @@ import hashlib
 import os
 
 import pytest
+from noted_disk import noted_disk
 
 from omniformer.files.durable import sha256_of, write_durably
 
@@ -22,18 +23,7 @@ def test_text_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot open folders")
 def test_bytes_reach_the_disk_before_the_name_and_the_name_at_last(tmp_path, monkeypatch):
-    done, sync, replace = [], os.fsync, os.replace
-
-    def noted_sync(descriptor):
-        done.append(("sync", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
-        sync(descriptor)
-
-    def noted_replace(source, target):
-        done.append(("rename", os.path.basename(target)))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(os, "replace", noted_replace)
+    done = noted_disk(monkeypatch)
     write_durably(tmp_path / "a.json", ["{", "}"])
     assert done == [("sync", ".a.json.writing"), ("rename", "a.json"), ("sync", tmp_path.name)]
     assert (tmp_path / "a.json").read_text() == "{}"

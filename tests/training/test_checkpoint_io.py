@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 import torch
+from noted_disk import noted_disk
 
 from omniformer.training.checkpoint_io import (
     CorruptCheckpointError,
@@ -222,21 +223,10 @@ def test_remote_paths_and_storage_options_are_refused(tmp_path):
 @pytest.mark.parametrize("replaces", [False, True])
 def test_every_file_and_every_rename_reaches_the_disk_in_order(tmp_path, monkeypatch, replaces):
     """A rename before the bytes, or a sidecar before the checkpoint, would survive a power cut half."""
-    path, done = tmp_path / "a.ckpt", []
+    path = tmp_path / "a.ckpt"
     if replaces:
         DurableCheckpointIO().save_checkpoint({"x": 1}, path)
-    sync, replace = os.fsync, os.replace
-
-    def noted_sync(descriptor):
-        done.append(("sync", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
-        sync(descriptor)
-
-    def noted_replace(source, target):
-        done.append(("rename", os.path.basename(target)))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", noted_sync)
-    monkeypatch.setattr(os, "replace", noted_replace)
+    done = noted_disk(monkeypatch)
     DurableCheckpointIO().save_checkpoint({"x": 2}, path)
     folder = ("sync", tmp_path.name)
     sidecar = [("sync", ".a.ckpt.json.writing"), ("rename", "a.ckpt.json"), folder]
