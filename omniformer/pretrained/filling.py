@@ -39,7 +39,7 @@ def fill(model: OmniFormer, family: Family, checkpoint: Checkpoint) -> Report:
         ValueError: a tensor is missing, has another shape than the configuration says, or another of its places in the
             file holds other numbers.
     """
-    lines, expected = lines_of(family, model)
+    lines, expected = lines_of(family.names(), model, family.architecture)
     renamed = {name: _read_from(each[0], family, checkpoint.where) for name, each in lines.items()}
     if missing := [name for name, found in renamed.items() if found is None and lines[name][0].absent is None]:
         raise ValueError(f"{checkpoint.folder} lacks {brief(missing)}, which its {CONFIG_FILE} asks for")

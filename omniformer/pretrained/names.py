@@ -1,17 +1,12 @@
 """How the tensors of a published file and the parameters of our model answer to each other: tables of names."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from omniformer.pretrained.files.checkpoint import CONFIG_FILE
-
-if TYPE_CHECKING:
-    from omniformer.model import OmniFormer
-    from omniformer.pretrained.family import Family
 
 Shape = tuple[int, ...]
 
@@ -225,25 +220,32 @@ def assemble(names: Sequence[Name], parameter: Callable[[str], Tensor]) -> Itera
         yield theirs, whole.reshape(ordered[0].shape or whole.shape)
 
 
-def lines_of(family: "Family", model: "OmniFormer") -> tuple[dict[str, list[Name]], dict[str, tuple[int, ...]]]:
+def lines_of(
+    names: Iterable[Name], model: nn.Module, architecture: str
+) -> tuple[dict[str, list[Name]], dict[str, tuple[int, ...]]]:
     """The table by the names of theirs, and the shapes of theirs.
 
+    Args:
+        names: the table.
+        model: whose parameters it is about.
+        architecture: the class of the reference, for messages.
+
     Raises:
-        ValueError: the model has another shape than the family says.
+        ValueError: the model has another shape than the table says.
     """
     parameters = parameters_of(model)
     lines: dict[str, list[Name]] = {}
     expected: dict[str, tuple[int, ...]] = {}
-    for line in family.names():
+    for line in names:
         if line.ours not in parameters:
-            raise ValueError(f"this model has no {line.ours}, which a {family.architecture} of this {CONFIG_FILE} has")
+            raise ValueError(f"this model has no {line.ours}, which a {architecture} of this {CONFIG_FILE} has")
         lines.setdefault(line.theirs, []).append(line)
         try:
             expected[line.theirs] = line.expected(parameters[line.ours])
         except IndexError as error:
-            raise ValueError(f"this model is no {family.architecture} of this {CONFIG_FILE}: {error}") from error
+            raise ValueError(f"this model is no {architecture} of this {CONFIG_FILE}: {error}") from error
     if left := sorted(set(parameters) - {line.ours for each in lines.values() for line in each}):
-        raise ValueError(f"a {family.architecture} has no place for {brief(left)}; use omniformer.save, our own format")
+        raise ValueError(f"a {architecture} has no place for {brief(left)}; use omniformer.save, our own format")
     return lines, expected
 
 

@@ -39,7 +39,7 @@ def save_pretrained(
     refuse_quantized(model)
     folder = Path(folder)
     family = family_of(config)
-    lines, _ = lines_of(family, model)
+    lines, _ = lines_of(family.names(), model, family.architecture)
     parameters = parameters_of(model)
     names = [line for each in lines.values() for line in each]
     _same_shapes(parameters, family)
