@@ -1,6 +1,8 @@
 """Pixels beside the reference library's image processors."""
 
 import json
+import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ from PIL import Image
 from twins import transformers
 
 from omniformer.pretrained.reference.patches import patches
+from omniformer.pretrained.tokenizers.native_size import native_size_tokenizer
+from omniformer.pretrained.tokenizers.picture_blocks import picture_block_tokenizer
+from omniformer.pretrained.tokenizers.picture_tiles import picture_tile_tokenizer
 from omniformer.pretrained.tokenizers.pictures import picture_tokenizer
 
 P = 4
@@ -165,3 +170,39 @@ def test_what_is_not_known_is_refused_by_file_and_key(wrong, message, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=f"preprocessor_config.json: .*{message}"):
         picture_tokenizer(tmp_path, processor="ViTImageProcessor", patch_size=P, channels=3, image_size=(24, 24))
+
+
+READERS = {
+    "squares": partial(native_size_tokenizer, patch_size=16, channels=3),
+    "blocks": partial(picture_block_tokenizer, patch_size=14, channels=3, block=2, frames=2),
+    "tiles": partial(
+        picture_tile_tokenizer, processor="SmolVLMImageProcessor", patch_size=14, channels=3, image_size=364, block=4
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("reader", "wrong", "message"),
+    [
+        ("squares", {"patch_size": 14}, "patch_size=14, config.json says 16: it is the processor of another model"),
+        ("blocks", {"merge_size": 3}, "merge_size=3, config.json says 2: it is the processor of another model"),
+        ("blocks", {"temporal_patch_size": 1}, "temporal_patch_size=1, config.json says 2"),
+        ("tiles", {"max_image_size": {"longest_edge": 384}}, "max_image_size=384, config.json says image_size=364"),
+        *(
+            (reader, {"image_processor_type": "ViTImageProcessor"}, "type='ViTImageProcessor'; accepted: ")
+            for reader in READERS
+        ),
+        *((reader, {"resample": 9}, "resample=9; accepted: 0 (nearest)") for reader in READERS),
+    ],
+)
+def test_settings_of_another_model_are_refused_by_file_and_key_by_readers_of_pictures_of_any_size(
+    reader, wrong, message, tmp_path
+):
+    assert READERS[reader](tmp_path) == {}
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text("{}")
+    assert set(READERS[reader](tmp_path)) == {"vision"}
+    file.write_text(json.dumps(wrong))
+    with pytest.raises(ValueError, match=re.escape(message)) as told:
+        READERS[reader](tmp_path)
+    assert str(told.value).startswith(f"{file}: ")
