@@ -7,11 +7,10 @@ import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor
 
-from omniformer.model import OmniFormer
 from omniformer.pretrained.reference.any_size import sized
-from omniformer.pretrained.reference.pairs import PairReference
 from omniformer.pretrained.reference.patches import check_size, patches, sides, square
-from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, padded, takes_part
+from omniformer.pretrained.reference.sequences import Outputs, batch_of, padded, takes_part
+from omniformer.pretrained.reference.towers import PairReference, TowerReference
 
 # Configurations that say so mean the largest id of a text, whatever it is: an error of the first ones, kept since.
 LARGEST_ID = 2
@@ -52,17 +51,11 @@ class CLIPReference(PairReference):
         return packed_texts(input_ids, attention_mask, self.text)[0]
 
 
-class CLIPVisionReference(Reference):
+class CLIPVisionReference(TowerReference):
     """The image tower: `pixel_values` in; `image_embeds` and `last_hidden_state` out.
 
-    Args:
-        model: the loaded model.
-        config: of the tower.
+    Arguments as for `TowerReference`.
     """
-
-    def __init__(self, model: OmniFormer, config: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model, self.config = model, dict(config)
 
     def forward(self, *, pixel_values: Tensor) -> Outputs:
         """The reference's outputs.
@@ -80,17 +73,11 @@ class CLIPVisionReference(Reference):
         )
 
 
-class CLIPTextReference(Reference):
+class CLIPTextReference(TowerReference):
     """The text tower: `input_ids` and `attention_mask` in; `text_embeds` and `last_hidden_state` out.
 
-    Args:
-        model: the loaded model.
-        config: of the tower.
+    Arguments as for `TowerReference`.
     """
-
-    def __init__(self, model: OmniFormer, config: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model, self.config = model, dict(config)
 
     def forward(self, *, input_ids: Tensor, attention_mask: Tensor | None = None) -> Outputs:
         """The reference's outputs; states behind the end of a text are zero.

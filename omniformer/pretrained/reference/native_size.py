@@ -9,10 +9,10 @@ from omniformer_tokenizers import Packed
 from torch import Tensor
 
 from omniformer.model import OmniFormer
-from omniformer.pretrained.reference.pairs import PairReference
 from omniformer.pretrained.reference.patches import square
 from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, padded, takes_part
 from omniformer.pretrained.reference.siglip import packed_texts
+from omniformer.pretrained.reference.towers import PairReference
 
 
 class NativeSizeReference(Reference):

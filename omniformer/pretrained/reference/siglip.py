@@ -1,16 +1,13 @@
 """SigLIP's towers, together and that of texts alone, behind the reference's keywords."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from omniformer_tokenizers import Packed
 from torch import Tensor
 
-from omniformer.model import OmniFormer
 from omniformer.pretrained.reference.clip import CLIPReference
 from omniformer.pretrained.reference.patches import patches, square
-from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of, padded, takes_part
+from omniformer.pretrained.reference.sequences import Outputs, batch_of, padded, takes_part
+from omniformer.pretrained.reference.towers import TowerReference
 
 
 class SigLIPReference(CLIPReference):
@@ -30,17 +27,11 @@ class SigLIPReference(CLIPReference):
         return packed_texts(input_ids, attention_mask)[0]
 
 
-class SigLIPTextReference(Reference):
+class SigLIPTextReference(TowerReference):
     """The text tower: `input_ids` and `attention_mask` in; `pooler_output` and `last_hidden_state` out.
 
-    Args:
-        model: the loaded model.
-        config: of the tower.
+    Arguments as for `TowerReference`.
     """
-
-    def __init__(self, model: OmniFormer, config: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.model, self.config = model, dict(config)
 
     def forward(self, *, input_ids: Tensor, attention_mask: Tensor | None = None) -> Outputs:
         """The reference's outputs.

@@ -1,4 +1,4 @@
-"""A tower of pictures and one of texts behind the reference's keywords."""
+"""Towers of pictures and of texts behind the reference's keywords, alone and in pairs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,19 @@ from omniformer_tokenizers import Packed
 
 from omniformer.model import OmniFormer
 from omniformer.pretrained.reference.sequences import Outputs, Reference, batch_of
+
+
+class TowerReference(Reference):
+    """One tower; a subclass says by `forward` which keywords it takes.
+
+    Args:
+        model: the loaded model.
+        config: of the tower.
+    """
+
+    def __init__(self, model: OmniFormer, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model, self.config = model, dict(config)
 
 
 class PairReference(Reference):
