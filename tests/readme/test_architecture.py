@@ -60,6 +60,11 @@ def test_every_room_has_a_section(root):
     assert [package for package in packages(root) if package not in ROOMS] == []
 
 
+def test_every_single_file_between_the_rooms_is_named():
+    files = {path.name for path in (REPOSITORY / "omniformer").glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert files - set(names(ROOMS["omniformer"])) == set()
+
+
 @pytest.mark.parametrize("room", [room for room in ROOMS if room != "omniformer"])
 def test_a_section_says_what_comes_in_and_out_where_to_begin_and_how_to_add_one(room):
     for promise in (r"\*\*In\b", r"\bout:\*\*|\*\*Out:\*\*", r"\*\*Open first:\*\*", r"\*\*Add \w"):
