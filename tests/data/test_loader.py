@@ -7,8 +7,7 @@ import time
 import pytest
 import torch
 
-from omniformer.batch import collate
-from omniformer.data.loader import Evaluation, Feed, emptied
+from omniformer.data.loader import Evaluation, Feed
 from omniformer.data.samples import SampleError
 from omniformer.data.source import Raw, Source
 from omniformer.data.stream import Stream
@@ -266,13 +265,13 @@ def test_a_killed_worker_ends_the_run_and_the_samples_it_had_are_named(feed):
 
 
 def test_a_killed_worker_is_noticed_without_torchs_signal_handler(feed, deaf, monkeypatch):
-    monkeypatch.setattr("omniformer.data.loader._WAIT", 0.5)
+    monkeypatch.setattr("omniformer.data.workers._WAIT", 0.5)
     with pytest.raises(RuntimeError, match=r"data of x: .*waited for: train-0"):
         draw(feed(["killed"], num_workers=1), 1)
 
 
 def test_a_slow_batch_is_waited_for_while_workers_live(feed, ints, monkeypatch):
-    monkeypatch.setattr("omniformer.data.loader._WAIT", 0.1)
+    monkeypatch.setattr("omniformer.data.workers._WAIT", 0.1)
 
     class Slow(type(ints)):
         def __call__(self, raw):
@@ -335,27 +334,6 @@ def test_evaluation_leaves_a_corrupt_sample_out_when_skipping(evaluation):
     ours = evaluation([[1], "corrupt", [1]], on_error="skip", max_bad_fraction=0.5)
     assert [i for batch in ours for i in batch.ids] == ["val-0", "val-2"]
     assert ours.bad.ids == {"val-1"}
-
-
-def test_an_empty_batch_keeps_fields_and_widths(lists, ints):
-    stream = Stream(source=lists(3))
-    samples = stream.samples("train", {"text": ints}, name="x", seed=0)
-    batch = emptied(collate([samples(0, i) for i in range(3)]))
-    assert (len(batch), batch.n_tokens, batch.ids) == (0, 0, ())
-    assert batch.parts["text"].positions.shape == (0, 1)
-    assert batch.targets["label"].shape == (0,)
-
-
-def test_an_empty_batch_of_graphs_keeps_two_rows_of_edges():
-    from omniformer_tokenizers import GraphTokenizer
-
-    from omniformer.batch import Sample
-
-    graph = GraphTokenizer(random_walk=2)({"n_nodes": 2, "edges": [[0, 1]]})
-    part = emptied(collate([Sample(id="a", pieces=[graph])])).parts["graph"]
-    assert part.edges.shape == (2, 0)
-    assert part.features["random_walk"].shape == (0, 2)
-    assert part.edge_lengths.shape == (0,)
 
 
 def test_workers_see_no_threads_of_the_tokenizers_library(feed, ints):

@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 
 from omniformer.batch import Batch, MicroBatch, Sample, collate
 from omniformer.core.transformer import Transformer
-from omniformer.data.loader import emptied
+from omniformer.data.workers import emptied
 from omniformer.embedders import IdEmbedder, VectorEmbedder
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.model import OmniFormer

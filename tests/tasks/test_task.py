@@ -11,7 +11,7 @@ from task_cases import CASES, TOKENIZERS, Case, next_id
 
 from omniformer import tasks
 from omniformer.batch import Batch, Sample, collate
-from omniformer.data.loader import emptied
+from omniformer.data.workers import emptied
 from omniformer.heads import CTCHead, Head, NextTokenHead
 from omniformer.tasks import (
     CTC,

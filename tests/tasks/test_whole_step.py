@@ -9,7 +9,7 @@ from torch import Tensor
 from whole_steps import HEARD, READ, STEPS, error, gradients, joint, logged, of_mixture, own, splits
 
 from omniformer.batch import Batch, MicroBatch, collate
-from omniformer.data.loader import emptied
+from omniformer.data.workers import emptied
 from omniformer.tasks import Classification, TrainingModule
 from omniformer.tasks.whole_step import WholeStep, beside, touch
 

@@ -10,7 +10,7 @@ from ranks import together
 from torch import distributed, nn
 
 from omniformer.batch import Sample, collate
-from omniformer.data.loader import emptied
+from omniformer.data.workers import emptied
 from omniformer.training.accumulation import KeepGradients
 from omniformer.training.finite import Finite, NonFiniteError
 from omniformer.training.rng import StepSeeds
