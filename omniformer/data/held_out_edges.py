@@ -9,8 +9,9 @@ from torch import Tensor
 
 from omniformer.batch import Sample
 from omniformer.core.ranges import SomeShare
+from omniformer.data.each_raw import EachRaw
 from omniformer.data.random import generator
-from omniformer.data.samples import Arrangement, EachRaw, SampleError, Samples
+from omniformer.data.samples import Arrangement, SampleError, Samples
 from omniformer.data.source import Raw, Split
 
 LINKS = "links"

@@ -15,11 +15,12 @@ from omniformer.core.ranges import BelowOne, Count, Natural, Positive, Share, So
 from omniformer.data.augment.augmentation import Augment, Augmentation
 from omniformer.data.changed import Changed
 from omniformer.data.corruption import Corruption
+from omniformer.data.each_raw import EachRaw
 from omniformer.data.folds import Folds
 from omniformer.data.mixing import MixedSamples, Mixing
 from omniformer.data.passing import Passing
 from omniformer.data.plan import Limits
-from omniformer.data.samples import Arrangement, EachRaw, Samples, check_bad
+from omniformer.data.samples import Arrangement, Samples, check_bad
 from omniformer.data.source import SPLITS, Raw, Source, Split
 from omniformer.data.splitting import share_of
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from omniformer_tokenizers import BPETokenizer, WordTokenizer
 
+from omniformer.data.each_raw import EachRaw
 from omniformer.data.marks import MarkedTokens
-from omniformer.data.samples import EachRaw, SampleError
+from omniformer.data.samples import SampleError
 from omniformer.data.source import Marks, Raw
 
 BYTES = BPETokenizer(vocab_size=257).fit(["a"])

@@ -3,10 +3,11 @@ import torch
 from omniformer_tokenizers import PatchTokenizer, Tokens
 
 from omniformer.data import CutMix, Digits, Either, ImageJitter, MixUp, Stream
+from omniformer.data.each_raw import EachRaw
 from omniformer.data.loader import Feed
 from omniformer.data.mixing import MixedSamples, Mixing
 from omniformer.data.random import generator
-from omniformer.data.samples import EachRaw, SampleError
+from omniformer.data.samples import SampleError
 from omniformer.data.source import Raw
 
 

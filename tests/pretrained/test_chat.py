@@ -13,7 +13,8 @@ import omniformer
 from omniformer import pretrained
 from omniformer.chat import main
 from omniformer.data import Stream
-from omniformer.data.samples import EachRaw, SampleError
+from omniformer.data.each_raw import EachRaw
+from omniformer.data.samples import SampleError
 from omniformer.data.table import Table
 from omniformer.generation import Greedy
 

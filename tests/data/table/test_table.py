@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from omniformer.data import Stream
-from omniformer.data.samples import EachRaw, SampleError
+from omniformer.data.each_raw import EachRaw
+from omniformer.data.samples import SampleError
 from omniformer.data.table import Table
 
 SPLITS = ("train", "val", "test")

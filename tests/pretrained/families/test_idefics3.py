@@ -15,7 +15,7 @@ import omniformer
 from omniformer import pretrained
 from omniformer.batch import Sample, collate
 from omniformer.chat import main
-from omniformer.data.samples import EachRaw
+from omniformer.data.each_raw import EachRaw
 from omniformer.data.table import Table
 from omniformer.generation import Greedy, write
 

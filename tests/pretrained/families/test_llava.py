@@ -17,7 +17,7 @@ from omniformer import pretrained
 from omniformer.adapters import LoRA, apply_lora
 from omniformer.batch import Sample, collate
 from omniformer.chat import main
-from omniformer.data.samples import EachRaw
+from omniformer.data.each_raw import EachRaw
 from omniformer.data.table import Table
 from omniformer.export.programs import programs
 from omniformer.generation import Greedy, write

@@ -11,7 +11,7 @@ from vision import as_written, pixels
 
 import omniformer
 from omniformer import pretrained
-from omniformer.data.samples import EachRaw
+from omniformer.data.each_raw import EachRaw
 from omniformer.data.table import Table
 from omniformer.generation import Greedy
 from omniformer.train import main as train
