@@ -38,6 +38,7 @@ class SavePoint(Checkpoint, ABC):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A moment: no weights are swapped and no metric has seen a batch."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            _count_what_is_finished(trainer)
             self.reached(trainer, before_validation=True)
 
 
@@ -70,15 +71,23 @@ def finish(trainer: Trainer) -> None:
     trainer.strategy.checkpoint_io.finish()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def _count_what_is_finished(trainer: Trainer) -> None:
+    """Takes the batch that a kill left unfinished out of the validation's totals.
+
+    Lightning sets back the counts of the validation that it resumes and not those of all validations of the epoch, by
+    which it decides at the next resume whether a validation was under way: it would leave one out, or do one twice.
+    """
+    trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart()
+
+
 def _rewind(progress: _BatchProgress) -> None:
     """Makes the validation's counters say: the first batch was begun and none is finished.
 
-    That is the one state in which Lightning goes back into a validation when it resumes. It compares the totals of all
-    validations for it, in which a batch that was begun before a kill is counted once more: only finished ones count.
+    That is the one state in which Lightning goes back into a validation when it resumes.
     """
-    finished = progress.total.completed - progress.current.completed
     for name in ("ready", "started", "processed", "completed"):
-        setattr(progress.total, name, finished)
+        done = getattr(progress.current, name)
+        setattr(progress.total, name, getattr(progress.total, name) - done)
         setattr(progress.current, name, 0)
     progress.is_last_batch = False
     progress.increment_ready()

@@ -1,5 +1,6 @@
 """Real commands of each modality, killed twenty times at random moments, end as those that nobody disturbed."""
 
+import csv
 import os
 import random
 import signal
@@ -103,6 +104,37 @@ def traced(folder: Path, rank: int) -> dict[int, list]:
     return found
 
 
+def validated(folder: Path) -> dict[str, str]:
+    """The loss of each validation, by its optimizer step."""
+    with (folder / "run" / "metrics.csv").open(newline="") as file:
+        return {row["step"]: row["value"] for row in csv.DictReader(file) if row["name"] == "val/loss"}
+
+
+def same_ends(folder: Path, full: Path) -> None:
+    assert validated(folder) == validated(full)
+    mine, theirs = (load_file(each / "run" / "model" / "model.safetensors") for each in (folder, full))
+    assert mine.keys() == theirs.keys()
+    assert all(mine[each].equal(theirs[each]) for each in mine)
+    assert not list((folder / "run" / "checkpoints").glob(".*"))
+
+
+def test_a_command_killed_in_each_validation_does_all_of_them(tmp_path):
+    """Also the second and third of one epoch, which begin from checkpoints of a run that was killed before."""
+    full, folder = tmp_path / "full", tmp_path / "killed"
+    arguments = [*RUN, "modality=vision", *ONE]
+    for each in (full, folder):
+        each.mkdir()
+    finish(full, 1, arguments)
+    assert list(validated(full)) == [str(step) for step in range(5, 61, 5)]
+    for step in (5, 10, 15, 20, 25):
+        harm = f"{{_target_: sabotage.Sabotage, place: validation, at: 0, step: {step}, what: SIGKILL}}"
+        (process,) = begin(folder, 1, [*arguments, f"callbacks.harm={harm}", "allow_targets=[tracing,sabotage]"])
+        assert process.wait(300) == -signal.SIGKILL, (folder / "log0.txt").read_text()[-3000:]
+    finish(folder, 1, arguments)
+    assert traced(folder, 0) == traced(full, 0)
+    same_ends(folder, full)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_killed_at_random_moments_ends_as_the_undisturbed_one(name, tmp_path):
     (ranks, arguments), places = COMMANDS[name], random.Random(name)
@@ -127,7 +159,4 @@ def test_a_command_killed_at_random_moments_ends_as_the_undisturbed_one(name, tm
         did = traced(folder, rank)
         assert did == traced(full, rank)
         assert len(did) == 120
-    mine, theirs = (load_file(each / "run" / "model" / "model.safetensors") for each in (folder, full))
-    assert mine.keys() == theirs.keys()
-    assert all(mine[each].equal(theirs[each]) for each in mine)
-    assert not list((folder / "run" / "checkpoints").glob(".*"))
+    same_ends(folder, full)

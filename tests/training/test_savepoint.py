@@ -102,6 +102,30 @@ def test_resumed_run_validates_as_often_as_the_uninterrupted_one(regressor, make
         assert fit(tmp_path / str(i), checkpoint) == full[done:], checkpoint.name
 
 
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+@pytest.mark.parametrize("after", [False, True], ids=["before validations", "after validations"])
+def test_a_resumed_run_that_is_resumed_again_validates_once_each_time(
+    regressor, make_loader, make_trainer, tmp_path, after
+):
+    """Several validations an epoch: Lightning counts the batches of all of them, over resumes too."""
+
+    def fit(folder, resume=None):
+        module, steps = regressor(), []
+        module.on_validation_end = lambda: steps.append(module.trainer.global_step)
+        best = ModelCheckpoint(
+            dirpath=folder / "after", filename="{step}", save_top_k=-1, save_on_train_epoch_end=False
+        )
+        trainer = make_trainer(everything_saved(folder), best, val_check_interval=1)
+        trainer.fit(module, make_loader(), make_loader(shuffle=False), ckpt_path=resume)
+        return steps
+
+    assert fit(tmp_path / "full") == list(range(1, 10))
+    assert fit(tmp_path / "once", tmp_path / "full" / "step-00000001.ckpt") == list(range(1, 10))
+    for step in (2, 3, 4):  # within the epoch, at its end, in the next
+        resume = tmp_path / "once" / ("after/step={}.ckpt" if after else "step-{:08d}.ckpt").format(step)
+        assert fit(tmp_path / f"twice{step}", resume) == list(range(step + after, 10)), step
+
+
 def test_average_of_weights_resumes_exactly(regressor, make_loader, make_trainer, tmp_path):
     full, _ = run(regressor, make_loader, make_trainer, tmp_path / "full", accumulate=1, extra=[EMA(decay=0.9)])
     for name in ("step-00000002", "step-00000006"):
