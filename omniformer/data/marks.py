@@ -72,6 +72,7 @@ def _places(content: Any, tokenizer: Tokenizer) -> Places:
     if places is None:
         raise ValueError(
             f"{type(tokenizer).__name__} does not say where its tokens stand in a {type(content).__name__}, which "
-            "spans and classes of words need; choose tokenizer=bpe (of one text), or a published model"
+            "spans and classes of words need; choose tokenizer=bpe, tokenizer=words or tokenizer=spelled_words (of one "
+            "text), or a published model"
         )
     return places

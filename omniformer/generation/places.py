@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omniformer_tokenizers import BPETokenizer, SubwordTokenizer, Tokenizer
+from omniformer_tokenizers import SubwordTokenizer, Tokenizer
 from omniformer_tokenizers.files import read_text
+from omniformer_tokenizers.text.base import OwnVocabulary
 from torch import Tensor
 
 from omniformer.core.layout import Layout
@@ -70,7 +71,7 @@ def places_of(raw: Any, tokenizers: Mapping[str, Tokenizer]) -> Places | None:
     if isinstance(raw, Mapping) and len(raw) == 1:
         raw = next(iter(raw.values()))
     tokenizer = next(iter(tokenizers.values())) if len(tokenizers) == 1 else None
-    if not isinstance(tokenizer, BPETokenizer | SubwordTokenizer):
+    if not isinstance(tokenizer, OwnVocabulary | SubwordTokenizer):
         return None
     raw = read_text(raw) if isinstance(raw, Path) else raw
     texts = raw if isinstance(raw, tuple) else (raw,)
@@ -78,6 +79,8 @@ def places_of(raw: Any, tokenizers: Mapping[str, Tokenizer]) -> Places | None:
         return None
     if isinstance(tokenizer, SubwordTokenizer):
         return Places(texts=texts, text=tokenizer.which_text(raw), offsets=tokenizer.offsets(raw))
+    if len(texts) > 1:
+        return None
     offsets = tokenizer.offsets(texts[0])
     return Places(texts=texts, text=torch.zeros(len(offsets), dtype=torch.long), offsets=offsets)
 

@@ -60,9 +60,10 @@ def tokenizers(choice: Choice, contents: Mapping[str, Contents], rows: int) -> d
         rows: of training.
     """
     roles = choice.roles
-    exact = bool(roles.answers or roles.targets.keys() & {"span.text", "span", "token_labels"})
+    exact = bool(roles.answers or roles.targets.keys() & {"span.text", "span"})
+    of_words = "token_labels" in roles.targets
     made: dict[str, Callable[[Contents], Node]] = {
-        "text": lambda seen: _of_text(exact, rows),
+        "text": lambda seen: _of_text(exact, of_words, rows),
         "vision": _of_pictures,
         "audio": _of_sounds,
         "graph": _of_graphs,
@@ -72,12 +73,12 @@ def tokenizers(choice: Choice, contents: Mapping[str, Contents], rows: int) -> d
     return {name: made[name](contents.get(name, Contents())) for name in dict.fromkeys([*roles.given, *roles.answers])}
 
 
-def _of_text(exact: bool, rows: int) -> Node:
-    """Words, but where single characters must be found again: in answers, spans and classes of words."""
+def _of_text(exact: bool, of_words: bool, rows: int) -> Node:
+    """Words, but where single characters must be found again, in answers and spans; capitals tell kinds of words."""
     kind, size = vocabulary(rows)
     if exact or kind == "BPETokenizer":
         return _node("BPETokenizer", vocab_size=size if rows >= 5_000 else 1024)
-    return _node(kind, vocab_size=size, lowercase=True)
+    return _node(kind, vocab_size=size, lowercase=not of_words)
 
 
 def _of_pictures(seen: Contents) -> Node:

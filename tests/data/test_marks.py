@@ -32,9 +32,16 @@ def test_what_is_not_answered_or_left_out_takes_no_part(start):
 
 
 def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_is_refused():
-    with pytest.raises(ValueError, match="WordTokenizer does not say where its tokens stand in a str"):
-        MarkedTokens(Marks(span=(0, 1)), "a", WordTokenizer().fit(["a"]))
-    assert MarkedTokens(Marks(span=(-1, -1)), "a", WordTokenizer().fit(["a"])).span == (-1, -1)
+    words = WordTokenizer().fit(["a"])
+    with pytest.raises(ValueError, match="WordTokenizer does not say where its tokens stand in a tuple"):
+        MarkedTokens(Marks(span=(0, 1)), ("a", "a"), words)
+    assert MarkedTokens(Marks(span=(-1, -1)), ("a", "a"), words).span == (-1, -1)
+
+
+def test_words_that_are_tokens_have_their_classes():
+    marks = Marks(words=((0, 3, 1), (4, 8, 0)))
+    _, of_tokens = MarkedTokens(marks, "Ada met!", WordTokenizer().fit(["Ada met!"])).targets(start=1, n_tokens=4)
+    assert of_tokens["label"].tolist() == [0, 1, 0, 0] and of_tokens["mask"].tolist() == [False, True, True, False]
 
 
 def test_a_place_without_a_token_is_told_with_the_sample():

@@ -36,11 +36,11 @@ def test_files_are_read_as_the_texts_in_them(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "tokenizers"),
     [
-        ("a cat", {"text": ByteTokenizer()}),
+        (("a", "cat"), {"text": ByteTokenizer()}),
         ("a cat", {"text": TEXT, "vision": PatchTokenizer(patch_size=4)}),
         (torch.zeros(3, 8, 8), {"vision": PatchTokenizer(patch_size=4)}),
     ],
-    ids=["bytes", "more than text", "a picture"],
+    ids=["a pair for one text", "more than text", "a picture"],
 )
 def test_where_nobody_can_say_there_are_no_places(raw, tokenizers):
     assert places_of(raw, tokenizers) is None

@@ -102,6 +102,7 @@ def test_data_of_each_kind_become_an_experiment_that_is_valid(kind, tmp_path, ca
     ("kind", "parts"),
     [
         ("texts", {"tokenizer": "SpelledWordTokenizer", "embedder": "NGramEmbedder"}),
+        ("words", {"tokenizer": "SpelledWordTokenizer", "embedder": "NGramEmbedder"}),
         ("pictures", {"tokenizer": "PatchTokenizer", "embedder": "PictureStem"}),
         ("graphs", {"tokenizer": "GraphTokenizer", "embedder": "NodeEmbedder", "block": "messages"}),
     ],
@@ -117,6 +118,7 @@ def test_each_kind_gets_the_parts_that_were_best_for_few_samples(kind, parts, tm
     if "override /core/block" in groups:
         found["block"] = groups["override /core/block"]
     assert found == parts
+    assert prepared["tokenizer"].get("text", {}).get("lowercase", True) == (kind != "words")  # capitals tell names
 
 
 def test_few_pictures_are_seen_a_little_elsewhere_each_time(tmp_path):

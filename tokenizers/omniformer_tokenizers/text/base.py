@@ -127,6 +127,14 @@ class OwnVocabulary(TextTokenizer):
         """The id with which a model ends a text: end-of-text."""
         return self.end_of_text
 
+    @abstractmethod
+    def offsets(self, raw: str) -> Tensor:
+        """Where each token of a text begins and ends, in characters: from which to before which.
+
+        Shapes:
+            int64 `[tokens, 2]`.
+        """
+
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"special_tokens": list(self.special_tokens)}

@@ -13,12 +13,23 @@ from torch import Tensor
 
 from omniformer_tokenizers.files import read_text
 from omniformer_tokenizers.ranges import Count
-from omniformer_tokenizers.text.base import END_OF_TEXT, OwnVocabulary, ids_within, text_tokens, training_texts
+from omniformer_tokenizers.text.base import (
+    END_OF_TEXT,
+    OwnVocabulary,
+    ids_within,
+    text_tokens,
+    training_texts,
+    without_surrogates,
+)
 from omniformer_tokenizers.tokens import Tokens
 
 UNKNOWN = "<|unknown|>"
 SYMBOLS_FILE = "symbols.json"
 _WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+def _pairs(places: list[tuple[int, int]]) -> Tensor:
+    return torch.tensor(places, dtype=torch.int64).reshape(-1, 2)
 
 
 class ByteTokenizer(OwnVocabulary):
@@ -51,6 +62,19 @@ class ByteTokenizer(OwnVocabulary):
     def __call__(self, raw: str) -> Tokens:
         """The tokens of one text."""
         return text_tokens(torch.tensor(list(self._clean(raw).encode()), dtype=torch.int64))
+
+    def offsets(self, raw: str) -> Tensor:
+        """Where each token of a text begins and ends, in characters; each byte of a character spans all of it.
+
+        Shapes:
+            int64 `[tokens, 2]`.
+
+        Example:
+            >>> ByteTokenizer().offsets("hé").tolist()
+            [[0, 1], [1, 2], [1, 2]]
+        """
+        text = without_surrogates(raw)[0]
+        return _pairs([(i, i + 1) for i, character in enumerate(text) for _ in character.encode()])
 
     def decode(self, tokens: Tokens | Tensor | Iterable[int]) -> str:
         """The text of tokens or ids, exactly; special tokens are left out, broken characters show as U+FFFD.
@@ -203,6 +227,14 @@ class CharacterTokenizer(SymbolTokenizer):
         """The text."""
         return "".join(symbols)
 
+    def offsets(self, raw: str) -> Tensor:
+        """Where each token of a text begins and ends, in characters.
+
+        Shapes:
+            int64 `[tokens, 2]`.
+        """
+        return _pairs([(i, i + 1) for i in range(len(without_surrogates(raw)[0]))])
+
 
 class WordTokenizer(SymbolTokenizer):
     """One token for each word and each punctuation mark.
@@ -240,6 +272,24 @@ class WordTokenizer(SymbolTokenizer):
     def join(self, symbols: list[str]) -> str:
         """The words with one space between them."""
         return " ".join(symbols)
+
+    def offsets(self, raw: str) -> Tensor:
+        """Where each token of a text begins and ends, in characters of the text as it was given.
+
+        Shapes:
+            int64 `[tokens, 2]`.
+
+        Example:
+            >>> WordTokenizer().fit(["a cat"]).offsets("a  cat!").tolist()
+            [[0, 1], [3, 6], [6, 7]]
+        """
+        text = without_surrogates(raw)[0]
+        if not self.lowercase:
+            return _pairs([word.span() for word in _WORDS.finditer(text)])
+        # Some characters are longer in lower case, such as the dotted capital I of Turkish.
+        origin = [i for i, character in enumerate(text) for _ in character.lower()]
+        words = _WORDS.finditer(text.lower())
+        return _pairs([(origin[word.start()], origin[word.end() - 1] + 1) for word in words])
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""

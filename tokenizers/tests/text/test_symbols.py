@@ -1,5 +1,5 @@
 import pytest
-from omniformer_tokenizers import CharacterTokenizer, WordTokenizer
+from omniformer_tokenizers import ByteTokenizer, CharacterTokenizer, SpelledWordTokenizer, WordTokenizer
 
 
 def test_ids_are_special_then_unknown_then_most_frequent_first():
@@ -52,3 +52,27 @@ def test_characters_tell_the_bytes_they_stand_for():
     table = tokenizer.token_bytes
     assert len(table) == tokenizer.vocab_size
     assert b"".join(table[i] for i in tokenizer("éh!").values.tolist()) == "éh".encode()
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("cls", [WordTokenizer, SpelledWordTokenizer])
+def test_words_say_where_they_stand_in_the_text_as_it_was_given(cls, lowercase):
+    text = (
+        "  It's \u0130stanbul,\tna\u00efve \U0001f600 \u03a3\u03a3 "  # in lower case its I is a letter and a dot above
+    )
+    tokenizer = cls(lowercase=lowercase).fit([text])
+    offsets = tokenizer.offsets(text).tolist()
+    words = tokenizer.split(text)
+    assert len(offsets) == len(words) == len(tokenizer(text))
+    for (begin, end), word in zip(offsets, words, strict=True):
+        assert word in (text[begin:end].lower() if lowercase else text[begin:end])
+    assert [text[a:b] for a, b in offsets][-4:] == [",", "na\u00efve", "\U0001f600", "\u03a3\u03a3"]
+    assert tokenizer.offsets(" ").shape == (0, 2)
+
+
+def test_characters_and_bytes_say_where_they_stand():
+    text = "h\u00e9\ud800!"  # a lone surrogate becomes one character of three bytes
+    assert CharacterTokenizer().fit([text]).offsets(text).tolist() == [[0, 1], [1, 2], [2, 3], [3, 4]]
+    spans = [(0, 1), *[(1, 2)] * 2, *[(2, 3)] * 3, (3, 4)]
+    assert [tuple(each) for each in ByteTokenizer().offsets(text).tolist()] == spans
+    assert len(spans) == len(ByteTokenizer()(text))
