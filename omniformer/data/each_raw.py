@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omniformer.batch import WRITTEN, Sample, asked
 from omniformer.data.augment.augmentation import Augment, Augmentation
-from omniformer.data.marks import MarkedTokens
+from omniformer.data.marks import MarkedTokens, TokenlessWords
 from omniformer.data.random import generator
 from omniformer.data.remote import Remote
 from omniformer.data.samples import SampleError, Samples
@@ -73,6 +73,7 @@ class EachRaw(Samples):
         self.n_classes = n_classes
         self.max_tokens = max_tokens
         self._kept: dict[int, tuple[dict[str, list[Tokens]], dict[str, Tokens]]] = {}
+        self._tokenless = TokenlessWords(name)
 
     def __len__(self) -> int:
         return len(self.raws)
@@ -151,7 +152,7 @@ class EachRaw(Samples):
                 start = before if name == modality else start
                 before += sum(map(len, each))
             found = MarkedTokens(marks, raw.contents.get(modality), self.tokenizers[modality])
-            of_sample, of_tokens = found.targets(start, before)
+            of_sample, of_tokens = self._tokenless.told(raw.id, found).targets(start, before)
             targets, token_targets = {**targets, **of_sample}, {**token_targets, **of_tokens}
         return targets, token_targets
 

@@ -79,7 +79,7 @@ def places_of(raw: Any, tokenizers: Mapping[str, Tokenizer]) -> Places | None:
         return None
     if isinstance(tokenizer, SubwordTokenizer):
         return Places(texts=texts, text=tokenizer.which_text(raw), offsets=tokenizer.offsets(raw))
-    if len(texts) > 1:
+    if len(texts) != 1:
         return None
     offsets = tokenizer.offsets(texts[0])
     return Places(texts=texts, text=torch.zeros(len(offsets), dtype=torch.long), offsets=offsets)

@@ -2,12 +2,14 @@ from typing import ClassVar
 
 import pytest
 import torch
-from omniformer_tokenizers import BPETokenizer, WordTokenizer
+from omniformer_tokenizers import BPETokenizer, SubwordTokenizer, WordTokenizer
 
 from omniformer.data.each_raw import EachRaw
 from omniformer.data.marks import MarkedTokens
 from omniformer.data.samples import SampleError
 from omniformer.data.source import Marks, Raw
+from tokenizers import Tokenizer as Library
+from tokenizers import models, normalizers, pre_tokenizers
 
 BYTES = BPETokenizer(vocab_size=257).fit(["a"])
 
@@ -48,6 +50,23 @@ def test_a_place_without_a_token_is_told_with_the_sample():
     raws = [Raw(id="it", contents={"text": "a"}, marks={"text": Marks(span=(5, 6))})]
     with pytest.raises(SampleError, match=r"sample 'it' of qa: no token stands at the characters 5\.\.6"):
         EachRaw(raws, {"text": BYTES}, name="qa", seed=0)(0, 0)
+
+
+def test_words_of_which_nothing_is_left_have_no_class_and_are_named(monkeypatch):
+    said = []
+    monkeypatch.setattr("omniformer.data.marks.rank_zero_warn", said.append)
+    marks = {"text": Marks(words=((0, 1, 1), (2, 3, 0), (4, 5, 2)))}
+    raws = [Raw(id=f"s{i}", contents={"text": "a \ufe0f b"}, marks=marks) for i in range(8)]
+    model = Library(models.WordPiece({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
+    model.normalizer, model.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    words = SubwordTokenizer.from_model(model)
+    samples = EachRaw(raws, {"text": words}, name="names", seed=0)
+    for epoch in range(2):
+        for index in range(8):
+            targets = samples(epoch, index).token_targets
+            assert targets["label"].tolist() == [1, 2] and targets["mask"].all()
+    assert said[0].startswith("sample 's0' of names: its tokenizer leaves nothing of 1 of 3 words ('\\ufe0f'), which")
+    assert len(said) == 6 and "words of further samples" in said[-1]
 
 
 def test_marks_count_from_the_tokens_of_what_comes_before_the_text():
