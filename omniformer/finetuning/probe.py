@@ -21,7 +21,10 @@ from omniformer.model import OmniFormer
 from omniformer.tasks.task import Task
 
 MOST_SAMPLES = 20_000  # of training; a probe of more takes longer and is hardly another
+MOST_TOKENS = 100_000  # where tokens have classes, as neighbours tell much the same
+_PASSES = 8  # over a split, each of every eighth sample, so that what a limit leaves is from all over it
 _BATCH = 64
+_OF_TOKENS = ("label", "mask")  # of a task that classifies tokens
 
 
 def begin_heads(
@@ -33,7 +36,8 @@ def begin_heads(
     asked: bool | None = True,
     knows: bool = False,
 ) -> dict[str, float]:
-    """Fits the last map of every fresh head to the features of the training samples, which stay as they are.
+    """Fits the last map of every fresh head to the features of the training samples, or of their tokens where these
+    have the classes; features stay as they are.
 
     Of several strengths of the penalty the one of the least validation loss counts; without validation samples the
     second strongest. Heads that came with weights, or do not learn, are left alone.
@@ -58,8 +62,8 @@ def begin_heads(
     strengths: dict[str, float] = {}
     for name, task in tasks.items():
         found = _fresh(model, name)
-        kind: Any = task.targets[0] if len(task.targets) == 1 else None
-        if found is None or kind not in get_args(Kind):
+        kind = _kind(task)
+        if found is None or kind is None:
             continue
         if data.streams[name].source.passes is not None:
             rank_zero_info(f"{name}: its head begins at zero and not as a linear probe: a stream is read once")
@@ -69,19 +73,27 @@ def begin_heads(
         validation = _features(model, name, kind, data, "val") if data.streams[name].raws("val") else None
         model.cpu()
         strengths[name] = _fit(found, x, targets, kind, validation)
-        of_all = f"{len(x):,} of {len(data.samples(name, 'train')):,}"
+        of = f" of {len(data.samples(name, 'train')):,} samples" if task.targets else " tokens"
         rank_zero_info(
-            f"{name}: its head begins as a linear probe of {of_all} samples (penalty {strengths[name]:g})"
+            f"{name}: its head begins as a linear probe of {len(x):,}{of} (penalty {strengths[name]:g})"
             + ("" if validation is None else f"; {_score(found, *validation, kind)} on validation")
         )
     model.train(learning)
     if asked and not strengths:
         mistake = (
             "model.probe: no head is there to fit; it is for fresh heads that learn classes, yes-no questions or "
-            "numbers of a sample; leave it out"
+            "numbers of a sample, or classes of tokens; leave it out"
         )
         raise ConfigError([mistake])
     return strengths
+
+
+def _kind(task: Task) -> Kind | None:
+    """What a probe would be fitted to; None where a task learns otherwise."""
+    if task.token_targets == _OF_TOKENS:
+        return "label"
+    kind: Any = task.targets[0] if len(task.targets) == 1 else None
+    return kind if kind in get_args(Kind) else None
 
 
 def _fresh(model: OmniFormer, name: str) -> nn.Linear | None:
@@ -107,19 +119,28 @@ def _fit(last: nn.Linear, x: Tensor, targets: Tensor, kind: Kind, validation: tu
 
 
 def _features(model: OmniFormer, name: str, kind: Kind, data: OmniDataModule, split: Split) -> tuple[Tensor, Tensor]:
-    """What the last map of a head reads of each sample of a split, and the targets in its units; both on the CPU."""
+    """What the last map of a head reads of each sample of a split, or of each token that has a class, and the targets
+    in its units; both on the CPU.
+    """
     head = model.head(name)
     last: Any = head.last_map
+    given: list[Tensor] = []
     seen: list[Tensor] = []
     targets: list[Tensor] = []
-    hook = last.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().float().cpu()))
+    hook = last.register_forward_pre_hook(lambda _, x: given.append(x[0].detach()))
     try:
         with torch.no_grad():
             for batch in _batches(data, name, split):
                 there = batch.to(next(model.parameters()).device)
                 model(there, name)
-                wanted = there.targets[kind]
+                x, wanted = given.pop(), (there.token_targets if head.per_token else there.targets)[kind]
+                if head.per_token:
+                    mask = there.token_targets["mask"]
+                    x, wanted = x[mask], wanted[mask]
+                seen.append(x.float().cpu())
                 targets.append((wanted if kind == "label" else head.in_units(wanted.float())).cpu())
+                if head.per_token and sum(map(len, seen)) >= MOST_TOKENS:
+                    break
     finally:
         hook.remove()
     wanted = torch.cat(targets)
@@ -132,7 +153,8 @@ def _batches(data: OmniDataModule, name: str, split: Split) -> Iterator[Batch]:
     """The samples of a split as the first epoch sees them, as many as a probe needs, from all over the split."""
     samples, skip = data.samples(name, split), data.streams[name].on_error == "skip"
     n = min(len(samples), MOST_SAMPLES)
-    keys = [(0, place * len(samples) // n) for place in range(n)]
+    places = sorted(range(n), key=lambda place: place % _PASSES)
+    keys = [(0, place * len(samples) // n) for place in places]
     for begin in range(0, n, _BATCH):
         if read := _read(samples, keys[begin : begin + _BATCH], skip=skip):
             yield collate(read)

@@ -119,6 +119,10 @@ class TokenClassificationHead(Head):
         self.classes = nn.Linear(d_model, n_classes)
         self.reset_parameters()
 
+    @property
+    def last_map(self) -> nn.Linear:
+        return self.classes
+
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Logits of each token's classes."""
         return self.classes(self.dropout(self.norm(x)))

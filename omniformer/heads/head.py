@@ -52,7 +52,9 @@ class Head(nn.Module, ABC):
 
     @property
     def last_map(self) -> nn.Linear | None:
-        """The linear map that ends it, where all before it may be taken as features of samples; else None."""
+        """The linear map that ends it, where all before it may be taken as features of samples, or of tokens where the
+        head is `per_token`; else None.
+        """
         return None
 
     def in_units(self, targets: Tensor) -> Tensor:
