@@ -54,12 +54,14 @@ class GraphTables(Source):
         test: the share of test.
         ids: how the graph of a split is called, `cora/{split}`; None calls it by the file of nodes.
         row_normalise: divide the features of each node by their sum, as Kipf and Welling (2017) do with words.
+        identity: give each node the number of its row as a category in the place of numbers, of which a vector is
+            learned, as Kipf and Welling (2017) do where nodes have no numbers: their place alone tells few apart.
         download: whether `planetoid:` may be fetched by PyG.
 
     Raises:
         FileNotFoundError: there is no such table.
         ValueError: a column that is not there; cells that are no numbers, ends that are no nodes, nodes that are there
-            twice: all at once, each with its row.
+            twice: all at once, each with its row; `identity` beside numbers of nodes.
 
     Example:
         >>> import tempfile
@@ -91,8 +93,15 @@ class GraphTables(Source):
         test: BelowOne = 0.1,
         ids: str | None = None,
         row_normalise: bool = False,
+        identity: bool = False,
         download: bool = False,
     ) -> None:
+        if identity and (features or row_normalise):
+            raise ValueError(
+                f"identity=true with features={features} and row_normalise={row_normalise}: a node is told by the "
+                "number of its row or by numbers of its own; leave the first or the others out"
+            )
+        self.identity = identity
         self.nodes = _place(nodes, data_root)
         self.edges = self.nodes if edges is None else _place(edges, data_root)
         self.class_names, self.ids = None if labels is None else tuple(map(str, labels)), ids
@@ -116,6 +125,8 @@ class GraphTables(Source):
         """The number of classes, and of the numbers that a node and an edge have."""
         graph = self._graph
         widths = {name: graph[name].shape[1] for name in ("node_features", "edge_features") if name in graph}
+        if self.identity:
+            widths = {**widths, "node_features": 0, "node_vocab_sizes": (len(self._names),)}
         return {**super().facts, **widths}
 
     def split(self, name: Split) -> Sequence[Raw]:
@@ -190,11 +201,14 @@ class GraphTables(Source):
         ends = np.array([list(self._end(edges, which, place, problems)) for which in (0, 1)], dtype=np.int64)
         beside = {self.node_id, self.label, self.split_column}
         of_nodes = self.features if self.features is not None else [name for name in nodes if name not in beside]
+        of_nodes = [] if self.identity else of_nodes
         found = {
             "node_features": _numbers(nodes, of_nodes, self.nodes, "features", problems),
             "edge_features": _numbers(edges, self.edge_features or [], self.edges, "edge_features", problems),
         }
         _refuse(problems)
+        if self.identity:
+            found["node_features"] = torch.arange(len(self._names))[:, None]
         if self.row_normalise and (values := found["node_features"]) is not None:
             found["node_features"] = values / values.sum(1, keepdim=True).clamp(min=1)
         graph = {"n_nodes": len(self._names), "edges": torch.from_numpy(ends).T.contiguous()}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from omniformer.core import checks
 from omniformer.core.dropout import Dropout
+from omniformer.core.feedforward import Activation, activation_of
 from omniformer.core.init import linear_
 from omniformer.core.ranges import BelowOne, Count, Natural
 
@@ -30,6 +31,8 @@ class NodeEmbedder(nn.Module):
         dropout: share of features of the vectors set to zero in training.
         input_dropout: share of a node's continuous numbers set to zero in training: what words a paper has, for
             example, when few papers are labelled ([Kipf and Welling 2017](https://arxiv.org/abs/1609.02907), 5.2).
+        activation: of the vectors, "relu" for example, which makes the sum the hidden layer of APPNP and GPR-GNN
+            ([Gasteiger et al. 2019](https://arxiv.org/abs/1810.05997), 4); none by default.
 
     Shapes:
         values int64 `[tokens, fields]` or float `[tokens, features]` → `[tokens, d_model]`.
@@ -55,6 +58,7 @@ class NodeEmbedder(nn.Module):
         random_walk: Natural = 0,
         dropout: BelowOne = 0.0,
         input_dropout: BelowOne = 0.0,
+        activation: Activation | None = None,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, **{f"vocab_sizes[{i}]": size for i, size in enumerate(vocab_sizes)})
@@ -69,6 +73,7 @@ class NodeEmbedder(nn.Module):
             )
         checks.below_one(dropout=dropout, input_dropout=input_dropout)
         self.dropout, self.input_dropout = Dropout(dropout), Dropout(input_dropout)
+        self.activation = nn.Identity() if activation is None else activation_of(activation)
         self.reset_parameters()
 
     def forward(self, packed: Packed) -> Tensor:
@@ -79,7 +84,7 @@ class NodeEmbedder(nn.Module):
         for name, linear in self.maps.items():
             values = packed.values if name == "continuous" and not self.fields else packed.features[name]
             terms.append(linear(self.input_dropout(values.float()) if name == "continuous" else values.float()))
-        return self.dropout(torch.stack(terms).sum(0))
+        return self.dropout(self.activation(torch.stack(terms).sum(0)))
 
     def reset_parameters(self) -> None:
         """Draws tables and maps anew."""

@@ -95,9 +95,19 @@ class TokenClassificationHead(Head):
         norm: makes what stands before the map, called with `d_model`, such as `Transform` as in ModernBERT
             ([Warner et al. 2024](https://arxiv.org/abs/2412.13663)); nothing by default.
         dropout: share of features set to zero in training.
+        propagation: makes what carries logits along the edges of a graph, called without arguments and then with them
+            and the layout, such as `GeneralizedPageRank`; nothing by default.
 
     Shapes:
         x `[tokens, d_model]` → `[tokens, n_classes]`.
+
+    Example:
+        >>> import torch
+        >>> from omniformer.core.propagation import GeneralizedPageRank
+        >>> friends = Layout(lengths=torch.tensor([3]), edges=torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]))
+        >>> head = TokenClassificationHead(d_model=8, n_classes=4, propagation=GeneralizedPageRank)
+        >>> head(torch.zeros(3, 8), friends).shape
+        torch.Size([3, 4])
     """
 
     per_token = True
@@ -110,6 +120,7 @@ class TokenClassificationHead(Head):
         n_classes: Count,
         norm: Callable[..., nn.Module] | None = None,
         dropout: BelowOne = 0.0,
+        propagation: Callable[..., nn.Module] | None = None,
     ) -> None:
         super().__init__()
         checks.counts(d_model=d_model, n_classes=n_classes)
@@ -117,6 +128,7 @@ class TokenClassificationHead(Head):
         self.norm = nn.Identity() if norm is None else norm(d_model=d_model)
         self.dropout = Dropout(dropout)
         self.classes = nn.Linear(d_model, n_classes)
+        self.propagation = None if propagation is None else propagation()
         self.reset_parameters()
 
     @property
@@ -125,7 +137,8 @@ class TokenClassificationHead(Head):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Logits of each token's classes."""
-        return self.classes(self.dropout(self.norm(x)))
+        logits = self.classes(self.dropout(self.norm(x)))
+        return logits if self.propagation is None else self.propagation(logits, layout)
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Probabilities, which add up to one."""

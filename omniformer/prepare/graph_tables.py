@@ -13,6 +13,12 @@ from omniformer.data.table.opening import SUFFIXES
 from omniformer.data.table.targets import number
 from omniformer.prepare.guesses import is_target_name
 
+Node = dict[str, Any]
+_FEW_LABELS = 50  # of a class, on average: of 20 and of one it was measured what they need
+_ALIKE = 0.3  # adjusted for chance, from which on neighbours are taken to be of one class: citations have 0.8, others 0
+_FEWEST_EDGES = 10  # from which on it is told at all
+_MOST_VECTORS = 100_000  # nodes of which a vector each may be learned, where they have no numbers
+_WORDS = 100  # numbers of a node from which on they are taken for words, of which some may be left out at a time
 _ENDS = (("source", "target"), ("src", "dst"), ("from", "to"), ("u", "v"))
 
 
@@ -48,13 +54,16 @@ def looked(files: tuple[Path, Path], targets: Sequence[str]) -> dict[str, Any]:
     arguments |= {"node_id": node_id} if node_id else {}
     source = GraphTables(**arguments, label=label)
     graph = source.split("train")[0].contents["graph"]
+    told: Node = {}
+    if label:
+        told = {"classes": _classes(source), "trivial": source.baselines(), "homophily": _homophily(source)}
     return {
         "n_nodes": graph["n_nodes"],
         "n_edges": len(graph["edges"]),
         "left_out": [name for name in nodes if name not in (*beside, *features)],
         **_odd(graph["edges"], graph["n_nodes"]),
-        **({"classes": _classes(source), "trivial": source.baselines()} if label else {}),
-        "proposal": _proposal(arguments, label, graph),
+        **told,
+        "proposal": _proposal(arguments, source, told),
     }
 
 
@@ -68,15 +77,30 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     source = keys["data"]["source"]
     yield f"{found['data']}: one graph of {found['n_nodes']:,} nodes and {found['n_edges']:,} edges"
     yield f"numbers of a node: {', '.join(source['features'][:8]) or 'none'}" + ", ..." * (len(source["features"]) > 8)
+    if source.get("identity"):
+        yield "each node is told by the number of its row, of which a vector is learned: no node can be added later"
     if found["left_out"]:
         told = "" if "classes" in found else "; --target NAME learns to tell the classes of one of them"
         yield f"left out, since they hold no numbers: {', '.join(found['left_out'])}{told}"
     yield f"nodes without an edge: {found['alone']}; loops: {found['loops']}; edges there again: {found['again']}"
     for split, counts in found.get("classes", {}).items():
         yield f"{split}: {sum(counts.values())} nodes, {', '.join(f'{name} {n}' for name, n in counts.items())}"
+    if "homophily" in found:
+        yield _of_homophily(found["homophily"])
     for name, score in found.get("trivial", {}).items():
         yield f"a trivial answer scores {name} {score:.3f} on test"
     yield f"\nproposed: task {found['proposal']['task']}"
+
+
+def _of_homophily(found: Mapping[str, Any]) -> str:
+    edges = f"{found['edges']:,} edges between nodes of known class"
+    if found["adjusted"] is None:
+        return f"homophily: {edges} are too few to tell; neighbours are taken to be of one class"
+    alike = "are" if _propagates(found) else "are not taken to be"
+    return (
+        f"homophily: {found['share']:.2f} of {edges} join equals, {found['adjusted']:.2f} adjusted for chance: "
+        f"neighbours {alike} of one class"
+    )
 
 
 def _ends(edges: Columns, file: Path) -> tuple[str, str]:
@@ -148,20 +172,69 @@ def _classes(source: GraphTables) -> dict[str, dict[str, int]]:
     return found
 
 
-def _proposal(arguments: Mapping[str, Any], label: str | None, graph: Mapping[str, Any]) -> dict[str, Any]:
-    """A small core in which nodes attend to their neighbours; the sizes are those of the experiment cora."""
+def _homophily(source: GraphTables) -> dict[str, Any]:
+    """Whether neighbours are of the same class, by the edges between nodes whose class is known before the test: their
+    number, the share of equals, and the same adjusted for what chance gives, from -1 to 1
+    ([Platonov et al. 2023](https://arxiv.org/abs/2209.06177), 2.2); None where too few tell.
+    """
+    (raw,) = source.split("train")
+    ends, known = raw.contents["graph"]["edges"].T, raw.token_targets
+    counts = known["mask"].clone()
+    for validation in source.split("val"):
+        counts |= validation.token_targets["mask"]
+    ends = ends[:, counts[ends].all(0) & (ends[0] != ends[1])]
+    of_ends = known["label"][ends]
+    n = of_ends.shape[1]
+    if n < _FEWEST_EDGES:
+        return {"edges": n, "share": None, "adjusted": None}
+    share = float((of_ends[0] == of_ends[1]).double().mean())
+    chance = float((of_ends.flatten().bincount() / (2 * n)).square().sum())
+    return {"edges": n, "share": share, "adjusted": (share - chance) / (1 - chance) if chance < 1 else None}
+
+
+def _propagates(homophily: Mapping[str, Any]) -> bool:
+    """Whether scores of classes should travel along edges; where nothing tells, neighbours are taken to be alike."""
+    return homophily["adjusted"] is None or homophily["adjusted"] >= _ALIKE
+
+
+def _proposal(arguments: Mapping[str, Any], source: GraphTables, told: Mapping[str, Any]) -> Node:
+    """A small core in which nodes attend to their neighbours."""
+    label = source.label
     groups = {
         "modality": "graph",
         "data": "graph_tables" if label else "graph_links",
         "task": "node_classification" if label else "link_prediction",
     }
-    told = "node_features" in graph  # else a node is known by its place alone
-    keys = {
-        "tokenizer": {"max_degree": 0 if told else 63, "random_walk": 0 if told else 8},
+    graph = source.split("train")[0].contents["graph"]
+    numbers = graph["node_features"].shape[1] if "node_features" in graph else 0
+    by_row = bool(label) and not numbers and graph["n_nodes"] <= _MOST_VECTORS
+    of_place = not (numbers or by_row)
+    keys: Node = {
+        "tokenizer": {"max_degree": 63 if of_place else 0, "random_walk": 8 if of_place else 0},
         "embedder": {"dropout": 0.3},
         "core": {"d_model": 64, "n_layers": 2, "dropout": 0.3},
         "data": {"source": {**arguments, **({"label": label} if label else {})}},
         "optim": {"lr": 0.005, "weight_decay": 0.1},
         "trainer": {"max_epochs": 100},
     }
+    if by_row:
+        keys["data"]["source"]["identity"] = True  # the place of a node alone tells few apart
+    few = bool(label) and sum(told["classes"]["train"].values()) < _FEW_LABELS * len(source.labels)
+    if few and _propagates(told["homophily"]):
+        groups["task"] = "node_consistency"
+        _few_labels(keys, numbers)
     return {"task": groups["task"], "groups": groups, "keys": keys}
+
+
+def _few_labels(keys: Node, numbers: int) -> None:
+    """What 20 labels a class of citations and one a class of the karate club were learned with (docs/results.md): a
+    hidden layer that learns fast, a core that learns slowly, as it would know the few labels by heart, much that is
+    left out, and scores that travel along edges.
+    """
+    keys["embedder"] = {"dropout": 0.5, "activation": "relu"}
+    if numbers >= _WORDS:
+        keys["embedder"]["input_dropout"] = 0.8
+    keys["core"] |= {"n_layers": 1, "dropout": 0.5, "final_norm": False}
+    keys["optim"] = {"lr": 0.01, "lr_of": {"core.*": 1e-4}, "weight_decay": 0.5}
+    carries = {"_target_": "omniformer.core.propagation.GeneralizedPageRank", "_partial_": True}
+    keys["task"] = {"head": {"propagation": carries}}

@@ -38,6 +38,15 @@ def test_nodes_edges_numbers_and_classes_are_those_of_the_tables(tmp_path):
     assert source.facts == {"n_classes": 2, "node_features": 2, "edge_features": 1}
 
 
+def test_a_node_is_told_by_the_number_of_its_row_where_it_is_asked_for(tmp_path):
+    source = GraphTables(**tables(tmp_path), identity=True)
+    assert (source.facts["node_vocab_sizes"], source.facts["node_features"]) == ((20,), 0)
+    tokenizer = GraphTokenizer(node_vocab_sizes=source.facts["node_vocab_sizes"])
+    assert tokenizer(source.split("val")[0].contents["graph"]).values.tolist() == [[i] for i in range(20)]
+    with pytest.raises(ValueError, match=r"identity=true with features=\['x'\] and row_normalise=False"):
+        GraphTables(**tables(tmp_path), identity=True, features=["x"])
+
+
 def test_nodes_are_split_by_their_names_each_class_alike_and_each_once(tmp_path):
     found = masks(GraphTables(**tables(tmp_path), val=0.2, test=0.2))
     assert sorted(i for places in found.values() for i in places) == list(range(20))

@@ -92,6 +92,9 @@ def test_nodes_add_up_what_is_known_of_them():
     expected = expected + embedder.maps["random_walk"](packed.features["random_walk"])
     expected = expected + embedder.maps["laplacian"](packed.features["laplacian"])
     torch.testing.assert_close(embedder(packed), expected)
+    active = NodeEmbedder(d_model=4, **facts, activation="relu")
+    active.load_state_dict(embedder.state_dict())
+    torch.testing.assert_close(active(packed), expected.relu())
 
 
 def test_a_node_of_which_nothing_is_known_is_refused():

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from omniformer import heads
 from omniformer.core.layout import Layout
 from omniformer.core.norm import LayerNorm
+from omniformer.core.propagation import GeneralizedPageRank
 from omniformer.core.scores import SoftCap
 from omniformer.heads import (
     AttentionPool,
@@ -195,6 +196,16 @@ def test_token_head_answers_for_every_token(x):
     head = TokenClassificationHead(d_model=4, n_classes=3)
     assert head.per_token
     assert head(x, LAYOUT).shape == (5, 3)
+
+
+def test_logits_of_tokens_travel_along_edges_where_a_head_propagates(x):
+    plain = TokenClassificationHead(d_model=4, n_classes=3)
+    torch.nn.init.normal_(plain.classes.weight)
+    layout = Layout(lengths=torch.tensor([5]), edges=torch.tensor([[0, 1], [1, 0]]))
+    carried = TokenClassificationHead(d_model=4, n_classes=3, propagation=partial(GeneralizedPageRank, steps=1))
+    assert carried.load_state_dict(plain.state_dict(), strict=False).missing_keys == ["propagation.weights"]
+    torch.testing.assert_close(carried(x, layout), GeneralizedPageRank(steps=1)(plain(x, layout), layout))
+    assert not torch.allclose(carried(x, layout)[0], plain(x, layout)[0])
 
 
 def test_regression_starts_at_the_training_mean_in_target_units(x):
