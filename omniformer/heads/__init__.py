@@ -34,6 +34,7 @@ from omniformer.heads.regression import RegressionHead
 from omniformer.heads.replaced import ReplacedHead
 from omniformer.heads.sentence import SentenceHead
 from omniformer.heads.span import SpanHead
+from omniformer.heads.sum_pooling import DenseSumPool
 from omniformer.heads.transform import Transform
 from omniformer.heads.vector import VectorHead
 
@@ -48,6 +49,7 @@ __all__ = [
     "DenseFirstToken",
     "DenseLastToken",
     "DenseMeanPool",
+    "DenseSumPool",
     "DistilledHead",
     "FeatureHead",
     "FirstAndMean",

@@ -255,7 +255,7 @@ def _of_task(task: str, choice: Choice, contents: Mapping[str, Contents]) -> Nod
         n = len(roles.targets["value"])
         head: Node = {"n_outputs": n} if n > 1 else {}
         if of_graphs:  # the larger a molecule, the more of what is added up: a mean would not know
-            head["pool"] = {"_target_": "omniformer.heads.SumPool", "_partial_": True}
+            head["pool"] = {"_target_": "omniformer.heads.DenseSumPool", "_partial_": True}
         return ({"head": head} if head else {}) | (_NEIGHBOURS if of_graphs else {})
     if task == "classification" and of_graphs:
         return _NEIGHBOURS

@@ -154,7 +154,7 @@ def test_a_split_that_no_row_is_in_is_told(tmp_path):
 def test_numbers_of_graphs_are_sums_over_their_nodes(tmp_path):
     made = lines(tmp_path / "g.jsonl", graph=GRAPHS, y=NUMBERS)
     prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
-    assert prepared["task"]["head"]["pool"]["_target_"] == "omniformer.heads.SumPool"
+    assert prepared["task"]["head"]["pool"]["_target_"] == "omniformer.heads.DenseSumPool"
     assert prepared["task"]["rule"]["_target_"] == "omniformer.core.rules.any_of"
 
 
