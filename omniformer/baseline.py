@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.config import query
+from omniformer.garbage import unsearched
 
 # The class that describes the keys of conf/train.yaml.
 ROOT = "omniformer.config.root.Root"
@@ -21,7 +22,8 @@ def main(config: dict[str, Any]) -> list[Path]:
     Returns:
         The `baseline.json` of each member.
     """
-    from omniformer.experiment import baselines
+    with unsearched():
+        from omniformer.experiment import baselines
 
     return baselines(config)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from omniformer.config import reported
 from omniformer.config.arguments import add_allow_targets, add_device, add_weights, command_parser
+from omniformer.garbage import unsearched
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,13 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.strengths and given.corrupt is None:
         parser.error("--strengths are of --corrupt; give both")
     with reported():
-        from omniformer.device import chosen
+        with unsearched():
+            from omniformer.device import chosen
 
-        device = chosen(given.device)  # before the rest is loaded, which takes seconds
-        asked = {name: getattr(given, name) for name in ("split", "weights", "allow_targets", "data_root", "data")}
-        if given.corrupt is None:
+            device = chosen(given.device)  # before the rest is loaded, which takes seconds
             from omniformer.experiment import evaluate
 
+        asked = {name: getattr(given, name) for name in ("split", "weights", "allow_targets", "data_root", "data")}
+        if given.corrupt is None:
             evaluate(given.run, device=device, out=given.out, **asked)
         else:
             from omniformer.experiment.robustness import sweep

@@ -28,6 +28,7 @@ from omniformer.config.arguments import (
     tell_draft,
     tell_unread,
 )
+from omniformer.garbage import unsearched
 
 if TYPE_CHECKING:
     from omniformer.generation import Answer, Painter, Strategy, Transcriber, Writer
@@ -47,12 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_draft(parser, given)
     _check(parser, given)
     with reported():
-        from omniformer.device import chosen
+        with unsearched():
+            from omniformer.device import chosen
 
-        device = chosen(given.device)  # before the rest is loaded, which takes seconds
-        from omniformer.columns import by_columns
-        from omniformer.folder import load
-        from omniformer.generation import Painter, Transcriber, Writer
+            device = chosen(given.device)  # before the rest is loaded, which takes seconds
+            from omniformer.columns import by_columns
+            from omniformer.folder import load
+            from omniformer.generation import Painter, Transcriber, Writer
 
         predictor = load(given.run, weights=given.weights, allow_targets=given.allow_targets)
         by_columns(predictor.model.to(device))

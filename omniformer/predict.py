@@ -19,6 +19,7 @@ from omniformer.config.arguments import (
     command_parser,
     tell_unread,
 )
+from omniformer.garbage import unsearched
 
 if TYPE_CHECKING:
     from omniformer.prediction import Prediction
@@ -37,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _check(parser, given)
     with reported():
         columns = columns_in(given.columns)
-        from omniformer.device import chosen
+        with unsearched():
+            from omniformer.device import chosen
 
-        device = chosen(given.device)  # before the rest is loaded, which takes seconds
-        from omniformer.folder import load
+            device = chosen(given.device)  # before the rest is loaded, which takes seconds
+            from omniformer.folder import load
 
         predictor = load(given.run, weights=given.weights, allow_targets=given.allow_targets)
         predictor.model.to(device)

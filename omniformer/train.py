@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from omniformer.config import entry_point
+from omniformer.garbage import unsearched
 from omniformer.parallel.setup import check_described
 
 
@@ -30,7 +31,8 @@ def main(config: dict[str, Any]) -> float | None:
     """
     # Before what takes seconds to import. A core that a run begins from is not known yet.
     check_described(config["trainer"], None if config["model"]["pretrained"] else config["core"])
-    from omniformer.experiment import train
+    with unsearched():
+        from omniformer.experiment import train
 
     return train(config)
 

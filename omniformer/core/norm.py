@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core import checks
+from omniformer.core.by_hand import by_hand
 from omniformer.core.ranges import Count, Positive
 
 
@@ -125,17 +126,10 @@ class GroupRMSNorm(nn.Module):
 
 
 def _by_root_mean_square(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """`x / sqrt(mean(x^2) + eps) * gain`: where gradients are wanted on a CPU, with a backward pass written by hand."""
-    learns = torch.is_grad_enabled() and (x.requires_grad or gain.requires_grad)
-    # CUDA, compilers and transforms of functions have their own. On no device, what is kept is counted as all keep it.
-    if not learns or x.device.type not in ("cpu", "meta") or torch.compiler.is_compiling() or _transformed():
-        return F.rms_norm(x, gain.shape, gain, eps)
-    return _RootMeanSquare.apply(x, gain, eps)  # pyright: ignore[reportReturnType]
-
-
-def _transformed() -> bool:
-    """Whether `torch.func` is at work, as PyTorch itself asks."""
-    return torch._C._are_functorch_transforms_active()  # pyright: ignore[reportAttributeAccessIssue]
+    """`x / sqrt(mean(x^2) + eps) * gain`: with a backward pass written by hand where that pays."""
+    if by_hand(x, gain):
+        return _RootMeanSquare.apply(x, gain, eps)  # pyright: ignore[reportReturnType]
+    return F.rms_norm(x, gain.shape, gain, eps)
 
 
 class _RootMeanSquare(torch.autograd.Function):

@@ -19,8 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Writes a model as torch.export and ONNX programs over padded tensors, and compares them with the model."""
     given = build_parser().parse_args(arguments)
     with reported():
+        from omniformer.allocator import keep_memory
         from omniformer.export.write import export
         from omniformer.folder import load
+
+        keep_memory()  # the model runs on the CPU, to be compared with each program
 
         predictor = load(given.run, allow_targets=given.allow_targets)
         predictor.model.float()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from omniformer.core.feedforward import ACTIVATIONS, FeedForward, GatedFeedForward
+from omniformer.core.feedforward import ACTIVATIONS, FeedForward, GatedFeedForward, squared_relu
 from omniformer.core.norm import LayerNorm
 
 FUNCTIONS = {
@@ -51,6 +51,22 @@ def test_gated_layers_have_about_as_many_weights_as_ungated_ones():
         sum(p.numel() for p in layer(384, bias=False).parameters()) for layer in (FeedForward, GatedFeedForward)
     )
     assert gated == pytest.approx(plain, rel=0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_a_squared_relu_that_learns_is_pytorchs_to_the_last_bit(dtype):
+    x, grad = torch.randn(5, 3, 8, dtype=dtype, requires_grad=True), torch.randn(5, 3, 8, dtype=dtype)
+    expected, out = torch.relu(x).square(), squared_relu(x)
+    assert torch.equal(out, expected) and torch.equal(squared_relu(x.detach()), out)
+    found, wanted = (torch.autograd.grad(each, x, grad)[0] for each in (out, expected))
+    assert torch.equal(found, wanted) and (found == 0).any() and (found != 0).any()
+
+
+def test_derivatives_of_a_squared_relu_are_right_to_the_second_order_and_under_transforms():
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(squared_relu, x) and torch.autograd.gradgradcheck(squared_relu, x)
+    each = torch.func.vmap(torch.func.grad(lambda row: squared_relu(row).sum()))(x.detach())
+    torch.testing.assert_close(each, 2 * x.detach().clamp(min=0))
 
 
 @pytest.mark.parametrize("layer", [FeedForward, GatedFeedForward])

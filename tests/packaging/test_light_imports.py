@@ -20,6 +20,11 @@ def test_importing_a_package_loads_no_heavy_library(module, tmp_path):
     python(f"import {module}; {CHECK}", tmp_path)
 
 
+@pytest.mark.slow
+def test_a_training_loads_no_library_that_only_simple_methods_need(tmp_path):
+    python("import omniformer.experiment, sys; assert 'sklearn' not in sys.modules", tmp_path)
+
+
 @pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("module", "arguments"),
