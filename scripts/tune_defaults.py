@@ -36,7 +36,7 @@ SETS: dict[str, dict[str, list[str]]] = {
         "cifar10, 1 label in 10": ["experiment=cifar10", "data.train_share=0.1"],
         "digits, 15 a class": [*_FEW, "data.source.root=small/digits", "tokenizer.channels=1"],
         "photos, 40 a class": [*_FEW, "data.source.root=small/photos"],
-        "emoji, 15 a class": [*_FEW, "data.source.root=small/emoji"],
+        "emoji, 40 a class": [*_FEW, "data.source.root=small/emoji"],
     },
     "text": {
         "intents": ["experiment=intents"],

@@ -5,7 +5,7 @@ Run: `uv run python scripts/write_small_sets.py --data-root DATA small`. Then `o
 
     digits    MNIST, 15 training pictures of each of ten classes
     photos    CIFAR-10, 40 training pictures of each of its first five classes
-    emoji     Twemoji by group, at most 15 training pictures of each, variants of skin tones left out
+    emoji     Twemoji by group, at most 40 training pictures of each, variants of skin tones left out
 
 Validation has half as many pictures of a class as training (at least 10), test 100, as far as there are any: the first
 ones of the known set's own splits in an order that depends on nothing but their ids.
@@ -35,7 +35,7 @@ def main() -> None:
     root = given.data_root
     write(given.folder / "digits", known("mnist", data_root=root), n_train=15, channels=1)
     write(given.folder / "photos", known("cifar10", data_root=root), n_train=40, n_classes=5)
-    write(given.folder / "emoji", known("emoji", data_root=root, skin_tones=False), n_train=15)
+    write(given.folder / "emoji", known("emoji", data_root=root, skin_tones=False), n_train=40)
 
 
 def write(folder: Path, source: Source, *, n_train: int, n_classes: int | None = None, channels: int = 3) -> None:

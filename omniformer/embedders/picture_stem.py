@@ -14,17 +14,23 @@ from omniformer.core.dropout import Dropout
 from omniformer.core.init import linear_
 from omniformer.core.ranges import BelowOne, Count, Natural
 from omniformer.embedders.reads import Reads
+from omniformer.embedders.standardized_conv import StandardizedConv2d
 from omniformer.embedders.stem import VALID
 
+_EPSILON = 1e-5
 _MOST = 4  # convolutions: patches of 16 pixels are one number a channel then
 
 
 class PictureStem(nn.Module):
     """Convolutions of width 3 over each picture, whose patches are laid side by side again; each is followed by a norm
-    of the channels of every pixel, a ReLU and the maxima of 2 x 2 pixels, until a patch is a pixel or an odd number of
-    them, of which one linear map makes its token. A stem of convolutions
+    of the whole picture, a ReLU and the maxima of 2 x 2 pixels, until a patch is a pixel or an odd number of them, of
+    which one linear map makes its token. A stem of convolutions
     ([Xiao et al. 2021](https://arxiv.org/abs/2106.14881)) makes few pictures enough
     ([Hassani et al. 2021](https://arxiv.org/abs/2104.05704), CCT), as it knows that what is near belongs together.
+
+    The norm is a group norm of one group and the filters are standardized, in the place of norms of the batch, as in
+    BiT ([Kolesnikov et al. 2020](https://arxiv.org/abs/1912.11370), 3.2). A norm of the channels of each pixel would
+    make an empty sky as loud as what stands before it.
 
     Around each picture there are zeros at every convolution, so that no picture sees its neighbour in the batch.
 
@@ -81,8 +87,8 @@ class PictureStem(nn.Module):
         self.channels, self.side, self.grid = channels, side, None if grid is None else (grid[0], grid[1])
         n = min((side & -side).bit_length() - 1, _MOST)
         sizes = [channels, *[width] * min(n, 2), *[2 * width] * max(n - 2, 0)]
-        self.convs = nn.ModuleList(nn.Conv2d(*pair, 3, padding=1) for pair in pairwise(sizes))
-        self.norms = nn.ModuleList(nn.LayerNorm(size) for size in sizes[1:])
+        self.convs = nn.ModuleList(StandardizedConv2d(*pair) for pair in pairwise(sizes))
+        self.norms = nn.ModuleList(_PictureNorm(size) for size in sizes[1:])
         self.map = nn.Linear(sizes[-1] * (side >> n) ** 2, d_model)
         self.position = None if position is None else position(d_model=d_model, n_axes=axes)
         self.dropout = Dropout(dropout)
@@ -95,12 +101,15 @@ class PictureStem(nn.Module):
         known = torch.ones_like(values[:, :1]) if valid is None else valid.flatten()[:, None].to(values.dtype)
         # Added up, not set: padding of zeros lies where the first patch does.
         x = values.new_zeros(*shape, values.shape[1]).index_put(places, values * known, accumulate=True)
-        there = values.new_zeros(*shape, 1).index_put(places, known, accumulate=True)
-        x, there = rearrange(x, "n r q (c h w) -> n c (r h) (q w)", c=self.channels, h=self.side), there.movedim(3, 1)
+        there = values.new_zeros(*shape, 1).index_put(places, known, accumulate=True).movedim(3, 1)
+        x = rearrange(x, "n r q (c h w) -> n c (r h) (q w)", c=self.channels, h=self.side)
+        whole = not torch.compiler.is_compiling() and bool(there.all())  # a program must not depend on its example
+        there = None if whole else F.interpolate(there, scale_factor=self.side)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.max_pool2d(F.relu(norm(conv(x).movedim(1, 3)).movedim(3, 1)), 2)
-            # What is said of the zeros around a picture is none of its pixels.
-            x = x * F.interpolate(there, scale_factor=x.shape[2] // shape[1])
+            x = F.relu(norm(conv(x), there))
+            if there is not None:  # what is said of the zeros around a picture is none of its pixels
+                x, there = x * there, there[..., ::2, ::2]
+            x = F.max_pool2d(x, 2)
         left = x.shape[2] // shape[1]
         x = self.map(rearrange(x, "n c (r h) (q w) -> n r q (c h w)", h=left, w=left)[places])
         if self.position is not None:
@@ -132,9 +141,32 @@ class PictureStem(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draws convolutions and map anew, so that features of unit variance stay near it."""
-        for conv in self.convs:
-            nn.init.kaiming_normal_(conv.weight)  # pyright: ignore[reportArgumentType]
-            nn.init.zeros_(conv.bias)  # pyright: ignore[reportArgumentType]
-        for norm in self.norms:
-            norm.reset_parameters()  # pyright: ignore[reportCallIssue]
+        for part in (*self.convs, *self.norms):
+            part.reset_parameters()  # pyright: ignore[reportCallIssue]
         linear_(self.map, self.map.in_features**-0.5)
+
+
+class _PictureNorm(nn.Module):
+    """A group norm of one group, of the pixels that are there."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.empty(channels)), nn.Parameter(torch.empty(channels))
+        self.reset_parameters()
+
+    def forward(self, x: Tensor, there: Tensor | None) -> Tensor:
+        """Pictures `[n, channels, height, width]` of mean zero and one spread; `there` `[n, 1, height, width]` says
+        which pixels are, None that all are.
+        """
+        if there is None:
+            return F.group_norm(x, 1, self.weight, self.bias, _EPSILON)
+        wide, of_picture = x.float(), (1, 2, 3)  # sums over pixels are more than half precision holds
+        n = (there.float().sum(of_picture, keepdim=True) * x.shape[1]).clamp(min=1)
+        centred = (wide - (wide * there).sum(of_picture, keepdim=True) / n) * there
+        scaled = centred * (centred.square().sum(of_picture, keepdim=True) / n + _EPSILON).rsqrt()
+        return (scaled * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    def reset_parameters(self) -> None:
+        """No scale, no offset."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)

@@ -116,6 +116,7 @@ def prepare(
         "unreadable": unread,
         "notes": [
             *_notes(nodes, contents),
+            *_mirrored(proposal),
             *_unmeasured(splits, told),
             *(_repeated(seen, choice) if split_by.startswith("by the hash") else ()),
             *_unanswered(seen, choice),
@@ -230,6 +231,15 @@ def _notes(nodes: Mapping[str, Any], contents: Mapping[str, Contents]) -> list[s
     if longest := max(contents["text"].measures.get("tokens") or [0]) if "text" in contents else 0:
         told += [f"texts of more than 1,024 tokens are cut; the longest has {longest:g}"] if longest > 1024 else []
     return told
+
+
+def _mirrored(proposal: Proposal) -> list[str]:
+    """That training shows pictures mirrored, which may be none of their class any more."""
+    note = (
+        "every second picture is mirrored in training; where left and right make the class, as with letters or arrows, "
+        "set data.augment.flip=0"
+    )
+    return [note] if proposal.keys["data"].get("augment", {}).get("flip") else []
 
 
 def _unmeasured(splits: Mapping[str, int], told: Collection[Split | None]) -> list[str]:

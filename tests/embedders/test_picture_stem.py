@@ -19,6 +19,8 @@ def stem(tokenizer=TOKENIZER, **options):
     made = PictureStem(d_model=5, **tokenizer.facts, width=4, **options)
     for part in (*made.convs, *made.norms):
         torch.nn.init.normal_(part.bias)  # zeros around a picture would say something
+    for norm in made.norms:
+        torch.nn.init.normal_(norm.weight)
     return made
 
 
@@ -26,8 +28,7 @@ def plain(made, image):
     """The network of PyTorch over one picture whose sides are whole patches."""
     x = (image[None] - 0.5) / 0.5
     for conv, norm in zip(made.convs, made.norms, strict=True):
-        x = conv(x)
-        x = F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], norm.weight, norm.bias).permute(0, 3, 1, 2)
+        x = F.group_norm(conv(x), 1, norm.weight, norm.bias)
         x = F.max_pool2d(x.relu(), 2)
     return x
 

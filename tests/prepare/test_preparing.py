@@ -121,18 +121,19 @@ def test_each_kind_gets_the_parts_that_were_best_for_few_samples(kind, parts, tm
     assert prepared["tokenizer"].get("text", {}).get("lowercase", True) == (kind != "words")  # capitals tell names
 
 
-def test_few_pictures_are_seen_a_little_elsewhere_each_time(tmp_path):
-    (tmp_path / "data").mkdir()
-    made = prepare(MADE["class folders"][0](tmp_path / "data"), out=tmp_path / "conf", name="mine")
+@pytest.mark.parametrize(("mode", "flip"), [("RGB", {"flip": 0.5}), ("L", {})])
+def test_few_pictures_are_seen_a_little_elsewhere_each_time_and_mirrored_in_colour(mode, flip, tmp_path):
+    for name in pictures(tmp_path / "data", [f"{LABELS[i]}/{i}.png" for i in range(N)]):
+        Image.open(tmp_path / "data" / name).convert(mode).save(tmp_path / "data" / name)
+    made = prepare(tmp_path / "data", out=tmp_path / "conf", name="mine")
     prepared = yaml.safe_load(made.file.read_text())
-    assert prepared["data"]["augment"] == {
-        "_target_": "omniformer.data.ImageJitter",
-        "shift": 0.1,
-        "rotate": 10.0,
-        "scale": 0.1,
-    }
+    jitter = {"_target_": "omniformer.data.ImageJitter", "shift": 0.1, "rotate": 10.0, "scale": 0.1}
+    assert prepared["data"]["augment"] == jitter | flip
+    assert any("set data.augment.flip=0" in note for note in made.findings["notes"]) is bool(flip)
     assert not prepared["data"]["cache"]
     assert prepared["steps_per_epoch"] * prepared["trainer"]["max_epochs"] == 800
+    assert prepared["optim"]["lr_of"]["core.*"] == prepared["optim"]["lr"] / 10
+    assert prepared["task"]["head"] == {"dropout": 0.3}
 
 
 def test_classes_of_few_texts_are_learned_by_a_shallow_core_at_a_high_rate_from_words_apart(tmp_path):
