@@ -1,292 +1,182 @@
-"""Runs experiments on real data with several seeds or folds and prints the table of docs/results.md.
+"""Runs experiments on real data with several seeds or folds and prints the tables of docs/results.md.
 
-Run: `uv run python scripts/benchmark_experiments.py --data-root DATA cora intents mutag` or `--all` (four hours on two
-CPU cores). Runs that the output folder holds already are not run again, so an interrupted table goes on where it
-stopped. One thread a run is as fast as two on sets this small: set OMP_NUM_THREADS=1 and start two of these at a time.
+Run: `uv run python scripts/benchmark_experiments.py --data-root DATA cora intents mutag` or `--all` (hours on two CPU
+cores). Runs that the output folder holds already are not run again, so an interrupted table goes on where it stopped;
+`--kept` runs nothing, and takes the runs that are there. `--table few_labels` prints several lines as one table, with
+means and spreads. One thread a run is as fast as two on sets this small: set OMP_NUM_THREADS=1 and start two of these
+at a time. Every run gets a `run.json`: command, commit, hardware, load and seconds of processor time.
 """
 
 import argparse
 import json
+import os
+import platform
+import re
+import resource
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-SEEDS = tuple(f"seed={seed}" for seed in (0, 1, 2))
-ALONE = {
-    "clinc150": ["~members.mnist", "~members.fsdd", "~members.mutag"],
-    "mnist": ["~members.clinc150", "~members.fsdd", "~members.mutag"],
-    "fsdd": [
-        "~members.clinc150",
-        "~members.mnist",
-        "~members.mutag",
-        "members.fsdd.data.weight=1",
-        "steps_per_epoch=100",
-    ],
-    "mutag": [
-        "~members.clinc150",
-        "~members.mnist",
-        "~members.fsdd",
-        "members.mutag.data.weight=1",
-        "steps_per_epoch=50",
-    ],
-}
+from benchmarks.experiments import RUNS, TABLES, Table
 
 
 @dataclass(frozen=True)
-class Run:
-    """One line of the table: an experiment, its metrics, and what varies from run to run.
+class Place:
+    """Where data lie and runs go.
 
     Args:
-        experiment: a file of `conf/experiment`.
-        metrics: names in `metrics.json`.
-        varied: one override for each run.
-        fixed: overrides of all runs.
-        begins: the line that they begin from: its run of the same seed, or its first where it has none.
+        data_root: the folder of data sets.
+        output: the folder of runs.
+        kept: whether runs that are not there are left out.
     """
 
-    experiment: str
-    metrics: tuple[str, ...]
-    varied: tuple[str, ...] = SEEDS
-    fixed: tuple[str, ...] = ()
-    begins: str | None = None
-
-
-def _ways(stage: str) -> tuple[str, ...]:
-    pairs = [(a, b) for a in ("vision", "audio", "text") for b in ("vision", "audio", "text") if a != b]
-    return tuple(f"find/{stage}/{a}_to_{b}/recall@1" for a, b in pairs)
-
-
-# A frozen core without weights to begin from: one that mixes tokens at random, and one as cores begin, which hardly
-# changes what passes through it.
-_RANDOM = ("core.output_init=same", "core.init_std=0.1")
-_QUIET = ("core.output_init=depth_scaled",)
-_GPT = (
-    "embedder=ids",
-    "~embedder.embedder",
-    "embedder.dropout=0.3",
-    "task.rule._target_=omniformer.core.rules.Causal",
-)
-_FEW = "data.train_share=0.05"
-_FEW_SOUNDS = (_FEW, "steps_per_epoch=75")  # as many steps as all of them make
-# Rates were chosen on validation among 0.002 and 0.005 (head and LoRA: up to 0.05).
-_ALL = {("requests", ""): ["optim.lr=0.005"]}
-_ADAPTED = ("test/in_scope_accuracy", "test/out_of_scope_recall", "trained_parameters")
-_ACCURACY = ("test/accuracy",)
-_SETS = {"reviews": _ACCURACY, "requests": _ADAPTED}
-
-
-def _fine_tuning() -> dict[str, Run]:
-    """Both pre-trained models on both labelled sets, with all labels and with few, beside training from scratch."""
-    return {
-        f"finetune_{name}_{model}{few}{scratch}": Run(
-            f"finetune_{name}",
-            metrics,
-            SEEDS,
-            (*overrides, *([_FEW] if few else _ALL.get((name, scratch), []))),
-            None if scratch else f"{model}_pretrain",
-        )
-        for name, metrics in _SETS.items()
-        for model, overrides in {"bert": (), "gpt": _GPT}.items()
-        for few in ("", "_few")
-        for scratch in ("", "_scratch")
-    }
-
-
-def _few_sounds() -> dict[str, Run]:
-    """A core that has read pictures on 120 sounds, beside cores that have read nothing."""
-    whole = ("model.freeze=[]",)
-    ways = {"whole": (whole, None), "begun": (whole, "mnist"), "frozen": ((), "mnist"), "random": (_RANDOM, None)}
-    return {
-        f"transfer_audio_{way}_few": Run(
-            "transfer_audio", _ACCURACY, SEEDS[: 2 if fixed == whole else 1], (*fixed, *_FEW_SOUNDS), begins
-        )
-        for way, (fixed, begins) in ways.items()
-    }
-
-
-# Sets that pretrain_four never saw, with few of their labels.
-_NEIGHBOURS = (
-    "task.rule={_target_: omniformer.core.rules.any_of, rules: {"
-    "neighbours: {_target_: omniformer.core.rules.Neighbours}, itself: {_target_: omniformer.core.rules.Self}}}"
-)
-_FEW_LABELS = {
-    "requests": ("text", "test/accuracy", (
-        "modality=text", "data=clinc150", "data.source.out_of_scope=false", "data.train_share=0.0667",
-        "data.batch_size=32", "tokenizer=bpe", "tokenizer.vocab_size=4096", "embedder=ids_maskable",
-        "embedder.embedder.init_std=0.5", "task=classification")),
-    "digits": ("vision", "test/accuracy", (
-        "modality=vision", "data=digits", "data.train_share=0.05", "tokenizer=patches", "tokenizer.patch_size=7",
-        "tokenizer.channels=1", "tokenizer.image_size=[28,28]", "embedder=vectors_maskable")),
-    "sounds": ("audio", "test/accuracy", (
-        "modality=audio", "data=fsdd", "data.train_share=0.05", "tokenizer=spectrogram_8khz",
-        "embedder=vectors_maskable")),
-    "molecules": ("graph", "test/rmse", (
-        "modality=graph", "data=esol", "data.train_share=0.1", "tokenizer=molecules", "embedder=nodes_maskable",
-        "task=regression", "task.head.pool={_target_: omniformer.heads.SumPool, _partial_: true}", _NEIGHBOURS)),
-}  # fmt: skip
-_LEARN_OF = {"text": ("words",), "vision": ("patches",), "audio": ("vowels", "sounds"), "graph": ("atoms",)}
-_BRIEF = ("+trainer.limit_val_batches=10", "+trainer.limit_test_batches=4")  # the last weights count anyhow
-
-
-def _without_labels() -> dict[str, Run]:
-    """One core on four modalities without labels, and a core on each of them; on few labels of further sets, these
-    frozen under a linear probe and trained on, a frozen core of random weights, and fresh ones, which also begin under
-    a linear probe, and learn for four times the steps.
-    """
-    members = tuple(member for mine in _LEARN_OF.values() for member in mine)
-    lines = {"pretrain_four": Run("pretrain_four", ("words/val/loss",), SEEDS, _BRIEF)}
-    for modality, mine in _LEARN_OF.items():
-        others = tuple(f"~members.{member}" for member in members if member not in mine)
-        lines[f"pretrain_{modality}"] = Run("pretrain_four", ("val/loss",), SEEDS, (*others, *_BRIEF))
-    frozen = ("model.freeze=[core.*,embedders.*]", "model.probe=true")
-    for name, (modality, metric, words) in _FEW_LABELS.items():
-        ways = {
-            "four_frozen": (frozen, "pretrain_four"),
-            "one_frozen": (frozen, f"pretrain_{modality}"),
-            "random_frozen": ((*frozen, *_RANDOM), None),
-            "four": ((), "pretrain_four"),
-            "one": ((), f"pretrain_{modality}"),
-            "scratch": ((), None),
-            "scratch_probe": (("model.probe=true",), None),
-            "scratch_long": (("steps_per_epoch=400", "baselines=true"), None),
-        }
-        for way, (fixed, begins) in ways.items():
-            lines[f"few_{name}_{way}"] = Run("few_labels", (metric,), SEEDS, (*words, *fixed), begins)
-    return lines
-
-
-RUNS = {
-    "shakespeare_char": Run("shakespeare_char", ("best/val/loss",)),
-    "shakespeare_char_long": Run("shakespeare_char_long", ("best/val/loss",), ("seed=0",)),
-    "translation": Run("translation", ("test/bleu", "test/chrf"), ("seed=0",)),
-    "intents": Run("intents", ("test/in_scope_accuracy", "test/out_of_scope_recall")),
-    "spoken_digits": Run("spoken_digits", ("test/accuracy",)),
-    "spoken_digits_theo": Run("spoken_digits", ("test/accuracy",), ("seed=0",), fixed=("data.source.speaker=theo",)),
-    "spoken_strings": Run("spoken_strings", ("test/wer", "test/exact_match"), ("seed=0",)),
-    "spoken_strings_ctc": Run("spoken_strings_ctc", ("test/wer",), ("seed=0",)),
-    "cora": Run("cora", ("test/accuracy",)),
-    "mutag": Run("mutag", ("test/accuracy",), tuple(f"data.source.fold={fold}" for fold in range(10))),
-    "esol": Run("esol", ("test/rmse", "test/mae")),
-    "etth1": Run("etth1", ("test/rmse", "test/mae"), ("seed=0",), ("baselines=true",)),
-    "emoji_clip": Run(
-        "emoji_clip",
-        tuple(f"test/{way}/recall@{k}" for way in ("text_to_vision", "vision_to_text") for k in (1, 5)),
-        ("seed=0",),
-    ),
-    "captioning": Run("captioning", ("test/bleu", "test/chrf", "test/exact_match"), ("seed=0",)),
-    "vqa": Run("vqa", ("test/exact_match",), ("seed=0",)),
-    "digits_three_ways": Run(
-        "digits_three_ways",
-        (*_ways("test"), "name/test/accuracy", "name/test/accuracy/vision", "name/test/accuracy/audio",
-         "name/test/accuracy/audio+vision", "name/test/accuracy/text"),
-        ("seed=0",),
-    ),
-    **{
-        f"digits_{modality}_alone": Run(
-            "digits_three_ways",
-            ("test/accuracy",),
-            ("seed=0",),
-            ("~members.find", f"members.name.data.source.present=[{modality}]", "members.name.data.drop=0"),
-        )
-        for modality in ("vision", "audio")
-    },
-    "joint_real": Run(
-        "joint_real",
-        ("clinc150/test/in_scope_accuracy", "clinc150/test/out_of_scope_recall", "mnist/test/accuracy",
-         "fsdd/test/accuracy", "mutag/test/accuracy"),
-        ("seed=0",),
-    ),
-    **{
-        f"joint_{name}_alone": Run(
-            "joint_real",
-            ("test/in_scope_accuracy", "test/out_of_scope_recall") if name == "clinc150" else ("test/accuracy",),
-            ("seed=0",),
-            tuple(overrides),
-        )
-        for name, overrides in ALONE.items()
-    },
-    "transfer": Run("transfer", _ACCURACY, SEEDS[:1], begins="joint_real"),
-    "transfer_random": Run("transfer", _ACCURACY, SEEDS[:1], _RANDOM),
-    "transfer_quiet": Run("transfer", _ACCURACY, SEEDS[:1], _QUIET),
-    "transfer_whole": Run("transfer", _ACCURACY, SEEDS[:1], ("model.freeze=[]",)),
-    "mnist": Run("mnist", _ACCURACY, SEEDS[:1]),
-    "transfer_mnist": Run("transfer", _ACCURACY, SEEDS[:1], begins="mnist"),
-    "transfer_audio": Run("transfer_audio", _ACCURACY, begins="mnist"),
-    "transfer_audio_random": Run("transfer_audio", _ACCURACY, fixed=_RANDOM),
-    "transfer_audio_quiet": Run("transfer_audio", _ACCURACY, SEEDS[:2], _QUIET),
-    "transfer_audio_whole": Run("transfer_audio", _ACCURACY, fixed=("model.freeze=[]",)),
-    "transfer_audio_begun": Run("transfer_audio", _ACCURACY, SEEDS[:1], ("model.freeze=[]",), "mnist"),
-    **_few_sounds(),
-    **_without_labels(),
-    "bert_pretrain": Run(
-        "bert_pretrain", ("hidden_reviews/test/perplexity", "hidden_requests/test/perplexity"), ("seed=0",)
-    ),
-    "gpt_pretrain": Run(
-        "gpt_pretrain", ("next_in_reviews/test/perplexity", "next_in_requests/test/perplexity"), ("seed=0",)
-    ),
-    **_fine_tuning(),
-    # What learns of the pre-trained model, of which all does in finetune_requests_bert.
-    "finetune_requests_head": Run(
-        "finetune_requests",
-        _ADAPTED,
-        fixed=("optim.lr=0.05", "model.freeze=[core.*,embedders.*]"),
-        begins="bert_pretrain",
-    ),
-    "finetune_requests_lora": Run(
-        "finetune_requests",
-        _ADAPTED,
-        fixed=("optim.lr=0.02", "model.lora={rank: 8, targets: [query, value]}"),
-        begins="bert_pretrain",
-    ),
-}  # fmt: skip
+    data_root: str
+    output: Path
+    kept: bool = False
 
 
 def main() -> None:
-    """Runs what is missing and prints the table."""
+    """Runs what is missing and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *RUNS], help="lines of the table; see --all")
     parser.add_argument("--all", action="store_true", help="every line")
+    parser.add_argument("--table", choices=list(TABLES), help="several lines as one table")
+    parser.add_argument("--kept", action="store_true", help="only the runs that are there")
     parser.add_argument("--data-root", required=True, help="the folder of data sets")
     parser.add_argument("--output", type=Path, default=Path("outputs/experiments"), help="where the runs go")
     given = parser.parse_args()
-    print("| run | metric | mean | spread | runs | seconds of one | values |")
-    print("|---|---|---|---|---|---|---|")
-    for name in RUNS if given.all else given.names:
-        found = [numbers(name, varied, given.data_root, given.output) for varied in RUNS[name].varied]
-        for metric in RUNS[name].metrics:
-            print(row(name, metric, found), flush=True)
+    place = Place(given.data_root, given.output, given.kept)
+    names = list(RUNS) if given.all else given.names
+    if names:
+        print("| run | metric | mean | spread | runs | seconds of one | values |")
+        print("|---|---|---|---|---|---|---|")
+        for name in names:
+            for line in rows(name, found(name, place)):
+                print(line, flush=True)
+    if given.table:
+        table = TABLES[given.table]
+        print("\n".join(side_by_side(table, place)))
+        names = [*names, *(cell[0] for _, cells in table.rows for cell in cells if cell is not None)]
+    print("\n".join(conditions(dict.fromkeys(names), place)))
+
+
+def found(name: str, place: Place) -> list[dict[str, float]]:
+    """The metrics of all runs of a line, or of those that are kept."""
+    varied = RUNS[name].varied
+    there = [each for each in varied if not place.kept or finished(folder(name, each, place.output))]
+    return [numbers(name, each, place.data_root, place.output) for each in there]
 
 
 def numbers(name: str, varied: str, data_root: str, output: Path) -> dict[str, float]:
     """The metrics of one run, which is run unless it is there."""
-    run = RUNS[name]
-    folder = place(name, varied, output)
-    if not (folder / "model" / "config.json").is_file():
+    run, into = RUNS[name], folder(name, varied, output)
+    if not finished(into):
         command = [sys.executable, "-m", "omniformer.train", f"experiment={run.experiment}", f"data_root={data_root}"]
         if run.begins is not None:
             varied_there = RUNS[run.begins].varied
             first = varied if varied in varied_there else varied_there[0]
             numbers(run.begins, first, data_root, output)
-            command.append(f"model.pretrained={place(run.begins, first, output)}")
-        command += [f"paths.output_dir={folder}", *run.fixed, varied]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            command.append(f"model.pretrained={folder(run.begins, first, output)}")
+        command += [f"paths.output_dir={into}", *run.fixed, varied]
+        measured(command, into)
+    return json.loads((into / "metrics.json").read_text(encoding="utf-8"))
 
 
-def place(name: str, varied: str, output: Path) -> Path:
+def measured(command: Sequence[str], into: Path) -> None:
+    """Runs a command, and writes beside its results what it was, where and how long it ran."""
+    before, used = os.getloadavg()[0], resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    told = {
+        "command": " ".join(command[1:]),
+        "commit": commit.stdout.strip() or "unknown",
+        "hardware": f"{os.cpu_count()} cores of {processor()}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads, "
+        f"Python {platform.python_version()}, torch {version('torch')}",
+        "load": [round(before, 1), round(os.getloadavg()[0], 1)],
+        "processor_seconds": round(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime),
+    }
+    (into / "run.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def processor() -> str:
+    """What the machine computes with."""
+    try:
+        said = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        said = ""
+    named = re.search(r"^model name\s*:\s*(.*)$", said, re.MULTILINE)
+    return named[1] if named else platform.processor() or platform.machine()
+
+
+def folder(name: str, varied: str, output: Path) -> Path:
     """The folder of one run."""
     return output / name / varied.replace("=", "-")
 
 
-def row(name: str, metric: str, found: list[dict[str, float]]) -> str:
+def finished(run: Path) -> bool:
+    """Whether a run ended with a model."""
+    return (run / "model" / "config.json").is_file()
+
+
+def rows(name: str, runs: Sequence[dict[str, float]]) -> list[str]:
+    """The rows of a line: its metrics, and behind each what simple methods have of it."""
+    said = []
+    for metric in RUNS[name].metrics if runs else ():
+        said.append(row(name, metric, runs))
+        simple = [each for each in runs[0] if each.startswith("baseline/") and each.endswith(f"/{metric}")]
+        said += [row(name, each, [run for run in runs if each in run]) for each in simple]
+    return said
+
+
+def row(name: str, metric: str, runs: Sequence[dict[str, float]]) -> str:
     """One line: mean, spread (largest less smallest) and the values themselves."""
-    values = [one[metric] for one in found]
-    seconds = statistics.median(one["train/seconds"] for one in found)
+    values = [one[metric] for one in runs]
+    seconds = statistics.median(one["train/seconds"] for one in runs)
     each = ", ".join(f"{value:.4f}" for value in values)
     mean, spread = statistics.mean(values), max(values) - min(values)
     return f"| {name} | {metric} | {mean:.4f} | {spread:.4f} | {len(values)} | {seconds:.0f} | {each} |"
+
+
+def side_by_side(table: Table, place: Place) -> list[str]:
+    """The lines of a table: means, with the spread in brackets, and how many runs where not all are there."""
+    said = ["| | " + " | ".join(table.columns) + " |", "|---" * (len(table.columns) + 1) + "|"]
+    for title, cells in table.rows:
+        said.append("| " + " | ".join([title, *(_cell(each, place) for each in cells)]) + " |")
+    return said
+
+
+def _cell(cell: tuple[str, str] | None, place: Place) -> str:
+    values = [] if cell is None else [one[cell[1]] for one in found(cell[0], place)]
+    if not values:
+        return ""
+    spread = f"{max(values) - min(values):.3f}" if len(values) > 1 else "one run"
+    return f"{statistics.mean(values):.3f} ({spread}{f', {len(values)} runs' if 1 < len(values) < 3 else ''})"
+
+
+def conditions(names: Sequence[str] | dict[str, None], place: Place) -> list[str]:
+    """Of which commit and on what the runs of these lines are, how busy it was, and what they took."""
+    told: dict[str, list[dict[str, object]]] = {}
+    without = 0
+    for name in names:
+        for varied in RUNS[name].varied:
+            path = folder(name, varied, place.output) / "run.json"
+            if path.is_file():
+                one = json.loads(path.read_text(encoding="utf-8"))
+                told.setdefault(f"commit {one['commit']}, {one['hardware']}", []).append({"name": name, **one})
+            elif finished(path.parent):
+                without += 1
+    said = [""]
+    for where, runs in told.items():
+        loads = [load for one in runs for load in one["load"]]  # pyright: ignore[reportGeneralTypeIssues]
+        lines = ", ".join(dict.fromkeys(str(one["name"]) for one in runs))
+        seconds = ", ".join(str(one["processor_seconds"]) for one in runs)
+        said.append(f"- {lines}: {where}, load {min(loads)} to {max(loads)}; processor seconds {seconds}")
+    return said + ([f"- {without} runs without a run.json: of where and when nothing is known"] if without else [])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from omniformer.baselines.graphs import GIN, BagOfNodes
 from omniformer.baselines.nodes import GCN, NodeFeatures
 from omniformer.baselines.pictures import NearestPicture, Pixels, SmallCNN
 from omniformer.baselines.problem import Problem
+from omniformer.baselines.sequences import AnyPlace, ByPlace, ByPrevious
 from omniformer.baselines.series import Values
 from omniformer.baselines.sounds import LogMel
 from omniformer.baselines.texts import Letters, Words
@@ -18,7 +19,7 @@ from omniformer.baselines.trivial import Trivial
 
 EVERY: tuple[type[Baseline], ...] = (
     *(Trivial, Words, Letters, WordByWord, Pixels, NearestPicture, SmallCNN),
-    *(LogMel, Values, BagOfNodes, GIN, NodeFeatures, GCN),
+    *(LogMel, Values, BagOfNodes, GIN, NodeFeatures, GCN, AnyPlace, ByPlace, ByPrevious),
 )
 
 

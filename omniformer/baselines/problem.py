@@ -14,12 +14,13 @@ from torch import Tensor
 from omniformer.batch import Batch, Sample, collate
 from omniformer.data.module import OmniDataModule
 from omniformer.data.source import Raw, Split
+from omniformer.tasks.autoregression import Autoregression
 from omniformer.tasks.classification import MISSING
 from omniformer.tasks.conditional_generation import ConditionalGeneration
 from omniformer.tasks.task import Step, Task
 from omniformer.tasks.texts import compare
 
-Kind = Literal["label", "labels", "value", "node", "text"]
+Kind = Literal["label", "labels", "value", "node", "text", "ids"]
 Answers = Tensor | list[str]
 
 
@@ -29,11 +30,12 @@ class Problem:
 
     Args:
         name: of the member.
-        kind: what is predicted: a class, answers to questions, numbers, a class of each node, or a text.
+        kind: what is predicted: a class, answers to questions, numbers, a class of each node, a text, or a picture or
+            sound in ids.
         task: scores answers.
         raws: the samples of each split that has any.
         tokenizers: by modality, which know what nodes of graphs hold, and at which rate sounds are read.
-        n_outputs: how many classes, questions or numbers.
+        n_outputs: how many classes, questions, numbers or ids.
         answer: the modality that is to be written, where it stands among the contents.
     """
 
@@ -60,7 +62,7 @@ class Problem:
 
     def targets(self, split: Split) -> Tensor:
         """What is to be predicted: int64 `[samples]` of classes, float32 `[samples, outputs]` of questions and numbers,
-        int64 `[nodes that count]` of nodes.
+        int64 `[nodes that count]` of nodes, int64 `[ids]` of all samples that are written in ids.
         """
         if split not in self._known:
             self._known[split] = self._targets(split)
@@ -74,6 +76,8 @@ class Problem:
         if self.kind == "node":
             batch = self._nodes(split)
             return batch.token_targets["label"][batch.token_targets["mask"]]
+        if self.kind == "ids":
+            return torch.cat([each[1:] for each in self.ids(split)])
         rows = torch.stack([raw.targets[self.kind] for raw in self.raws[split]])
         return rows if self.kind == "label" else rows.float().reshape(len(rows), -1)
 
@@ -81,12 +85,27 @@ class Problem:
         """What is to be written."""
         return [str(raw.answer["text"] if "text" in raw.answer else raw.contents["text"]) for raw in self.raws[split]]
 
+    def ids(self, split: Split) -> list[Tensor]:
+        """What is to be written in ids, with the one that begins it: int64 `[ids]` of each sample."""
+        assert isinstance(self.task, Autoregression)
+        if split not in self._written:
+            name, found = self.task.modality, []
+            for raw in self.raws[split]:
+                content = raw.answer[name] if name in raw.answer else raw.contents[name]
+                found.append(self.tokenizers[name].answer(self.tokenizers[name](content)).values)
+            self._written[split] = found
+        return self._written[split]
+
+    @cached_property
+    def _written(self) -> dict[Split, list[Tensor]]:
+        return {}
+
     def scores(self, split: Split, answers: Answers) -> dict[str, float]:
         """The task's metrics, those left out that the split does not define.
 
         Args:
             split: which was answered.
-            answers: raw outputs as a head gives them, or texts.
+            answers: raw outputs as a head gives them, texts, or the loss of each id in nats.
         """
         metrics = self.task.metrics()
         if isinstance(answers, list):
@@ -124,6 +143,8 @@ class Problem:
             for raw in raws:
                 for value in _leaves([raw.id, raw.contents, raw.answer, raw.targets, raw.token_targets]):
                     parts.update(value)
+            if self.kind == "ids":  # which depend on the tokenizer too
+                parts.update(b"".join(_leaves(self.ids(split))))
         return parts.hexdigest()
 
     def _nodes(self, split: Split) -> Batch:
@@ -165,14 +186,13 @@ def problem_of(name: str, data: OmniDataModule, task: Task) -> Problem | None:
     kind = _kind(task, first, stream.answer)
     if kind is None:
         return None
-    n_outputs = first.targets["value"].numel() if kind == "value" else len(data.labels(name))
     return Problem(
         name=name,
         kind=kind,
         task=task,
         raws=raws,
         tokenizers=data.tokenizers[name],
-        n_outputs=n_outputs,
+        n_outputs=_n_outputs(kind, first, data, task, name),
         answer=stream.answer if not first.answer else None,
     )
 
@@ -183,8 +203,18 @@ def _kind(task: Task, first: Raw, answer: str | None) -> Kind | None:
             return kind
     if "label" in task.token_targets and "graph" in first.contents and "label" in first.token_targets:
         return "node"
+    if isinstance(task, Autoregression):
+        return "ids"
     writes = answer == "text" or "text" in first.answer
     return "text" if isinstance(task, ConditionalGeneration) and writes else None
+
+
+def _n_outputs(kind: Kind, first: Raw, data: OmniDataModule, task: Task, name: str) -> int:
+    if kind == "value":
+        return first.targets["value"].numel()
+    if isinstance(task, Autoregression):
+        return int(data.tokenizers[name][task.modality].facts["vocab_size"])
+    return len(data.labels(name))
 
 
 def _leaves(value: Any) -> Iterable[bytes]:

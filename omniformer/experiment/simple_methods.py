@@ -31,7 +31,7 @@ def baselines(config: Mapping[str, Any]) -> list[Path]:
     if not files:
         mistake = (
             "baseline: no simple method is known for this task; there are some for classes, yes-no questions and "
-            "numbers of a sample, classes of nodes, and written texts"
+            "numbers of a sample, classes of nodes, written texts, and pictures and sounds in ids"
         )
         raise ConfigError([mistake])
     return files

@@ -6,11 +6,12 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from omniformer.batch import Batch
 from omniformer.core.ranges import BelowOne, NotNegative
 from omniformer.core.rules import Rule
 from omniformer.heads.next_token import NextTokenHead
 from omniformer.tasks.causal_lm import CausalLM, Rate
-from omniformer.tasks.task import Watched
+from omniformer.tasks.task import Step, Watched
 
 
 class Autoregression(CausalLM):
@@ -46,6 +47,9 @@ class Autoregression(CausalLM):
 
     def metrics(self) -> MetricCollection:
         return MetricCollection({"bits_per_dim": BitsPerDim()})
+
+    def update(self, metrics: MetricCollection, step: Step, batch: Batch) -> None:
+        metrics.update(nats=step.outputs.detach().double().sum(), tokens=step.count)
 
 
 class BitsPerDim(Rate):
