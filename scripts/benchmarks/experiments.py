@@ -194,14 +194,12 @@ RUNS = {
         "joint_real",
         ("clinc150/test/in_scope_accuracy", "clinc150/test/out_of_scope_recall", "mnist/test/accuracy",
          "fsdd/test/accuracy", "mutag/test/accuracy"),
-        ("seed=0",),
     ),
     **{
         f"joint_{name}_alone": Run(
             "joint_real",
             ("test/in_scope_accuracy", "test/out_of_scope_recall") if name == "clinc150" else ("test/accuracy",),
-            ("seed=0",),
-            tuple(overrides),
+            fixed=tuple(overrides),
         )
         for name, overrides in ALONE.items()
     },

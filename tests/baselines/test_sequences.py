@@ -20,8 +20,8 @@ METHODS = [AnyPlace, ByPlace, ByPrevious]
 def written():
     """Problems of grey pictures, given by rows of levels from 0 to 3."""
 
-    def make(pictures, n_levels=4):
-        tokenizer = PixelTokenizer(channels=1, levels=n_levels)
+    def make(pictures, image_size=None):
+        tokenizer = PixelTokenizer(channels=1, levels=4, image_size=image_size)
         n = tokenizer.facts["vocab_size"]
         raws = {
             split: [
@@ -95,6 +95,6 @@ def test_a_larger_picture_is_as_the_last_place_beyond_those_of_training(written)
     assert bits(ByPlace, larger) < 0.2
 
 
-def test_other_levels_are_other_data(written):
+def test_another_size_is_another_problem(written):
     rows = {"train": [[[0, 3]]], "test": [[[0, 3]]]}
-    assert written(rows).digest() == written(rows).digest() != written(rows, n_levels=7).digest()
+    assert written(rows).digest() == written(rows).digest() != written(rows, image_size=(1, 1)).digest()
