@@ -174,7 +174,7 @@ def conditions(names: Sequence[str] | dict[str, None], place: Place) -> list[str
     for where, runs in told.items():
         loads = [load for one in runs for load in one["load"]]  # pyright: ignore[reportGeneralTypeIssues]
         lines = ", ".join(dict.fromkeys(str(one["name"]) for one in runs))
-        seconds = ", ".join(str(one["processor_seconds"]) for one in runs)
+        seconds = ", ".join(str(one.get("processor_seconds", "not known")) for one in runs)
         said.append(f"- {lines}: {where}, load {min(loads)} to {max(loads)}; processor seconds {seconds}")
     return said + ([f"- {without} runs without a run.json: of where and when nothing is known"] if without else [])
 

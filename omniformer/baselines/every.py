@@ -12,14 +12,14 @@ from omniformer.baselines.pictures import NearestPicture, Pixels, SmallCNN
 from omniformer.baselines.problem import Problem
 from omniformer.baselines.sequences import AnyPlace, ByPlace, ByPrevious
 from omniformer.baselines.series import Values
-from omniformer.baselines.sounds import LogMel
+from omniformer.baselines.sounds import BandStatistics, LogMel
 from omniformer.baselines.texts import Letters, Words
 from omniformer.baselines.translation import WordByWord
 from omniformer.baselines.trivial import Trivial
 
 EVERY: tuple[type[Baseline], ...] = (
     *(Trivial, Words, Letters, WordByWord, Pixels, NearestPicture, SmallCNN),
-    *(LogMel, Values, BagOfNodes, GIN, NodeFeatures, GCN, AnyPlace, ByPlace, ByPrevious),
+    *(LogMel, BandStatistics, Values, BagOfNodes, GIN, NodeFeatures, GCN, AnyPlace, ByPlace, ByPrevious),
 )
 
 

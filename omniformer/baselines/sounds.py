@@ -1,4 +1,4 @@
-"""Sounds: a support vector machine on a small log-mel picture."""
+"""Sounds: support vector machines on a small log-mel picture, and on what bands are like over all of it."""
 
 from collections.abc import Mapping
 
@@ -39,15 +39,32 @@ class LogMel(Baseline):
         return max(said, key=lambda each: problem.goodness("val", each["val"])) if "val" in rows else said[0]
 
     def features(self, problem: Problem, split: Split) -> np.ndarray:
-        """`[samples, bands * (moments + 1)]` of a split."""
+        """Of each sample of a split, `[samples, features]`."""
         rate = int(getattr(problem.tokenizers.get("audio"), "sample_rate", 16_000))
         tokenizer = SpectrogramTokenizer(sample_rate=rate, n_mels=_BANDS, n_fft=rate // 31, hop_length=rate // 100)
-        rows = []
-        for raw in problem.contents(split, "audio"):
-            frames = tokenizer(raw).values.T[None]
-            moments = F.interpolate(frames, size=_MOMENTS, mode="linear", align_corners=False)[0].flatten()
-            rows.append(torch.cat([moments, frames[0].std(1, correction=0)]))
+        rows = [self.of_frames(tokenizer(raw).values) for raw in problem.contents(split, "audio")]
         return torch.stack(rows).numpy()
+
+    def of_frames(self, frames: Tensor) -> Tensor:
+        """What is told of a sound.
+
+        Args:
+            frames: `[frames, bands]`, in units of the sound's own spread.
+        """
+        moments = F.interpolate(frames.T[None], size=_MOMENTS, mode="linear", align_corners=False).flatten()
+        return torch.cat([moments, frames.std(0, correction=0)])
+
+
+class BandStatistics(LogMel):
+    """The same on the mean, the spread and the largest value of each band, and on the spread of its steps from frame to
+    frame: what is heard counts, and not when.
+    """
+
+    name = "SVM on statistics of log-mel"
+
+    def of_frames(self, frames: Tensor) -> Tensor:
+        steps = frames.diff(dim=0) if len(frames) > 1 else torch.zeros_like(frames)
+        return torch.cat([frames.mean(0), frames.std(0, correction=0), frames.amax(0), steps.std(0, correction=0)])
 
 
 def _one_hot(classes: np.ndarray, n_outputs: int) -> Tensor:

@@ -8,7 +8,7 @@ from omniformer.baselines.graphs import GIN, BagOfNodes
 from omniformer.baselines.nodes import GCN, NodeFeatures
 from omniformer.baselines.pictures import NearestPicture, Pixels, SmallCNN
 from omniformer.baselines.series import Values
-from omniformer.baselines.sounds import LogMel
+from omniformer.baselines.sounds import BandStatistics, LogMel
 from omniformer.baselines.texts import Letters, Words
 from omniformer.baselines.trivial import Trivial
 
@@ -33,7 +33,7 @@ def test_methods_go_by_what_samples_are_given_and_what_is_asked(texts, pictures,
     assert fitting(texts()) == [Trivial, Words, Letters]
     assert fitting(pictures()) == [Trivial, Pixels, NearestPicture, SmallCNN]
     assert fitting(pictures("value")) == [Trivial, Pixels, SmallCNN]
-    assert fitting(sounds) == [Trivial, LogMel]
+    assert fitting(sounds) == [Trivial, LogMel, BandStatistics]
     assert fitting(series()) == [Trivial, Values]
     assert fitting(series(gap=True)) == [Trivial]
     assert fitting(graphs()) == [Trivial, BagOfNodes, GIN]
@@ -58,8 +58,17 @@ def test_numbers_and_questions_of_pictures(pictures):
     assert score(Pixels, pictures("value"), "rmse") < 1.0
 
 
-def test_sounds(sounds):
-    assert score(LogMel, sounds) == 1.0
+@pytest.mark.parametrize("method", [LogMel, BandStatistics])
+def test_sounds(method, sounds):
+    assert score(method, sounds) == 1.0
+
+
+def test_statistics_do_not_know_when_a_sound_is_heard():
+    frames = torch.rand(30, 32, generator=torch.Generator().manual_seed(0))
+    later = torch.cat([frames[:1].expand(5, -1), frames[:-5]])
+    assert BandStatistics().of_frames(frames.flip(0)).allclose(BandStatistics().of_frames(frames), atol=1e-5)
+    assert not LogMel().of_frames(later).allclose(LogMel().of_frames(frames), atol=1e-2)
+    assert BandStatistics().of_frames(frames[:1]).isfinite().all()
 
 
 def test_series(series):
