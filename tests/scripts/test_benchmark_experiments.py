@@ -59,13 +59,15 @@ def test_a_run_begins_from_that_of_its_own_seed_or_else_from_the_first(benchmark
     commands = {}
 
     def run(command, **_):
+        done = benchmark.subprocess.CompletedProcess(command, 0, stdout="abc1234\n")
         if command[0] == "git":
-            return benchmark.subprocess.CompletedProcess(command, 0, stdout="abc1234\n")
+            return done
         (folder,) = (Path(word.split("=", 1)[1]) for word in command if word.startswith("paths.output_dir="))
         commands[folder.relative_to(tmp_path).as_posix()] = command
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "config.json").write_text("{}")
         (folder / "metrics.json").write_text('{"test/accuracy": 0.5}')
+        return done
 
     monkeypatch.setattr(benchmark.subprocess, "run", run)
     assert benchmark.numbers("few_digits_four", "seed=2", "data", tmp_path) == {"test/accuracy": 0.5}
