@@ -1,4 +1,4 @@
-"""Runs experiments on real data with several seeds or folds and prints the tables of docs/results.md.
+"""Runs defaults and experiments with several seeds or folds and prints the tables of docs/results.md.
 
 Run: `uv run python scripts/benchmark_experiments.py --data-root DATA cora intents mutag` or `--all` (hours on two CPU
 cores). Runs that the output folder holds already are not run again, so an interrupted table goes on where it stopped;
@@ -75,7 +75,7 @@ def numbers(name: str, varied: str, data_root: str, output: Path) -> dict[str, f
     """The metrics of one run, which is run unless it is there."""
     run, into = RUNS[name], folder(name, varied, output)
     if not finished(into):
-        command = [sys.executable, "-m", "omniformer.train", f"experiment={run.experiment}", f"data_root={data_root}"]
+        command = [sys.executable, "-m", "omniformer.train", f"{run.group}={run.experiment}", f"data_root={data_root}"]
         if run.begins is not None:
             varied_there = RUNS[run.begins].varied
             first = varied if varied in varied_there else varied_there[0]

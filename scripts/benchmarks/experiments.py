@@ -28,11 +28,12 @@ class Run:
     """One line of the table: an experiment, its metrics, and what varies from run to run.
 
     Args:
-        experiment: a file of `conf/experiment`.
+        experiment: a file of `conf/experiment`, or of another group.
         metrics: names in `metrics.json`.
         varied: one override for each run.
         fixed: overrides of all runs.
         begins: the line that they begin from: its run of the same seed, or its first where it has none.
+        group: of `conf`, that the experiment is of.
     """
 
     experiment: str
@@ -40,6 +41,7 @@ class Run:
     varied: tuple[str, ...] = SEEDS
     fixed: tuple[str, ...] = ()
     begins: str | None = None
+    group: str = "experiment"
 
 
 def _ways(stage: str) -> tuple[str, ...]:
@@ -149,7 +151,18 @@ def _without_labels() -> dict[str, Run]:
     return lines
 
 
+_DEFAULTS = {
+    "vision": _ACCURACY,
+    "text": ("test/bits_per_byte",),
+    "audio": _ACCURACY,
+    "graph": ("test/auroc",),
+}
+
 RUNS = {
+    **{f"default_{name}": Run(name, metrics, group="modality") for name, metrics in _DEFAULTS.items()},
+    "default_all": Run(
+        "all", tuple(f"{name}/{metric}" for name, (metric,) in _DEFAULTS.items()), group="modality"
+    ),
     "shakespeare_char": Run("shakespeare_char", ("best/val/loss",)),
     "shakespeare_char_long": Run("shakespeare_char_long", ("best/val/loss",), ("seed=0",)),
     "translation": Run("translation", ("test/bleu", "test/chrf"), ("seed=0",)),
