@@ -95,7 +95,8 @@ def measured(command: Sequence[str], into: Path) -> None:
     told = {
         "command": " ".join(command[1:]),
         "commit": commit.stdout.strip() or "unknown",
-        "hardware": f"{os.cpu_count()} cores of {processor()}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads, "
+        "hardware": f"{os.cpu_count()} cores of {processor()}, "
+        f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}, "
         f"Python {platform.python_version()}, torch {version('torch')}",
         "load": [round(before, 1), round(os.getloadavg()[0], 1)],
         "processor_seconds": round(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime),

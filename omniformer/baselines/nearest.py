@@ -22,14 +22,24 @@ def nearest(problem: Problem, rows: Mapping[Split, Tensor], numbers: Sequence[in
     Returns:
         The shares by split, `[samples, classes]`, and how many neighbours were asked.
     """
-    known, said = problem.targets("train").numpy(), []
-    for number in [each for each in numbers if each <= len(known)] if "val" in rows else numbers[:1]:
-        model = KNeighborsClassifier(number, algorithm="brute", weights="distance").fit(rows["train"].numpy(), known)
-        answers: dict[Split, Tensor] = {}
-        for split in evaluated(problem):
-            shares = torch.zeros(len(rows[split]), problem.n_outputs)
-            found = torch.from_numpy(model.predict_proba(rows[split].numpy())).float()
-            shares[:, torch.from_numpy(model.classes_)] = found
-            answers[split] = shares
-        said.append((answers, number))
-    return max(said, key=lambda each: problem.goodness("val", each[0]["val"])) if "val" in rows else said[0]
+    known = problem.targets("train").numpy()
+    fitting = [each for each in numbers if each <= len(known)] if "val" in rows else numbers[:1]
+    models = [
+        KNeighborsClassifier(n, algorithm="brute", weights="distance").fit(rows["train"].numpy(), known)
+        for n in fitting
+    ]
+    if "val" not in rows:
+        return {split: _shares(problem, models[0], rows[split]) for split in evaluated(problem)}, fitting[0]
+    said = [_shares(problem, each, rows["val"]) for each in models]
+    best = max(range(len(said)), key=lambda i: problem.goodness("val", said[i]))
+    # The test is often the largest split, and only the best is asked for it.
+    answers: dict[Split, Tensor] = {"val": said[best]}
+    others = [split for split in evaluated(problem) if split != "val"]
+    answers |= {split: _shares(problem, models[best], rows[split]) for split in others}
+    return answers, fitting[best]
+
+
+def _shares(problem: Problem, model: KNeighborsClassifier, rows: Tensor) -> Tensor:
+    shares = torch.zeros(len(rows), problem.n_outputs)
+    shares[:, torch.from_numpy(model.classes_)] = torch.from_numpy(model.predict_proba(rows.numpy())).float()
+    return shares

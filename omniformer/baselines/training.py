@@ -11,6 +11,7 @@ from omniformer.baselines.problem import Problem
 from omniformer.data.source import Split
 
 Forward = Callable[[Split, Tensor], Tensor]
+_Best = tuple[float, dict[Split, Tensor]]
 BATCH = 32
 _VALIDATIONS = 20
 
@@ -30,7 +31,7 @@ def trained(problem: Problem, model: nn.Module, forward: Forward, *, lr: float, 
     mean, std = (known.nanmean(0), _spread(known)) if numbers else (torch.zeros(()), torch.ones(()))
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    best: tuple[float, dict[Split, Tensor]] = (float("-inf"), {})
+    best: _Best = (float("-inf"), {})
     order: list[int] = []
     for step in range(1, steps + 1):
         if len(order) < min(BATCH, len(known)):
@@ -42,14 +43,23 @@ def trained(problem: Problem, model: nn.Module, forward: Forward, *, lr: float, 
         _loss(problem, forward("train", chosen), wanted).backward()
         optimizer.step()
         schedule.step()
-        if step == steps or step % max(steps // _VALIDATIONS, 1) == 0:
+        if step == steps or ("val" in problem.raws and step % max(steps // _VALIDATIONS, 1) == 0):
             model.eval()
-            said: dict[Split, Tensor] = {
-                split: _all(problem, forward, split) * std + mean for split in evaluated(problem)
-            }
-            good = problem.goodness("val", said["val"]) if "val" in said else step
-            best = max(best, (good, said), key=lambda each: each[0])
+            best = _better(problem, best, lambda split: _all(problem, forward, split) * std + mean)
     return best[1]
+
+
+def _better(problem: Problem, best: _Best, answer: Callable[[Split], Tensor]) -> _Best:
+    """How good the best so far is on validation, and what it says; only what is better is asked for the test, which is
+    often the largest split.
+    """
+    if "val" not in problem.raws:
+        return 0.0, {split: answer(split) for split in evaluated(problem)}
+    said = answer("val")
+    good = problem.goodness("val", said)
+    if best[1] and good <= best[0]:
+        return best
+    return good, {split: said if split == "val" else answer(split) for split in evaluated(problem)}
 
 
 def steps_for(samples: int, passes: int, most: int) -> int:
