@@ -132,8 +132,8 @@ class TokenClassificationHead(Head):
         self.reset_parameters()
 
     @property
-    def last_map(self) -> nn.Linear:
-        return self.classes
+    def last_map(self) -> nn.Linear | None:
+        return self.classes if self.propagation is None else None
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Logits of each token's classes."""
