@@ -53,6 +53,8 @@ SETS: dict[str, dict[str, list[str]]] = {
         "esol": ["experiment=esol"],
         "mutag": ["experiment=mutag"],
         "nci1, 1 label in 10": ["experiment=nci1", "data.train_share=0.1"],
+    },
+    "nodes": {
         "cora": ["experiment=cora"],
         "karate": ["experiment=karate"],
     },

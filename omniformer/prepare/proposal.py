@@ -30,6 +30,8 @@ _NEIGHBOURS: Node = {  # nodes read those that they are joined to and themselves
         },
     }
 }
+# The larger a graph, the more is added up, which a mean would not know; and not node by node (docs/results.md, ESOL).
+_READOUT: Node = {"pool": {"_target_": "omniformer.heads.DenseSumPool", "_partial_": True}}
 _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all others
 _RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _FEW_TEXTS = 3_000  # rows: of 1,000 it was measured what they need
@@ -257,11 +259,11 @@ def _of_task(task: str, choice: Choice, contents: Mapping[str, Contents]) -> Nod
     if task == "regression":
         n = len(roles.targets["value"])
         head: Node = {"n_outputs": n} if n > 1 else {}
-        if of_graphs:  # the larger a molecule, the more of what is added up: a mean would not know
-            head["pool"] = {"_target_": "omniformer.heads.DenseSumPool", "_partial_": True}
+        if of_graphs:
+            head |= _READOUT
         return ({"head": head} if head else {}) | (_NEIGHBOURS if of_graphs else {})
     if task == "classification" and of_graphs:
-        return _NEIGHBOURS
+        return {"head": _READOUT} | _NEIGHBOURS
     if task == "contrastive":
         return {"head": {"modalities": list(roles.given)}}
     if task in ("seq2seq", "captioning"):

@@ -70,7 +70,7 @@ def test_runs_are_kept_and_the_tables_say_who_wins(tuning, tmp_path, monkeypatch
     monkeypatch.setattr(tuning, "train", train)
     (tmp_path / "recipes.yaml").write_text("plain: []\nfast: [optim.lr=1]\n")
     asked = [f"--recipes={tmp_path / 'recipes.yaml'}", "--data-root=d", "--seconds=9", f"--output={tmp_path / 'out'}"]
-    monkeypatch.setattr(sys, "argv", ["tune", "graph", *asked, "--seeds", "0", "1", "--sets", "esol", "karate"])
+    monkeypatch.setattr(sys, "argv", ["tune", "graph", *asked, "--seeds", "0", "1", "--sets", "esol", "mutag"])
     for _ in range(2):
         tuning.main()
     assert len(ran) == 2 * 2 * 2 and "+trainer.max_time={seconds: 9}" in ran[0]
