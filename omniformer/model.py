@@ -20,6 +20,16 @@ from omniformer.core.ties import tie
 from omniformer.heads.head import Head, Made
 
 
+def can_name_a_part(name: str) -> bool:
+    """Whether an embedder or a head may have a name: not one that `nn.ModuleDict` has itself, such as `train`.
+
+    Example:
+        >>> can_name_a_part("digits"), can_name_a_part("train")
+        (True, False)
+    """
+    return not hasattr(nn.ModuleDict(), name)
+
+
 class OmniFormer(nn.Module):
     """One transformer core that reads any mixture of modalities and serves any number of heads.
 
@@ -36,8 +46,8 @@ class OmniFormer(nn.Module):
             a translation may have one table and positions of their own.
 
     Raises:
-        ValueError: a rule has no head of its name, a head is no `Head`, a tied head's modality has no table to tie to,
-            or two tied weights differ in shape.
+        ValueError: a name is one of PyTorch's own (`can_name_a_part`), a rule has no head of its name, a head is no
+            `Head`, a tied head's modality has no table to tie to, or two tied weights differ in shape.
 
     Example:
         >>> import torch
@@ -66,6 +76,8 @@ class OmniFormer(nn.Module):
         ties: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        if kept := [name for name in (*embedders, *heads) if not can_name_a_part(name)]:
+            raise ValueError(f"no part can be called {kept[0]!r}, which PyTorch's modules keep for themselves")
         self.core = core
         self.embedders = nn.ModuleDict(embedders)
         self.heads = nn.ModuleDict(heads)

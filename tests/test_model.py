@@ -222,6 +222,15 @@ def test_an_unknown_head_is_named():
         make_model()(collate([Sample(id="a", pieces=[text(1)])]), "ful")
 
 
+def test_a_head_that_is_called_as_modules_call_their_own_is_refused():
+    with pytest.raises(ValueError, match="no part can be called 'train', which PyTorch's modules keep for themselves"):
+        OmniFormer(
+            core=Transformer(d_model=4, n_layers=1, n_heads=1),
+            embedders={"vision": VectorEmbedder(d_model=4, features=2)},
+            heads={"train": NextTokenHead(d_model=4, vocab_size=3, tied=False)},
+        )
+
+
 def test_a_tied_head_without_its_table_is_refused():
     with pytest.raises(ValueError, match="tied to the table of modality 'text'"):
         OmniFormer(

@@ -14,6 +14,7 @@ from omniformer.data.from_config import build_tokenizers
 from omniformer.data.source import SPLITS, Raw, Split
 from omniformer.data.table.opening import Opener
 from omniformer.data.table.table import Table
+from omniformer.model import can_name_a_part
 from omniformer.prepare import graph_tables
 from omniformer.prepare import leaks as same
 from omniformer.prepare.balance import counted, in_words, trivial
@@ -314,9 +315,13 @@ def _about(found: Mapping[str, Any], out: Path, name: str) -> str:
 
 
 def _name(path: str | Path, given: str | None) -> str:
-    """The name of the experiment; not one of those that come along, which Hydra would take in its place."""
+    """The name of the experiment; not one of those that come along, which Hydra would take in its place, and not one
+    that no head of a model can have, such as `train` or `items`.
+    """
     shipped = {each.stem for each in (conf_dir() / "experiment").glob("*.yaml")}
     if given in shipped:
         raise ValueError(f"--name {given} is an experiment that comes along; choose another one, such as my_{given}")
+    if given and not can_name_a_part(given):
+        raise ValueError(f"--name {given} is a word that modules keep for themselves; choose one such as my_{given}")
     found = given or re.sub(r"\W+", "_", Path(path).resolve().name.partition(".")[0]).strip("_").lower() or "mine"
-    return f"my_{found}" if found in shipped else found
+    return f"my_{found}" if found in shipped or not can_name_a_part(found) else found

@@ -212,6 +212,15 @@ def test_a_name_that_an_experiment_has_that_comes_along_is_not_taken(tmp_path):
         prepare(made, out=tmp_path / "conf", name="vqa")
 
 
+def test_a_name_that_modules_keep_for_themselves_is_not_taken(tmp_path):
+    made = lines(tmp_path / "items.jsonl", review=TEXTS, mood=LABELS)
+    assert prepare(made, out=tmp_path / "conf").name == "my_items"
+    with pytest.raises(
+        ValueError, match="--name half is a word that modules keep for themselves; choose one such as my_half"
+    ):
+        prepare(made, out=tmp_path / "conf", name="half")
+
+
 def test_rows_that_cannot_be_read_are_named_and_passed_over(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     names = pictures(tmp_path / "data")
