@@ -50,7 +50,7 @@ AT_MOST = {
 }
 # Where two batches of four are too few to measure anything.
 LARGER = {"tox21": 64}  # most assays have few poisons: without one there is no curve
-TWO_BATCHES = {"max_epochs": 1, "limit_val_batches": 2, "limit_test_batches": 2}
+TWO_BATCHES = {"max_epochs": 1, "check_val_every_n_epoch": 1, "limit_val_batches": 2, "limit_test_batches": 2}
 
 
 @entry_point("train")
