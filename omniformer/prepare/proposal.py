@@ -32,6 +32,7 @@ _NEIGHBOURS: Node = {  # nodes read those that they are joined to and themselves
 }
 # The larger a graph, the more is added up, which a mean would not know; and not node by node (docs/results.md, ESOL).
 _READOUT: Node = {"pool": {"_target_": "omniformer.heads.DenseSumPool", "_partial_": True}}
+_SUMMED = 100  # nodes of a graph up to which classes are read from sums; of molecules it was measured that they gain
 _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all others
 _RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _FEW_TEXTS = 3_000  # rows: of 1,000 it was measured what they need
@@ -263,7 +264,8 @@ def _of_task(task: str, choice: Choice, contents: Mapping[str, Contents]) -> Nod
             head |= _READOUT
         return ({"head": head} if head else {}) | (_NEIGHBOURS if of_graphs else {})
     if task == "classification" and of_graphs:
-        return {"head": _READOUT} | _NEIGHBOURS
+        small = contents.get("graph", Contents()).middle("tokens", 0) <= _SUMMED
+        return ({"head": _READOUT} if small else {}) | _NEIGHBOURS
     if task == "contrastive":
         return {"head": {"modalities": list(roles.given)}}
     if task in ("seq2seq", "captioning"):

@@ -153,11 +153,14 @@ def test_a_split_that_no_row_is_in_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("target", [NUMBERS, LABELS], ids=["numbers", "classes"])
-def test_what_is_said_of_graphs_is_read_from_sums_over_their_nodes(tmp_path, target):
+def test_what_is_said_of_graphs_is_read_from_sums_over_their_nodes(tmp_path, target, monkeypatch):
     made = lines(tmp_path / "g.jsonl", graph=GRAPHS, y=target)
     prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
     assert prepared["task"]["head"]["pool"]["_target_"] == "omniformer.heads.DenseSumPool"
     assert prepared["task"]["rule"]["_target_"] == "omniformer.core.rules.any_of"
+    monkeypatch.setattr("omniformer.prepare.proposal._SUMMED", 2)  # larger graphs have means
+    larger = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="larger").file.read_text())
+    assert ("head" in larger["task"]) == (target is NUMBERS)
 
 
 @pytest.mark.slow
