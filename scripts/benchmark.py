@@ -1,7 +1,7 @@
 """Measures the work that people do with this project beside the fastest that others offer for it.
 
     python scripts/benchmark.py lm_gpt2               one subject, or several, or all; --rounds, --threads
-    python scripts/benchmark.py all --write           and rows and machine in docs/benchmarks.md
+    python scripts/benchmark.py all --write           and rows, machine and goals in docs/benchmarks.md
     python scripts/benchmark.py all --quick           small: every subject runs, and both sides compute the same
 
 Contenders take turns in one process, so whatever else the machine does falls on all of them alike. A ratio is another's
@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from benchmarks.goals import with_goals
 from benchmarks.measuring import Row, differences, rows
 from benchmarks.subjects import SUBJECTS
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--default-allocator", action="store_true")
     parser.add_argument("--quick", action="store_true", help="small sizes, nothing is timed")
-    parser.add_argument("--write", action="store_true", help=f"write the rows into {PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"write rows, conditions and goals into {PAGE.name}")
     options = parser.parse_args(arguments)
     names = list(SUBJECTS) if "all" in options.subjects else options.subjects
     torch.manual_seed(0)
@@ -57,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines = [line(name, row) for row in rows(SUBJECTS[name](quick=False), options.rounds)]
         print("\n".join(lines), flush=True)
         if options.write:
-            page = with_rows(PAGE.read_text(encoding="utf-8"), name, lines)
-            PAGE.write_text(with_conditions(page, name, said), encoding="utf-8")
+            page = with_conditions(with_rows(PAGE.read_text(encoding="utf-8"), name, lines), name, said)
+            PAGE.write_text(with_goals(page, _HEADER), encoding="utf-8")
 
 
 def check(names: Sequence[str]) -> None:

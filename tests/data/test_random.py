@@ -22,6 +22,12 @@ def test_parts_do_not_run_into_each_other():
     assert generator(0, 1, "1", "x").initial_seed() != generator(0, 11, "", "x").initial_seed()
 
 
+def test_a_generator_is_seeded_by_the_hash_of_its_parts_as_json():
+    parts = [3, 2, 'a "quoted" ü', "augment"]
+    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()
+    assert generator(*parts).initial_seed() == int.from_bytes(digest, "big") >> 1
+
+
 def test_the_global_generator_is_neither_read_nor_moved():
     before = torch.get_rng_state()
     permutation(10, seed=0, epoch=0, name="a")

@@ -77,3 +77,25 @@ def test_conditions_of_a_subject_are_written_by_the_script_in_place_of_those_tha
     with pytest.raises(ValueError, match="no line"):
         benchmark.with_conditions("# Title", "a", "x")
     assert benchmark._CONDITIONS in benchmark.PAGE.read_text(encoding="utf-8").splitlines()
+
+
+def test_where_goals_stand_is_what_the_page_has_measured():
+    import benchmark
+    from benchmarks.goals import GOALS, with_goals
+
+    page = benchmark.PAGE.read_text(encoding="utf-8")
+    assert with_goals(page, benchmark._HEADER) == page
+    assert {subject for _, subject, _ in GOALS.values()} == set(benchmark.SUBJECTS)
+    row = "| molecules | {} | 1 | 1 | 1 | 1.25 | 1.75 | 1 | 1 | 1% |"
+    rows = [row.format("ours"), row.format("TransformerConv")]
+    again = with_goals(benchmark.with_rows(page, "molecules", rows), benchmark._HEADER)
+    assert "\n| molecules like TransformerConv | 1.5 | 1.25, 1.75 | " in again
+    with pytest.raises(ValueError, match="'molecules like TransformerConv' has no row, or molecules no rows of"):
+        with_goals(benchmark.with_rows(page, "molecules", rows[:1]), benchmark._HEADER)
+
+
+def test_goals_of_memory_and_of_shares_are_turned_round():
+    from benchmarks.goals import faster, memory, share
+
+    ours, other = {"ratio": "1.00", "cpu": "1.00", "MiB": "1,000"}, {"ratio": "0.50", "cpu": "0.80", "MiB": "4,000"}
+    assert (faster(ours, other), share(ours, other), memory(ours, other)) == ("0.50, 0.80", "2.00, 1.25", "0.25")

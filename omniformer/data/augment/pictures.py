@@ -136,8 +136,9 @@ class ImageJitter(PictureAugmentation):
 
     def _move(self, generator: Generator, aspect: float) -> list[list[float]]:
         """Where each pixel is taken from, as an affine map of coordinates -1..1; turns are rigid at any aspect."""
-        right, down, turn, size = (2 * torch.rand(4, generator=generator) - 1).tolist()
-        mirror = -1.0 if float(torch.rand((), generator=generator)) < self.flip else 1.0
+        *drawn, chance = torch.rand(5, generator=generator).tolist()
+        right, down, turn, size = (2 * each - 1 for each in drawn)
+        mirror = -1.0 if chance < self.flip else 1.0
         angle = math.radians(self.rotate * turn)
         factor = 1 / (1 + self.scale * size)
         cos, sin = factor * math.cos(angle), factor * math.sin(angle)
