@@ -24,6 +24,7 @@ from omniformer.config.arguments import (
     form,
     tell_draft,
 )
+from omniformer.garbage import unsearched
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,12 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     check_draft(parser, given)
     with reported():
-        from omniformer.device import chosen
+        with unsearched():
+            from omniformer.device import chosen
 
-        device = chosen(given.device)  # before the rest is loaded, which takes seconds
-        from omniformer.columns import by_columns
-        from omniformer.folder import load
-        from omniformer.generation import Sampling
+            device = chosen(given.device)  # before the rest is loaded, which takes seconds
+            from omniformer.columns import by_columns
+            from omniformer.folder import load
+            from omniformer.generation import Sampling
 
         predictor = load(given.run, weights=given.weights, allow_targets=given.allow_targets)
         by_columns(predictor.model.to(device))

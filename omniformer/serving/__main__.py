@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omniformer.config import reported
 from omniformer.config.arguments import add_allow_targets, add_device, command_parser
+from omniformer.garbage import unsearched
 from omniformer.serving.limits import Limits
 
 _KEY = "OMNIFORMER_API_KEY"
@@ -36,14 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--port is {given.port}; give 0 to 65535, 0 for any that is free")
     with reported():
         _need_libraries()
-        from omniformer.device import chosen
+        with unsearched():
+            from omniformer.device import chosen
 
-        device = chosen(given.device)  # before the rest is loaded, which takes seconds
-        from omniformer.columns import by_columns
-        from omniformer.folder import load
-        from omniformer.serving.app import LOCAL, make_app
-        from omniformer.serving.running import run
-        from omniformer.serving.service import Service
+            device = chosen(given.device)  # before the rest is loaded, which takes seconds
+            from omniformer.columns import by_columns
+            from omniformer.folder import load
+            from omniformer.serving.app import LOCAL, make_app
+            from omniformer.serving.running import run
+            from omniformer.serving.service import Service
 
         predictor = load(given.run, allow_targets=given.allow_targets)
         by_columns(predictor.model.to(device))
