@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ def fit(
     kind: Kind,
     n_outputs: int,
     *,
-    better: Callable[[Linear], float],
+    better: Callable[[Linear], float | tuple[float, ...]],
     strengths: Sequence[float] = STRENGTHS,
 ) -> tuple[Linear, float]:
     """The linear model with the least penalised loss: logistic regression for classes and questions, by L-BFGS; ridge
@@ -48,7 +48,8 @@ def fit(
         targets: classes, answers to questions with NaN where there is none, or numbers with NaN likewise.
         kind: which of these.
         n_outputs: how many classes, questions or numbers.
-        better: how good a map is on other samples, more being better; of equal ones the strongest penalty is kept.
+        better: how good a map is on other samples, more being better, of several numbers the first that differs; of
+            equal ones the strongest penalty is kept.
         strengths: of the penalty, tried in this order.
 
     Returns:
@@ -66,7 +67,7 @@ def fit(
     mean, scale = x.mean(0), x.std(0, correction=0)
     scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
     standard = (x - mean) / scale
-    found: list[tuple[float, Linear, float]] = []
+    found: list[tuple[Any, Linear, float]] = []
     parameters = torch.zeros(n_outputs, x.shape[1] + 1)
     for strength in strengths:
         parameters = (_ridge if kind == "value" else _logistic)(standard, targets, kind, strength, parameters)

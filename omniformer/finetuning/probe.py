@@ -39,8 +39,9 @@ def begin_heads(
     """Fits the last map of every fresh head to the features of the training samples, or of their tokens where these
     have the classes; features stay as they are.
 
-    Of several strengths of the penalty the one of the least validation loss counts; without validation samples the
-    second strongest. Heads that came with weights, or do not learn, are left alone.
+    Of several strengths of the penalty the one that validates best counts: for classes by accuracy, as
+    `omniformer probe` chooses, else and among equals by the loss; without validation samples the second strongest.
+    Heads that came with weights, or do not learn, are left alone.
 
     Args:
         model: with the weights that the run begins with.
@@ -107,8 +108,11 @@ def _fresh(model: OmniFormer, name: str) -> nn.Linear | None:
 def _fit(last: nn.Linear, x: Tensor, targets: Tensor, kind: Kind, validation: tuple[Tensor, Tensor] | None) -> float:
     """Puts the probe into the map; the strength of its penalty."""
 
-    def better(linear: Linear) -> float:
-        return 0.0 if validation is None else -_loss(linear(validation[0]), validation[1], kind)
+    def better(linear: Linear) -> tuple[float, ...]:
+        if validation is None:
+            return (0.0,)
+        loss = -_loss(linear(validation[0]), validation[1], kind)
+        return (_accuracy(linear(validation[0]), validation[1]), loss) if kind == "label" else (loss,)
 
     options = {} if validation is not None else {"strengths": (1e-2,)}
     linear, strength = fit(x, targets, kind, last.out_features, better=better, **options)
@@ -183,10 +187,14 @@ def _loss(outputs: Tensor, targets: Tensor, kind: Kind) -> float:
     return float(F.mse_loss(outputs[known], targets[known]))
 
 
+def _accuracy(outputs: Tensor, targets: Tensor) -> float:
+    return float((outputs.argmax(-1) == targets).float().mean())
+
+
 def _score(last: nn.Linear, x: Tensor, targets: Tensor, kind: Kind) -> str:
     """How good the map is on other samples, in words."""
     with torch.no_grad():
         outputs = last(x)
     if kind == "label":
-        return f"accuracy {float((outputs.argmax(-1) == targets).float().mean()):.4f}"
+        return f"accuracy {_accuracy(outputs, targets):.4f}"
     return f"loss {_loss(outputs, targets, kind):.4f}"

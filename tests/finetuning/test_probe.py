@@ -7,6 +7,7 @@ from omniformer_tokenizers import PatchTokenizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
+from omniformer import linear
 from omniformer.batch import collate
 from omniformer.config import ConfigError
 from omniformer.core import Transformer
@@ -91,6 +92,23 @@ def test_a_classifier_begins_as_the_logistic_regression_of_its_features():
     theirs = LogisticRegression(C=1 / (strength / 2 * len(x)), tol=1e-8, max_iter=5000).fit(standard(x), labels)
     mine = head.classes(torch.tensor(x, dtype=torch.float32)).softmax(-1)[:, 1].detach().numpy()
     np.testing.assert_allclose(mine, theirs.predict_proba(standard(x))[:, 1], atol=2e-3)
+
+
+def test_of_classes_the_penalty_counts_that_tells_most_right_however_sure_it_is_where_it_errs(monkeypatch):
+    compared = []
+
+    def fit(x, targets, kind, n_outputs, *, better, **options):
+        found, strength = linear.fit(x, targets, kind, n_outputs, better=better, **options)
+        sure = linear.Linear(weight=1000 * found.weight, bias=1000 * found.bias)
+        compared.extend(better(each) for each in (sure, linear.Linear(weight=0 * found.weight, bias=0 * found.bias)))
+        return found, strength
+
+    monkeypatch.setattr("omniformer.finetuning.probe.fit", fit)
+    head = ClassificationHead(d_model=16, n_classes=2)
+    begin_heads(*parts(head, Classification(head=head, n_classes=2)), torch.device("cpu"))
+    sure, alike = compared
+    assert -sure[-1] > -alike[-1] == pytest.approx(np.log(2))  # losses
+    assert sure > alike
 
 
 def test_numbers_begin_as_a_ridge_regression_in_their_own_units():
