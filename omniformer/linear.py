@@ -11,7 +11,7 @@ from torch.nn import functional as F
 Kind = Literal["label", "labels", "value"]
 
 # How strongly weights are held back, from much to little, in units in which features have a spread of one.
-STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4)
+STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 _MOST_STEPS = 200
 
 

@@ -32,7 +32,7 @@ def linear(problem: Problem, rows: Mapping[Split, Tensor]) -> tuple[dict[Split, 
 
     Returns:
         The raw outputs by split, `[samples, outputs]`, and the strength of the penalty that validates best; without
-        validation the second strongest.
+        validation 0.01.
     """
 
     def better(model: Linear) -> float:

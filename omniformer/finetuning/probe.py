@@ -40,7 +40,7 @@ def begin_heads(
     have the classes; features stay as they are.
 
     Of several strengths of the penalty the one that validates best counts: for classes by accuracy, as
-    `omniformer probe` chooses, else and among equals by the loss; without validation samples the second strongest.
+    `omniformer probe` chooses, else and among equals by the loss; without validation samples it is 0.01.
     Heads that came with weights, or do not learn, are left alone.
 
     Args:

@@ -11,6 +11,7 @@ from omniformer.core import Transformer
 from omniformer.data.source import Raw
 from omniformer.embedders import IdEmbedder
 from omniformer.heads import ClassificationHead
+from omniformer.linear import STRENGTHS
 from omniformer.model import OmniFormer
 from omniformer.predictor import Predictor
 from omniformer.tasks import Classification
@@ -53,7 +54,7 @@ def test_what_validates_best_is_reported_on_test(tmp_path):
     predictor = model()
     (linear, penalty, _), (nearest, number, _) = probes(problem(), predictor, tmp_path, seed=0)
     vectors = {split: predictor.embed(texts) for split, texts in TEXTS.items()}
-    known = {strength: judged(vectors, strength) for strength in (1e-1, 1e-2, 1e-3, 1e-4)}
+    known = {strength: judged(vectors, strength) for strength in STRENGTHS}
     strength = float(penalty.removeprefix("penalty "))
     assert known[strength][0] == max(val for val, _ in known.values())
     found = (linear.scores["val"]["accuracy"], linear.scores["test"]["accuracy"])
