@@ -79,6 +79,11 @@ def begin_heads(
             f"{name}: its head begins as a linear probe of {len(x):,}{of} (penalty {strengths[name]:g})"
             + ("" if validation is None else f"; {_score(found, *validation, kind)} on validation")
         )
+        if smoothing := getattr(task, "label_smoothing", 0.0):
+            rank_zero_info(
+                f"{name}: task.label_smoothing={smoothing:g} makes a probe unlearn what it is sure of; "
+                "task.label_smoothing=0 was better where it was tried"
+            )
     model.train(learning)
     if asked and not strengths:
         mistake = (

@@ -111,6 +111,16 @@ def test_of_classes_the_penalty_counts_that_tells_most_right_however_sure_it_is_
     assert sure > alike
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_smoothing_that_a_probe_does_not_know_of_is_told(smoothing, monkeypatch):
+    said = []
+    monkeypatch.setattr("omniformer.finetuning.probe.rank_zero_info", said.append)
+    head = ClassificationHead(d_model=16, n_classes=2)
+    task = Classification(head=head, n_classes=2, label_smoothing=smoothing)
+    begin_heads(*parts(head, task), torch.device("cpu"))
+    assert any(each.startswith("it: task.label_smoothing=0.1 makes") for each in said) is bool(smoothing)
+
+
 def test_numbers_begin_as_a_ridge_regression_in_their_own_units():
     head = RegressionHead(d_model=16, target_mean=[105.0], target_std=[0.5])
     model, tasks, data = parts(head, Regression(head=head))
