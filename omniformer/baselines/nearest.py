@@ -34,8 +34,9 @@ def nearest(problem: Problem, rows: Mapping[Split, Tensor], numbers: Sequence[in
     best = max(range(len(said)), key=lambda i: problem.goodness("val", said[i]))
     # The test is often the largest split, and only the best is asked for it.
     answers: dict[Split, Tensor] = {"val": said[best]}
-    others = [split for split in evaluated(problem) if split != "val"]
-    answers |= {split: _shares(problem, models[best], rows[split]) for split in others}
+    for split in evaluated(problem):
+        if split != "val":
+            answers[split] = _shares(problem, models[best], rows[split])
     return answers, fitting[best]
 
 
