@@ -234,7 +234,10 @@ def test_an_answer_is_the_span_with_the_best_ends():
         "member": "quotes",
         "span": list(answer.span),
         "score": answer.score,
+        "text": answer.text,
+        "place": list(answer.place),
     }
+    assert answer.text == "some words"[answer.span[0] : answer.span[1] + 1].strip()  # bytes are tokens
 
 
 def test_tokens_and_answers_say_where_in_the_text_they_stand():

@@ -172,11 +172,11 @@ class KaldiTokenizer(SpectrogramTokenizer):
         window: Literal["povey", "hanning"] = "hanning",
         mean: float = -4.2677393,
         std: float = 4.5689974,
-        n_frames: int | None = None,
+        n_frames: Count | None = None,
         frames_per_token: Count = 1,
-        frame_stride: int | None = None,
-        bands_per_token: int | None = None,
-        band_stride: int | None = None,
+        frame_stride: Count | None = None,
+        bands_per_token: Count | None = None,
+        band_stride: Count | None = None,
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
         super().__init__(

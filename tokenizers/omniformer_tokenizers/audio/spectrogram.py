@@ -63,9 +63,9 @@ class SpectrogramTokenizer(Tokenizer):
         f_min: NotNegative = 0.0,
         f_max: Positive | None = None,
         frames_per_token: Count = 1,
-        frame_stride: int | None = None,
-        bands_per_token: int | None = None,
-        band_stride: int | None = None,
+        frame_stride: Count | None = None,
+        bands_per_token: Count | None = None,
+        band_stride: Count | None = None,
         normalize: Literal["sample", "none"] = "sample",
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
