@@ -12,7 +12,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = REPOSITORY / "docs" / "data_sets.md"
-SECTIONS = ("Text", "Pictures", "Sounds", "Series", "Graphs", "Several modalities")
+SECTIONS = ("Text", "Pictures", "Video", "Sounds", "Series", "Graphs", "Several modalities")
 _CARD = re.compile(r"^# Card(?: of ([\w, ]+))?: (.+)\n# (.+)\n#\n((?:#.*\n)+)", re.MULTILINE)
 _HEAD = """# Data sets to be fetched
 

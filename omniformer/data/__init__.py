@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from omniformer.data.sets.esc10 import ESC10 as ESC10
     from omniformer.data.sets.fsdd import SpokenDigits as SpokenDigits
     from omniformer.data.sets.karate import KarateClub as KarateClub
+    from omniformer.data.sets.moving_digits import MovingDigits as MovingDigits
     from omniformer.data.sets.multi30k import Multi30k as Multi30k
     from omniformer.data.sets.python_topics import PythonTopics as PythonTopics
     from omniformer.data.sets.recall import Recall as Recall
@@ -105,6 +106,7 @@ _WHERE = {
     "GraphAtlas": "sets.atlas",
     "KarateClub": "sets.karate",
     "Clinc150": "sets.clinc150",
+    "MovingDigits": "sets.moving_digits",
     "Multi30k": "sets.multi30k",
     "Emoji": "sets.emoji",
     "SpokenDigits": "sets.fsdd",

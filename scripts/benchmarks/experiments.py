@@ -180,6 +180,7 @@ RUNS = {
     "cora": Run("cora", ("test/accuracy",)),
     "mutag": Run("mutag", ("test/accuracy",), tuple(f"data.source.fold={fold}" for fold in range(10))),
     "esol": Run("esol", ("test/rmse", "test/mae")),
+    "moving_digits": Run("moving_digits", _ACCURACY, SEEDS[:1]),
     "wnut17": Run("wnut17", ("test/entity_f1",), SEEDS[:1]),
     "etth1": Run("etth1", ("test/rmse", "test/mae"), ("seed=0",), _BESIDE),
     "emoji_clip": Run(
