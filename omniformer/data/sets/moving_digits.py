@@ -39,7 +39,7 @@ class MovingDigits(Source):
         >>> from omniformer.data import Digits
         >>> raw = MovingDigits(source=Digits(), frames=4).split("val")[0]
         >>> raw.contents["video"].shape, DIRECTIONS[raw.targets["label"]]
-        (torch.Size([4, 1, 16, 16]), 'down left')
+        (torch.Size([4, 1, 16, 16]), 'down right')
     """
 
     modalities = ("video",)

@@ -45,7 +45,7 @@ class TubeletTokenizer(Tokenizer):
     def __init__(
         self,
         *,
-        frames: int = 2,
+        frames: Count = 2,
         patch_size: Count = 16,
         channels: Literal[1, 3, 4] = 3,
         mean: tuple[float, ...] = (0.5,),
