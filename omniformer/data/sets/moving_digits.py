@@ -43,7 +43,6 @@ class MovingDigits(Source):
     """
 
     modalities = ("video",)
-    labels = DIRECTIONS
 
     def __init__(self, *, source: Source, frames: Count = 8, size: Count = 16, speed: Count = 1) -> None:
         checks.counts(frames=frames, size=size, speed=speed)
@@ -53,6 +52,11 @@ class MovingDigits(Source):
     def name(self) -> str:
         """The name of the data set, for messages."""
         return f"{type(self).__name__} of {self.source.name}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The directions, in the order of the targets."""
+        return DIRECTIONS
 
     def split(self, name: Split) -> Sequence[Raw]:
         """The clips of one split, in the order of the other set; made when they are asked for."""
