@@ -52,12 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from omniformer.device import chosen
 
             device = chosen(given.device)  # before the rest is loaded, which takes seconds
-            from omniformer.columns import by_columns
+            from omniformer.few_rows import for_few_rows
             from omniformer.folder import load
             from omniformer.generation import Painter, Transcriber, Writer
 
         predictor = load(given.run, weights=given.weights, allow_targets=given.allow_targets)
-        by_columns(predictor.model.to(device))
+        for_few_rows(predictor.model.to(device))
         writer = predictor.writer(given.member)
         paints, transcribes = isinstance(writer, Painter), isinstance(writer, Transcriber)
         _check_kind(writer, given, paints=paints, transcribes=transcribes)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omniformer.core.moe import MixtureOfExperts
+from omniformer.few_rows import FewRowsLinear
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ class Codes(nn.Module, ABC):
 
     @abstractmethod
     def product(self, x: Tensor) -> Tensor | None:
-        """`x` times the transposed weight by torch's kernel, which reads `x` rounded to bfloat16; None where it has
-        none for this machine.
+        """`x` times the transposed weight by torch's kernel, which reads and writes bfloat16; None where it has none
+        for this machine.
 
         Shapes:
             `[tokens, columns]` → `[tokens, rows]`.
@@ -92,7 +93,7 @@ class Int8(Codes):
         # It reads 16 numbers at a time, beyond the end of rows that are no multiple of that.
         if x.device.type != "cpu" or self.columns % 16:
             return None
-        return torch.ops.aten._weight_int8pack_mm(x.bfloat16(), self.numbers, self.scales).to(x.dtype)
+        return torch.ops.aten._weight_int8pack_mm(x.bfloat16(), self.numbers, self.scales)
 
 
 class Int4(Codes):
@@ -142,7 +143,7 @@ class Int4(Codes):
         """By torch's kernel on the host, where the bytes lie as it reads them."""
         if x.device.type != "cpu" or int(self.block) != _block():
             return None
-        return torch.ops.aten._weight_int4pack_mm_for_cpu(x.bfloat16(), self.numbers, _GROUP, self.scales).to(x.dtype)
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(x.bfloat16(), self.numbers, _GROUP, self.scales)
 
 
 class QuantizedLinear(nn.Linear):
@@ -162,7 +163,7 @@ class QuantizedLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """The map of `[..., columns]`."""
         out = self._product(x)
-        return out if self.bias is None else out + self.bias
+        return out.to(x.dtype) if self.bias is None else (out + self.bias).to(x.dtype)
 
     def _product(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
@@ -203,8 +204,8 @@ class _Exact(torch.autograd.Function):
         return (grad @ ctx.codes.dequantized().to(grad.dtype)).to(ctx.dtype), None
 
 
-_QUANTIZED: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: QuantizedLinear, nn.Embedding: QuantizedEmbedding}
-_PLAIN = {quantized: plain for plain, quantized in _QUANTIZED.items()}
+_PLAIN: dict[type[nn.Module], type[nn.Module]] = {QuantizedLinear: nn.Linear, QuantizedEmbedding: nn.Embedding}
+_QUANTIZED = {plain: quantized for quantized, plain in _PLAIN.items()} | {FewRowsLinear: QuantizedLinear}
 
 
 @torch.no_grad()

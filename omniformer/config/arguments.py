@@ -139,14 +139,14 @@ def draft(given: argparse.Namespace, device: Any, own: Any) -> Any:
     Raises:
         ValueError: it does not write token by token, or has no head that guesses.
     """
-    from omniformer.columns import by_columns
+    from omniformer.few_rows import for_few_rows
     from omniformer.folder import load
     from omniformer.generation import SelfDraft, Writer
 
     if given.draft == "self":
         return SelfDraft(own.model, own.head, n=given.draft_tokens)
     predictor = load(given.draft, weights=given.weights, allow_targets=given.allow_targets)
-    by_columns(predictor.model.to(device))
+    for_few_rows(predictor.model.to(device))
     writer = predictor.writer()
     if not isinstance(writer, Writer):
         raise ValueError(f"--draft {given.draft} does not write token by token; give a model that does")

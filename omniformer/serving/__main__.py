@@ -41,14 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from omniformer.device import chosen
 
             device = chosen(given.device)  # before the rest is loaded, which takes seconds
-            from omniformer.columns import by_columns
+            from omniformer.few_rows import for_few_rows
             from omniformer.folder import load
             from omniformer.serving.app import LOCAL, make_app
             from omniformer.serving.running import run
             from omniformer.serving.service import Service
 
         predictor = load(given.run, allow_targets=given.allow_targets)
-        by_columns(predictor.model.to(device))
+        for_few_rows(predictor.model.to(device))
         name = given.name or _name(Path(given.run))
         limits = Limits(**{key: getattr(given, key) for key in _LIMITS})
         service = Service(predictor, name=name, limits=limits)

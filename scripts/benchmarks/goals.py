@@ -39,7 +39,7 @@ GOALS: dict[str, tuple[Callable[[Cells, Cells], str], str, tuple[str, ...]]] = {
     "encoder and decoder": (faster, "translation", ("torch.nn",)),
     "greedy decoding, one text": (faster, "decoding_1", ("as litgpt",)),
     "greedy decoding, eight texts": (faster, "decoding_8", ("as litgpt",)),
-    "one text with rounded weights, over float32": (share, "decoding_weights", ("bf16", "int8")),
+    "greedy decoding, one text, rounded weights": (share, "decoding_weights", ("bf16", "int8")),
     "four modalities in one batch, over one after the other": (share, "joint", ("ours, in turn",)),
 }
 

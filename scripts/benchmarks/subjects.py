@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from benchmarks import peers
 from benchmarks.measuring import Contender, training
 from omniformer.batch import Batch, Sample, collate
-from omniformer.columns import by_columns
 from omniformer.core import Transformer
 from omniformer.core.attention.multihead import SelfAttention
 from omniformer.core.block import CrossBlock
@@ -26,6 +25,7 @@ from omniformer.core.positions import Learned, Sinusoidal
 from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Neighbours, Rule
 from omniformer.embedders import IdEmbedder, VectorEmbedder
+from omniformer.few_rows import for_few_rows
 from omniformer.generation import Greedy, write
 from omniformer.heads import ClassificationHead, NextTokenHead
 from omniformer.inspection.cost import parameters
@@ -299,11 +299,11 @@ def translation(*, quick: bool) -> list[Contender]:
 
 
 def decoding(n: int, *, quick: bool) -> list[Contender]:
-    """Greedy decoding of 256 tokens after 32, the model of `lm`, laid out as the commands that write lay theirs."""
+    """Greedy decoding of 256 tokens after 32, the model of `lm`, with the maps of the commands that write."""
     sizes = {"d_model": 64, "n_layers": 1, "n_heads": 2} if quick else {"d_model": 384, "n_layers": 6, "n_heads": 6}
     read, new, vocab_size = (8, 3, 2000) if quick else (32, 256, 5000)
     ours = language_model(GPT2_PARTS, sizes, vocab_size, read + new).eval()
-    by_columns(ours)
+    for_few_rows(ours)
     model = peers.GPT(**sizes, vocab_size=vocab_size, max_tokens=read + new).eval()
     peer = peers.Cached(model)
     prompts = torch.randint(vocab_size, (n, read))
@@ -319,19 +319,22 @@ def decoding(n: int, *, quick: bool) -> list[Contender]:
 
 
 def decoding_weights(*, quick: bool) -> list[Contender]:
-    """Greedy decoding of one text by the model of `lm` in float32, and by copies of it with rounded weights, all laid
-    out as the commands that write lay theirs.
+    """Greedy decoding of one text by a peer of the size of `lm` in float32, by the model of `lm`, and by copies of it
+    with rounded weights, with the maps of the commands that write.
     """
     sizes = {"d_model": 64, "n_layers": 1, "n_heads": 2} if quick else {"d_model": 384, "n_layers": 6, "n_heads": 6}
     read, new, vocab_size = (8, 3, 2000) if quick else (32, 256, 5000)
     plain = language_model(GPT2_PARTS, sizes, vocab_size, read + new).eval()
-    batch = collate([Sample(id="0", pieces=[], answer=[text(torch.randint(vocab_size, (read,)))])])
-    n, found = parameters(plain), []
+    prompt = torch.randint(vocab_size, (1, read))
+    batch = collate([Sample(id="0", pieces=[], answer=[text(prompt[0])])])
+    peer = peers.Cached(peers.GPT(**sizes, vocab_size=vocab_size, max_tokens=read + new).eval())
+    n = parameters(plain)
+    found = [Contender(name="as litgpt", step=partial(peer, prompt, new), n_parameters=n, traffic=4 * new * n)]
     for kind, n_bytes in {"float32": 4, "bf16": 2, "int8": 1}.items():
         model = copy.deepcopy(plain)
         if kind != "float32":
             quantize(model, cast(Weights, kind))
-        by_columns(model)
+        for_few_rows(model)
         step = partial(write, model, "lm", batch, strategy=Greedy(), max_new_tokens=new, cache="static")
         found.append(
             Contender(name=kind, step=step, n_parameters=n, traffic=n_bytes * new * n, alike=kind == "float32")
