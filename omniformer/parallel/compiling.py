@@ -1,4 +1,4 @@
-"""`trainer.compile`: the blocks of a core as compiled programs, and how many there had to be."""
+"""The house's trainer, and `trainer.compile`: blocks of a core as compiled programs, and how many there had to be."""
 
 from contextlib import ExitStack
 from types import MethodType
@@ -9,6 +9,8 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch._dynamo.utils import counters
+
+from omniformer.parallel.matmul import MatmulPrecision, Precision
 
 How = Literal["off", "blocks", "whole"]
 # Programs of one function before torch gives up and runs it uncompiled: its 8 are fewer than the rules of a joint run
@@ -21,13 +23,19 @@ class Trainer(LightningTrainer):
 
     Args:
         compile: what `torch.compile` makes programs of: nothing, each block of the core, or all of its blocks together.
+        matmul_precision: how precise products of float32 numbers are (`torch.set_float32_matmul_precision`): "highest",
+            "high" (TF32 on a GPU) or "medium" (bfloat16 where a CPU has instructions for it; elsewhere faster ones of
+            float32); as the process has it by default, which is "highest".
         **options: of Lightning's trainer.
     """
 
-    def __init__(self, *, compile: How = "off", **options: Any) -> None:
+    def __init__(self, *, compile: How = "off", matmul_precision: Precision | None = None, **options: Any) -> None:
         super().__init__(**options)
+        callbacks: list[Callback] = self.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        if matmul_precision is not None:
+            callbacks.append(MatmulPrecision(matmul_precision))
         if compile != "off":
-            self.callbacks.append(Compiling(compile))  # pyright: ignore[reportAttributeAccessIssue]
+            callbacks.append(Compiling(compile))
 
 
 class Compiling(Callback):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omniformer.core.attention.kernel import Kernel, Weighing
-from omniformer.core.attention.products import attention_by_products, prefers_products
+from omniformer.core.attention.products import attention_by_products, fused_is_slow, prefers_products
 from omniformer.core.attention.reference import dense_attention, dense_lse, no_tokens
 from omniformer.core.attention.rows import Gather
 from omniformer.core.layout import Layout, View
@@ -147,11 +147,11 @@ def within(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, bias: Tensor | None,
         q `[rows, heads, queries, head_dim]`, k and v `[rows, kv_heads, keys, head_dim]`, bias `[rows or 1, heads or 1,
         queries, keys]` → `[rows, heads, queries, head_dim]`.
     """
-    mask, short = bucket.mask, prefers_products(q, k)
-    if short and how.score is None and bias is None:
+    mask, plain = bucket.mask, how.score is None and bias is None
+    if plain and prefers_products(q, k, causal=bucket.causal):
         options = {"scale": how.scale, "dropout": how.dropout}
         out = attention_by_products(q, k, v, mask=mask, causal=bucket.causal, **options)
-    elif short or how.score is not None:
+    elif how.score is not None or fused_is_slow(q, k):
         mask = _lower(q, k) if bucket.causal else mask
         bias = None if bias is None else bias.expand(-1, q.shape[1], -1, -1)
         options = {"scale": how.scale, "score": how.score, "dropout": how.dropout}
