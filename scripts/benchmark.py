@@ -3,6 +3,7 @@
     python scripts/benchmark.py lm_gpt2               one subject, or several, or all; --rounds, --threads
     python scripts/benchmark.py all --write           and rows, machine and goals in docs/benchmarks.md
     python scripts/benchmark.py all --quick           small: every subject runs, and both sides compute the same
+    python scripts/benchmark.py all --products        and what ours would be if all but products and attention were free
 
 Contenders take turns in one process, so whatever else the machine does falls on all of them alike. A ratio is another's
 time over ours, the median over rounds: above 1 we are faster. `cpu` is the same of the least processor times. The limit
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import torch
 from benchmarks.goals import with_goals
-from benchmarks.measuring import Row, differences, rows
+from benchmarks.measuring import Row, differences, products_alone, rows
 from benchmarks.subjects import SUBJECTS
 
 from omniformer.allocator import keep_memory
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--default-allocator", action="store_true")
     parser.add_argument("--quick", action="store_true", help="small sizes, nothing is timed")
+    parser.add_argument("--products", action="store_true", help="and the products and attentions of our step alone")
     parser.add_argument("--write", action="store_true", help=f"write rows, conditions and goals into {PAGE.name}")
     options = parser.parse_args(arguments)
     names = list(SUBJECTS) if "all" in options.subjects else options.subjects
@@ -55,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{conditions(kept, options.rounds)}\n\n{_HEADER}")
     for name in names:
         said = conditions(kept, options.rounds)
-        lines = [line(name, row) for row in rows(SUBJECTS[name](quick=False), options.rounds)]
+        contenders = SUBJECTS[name](quick=False)
+        contenders += [products_alone(contenders[0])] if options.products else []
+        lines = [line(name, row) for row in rows(contenders, options.rounds)]
         print("\n".join(lines), flush=True)
         if options.write:
             page = with_conditions(with_rows(PAGE.read_text(encoding="utf-8"), name, lines), name, said)

@@ -23,23 +23,30 @@ def squared_relu(x: Tensor) -> Tensor:
         >>> squared_relu(torch.tensor([-1.0, 3.0])).tolist()
         [0.0, 9.0]
     """
-    return _SquaredReLU.apply(x) if by_hand(x) else F.relu(x).square()  # pyright: ignore[reportReturnType]
+    return _SquaredReLU.apply(x)[0] if by_hand(x) else F.relu(x).square()  # pyright: ignore[reportOptionalSubscript]
 
 
 class _SquaredReLU(torch.autograd.Function):
-    """Passes over the hidden features of all tokens, which autograd makes four backwards, of them two into new memory
-    and one that only copies; here they are three. Both results are the same to the last bit.
+    """`relu(x)^2` and `relu(x)`. The latter is kept for the backward pass, which is then one pass over the hidden
+    features of all tokens, where autograd makes four; the square is the same to the last bit, and so is its gradient.
+    What is kept is an output, so that derivatives of derivatives know what it was made of.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return F.relu(x).square_()
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        positive = F.relu(x)
+        ctx.save_for_backward(positive)
+        ctx.set_materialize_grads(False)
+        return positive.square(), positive
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (x,) = ctx.saved_tensors
-        return (F.relu(x) * grad).mul_(2)
+    def backward(ctx: Any, grad: Tensor | None, of_positive: Tensor | None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (positive,) = ctx.saved_tensors
+        found = None if grad is None else torch.addcmul(grad.new_zeros(()), positive, grad, value=2)
+        if of_positive is None:
+            return found
+        through = of_positive * (positive > 0)
+        return through if found is None else found + through
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

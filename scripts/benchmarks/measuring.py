@@ -3,18 +3,21 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from omniformer.inspection.cost import parameters
 
 Step = Callable[[], object]
+_PRODUCTS = ("mm", "scaled_dot_product")  # in the names of operators: mm, addmm, bmm, baddbmm, and those of attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,53 @@ def training(
     # Numbers of a weight: read in two passes, its gradient written, read by the norm, 4 read and 3 written by AdamW.
     precision = torch.bfloat16 if bf16 else torch.float32
     return Contender(name=name, step=step, n_parameters=n, traffic=4 * 11 * n, alike=alike, precision=precision)
+
+
+MEDIUM = ", medium"
+
+
+def at_medium(contender: Contender) -> Contender:
+    """The same with products of float32 as `trainer.matmul_precision=medium` has them."""
+
+    def step() -> None:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            contender.step()
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return replace(contender, name=contender.name + MEDIUM, step=step)
+
+
+def products_alone(contender: Contender) -> Contender:
+    """The products and fused attentions of one step of a contender, on the very numbers, and nothing else: the least
+    that a step can take that computes as much by the same kernels.
+    """
+    with _Recorded() as recorded:
+        contender.step()
+
+    def step() -> None:
+        with torch.no_grad():
+            for call in recorded.calls:
+                call()
+
+    name = f"{contender.name}, products and attention alone"
+    return replace(contender, name=name, step=step, traffic=0.0, alike=False)
+
+
+class _Recorded(TorchDispatchMode):
+    """Keeps what is multiplied, with its numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Step] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        options = kwargs or {}
+        if any(each in func.overloadpacket.__name__ for each in _PRODUCTS):
+            self.calls.append(partial(func, *args, **options))
+        return func(*args, **options)
 
 
 def computed(contender: Contender) -> int:

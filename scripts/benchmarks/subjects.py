@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import peers
-from benchmarks.measuring import Contender, training
+from benchmarks.measuring import Contender, at_medium, training
 from omniformer.batch import Batch, Sample, collate
 from omniformer.core import Transformer
 from omniformer.core.attention.multihead import SelfAttention
@@ -373,21 +373,27 @@ def joint(*, quick: bool) -> list[Contender]:
     return [whole, training("ours, in turn", model, in_turn, alike=False)]
 
 
+def at_both(subject: Callable[..., list[Contender]], *, quick: bool) -> list[Contender]:
+    """Every contender of a subject in float32, then every one with products of medium precision."""
+    found = subject(quick=quick)
+    return found + [at_medium(each) for each in found]
+
+
 SUBJECTS: dict[str, Callable[..., list[Contender]]] = {
-    "lm_gpt2": partial(lm, GPT2_PARTS, bf16=False),
-    "lm_default": partial(lm, DEFAULT_PARTS, bf16=False),
+    "lm_gpt2": partial(at_both, partial(lm, GPT2_PARTS, bf16=False)),
+    "lm_default": partial(at_both, partial(lm, DEFAULT_PARTS, bf16=False)),
     "lm_gpt2_bf16": partial(lm, GPT2_PARTS, bf16=True),
     "lm_default_bf16": partial(lm, DEFAULT_PARTS, bf16=True),
-    "vit": partial(vit, bf16=False),
+    "vit": partial(at_both, partial(vit, bf16=False)),
     "vit_bf16": partial(vit, bf16=True),
-    "spectrogram": spectrogram,
+    "spectrogram": partial(at_both, spectrogram),
     "ragged": ragged,
     "mixed_sizes": mixed_sizes,
     "decoding_weights": decoding_weights,
-    "molecules": molecules,
-    "gps": gps,
-    "large_graph": large_graph,
-    "translation": translation,
+    "molecules": partial(at_both, molecules),
+    "gps": partial(at_both, gps),
+    "large_graph": partial(at_both, large_graph),
+    "translation": partial(at_both, translation),
     "decoding_1": partial(decoding, 1),
     "decoding_8": partial(decoding, 8),
     "joint": joint,

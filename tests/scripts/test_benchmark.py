@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -50,6 +51,23 @@ def test_memory_is_what_tensors_hold_at_most_at_a_time():
             torch.ones(1000, 1000)
 
     assert 4e6 <= allocated(Contender(name="x", step=step, n_parameters=0, traffic=0.0)) < 4.1e6
+
+
+def test_the_products_and_attentions_of_a_step_alone_are_its_operations_and_none_of_the_rest():
+    from benchmarks.measuring import Contender, computed, products_alone
+
+    model, calls = nn.Linear(8, 8), []
+
+    def step():
+        calls.append(1)
+        x = model(torch.ones(2, 3, 4, 8)).relu()
+        F.scaled_dot_product_attention(x, x, x).sum().backward()
+
+    whole = Contender(name="ours", step=step, n_parameters=72, traffic=1.0)
+    alone = products_alone(whole)
+    assert computed(alone) == computed(whole) > 0
+    assert len(calls) == 2  # one to see them, one to count: the products alone do not take the step
+    assert (alone.name, alone.alike) == ("ours, products and attention alone", False)
 
 
 def test_rows_of_a_subject_replace_those_that_the_page_has():
@@ -99,3 +117,26 @@ def test_goals_of_memory_and_of_shares_are_turned_round():
 
     ours, other = {"ratio": "1.00", "cpu": "1.00", "MiB": "1,000"}, {"ratio": "0.50", "cpu": "0.80", "MiB": "4,000"}
     assert (faster(ours, other), share(ours, other), memory(ours, other)) == ("0.50, 0.80", "2.00, 1.25", "0.25")
+
+
+def test_products_of_medium_precision_are_held_against_the_fastest_other_of_either():
+    from benchmarks.goals import at_medium
+    from benchmarks.measuring import Contender
+    from benchmarks.measuring import at_medium as made
+
+    found = []
+    plain = Contender(
+        name="x", step=lambda: found.append(torch.get_float32_matmul_precision()), n_parameters=0, traffic=0.0
+    )
+    medium = made(plain)
+    medium.step()
+    plain.step()
+    assert (found, medium.name) == (["medium", "highest"], "x, medium")
+    rows = {
+        "ours": {"ratio": "1.00", "cpu": "1.00"},
+        "a": {"ratio": "1.10", "cpu": "1.20"},
+        "ours, medium": {"ratio": "0.80", "cpu": "0.75"},
+        "a, medium": {"ratio": "1.00", "cpu": "1.50"},
+    }
+    assert at_medium(rows) == "; with medium 1.25, 1.60"
+    assert at_medium({"ours": rows["ours"], "a": rows["a"]}) == ""
