@@ -6,24 +6,34 @@ Run: `uv run python scripts/write_small_sets.py --data-root DATA small`. Then `o
     digits    MNIST, 15 training pictures of each of ten classes
     photos    CIFAR-10, 40 training pictures of each of its first five classes
     emoji     Twemoji by group, at most 40 training pictures of each, variants of skin tones left out
+    large     the same photos, enlarged to 160 to 320 pixels, each side by itself, as JPEG
+    characters   200 characters of 3 to 5 strokes at 105 x 105, as Omniglot's, drawn by 14 hands for training, 4 others
+                 for validation and 4 for the test: each hand has a slant, width and pen of its own and never draws
+                 twice the same
 
-Validation has half as many pictures of a class as training (at least 10), test 100, as far as there are any: the first
-ones of the known set's own splits in an order that depends on nothing but their ids.
+Of known sets, validation has half as many pictures of a class as training (at least 10), test 100, as far as there are
+any: the first ones of the set's own splits in an order that depends on nothing but their ids.
 """
 
 import argparse
 import hashlib
+import math
+import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from omniformer_tokenizers.vision.pixels import read_pixels
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from omniformer.data.by_name import known
 from omniformer.data.source import SPLITS, Raw, Source
 
 N_TEST = 100
+HANDS = {"train": 14, "val": 4, "test": 4}
+SIDE = 105  # pixels of a character, as Omniglot's
+Point = tuple[float, float]
+Stroke = list[Point]
 
 
 def main() -> None:
@@ -36,9 +46,19 @@ def main() -> None:
     write(given.folder / "digits", known("mnist", data_root=root), n_train=15, channels=1)
     write(given.folder / "photos", known("cifar10", data_root=root), n_train=40, n_classes=5)
     write(given.folder / "emoji", known("emoji", data_root=root, skin_tones=False), n_train=40)
+    write(given.folder / "large", known("cifar10", data_root=root), n_train=40, n_classes=5, change=enlarged)
+    write_characters(given.folder / "characters")
 
 
-def write(folder: Path, source: Source, *, n_train: int, n_classes: int | None = None, channels: int = 3) -> None:
+def write(
+    folder: Path,
+    source: Source,
+    *,
+    n_train: int,
+    n_classes: int | None = None,
+    channels: int = 3,
+    change: Callable[[Image.Image, str], tuple[Image.Image, str]] | None = None,
+) -> None:
     """Writes some pictures of each class, as `<split>/<class>/<number>.png`.
 
     Args:
@@ -47,6 +67,7 @@ def write(folder: Path, source: Source, *, n_train: int, n_classes: int | None =
         n_train: of each class.
         n_classes: the first so many; None for all.
         channels: 1 grey, 3 colour.
+        change: makes another picture of one and the id of its sample, and says the suffix of its file.
     """
     numbers = {"train": n_train, "val": max(n_train // 2, 10), "test": N_TEST}
     for split in SPLITS:
@@ -57,7 +78,10 @@ def write(folder: Path, source: Source, *, n_train: int, n_classes: int | None =
             into.mkdir(parents=True, exist_ok=True)
             for number, raw in enumerate(raws):
                 pixels = read_pixels(raw.contents["vision"], channels).permute(1, 2, 0).squeeze(-1)
-                Image.fromarray(pixels.numpy()).save(into / f"{number}.png")
+                image, suffix = Image.fromarray(pixels.numpy()), "png"
+                if change is not None:
+                    image, suffix = change(image, raw.id)
+                image.save(into / f"{number}.{suffix}")
 
 
 def chosen(raws: Sequence[Raw], n: int) -> dict[int, list[Raw]]:
@@ -66,6 +90,66 @@ def chosen(raws: Sequence[Raw], n: int) -> dict[int, list[Raw]]:
     for place, raw in enumerate(raws):
         of_class[int(raw.targets["label"])].append((hashlib.sha256(raw.id.encode()).digest(), place))
     return {label: [raws[place] for _, place in sorted(keys)[:n]] for label, keys in of_class.items()}
+
+
+def enlarged(image: Image.Image, name: str) -> tuple[Image.Image, str]:
+    """A photo of 160 to 320 pixels, each side by itself, as somebody's own differ."""
+    chance = random.Random(name)
+    return image.resize((chance.randint(160, 320), chance.randint(160, 320)), Image.Resampling.BICUBIC), "jpg"
+
+
+def write_characters(folder: Path, n_classes: int = 200) -> None:
+    """Writes invented characters by several hands, as `<split>/<character>/<hand>.png`.
+
+    Args:
+        folder: of the set.
+        n_classes: how many characters there are.
+    """
+    hands = [(split, f"{split}_{n}") for split in SPLITS for n in range(HANDS[split])]
+    for number in range(n_classes):
+        strokes = character(random.Random(f"character {number}"))
+        for split, hand in hands:
+            into = folder / split / f"character_{number:03d}"
+            into.mkdir(parents=True, exist_ok=True)
+            drawn(strokes, hand, number).save(into / f"{hand}.png")
+
+
+def character(chance: random.Random) -> list[Stroke]:
+    """3 to 5 strokes, each a cubic Bezier curve of four points in the unit square; half begin where another ends."""
+    strokes: list[Stroke] = []
+    for _ in range(chance.randint(3, 5)):
+        stroke = [(chance.uniform(0.1, 0.9), chance.uniform(0.1, 0.9)) for _ in range(4)]
+        if strokes and chance.random() < 0.5:
+            stroke[0] = chance.choice(strokes)[-1]
+        strokes.append(stroke)
+    return strokes
+
+
+def drawn(strokes: Sequence[Stroke], hand: str, number: int) -> Image.Image:
+    """A character as one hand draws it: black on white, each point a little elsewhere."""
+    style, chance = random.Random(hand), random.Random(f"{hand} {number}")
+    slant, width, height = style.gauss(0, 0.15), style.uniform(0.7, 1.0), style.uniform(0.7, 1.0)
+    turn, pen = style.gauss(0, 0.1) + chance.gauss(0, 0.07), style.uniform(2.0, 4.0)
+    right, down = chance.gauss(0, 0.05), chance.gauss(0, 0.05)
+    image = Image.new("L", (2 * SIDE, 2 * SIDE), 255)
+    canvas = ImageDraw.Draw(image)
+    for stroke in strokes:
+        points = []
+        for x, y in stroke:
+            x, y = width * (x - 0.5 + chance.gauss(0, 0.05)), height * (y - 0.5 + chance.gauss(0, 0.05))
+            x += slant * y
+            x, y = x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)
+            points.append((2 * SIDE * (0.5 + x + right), 2 * SIDE * (0.5 + y + down)))
+        canvas.line(list(curve(points)), fill=0, width=round(2 * pen), joint="curve")
+    return image.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def curve(points: Sequence[Point], steps: int = 24) -> Iterator[Point]:
+    """Points along the cubic Bezier curve of four points."""
+    for n in range(steps + 1):
+        t = n / steps
+        shares = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+        yield tuple(sum(s * p[axis] for s, p in zip(shares, points, strict=True)) for axis in (0, 1))  # pyright: ignore[reportReturnType]
 
 
 if __name__ == "__main__":

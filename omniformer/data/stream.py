@@ -20,6 +20,7 @@ from omniformer.data.folds import Folds
 from omniformer.data.mixing import MixedSamples, Mixing
 from omniformer.data.passing import Passing
 from omniformer.data.plan import Limits
+from omniformer.data.read_once import ReadOnce
 from omniformer.data.samples import Arrangement, Samples, check_bad
 from omniformer.data.source import SPLITS, Raw, Source, Split
 from omniformer.data.splitting import share_of
@@ -62,7 +63,9 @@ class Stream:
         train_share: the share of the training samples that is learned from, the same whatever the seed, of each class
             alike: what a model makes of few labels. Validation and test stay whole.
         weight: the share of a mixture's steps in which this data set takes part, above 0 and at most 1.
-        cache: keep tokens in memory once made, where no `augment` changes the raw content. For sets that fit.
+        cache: keep tokens in memory once made, for sets that fit. Where `augment` changes pictures in every epoch,
+            those of training are kept instead, decoded and in the size to which the tokenizer brings them, and are
+            changed in that size.
         num_workers: processes that make batches; 0 makes them in the main process.
         worker_timeout: seconds to wait for a worker before the run fails; never endless.
         on_error: what to do with a sample that cannot be read: `raise` stops and names it; `skip` counts it and puts
@@ -246,12 +249,15 @@ class Stream:
         if self.arrange is not None:
             return self.arrange(raws, tokenizers, name=name, seed=seed, split=split)
         n_classes = self.source.facts.get("n_classes")
+        augment = _before(self.augment, tokenizers) if train else {}
+        if self.cache and augment:
+            raws = ReadOnce(raws, tokenizers, augment)
         samples = EachRaw(
             raws,
             tokenizers,
             name=name,
             seed=seed,
-            augment=_before(self.augment, tokenizers) if train else None,
+            augment=augment,
             augment_tokens=_by_modality(self.augment_tokens, tokenizers) if train else None,
             cache=self.cache,
             answer=self.answer,
@@ -287,8 +293,6 @@ def _check_together(asked: Set[str]) -> None:
         raise ValueError("window= shuffles in the place of a draw; leave it out with sampling=balanced")
     if "arrange" in asked and (idle := [key for key in _SINGLE if key in asked]):
         raise ValueError(f"{', '.join(idle)}: about single samples, with arrange they have no effect; leave them out")
-    if "cache" in asked and "augment" in asked:
-        raise ValueError("cache=True has no effect with augment, which changes the raw content every epoch")
 
 
 def _renamed(raw: Raw, *, names: Mapping[str, str], answer: str | None) -> Raw:

@@ -32,6 +32,7 @@ from omniformer.prepare.writing import experiment
 
 _FITTED = 5_000  # samples of training by which tokenizers are fitted here; a run takes them all
 _SHOWN = 12  # samples on the page
+_CUT = 0.1  # share of a picture from which it is said that it is cut off
 _BAD = 0.05  # share of rows that may be passed over without anybody's word
 Raws = dict[Split, list[Raw]]
 
@@ -231,7 +232,27 @@ def _notes(nodes: Mapping[str, Any], contents: Mapping[str, Contents]) -> list[s
         told.append("molecules are read by rdkit, which the run needs")
     if longest := max(contents["text"].measures.get("tokens") or [0]) if "text" in contents else 0:
         told += [f"texts of more than 1,024 tokens are cut; the longest has {longest:g}"] if longest > 1024 else []
+    if "vision" in nodes and "vision" in contents:
+        told += _shrunk(nodes["vision"]["image_size"], contents["vision"])
     return told
+
+
+def _shrunk(size: Sequence[int], seen: Contents) -> list[str]:
+    """That pictures become smaller, and how many are cut."""
+    height, width = size
+    sides = [*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)]
+    shrunk = [each for each in sides if each[0] * each[1] > height * width]
+    if not shrunk:
+        return []
+    shapes = [(height * wide) / (width * high) for high, wide in sides]
+    cut = sum(min(shape, 1 / shape) < 1 - _CUT for shape in shapes)
+    told = (
+        f"{len(shrunk)} of {len(sides)} pictures, up to {max(map(max, sides)):g} pixels long, shrink to "
+        f"{height} x {width}; where small things tell the classes apart, tokenizer.vision.image_size="
+        f"[{2 * height},{2 * width}] keeps more of them at four times the time"
+    )
+    lost = f"{cut} of {len(sides)} pictures are of another shape, of which the middle is read; "
+    return [told, *([f"{lost}tokenizer.vision.resize=stretch reads all of them"] if cut else [])]
 
 
 def _mirrored(proposal: Proposal) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import yaml
@@ -36,6 +37,7 @@ _SUMMED = 100  # nodes of a graph up to which classes are read from sums; of mol
 _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all others
 _RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _FEW_TEXTS = 3_000  # rows: of 1,000 it was measured what they need
+_KEPT = 1_000_000_000  # bytes of decoded pictures that are kept in memory
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
 
 
@@ -67,7 +69,7 @@ def tokenizers(choice: Choice, contents: Mapping[str, Contents], rows: int) -> d
     of_words = "token_labels" in roles.targets
     made: dict[str, Callable[[Contents], Node]] = {
         "text": lambda seen: _of_text(exact, of_words, rows),
-        "vision": _of_pictures,
+        "vision": lambda seen: _of_pictures(seen, rows),
         "audio": _of_sounds,
         "graph": _of_graphs,
         "series": lambda seen: _node("SeriesTokenizer", patch_length=_steps(seen)),
@@ -84,16 +86,16 @@ def _of_text(exact: bool, of_words: bool, rows: int) -> Node:
     return _node(kind, vocab_size=size, lowercase=not of_words)
 
 
-def _of_pictures(seen: Contents) -> Node:
-    """Pictures of one size as they are, where patches fill it; others in a square."""
+def _of_pictures(seen: Contents, rows: int) -> Node:
+    """Pictures of one size as they are, where patches fill it and it is not large; others in one size."""
     height, width = int(seen.middle("height", 128)), int(seen.middle("width", 128))
-    side = patch(height, width)
+    side, size = patch(height, width), picture_size(height, width, rows)
     every = {*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)}
     fills = all(each >= side and each % side == 0 for each in (height, width))
-    square = max(-(-picture_size(height, width) // side) * side, side)
-    size = [height, width] if len(every) == 1 and fills and max(height, width) <= 128 else [square, square]
+    if len(every) == 1 and fills and height * width <= size[0] * size[1]:
+        size = height, width
     channels = 1 if set(seen.measures.get("colours", (3,))) == {1} else 3
-    return _node("PatchTokenizer", patch_size=side, channels=channels, image_size=size)
+    return _node("PatchTokenizer", patch_size=patch(*size), channels=channels, image_size=[*size])
 
 
 def _of_sounds(seen: Contents) -> Node:
@@ -180,7 +182,7 @@ def propose(
         "trainer": {"max_epochs": size["epochs"]},
     }
     if given == ["vision"] and not roles.answers and size["core"] == "tiny":
-        _few_pictures(keys, nodes["vision"])
+        _few_pictures(keys, nodes["vision"], rows)
     if given == ["text"] and task == "classification" and rows < _FEW_TEXTS:
         _few_texts(keys)
     if max(contents.get("text", Contents()).measures.get("tokens") or [0]) > _LONGEST:
@@ -190,14 +192,16 @@ def propose(
     )
 
 
-def _few_pictures(keys: Node, tokenizer: Node) -> None:
+def _few_pictures(keys: Node, tokenizer: Node, rows: int) -> None:
     """What 40 photos of each kind and 15 pictures of each digit were learned with (docs/results.md): each one seen a
     little elsewhere every time, convolutions that learn ten times as fast as the core, which else knows the few
     pictures by heart before they have found what to look for, a shallower core, and dropout before the classes.
+    They are decoded once and kept as small as they are read, where all of them fit into memory.
     Pictures in colour, which are mostly photos, are mirrored; grey ones are often writing, of which that makes another.
     """
     jitter = {"shift": 0.1, "rotate": 10.0, "scale": 0.1} | ({"flip": 0.5} if tokenizer["channels"] != 1 else {})
-    keys["data"] |= {"cache": False, "augment": {"_target_": "omniformer.data.ImageJitter", **jitter}}
+    small = rows * prod(tokenizer["image_size"]) * tokenizer["channels"] < _KEPT
+    keys["data"] |= {"cache": small, "augment": {"_target_": "omniformer.data.ImageJitter", **jitter}}
     keys["core"]["n_layers"] = 2
     keys["task"].setdefault("head", {})["dropout"] = 0.3
     keys["optim"] |= {"lr": 0.002, "lr_of": {"core.*": 0.0002}}

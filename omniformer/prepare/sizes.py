@@ -12,6 +12,8 @@ _LONG = 512  # tokens: from here on a batch is halved, as attention and memory g
 _SECOND = 100  # frames of a spectrogram
 _ROOM = 2  # tokens for each character that is to be written from sounds: CTC needs one, and silence between equal ones
 _WIDEST = 4  # frames: beyond 40 ms, which published recognisers have (Gulati et al. 2020), short words run together
+_SIDE = 64  # pixels of a picture where there are few: the small CNN that they are compared with has no more either
+_MANY = 10_000  # pictures from which a run is long anyway
 _FEW = 50_000  # rows up to which a model would learn by heart, and drops out more
 
 
@@ -83,14 +85,25 @@ def frames_to_write(usual: float, fastest: float) -> int:
     return max(int(widest), 1)
 
 
-def picture_size(height: int, width: int) -> int:
-    """The side to which pictures are brought: their longer one, 128 at most, which 64 patches of 16 make.
+def picture_size(height: int, width: int, rows: int) -> tuple[int, int]:
+    """The height and width to which pictures are brought: a square as long as their longer side, of 64 pixels at most
+    where there are few, since a network of convolutions takes a minute of 800 steps of it and four of one of 128; 128
+    else. Pictures longer than three by two keep their shape, and as many pixels.
 
     Example:
-        >>> picture_size(64, 64), picture_size(480, 640)
-        (64, 128)
+        >>> picture_size(480, 640, 1_000), picture_size(480, 640, 100_000), picture_size(50, 200, 1_000)
+        ((64, 64), (128, 128), (32, 128))
     """
-    return min(max(height, width), 128)
+    most = _SIDE if rows < _MANY else 2 * _SIDE
+    if max(height, width) <= 1.5 * min(height, width):
+        longest = min(max(height, width), most)
+        side = patch(longest, longest)
+        square = -(-longest // side) * side
+        return square, square
+    scale = min(most / (height * width) ** 0.5, 1.0)
+    height, width = max(round(height * scale), 2), max(round(width * scale), 2)
+    side = patch(height, width)
+    return max(round(height / side), 1) * side, max(round(width / side), 1) * side
 
 
 def vocabulary(rows: int) -> tuple[str, int]:

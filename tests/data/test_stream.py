@@ -19,7 +19,6 @@ from omniformer.data.augment import ImageJitter
         ({"max_bad_fraction": 2}, "max_bad_fraction=2 must be in 0 to 1"),
         ({"batch_size": None}, "batch_size and tokens_per_batch are both null"),
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
-        ({"cache": True, "augment": ImageJitter()}, "cache=True has no effect with augment"),
         (
             {"arrange": Blocks(seq_len=4), "augment": ImageJitter()},
             "augment: about single samples, with arrange",

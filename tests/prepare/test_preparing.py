@@ -130,10 +130,22 @@ def test_few_pictures_are_seen_a_little_elsewhere_each_time_and_mirrored_in_colo
     jitter = {"_target_": "omniformer.data.ImageJitter", "shift": 0.1, "rotate": 10.0, "scale": 0.1}
     assert prepared["data"]["augment"] == jitter | flip
     assert any("set data.augment.flip=0" in note for note in made.findings["notes"]) is bool(flip)
-    assert not prepared["data"]["cache"]
+    assert prepared["data"]["cache"] is True
     assert prepared["steps_per_epoch"] * prepared["trainer"]["max_epochs"] == 800
     assert prepared["optim"]["lr_of"]["core.*"] == prepared["optim"]["lr"] / 10
     assert prepared["task"]["head"] == {"dropout": 0.3}
+
+
+def test_large_pictures_shrink_as_is_said_and_how_many_lose_their_sides(tmp_path):
+    names = pictures(tmp_path / "data", [f"{LABELS[i]}/{i}.png" for i in range(N)])
+    for i, name in enumerate(names):
+        Image.new("RGB", (300, 200) if i < 10 else (200, 200), (6 * i, 0, 255 - 6 * i)).save(tmp_path / "data" / name)
+    made = prepare(tmp_path / "data", out=tmp_path / "conf", name="mine")
+    assert yaml.safe_load(made.file.read_text())["tokenizer"]["vision"]["image_size"] == [64, 64]
+    shrunk, cut = made.findings["notes"][:2]
+    assert shrunk.startswith("40 of 40 pictures, up to 300 pixels long, shrink to 64 x 64; ")
+    assert "tokenizer.vision.image_size=[128,128]" in shrunk
+    assert cut.startswith("10 of 40 pictures are of another shape") and "tokenizer.vision.resize=stretch" in cut
 
 
 def test_classes_of_few_texts_are_learned_by_a_shallow_core_at_a_high_rate_from_words_apart(tmp_path):
