@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from omniformer_tokenizers.vision.pixels import read_pixels
+from PIL import ImageChops
 
 from omniformer.data import ImageFolder
 from omniformer.data.source import Raw, Source
@@ -51,3 +53,31 @@ def test_which_ones_depends_on_their_ids_alone(small):
         [raw.id for raw in again[label]] for label in range(3)
     ]
     assert [raw.id for raw in first[0]] != [raw.id for raw in raws if int(raw.targets["label"]) == 0][:5]
+
+
+def test_enlarged_pictures_differ_in_size_by_their_ids_and_are_photos(small, tmp_path):
+    small.write(tmp_path, Grey(), n_train=12, n_classes=2, channels=1, change=small.enlarged)
+    small.write(tmp_path / "again", Grey(), n_train=12, n_classes=2, channels=1, change=small.enlarged)
+    first, again = (
+        [read_pixels(file, 1).shape[1:] for file in sorted((folder / "train" / "cat").glob("*.jpg"))]
+        for folder in (tmp_path, tmp_path / "again")
+    )
+    assert first == again and len(first) == 12 and len({*first}) > 6
+    assert all(160 <= side <= 320 for each in first for side in each)
+
+
+def test_characters_are_drawn_by_other_hands_in_each_split_and_never_twice_the_same(small, tmp_path):
+    small.write_characters(tmp_path, n_classes=3)
+    read = ImageFolder(root=str(tmp_path))
+    assert [len(read.split(split)) for split in ("train", "val", "test")] == [42, 12, 12]
+    pictures = [read_pixels(file, 1) for file in tmp_path.rglob("*.png")]
+    assert {image.shape for image in pictures} == {(1, 105, 105)}
+    assert len({image.numpy().tobytes() for image in pictures}) == 66
+
+
+def test_a_character_is_nearer_to_itself_by_another_hand_than_to_others_on_average(small):
+    chances = [small.random.Random(n) for n in range(6)]
+    strokes = [small.character(chance) for chance in chances]
+    one, two = ([small.drawn(each, hand, n) for n, each in enumerate(strokes)] for hand in ("one", "two"))
+    apart = torch.tensor([[sum(ImageChops.difference(a, b).histogram()[128:]) for b in two] for a in one]).float()
+    assert apart.diagonal().mean() < (apart.sum() - apart.trace()) / 30
