@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 SEEDS = tuple(f"seed={seed}" for seed in (0, 1, 2))
+FIVE = tuple(f"seed={seed}" for seed in range(5))
 ALONE = {
     "clinc150": ["~members.mnist", "~members.fsdd", "~members.mutag"],
     "mnist": ["~members.clinc150", "~members.fsdd", "~members.mutag"],
@@ -194,14 +195,12 @@ RUNS = {
         "digits_three_ways",
         (*_ways("test"), "name/test/accuracy", "name/test/accuracy/vision", "name/test/accuracy/audio",
          "name/test/accuracy/audio+vision", "name/test/accuracy/text"),
-        ("seed=0",),
     ),
     **{
         f"digits_{modality}_alone": Run(
             "digits_three_ways",
             ("test/accuracy",),
-            ("seed=0",),
-            ("~members.find", f"members.name.data.source.present=[{modality}]", "members.name.data.drop=0"),
+            fixed=("~members.find", f"members.name.data.source.present=[{modality}]", "members.name.data.drop=0"),
         )
         for modality in ("vision", "audio")
     },
@@ -209,12 +208,14 @@ RUNS = {
         "joint_real",
         ("clinc150/test/in_scope_accuracy", "clinc150/test/out_of_scope_recall", "mnist/test/accuracy",
          "fsdd/test/accuracy", "mutag/test/accuracy"),
+        FIVE,
     ),
     **{
         f"joint_{name}_alone": Run(
             "joint_real",
             ("test/in_scope_accuracy", "test/out_of_scope_recall") if name == "clinc150" else ("test/accuracy",),
-            fixed=tuple(overrides),
+            FIVE,
+            tuple(overrides),
         )
         for name, overrides in ALONE.items()
     },
