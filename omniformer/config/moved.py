@@ -37,6 +37,12 @@ MOVED = {
 }
 """By the module that a part stood in, the one where it stands."""
 
+RENAMED = {
+    f"omniformer.embedders.{module}PictureStem": "omniformer.embedders.grid_stem.GridStem"
+    for module in ("", "picture_stem.")
+}
+"""By the path of a part that is called otherwise today, its path."""
+
 ROWS = {
     f"omniformer.data.{module}{name}": row
     for name, row in {
@@ -64,6 +70,8 @@ def current(path: str) -> str:
         >>> current("omniformer.core.Transformer")
         'omniformer.core.Transformer'
     """
+    if path in RENAMED:
+        return RENAMED[path]
     module, _, name = path.rpartition(".")
     return f"{MOVED[module]}.{name}" if module in MOVED else path
 

@@ -2,6 +2,7 @@
 
 from omniformer.embedders.class_tokens import ClassTokenEmbedder
 from omniformer.embedders.conv_positions import ConvPositions
+from omniformer.embedders.grid_stem import GridStem
 from omniformer.embedders.ids import IdEmbedder
 from omniformer.embedders.mask_token import MaskToken
 from omniformer.embedders.maskable import Maskable
@@ -10,7 +11,6 @@ from omniformer.embedders.narrow import NarrowIdEmbedder
 from omniformer.embedders.native_size import NativeSizeEmbedder
 from omniformer.embedders.ngrams import NGramEmbedder
 from omniformer.embedders.nodes import NodeEmbedder
-from omniformer.embedders.picture_stem import PictureStem
 from omniformer.embedders.read_twice import ReadTwice
 from omniformer.embedders.stem import ConvStem
 from omniformer.embedders.tower import TowerEmbedder
@@ -21,6 +21,7 @@ __all__ = [
     "ClassTokenEmbedder",
     "ConvPositions",
     "ConvStem",
+    "GridStem",
     "IdEmbedder",
     "MaskToken",
     "Maskable",
@@ -29,7 +30,6 @@ __all__ = [
     "NarrowIdEmbedder",
     "NativeSizeEmbedder",
     "NodeEmbedder",
-    "PictureStem",
     "ReadTwice",
     "TowerEmbedder",
     "VectorEmbedder",

@@ -8,6 +8,7 @@ from omniformer.heads.ctc import CTCHead
 from omniformer.heads.denoising import DenoisingHead
 from omniformer.heads.distilled import DistilledHead
 from omniformer.heads.feature import FeatureHead
+from omniformer.heads.flat_pooling import FlatPool
 from omniformer.heads.head import Head
 from omniformer.heads.link import LinkHead
 from omniformer.heads.multi_token import MultiTokenHead
@@ -34,6 +35,7 @@ from omniformer.heads.regression import RegressionHead
 from omniformer.heads.replaced import ReplacedHead
 from omniformer.heads.sentence import SentenceHead
 from omniformer.heads.span import SpanHead
+from omniformer.heads.statistics_pooling import StatisticsPool
 from omniformer.heads.sum_pooling import DenseSumPool
 from omniformer.heads.transform import Transform
 from omniformer.heads.vector import VectorHead
@@ -55,6 +57,7 @@ __all__ = [
     "FirstAndMean",
     "FirstToken",
     "FirstTokens",
+    "FlatPool",
     "Head",
     "LastToken",
     "Linear",
@@ -73,6 +76,7 @@ __all__ = [
     "RootPool",
     "SentenceHead",
     "SpanHead",
+    "StatisticsPool",
     "SumPool",
     "TokenClassificationHead",
     "Transform",

@@ -18,7 +18,7 @@ _GROUPS = ("text", "vision", "audio", "graph")  # modalities with a group of the
 _EMBEDDERS = {  # of tokenizers; vectors of all others
     "BPETokenizer": "IdEmbedder",
     "SpelledWordTokenizer": "NGramEmbedder",
-    "PatchTokenizer": "PictureStem",
+    "PatchTokenizer": "GridStem",
     "GraphTokenizer": "NodeEmbedder",
     "MoleculeTokenizer": "NodeEmbedder",
 }
@@ -38,6 +38,7 @@ _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all other
 _RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _FEW_TEXTS = 3_000  # rows: of 1,000 it was measured what they need
 _KEPT = 1_000_000_000  # bytes of decoded pictures that are kept in memory
+_SHORT = 2.0  # seconds of a sound
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
 
 
@@ -70,7 +71,7 @@ def tokenizers(choice: Choice, contents: Mapping[str, Contents], rows: int) -> d
     made: dict[str, Callable[[Contents], Node]] = {
         "text": lambda seen: _of_text(exact, of_words, rows),
         "vision": lambda seen: _of_pictures(seen, rows),
-        "audio": _of_sounds,
+        "audio": lambda seen: _of_kinds_of_sounds(seen) if _tells_sounds_apart(choice, rows) else _of_sounds(seen),
         "graph": _of_graphs,
         "series": lambda seen: _node("SeriesTokenizer", patch_length=_steps(seen)),
         "video": lambda seen: _node("TubeletTokenizer", frames=2, patch_size=16),
@@ -98,18 +99,41 @@ def _of_pictures(seen: Contents, rows: int) -> Node:
     return _node("PatchTokenizer", patch_size=patch(*size), channels=channels, image_size=[*size])
 
 
-def _of_sounds(seen: Contents) -> Node:
+def _shape(seen: Contents) -> Node:
+    """Windows of 25 ms every 10 ms, of as many bands as the rate has room for."""
     low = seen.middle("rate", 16_000) < 16_000
-    shape = (
+    return (
         {"sample_rate": 8000, "n_mels": 40, "n_fft": 256, "hop_length": 80}
         if low
         else {"sample_rate": 16_000, "n_mels": 64, "n_fft": 400, "hop_length": 160}
     )
+
+
+def _of_sounds(seen: Contents) -> Node:
+    shape = _shape(seen)
     if spoken := seen.measures.get(SPOKEN):
         frames = frames_to_write(seen.middle(SPOKEN, 1.0), max(spoken))
     else:
         frames = frames_per_token(seen.middle("seconds", 1.0))
     return _node("SpectrogramTokenizer", **shape, frames_per_token=frames)
+
+
+def _tells_sounds_apart(choice: Choice, rows: int) -> bool:
+    """Whether a sound is all that is given and its class what is asked for, and the core is a small one."""
+    roles = choice.roles
+    plain = list(roles.given) == ["audio"] and not roles.answers and "label" in roles.targets
+    return plain and sizes(rows, 1)["core"] == "tiny"
+
+
+def _of_kinds_of_sounds(seen: Contents) -> Node:
+    """The spectrogram as a picture: tiles of 16 frames of 20 ms and 16 bands, of short sounds 8 of 10 ms and 8."""
+    shape = _shape(seen)
+    short = seen.middle("seconds", 1.0) < _SHORT
+    side = 8 if short else 16
+    hop = shape["hop_length"] * (1 if short else 2)
+    bands = shape["n_mels"] // side * side
+    cut = {"n_mels": bands, "hop_length": hop, "frames_per_token": side, "bands_per_token": side}
+    return _node("SpectrogramTokenizer", **(shape | cut), top_db=80.0)
 
 
 def _of_graphs(seen: Contents) -> Node:
@@ -164,7 +188,7 @@ def propose(
         "task": task,
         "core": core,
     }
-    if not writes and (axes := max(_AXES.get(name, 1) for name in given)) != 2:  # 2 is what the cores come with
+    if not writes and (axes := max(_axes(name, nodes[name]) for name in given)) != 2:  # 2 is what the cores come with
         groups["core/rotary"] = {1: "one_axis", 3: "three_axes"}[axes]
     if given == ["graph"]:
         groups["core/block"] = "messages"  # sums count neighbours, as attention cannot: docs/results.md, ESOL
@@ -183,6 +207,8 @@ def propose(
     }
     if given == ["vision"] and not roles.answers and size["core"] == "tiny":
         _few_pictures(keys, nodes["vision"], rows)
+    if "bands_per_token" in nodes.get("audio", {}):
+        _kinds_of_sounds(keys, nodes["audio"])
     if given == ["text"] and task == "classification" and rows < _FEW_TEXTS:
         _few_texts(keys)
     if max(contents.get("text", Contents()).measures.get("tokens") or [0]) > _LONGEST:
@@ -207,6 +233,29 @@ def _few_pictures(keys: Node, tokenizer: Node, rows: int) -> None:
     keys["optim"] |= {"lr": 0.002, "lr_of": {"core.*": 0.0002}}
 
 
+def _kinds_of_sounds(keys: Node, tokenizer: Node) -> None:
+    """What 24 clips of each of ten kinds and 12 recordings of each digit were learned with (docs/results.md): as few
+    pictures, but that each sound has a stripe of time and one of bands hidden every time, and that classes are read
+    from the mean and the deviation of all tokens, of narrower convolutions.
+    """
+    side = tokenizer["frames_per_token"]
+    stripes = {"n_mels": tokenizer["n_mels"], "time_masks": 1, "max_time": 3 * side // 2, "band_masks": 1}
+    keys["data"]["augment_tokens"] = {"_target_": "omniformer.data.SpecAugment", **stripes, "max_bands": side}
+    keys["embedder"]["audio"]["width"] = 16
+    keys["core"] |= {"d_model": 64, "n_layers": 2}
+    keys["task"]["head"] = {
+        "pool": {"_target_": "omniformer.heads.StatisticsPool", "_partial_": True},
+        "norm": {"_target_": "omniformer.core.norm.LayerNorm", "_partial_": True},
+        "dropout": 0.3,
+    }
+    keys["optim"] |= {"lr": 0.002, "lr_of": {"core.*": 0.0002}}
+
+
+def _axes(name: str, tokenizer: Node) -> int:
+    """Of a token's position: tiles of a spectrogram have a time and a place among the bands."""
+    return 2 if "bands_per_token" in tokenizer else _AXES.get(name, 1)
+
+
 def _few_texts(keys: Node) -> None:
     """What 1,000 requests of 150 kinds were learned with (docs/results.md): a shallower core, a higher rate, vectors of
     words that are as large at the start as those of nodes, so that they tell words apart before any step, and a norm of
@@ -221,7 +270,8 @@ def _few_texts(keys: Node) -> None:
 
 def _node_of_embedder(tokenizer: Node, dropout: float) -> Node:
     """What reads the tokens; tables of words drop out as the core does, as they hold most of the weights."""
-    kind = _EMBEDDERS.get(tokenizer["_target_"].rpartition(".")[2], "VectorEmbedder")
+    plain = "GridStem" if "bands_per_token" in tokenizer else "VectorEmbedder"
+    kind = _EMBEDDERS.get(tokenizer["_target_"].rpartition(".")[2], plain)
     tables = {"IdEmbedder": dropout, "NGramEmbedder": 0.5}
     return {"_target_": f"omniformer.embedders.{kind}", **({"dropout": tables[kind]} if kind in tables else {})}
 

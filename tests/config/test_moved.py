@@ -9,7 +9,7 @@ import pytest
 from omniformer.config import build
 from omniformer.config.allow import within
 from omniformer.config.errors import ConfigError
-from omniformer.config.moved import MOVED, ROWS, brought_up, current
+from omniformer.config.moved import MOVED, RENAMED, ROWS, brought_up, current
 from omniformer.config.signature import signature
 from omniformer.config.source import find, module
 from omniformer.config.validate import validate_node
@@ -30,6 +30,14 @@ def test_every_class_of_a_module_that_moved_is_found_under_both_names_and_under_
         assert signature(was).parameters.keys() == signature(now).parameters.keys()
     with pytest.raises(LookupError, match=f"^{MOVED[old]} has no 'Recurent'"):
         find(f"{old}.Recurent")
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_a_part_that_is_called_otherwise_is_found_under_its_old_name(old):
+    assert find(old).path == current(old) == RENAMED[old] == find(RENAMED[old]).path
+    kept = {"_target_": old, "features": 64, "channels": 1, "d_model": 8, "width": 4}
+    with within("model"):
+        assert type(build(kept)).__name__ == "GridStem"
 
 
 def test_a_saved_model_is_built_from_the_old_names():

@@ -8,11 +8,11 @@ from omniformer.core.positions import Learned, Sinusoidal
 from omniformer.embedders import (
     ClassTokenEmbedder,
     ConvStem,
+    GridStem,
     IdEmbedder,
     Maskable,
     NGramEmbedder,
     NodeEmbedder,
-    PictureStem,
     VectorEmbedder,
 )
 from omniformer.embedders.reads import Reads
@@ -133,7 +133,7 @@ def test_letters_come_in_as_several_numbers_a_token(left):
 @pytest.mark.parametrize("left", [False, True])
 def test_a_picture_in_a_padded_row_is_convolved_as_one_by_itself(left):
     tokenizer = PatchTokenizer(patch_size=4, channels=1, image_size=(8, 12))
-    stem = PictureStem(d_model=8, **tokenizer.facts)
+    stem = GridStem(d_model=8, **tokenizer.facts)
     torch.nn.init.normal_(stem.convs[0].bias)
     entrance = Entrance("vision", stem, axes=2)
     pieces = [entrance.drawn(entrance.fitting(n), torch.Generator().manual_seed(n)) for n in (2, 99, 5)]

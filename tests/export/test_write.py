@@ -20,7 +20,7 @@ from omniformer.core.rotary import Rotary
 from omniformer.core.rules import Causal, Full
 from omniformer.core.scores import SoftCap
 from omniformer.core.towers import Towers
-from omniformer.embedders import ConvStem, IdEmbedder, NGramEmbedder, PictureStem, VectorEmbedder
+from omniformer.embedders import ConvStem, GridStem, IdEmbedder, NGramEmbedder, VectorEmbedder
 from omniformer.export import write
 from omniformer.export.programs import programs
 from omniformer.export.write import _config, export, run_onnx, run_pt2
@@ -209,7 +209,7 @@ def kinds():
     vision = {"vision": VectorEmbedder(d_model=16, features=16, axes=2, position=partial(Learned, sizes=[3, 2]))}
     text = {"text": IdEmbedder(d_model=16, vocab_size=TEXT.vocab_size, position=Sinusoidal)}
     sound = {"audio": ConvStem(d_model=16, features=6, position=partial(StoredSinusoidal, size=5))}
-    photos = {"vision": PictureStem(d_model=16, features=16, channels=1, grid=[3, 2], width=4)}
+    photos = {"vision": GridStem(d_model=16, features=16, channels=1, grid=[3, 2], width=4)}
     words = {"text": NGramEmbedder(d_model=16, vocab_size=9, letters=6, buckets=50)}
     shared = core(pair_bias=T5Buckets, attention=partial(SelfAttention, pair_bias=ALiBi, score=SoftCap(cap=2.0)))
     towers, gates = Towers(towers=[core(), core()], rules=[Full(), Causal()]), core(block=GatedCrossBlock)

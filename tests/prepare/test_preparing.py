@@ -103,7 +103,9 @@ def test_data_of_each_kind_become_an_experiment_that_is_valid(kind, tmp_path, ca
     [
         ("texts", {"tokenizer": "SpelledWordTokenizer", "embedder": "NGramEmbedder"}),
         ("words", {"tokenizer": "SpelledWordTokenizer", "embedder": "NGramEmbedder"}),
-        ("pictures", {"tokenizer": "PatchTokenizer", "embedder": "PictureStem"}),
+        ("pictures", {"tokenizer": "PatchTokenizer", "embedder": "GridStem"}),
+        ("sounds", {"tokenizer": "SpectrogramTokenizer", "embedder": "GridStem"}),
+        ("transcripts", {"tokenizer": "SpectrogramTokenizer", "embedder": "VectorEmbedder", "rotary": "one_axis"}),
         ("graphs", {"tokenizer": "GraphTokenizer", "embedder": "NodeEmbedder", "block": "messages"}),
     ],
 )
@@ -115,8 +117,10 @@ def test_each_kind_gets_the_parts_that_were_best_for_few_samples(kind, parts, tm
     )
     found = {name: next(iter(prepared[name].values()))["_target_"].split(".")[-1] for name in ("tokenizer", "embedder")}
     groups = {key: value for each in prepared["defaults"] if each != "_self_" for key, value in each.items()}
-    if "override /core/block" in groups:
-        found["block"] = groups["override /core/block"]
+    rotary = {"rotary"} if kind in ("sounds", "transcripts") else set()
+    found |= {
+        name: groups[f"override /core/{name}"] for name in {"block"} | rotary if f"override /core/{name}" in groups
+    }
     assert found == parts
     assert prepared["tokenizer"].get("text", {}).get("lowercase", True) == (kind != "words")  # capitals tell names
 
@@ -146,6 +150,25 @@ def test_large_pictures_shrink_as_is_said_and_how_many_lose_their_sides(tmp_path
     assert shrunk.startswith("40 of 40 pictures, up to 300 pixels long, shrink to 64 x 64; ")
     assert "tokenizer.vision.image_size=[128,128]" in shrunk
     assert cut.startswith("10 of 40 pictures are of another shape") and "tokenizer.vision.resize=stretch" in cut
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "shape"),
+    [(0.2, 16_000, (64, 160, 8)), (0.2, 8_000, (40, 80, 8)), (3.0, 16_000, (64, 320, 16)), (3.0, 8_000, (32, 160, 16))],
+)
+def test_kinds_of_sounds_are_read_as_pictures_with_stripes_hidden(seconds, rate, shape, tmp_path):
+    for i in range(N):
+        (tmp_path / "data" / LABELS[i]).mkdir(parents=True, exist_ok=True)
+        wave = (torch.rand(int(seconds * rate)) - 0.5).numpy()
+        soundfile.write(tmp_path / "data" / LABELS[i] / f"{i}.wav", wave, rate)
+    prepared = yaml.safe_load(prepare(tmp_path / "data", out=tmp_path / "conf", name="mine").file.read_text())
+    (tokenizer,) = prepared["tokenizer"].values()
+    assert (tokenizer["n_mels"], tokenizer["hop_length"], tokenizer["bands_per_token"]) == shape
+    assert tokenizer["frames_per_token"] == shape[2] and tokenizer["top_db"] == 80
+    stripes = prepared["data"]["augment_tokens"]
+    assert stripes["n_mels"] == shape[0] and stripes["max_bands"] == shape[2]
+    assert prepared["task"]["head"]["pool"]["_target_"] == "omniformer.heads.StatisticsPool"
+    assert prepared["optim"]["lr_of"]["core.*"] == prepared["optim"]["lr"] / 10
 
 
 def test_classes_of_few_texts_are_learned_by_a_shallow_core_at_a_high_rate_from_words_apart(tmp_path):

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from einops import rearrange
 from omniformer_tokenizers import Tokens
 from omniformer_tokenizers.augment import mask_spectrogram
-from torch import Generator
+from torch import Generator, Tensor
 
 from omniformer.core import checks
 from omniformer.core.ranges import Count, Natural
@@ -56,19 +57,39 @@ class SpecAugment(Augmentation):
         """The tokens with stripes.
 
         Raises:
-            ValueError: the tokens are no whole frames of so many bands, side by side.
+            ValueError: the tokens are no whole frames of so many bands, or tiles of them, side by side.
 
         Shapes:
-            values `[tokens, frames * n_mels]`, as returned.
+            values `[tokens, frames * bands]`, as returned.
         """
-        features = raw.values.shape[-1]
-        per_token, rest = divmod(features, self.n_mels)
-        frames = int(raw.facts.get("frames", len(raw) * per_token))
-        if rest or raw.positions.shape[1] != 1 or len(raw) != -(-frames // max(per_token, 1)):
-            raise ValueError(
-                f"SpecAugment reads tokens of whole frames side by side, of n_mels={self.n_mels} bands; received "
-                f"{len(raw)} tokens of {features} numbers on {raw.positions.shape[1]} axes for {frames} frames; set "
-                "n_mels to that of the tokenizer, and leave its frame_stride and bands_per_token out"
-            )
-        masked = mask_spectrogram(raw.values.reshape(-1, self.n_mels), generator, **self.stripes)
-        return replace(raw, values=masked.reshape(raw.values.shape))
+        frames = _frames(raw, self.n_mels)
+        masked = mask_spectrogram(frames, generator, **self.stripes)
+        columns = _columns(raw)
+        time = raw.values.shape[-1] * columns // self.n_mels
+        values = rearrange(masked, "(n time) (m bands) -> (n m) (time bands)", m=columns, time=time)
+        return replace(raw, values=values.contiguous())
+
+
+def _columns(tokens: Tokens) -> int:
+    """How many tokens lie side by side over all bands."""
+    two = tokens.positions.shape[1] == 2 and len(tokens)
+    return int(tokens.positions[:, 1].max()) + 1 if two else 1
+
+
+def _frames(tokens: Tokens, n_mels: int) -> Tensor:
+    """The frames of which tokens were cut, those that fill up the last one among them.
+
+    Shapes:
+        `[frames, n_mels]`.
+    """
+    features, columns = tokens.values.shape[-1], _columns(tokens)
+    per_token, rest = divmod(features * columns, n_mels)
+    frames = int(tokens.facts.get("frames", len(tokens) // columns * per_token))
+    if rest or n_mels % columns or len(tokens) != -(-frames // max(per_token, 1)) * columns:
+        raise ValueError(
+            f"SpecAugment reads tokens of whole frames side by side, or tiles of them that do not overlap, of "
+            f"n_mels={n_mels} bands; received {len(tokens)} tokens of {features} numbers on "
+            f"{tokens.positions.shape[1]} axes for {frames} frames; set n_mels to that of the tokenizer, and leave its "
+            "frame_stride and band_stride out"
+        )
+    return rearrange(tokens.values, "(n m) (time bands) -> (n time) (m bands)", m=columns, time=per_token)

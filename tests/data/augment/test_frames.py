@@ -26,7 +26,8 @@ def test_stripes_run_through_the_frames_of_the_tokens(frames_per_token):
     ("tokenizer", "n_mels"),
     [
         ({"frames_per_token": 2, "frame_stride": 1}, 40),
-        ({"frames_per_token": 2, "bands_per_token": 20}, 40),
+        ({"frames_per_token": 2, "bands_per_token": 20, "frame_stride": 1}, 40),
+        ({"frames_per_token": 2, "bands_per_token": 16, "band_stride": 8}, 40),
         ({}, 30),
     ],
 )
@@ -34,6 +35,19 @@ def test_tokens_that_are_no_frames_side_by_side_are_refused(tokenizer, n_mels):
     tokens = SpectrogramTokenizer(sample_rate=8000, n_mels=40, **tokenizer)(WAVE)
     with pytest.raises(ValueError, match="SpecAugment reads tokens of whole frames side by side"):
         SpecAugment(n_mels=n_mels)(tokens, chance())
+
+
+@pytest.mark.parametrize(("time", "bands"), [(2, 20), (4, 8), (1, 40)])
+def test_stripes_run_through_tiles_of_the_spectrogram(time, bands):
+    tokenizer = SpectrogramTokenizer(
+        sample_rate=8000, n_mels=40, frames_per_token=time, bands_per_token=bands, normalize="none"
+    )
+    tokens = tokenizer(WAVE)
+    n = tokens.facts["frames"] = torch.tensor(len(tokens) // (40 // bands) * time)  # with what fills up the last
+    frames = mask_spectrogram(tokenizer.to_frames(tokens), chance(), max_time=9, max_bands=4)
+    masked = SpecAugment(n_mels=40, max_time=9, max_bands=4)(tokens, chance())
+    assert torch.equal(tokenizer.to_frames(masked), frames) and not torch.equal(frames, tokenizer.to_frames(tokens))
+    assert len(frames) == n and torch.equal(masked.positions, tokens.positions)
 
 
 def test_a_sound_without_frames_stays_one():

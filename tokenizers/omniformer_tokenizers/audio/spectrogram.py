@@ -1,5 +1,6 @@
 """Sound to log-mel frames or time-frequency patches, any length and sample rate."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,9 @@ class SpectrogramTokenizer(Tokenizer):
         bands_per_token: bands of one token; None takes all, so that tokens have a time but no frequency axis. Tokens
             must reach the highest band exactly.
         band_stride: bands from one token to the next; `bands_per_token` when left out.
+        top_db: decibels below the loudest number of a sound under which all is as if so loud, as in librosa's
+            `power_to_db`, which has 80; digital silence else lies so far down that all that is heard looks alike. None
+            leaves numbers as they are.
         normalize: `sample` gives each sound mean 0 and standard deviation 1 over all its frames and bands, which takes
             the recording level away; `none` keeps natural logarithms of energy.
         downmix: how several channels become one: their `mean`, the `first`, or an `error`.
@@ -66,12 +70,15 @@ class SpectrogramTokenizer(Tokenizer):
         frame_stride: Count | None = None,
         bands_per_token: Count | None = None,
         band_stride: Count | None = None,
+        top_db: Positive | None = None,
         normalize: Literal["sample", "none"] = "sample",
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
         at_least(1, sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft, hop_length=hop_length)
         at_least(1, frames_per_token=frames_per_token, frame_stride=frame_stride)
         at_least(1, bands_per_token=bands_per_token, band_stride=band_stride)
+        if top_db is not None and not 0 < top_db < math.inf:
+            raise ValueError(f"top_db={top_db} must be positive: decibels, such as 80; or None")
         one_of(("sample", "none"), normalize=normalize)
         one_of(("mean", "first", "error"), downmix=downmix)
         top = sample_rate / 2 if f_max is None else f_max
@@ -98,14 +105,21 @@ class SpectrogramTokenizer(Tokenizer):
         self.frame_stride = frame_stride
         self.bands_per_token = bands_per_token
         self.band_stride = band_stride
+        self.top_db = top_db
         self.normalize = normalize
         self.downmix = downmix
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """`features` of a token, and the number of position `axes`: time, and frequency where tokens have one."""
-        bands = self.bands_per_token or self.n_mels
-        return {"features": self.frames_per_token * bands, "axes": 1 if self.bands_per_token is None else 2}
+        """`features` of a token, and the number of position `axes`: time, and frequency where tokens have one; then
+        the one of `channels`, and the `tile` of frames and bands, or the smaller `stride` where tiles overlap.
+        """
+        time, bands = self.frames_per_token, self.bands_per_token or self.n_mels
+        if self.bands_per_token is None:
+            return {"features": time * bands, "axes": 1}
+        steps = [self.frame_stride or time, self.band_stride or bands]
+        cut = {"tile": [time, bands]} if steps == [time, bands] else {"stride": min(steps)}
+        return {"features": time * bands, "axes": 2, "channels": 1, **cut}
 
     def __call__(self, raw: Any) -> Tokens:
         """The tokens of a sound: a waveform at `sample_rate`, a pair (waveform, its rate), a path, or a file's bytes.
@@ -164,7 +178,7 @@ class SpectrogramTokenizer(Tokenizer):
             f_min=self.f_min,
             f_max=self.f_max,
         )
-        return energies.clamp(min=FLOOR).log()
+        return self._above_silence(energies.clamp(min=FLOOR).log())
 
     def frames(self, raw: Any) -> Tensor:
         """The log-mel frames of a sound, before they are normalised and joined to tokens.
@@ -182,7 +196,13 @@ class SpectrogramTokenizer(Tokenizer):
             f_min=self.f_min,
             f_max=self.f_max,
         )[0]
-        return energies.clamp_(min=FLOOR).log_()
+        return self._above_silence(energies.clamp_(min=FLOOR).log_())
+
+    def _above_silence(self, frames: Tensor) -> Tensor:
+        """Frames `[..., frames, n_mels]` of sounds, none of them further below the loudest than `top_db`."""
+        if self.top_db is None or not frames.shape[-2]:
+            return frames
+        return frames.maximum(frames.amax((-2, -1), keepdim=True) - self.top_db * math.log(10) / 10)
 
     def from_frames(self, frames: Tensor) -> Tokens:
         """The tokens of log-mel frames: the second half of a call, for changing the frames in between.
@@ -242,7 +262,7 @@ class SpectrogramTokenizer(Tokenizer):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = "sample_rate n_mels n_fft hop_length f_min f_max frames_per_token frame_stride bands_per_token"
-        return {name: getattr(self, name) for name in [*names.split(), "band_stride", "normalize", "downmix"]}
+        return {name: getattr(self, name) for name in [*names.split(), "band_stride", "top_db", "normalize", "downmix"]}
 
     def _check_bands(self, n_mels: int, bands: int, stride: int | None) -> None:
         """Refuses tokens that leave the highest bands out."""

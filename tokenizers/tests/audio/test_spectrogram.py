@@ -1,3 +1,5 @@
+import math
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -189,3 +191,28 @@ def test_a_sound_without_a_channel_is_refused_and_one_of_many_is_not(downmix):
         tokenizer(torch.zeros(0, 100))
     if downmix != "error":
         assert len(tokenizer(torch.zeros(100_000, 200))) == 2
+
+
+@pytest.mark.parametrize("top_db", [80.0, 20.0])
+def test_nothing_lies_further_below_the_loudest_in_decibels(top_db):
+    wave = torch.cat([tone(440, 16000, 0.2) + 0.01 * torch.randn(3200), torch.zeros(3200)])
+    tokenizer = SpectrogramTokenizer(n_mels=16, top_db=top_db, normalize="none")
+    energies = SpectrogramTokenizer(n_mels=16, normalize="none").frames(wave).exp()
+    decibels = 10 * energies.log10()
+    decibels = decibels.clamp(min=decibels.max().item() - top_db)  # librosa's power_to_db
+    torch.testing.assert_close(tokenizer.frames(wave) * 10 / math.log(10), decibels, rtol=1e-4, atol=1e-3)
+    assert float(decibels.max() - decibels.min()) == pytest.approx(top_db, abs=1e-3)
+
+
+def test_the_range_is_that_of_each_sound_and_counts_before_it_is_normalised():
+    tokenizer = SpectrogramTokenizer(n_mels=8, top_db=30.0)
+    sounds = [torch.cat([level * torch.randn(1600), torch.zeros(1600)]) for level in (1.0, 0.01)]
+    stacked, _, _ = tokenizer.of_stack(torch.stack(sounds))
+    for values, sound in zip(stacked, sounds, strict=True):
+        frames = tokenizer.frames(sound)
+        assert float(frames.max() - frames.min()) == pytest.approx(3 * math.log(10), rel=1e-4)
+        torch.testing.assert_close(values, tokenizer(sound).values, rtol=1e-4, atol=1e-4)
+    assert len(tokenizer(torch.zeros(0))) == len(SpectrogramTokenizer(n_mels=8)(torch.zeros(0)))
+    for wrong in (0.0, -80.0, math.inf):
+        with pytest.raises(ValueError, match="must be positive: decibels, such as 80; or None"):
+            SpectrogramTokenizer(top_db=wrong)

@@ -1,11 +1,11 @@
-"""Convolutions over pictures that come as patches."""
+"""Convolutions over grids that come as tiles: pictures and spectrograms."""
 
 import pytest
 import torch
-from omniformer_tokenizers import PatchTokenizer, pack
+from omniformer_tokenizers import PatchTokenizer, SpectrogramTokenizer, pack
 from torch.nn import functional as F
 
-from omniformer.embedders import PictureStem
+from omniformer.embedders import GridStem
 
 TOKENIZER = PatchTokenizer(patch_size=8, channels=3)
 
@@ -16,7 +16,7 @@ def picture(height, width, seed=0):
 
 def stem(tokenizer=TOKENIZER, **options):
     torch.manual_seed(0)
-    made = PictureStem(d_model=5, **tokenizer.facts, width=4, **options)
+    made = GridStem(d_model=5, **tokenizer.facts, width=4, **options)
     for part in (*made.convs, *made.norms):
         torch.nn.init.normal_(part.bias)  # zeros around a picture would say something
     for norm in made.norms:
@@ -82,7 +82,7 @@ def test_no_patch_gives_zero_gradients_not_missing_ones():
 
 @pytest.mark.parametrize("options", [{"patch_size": 5}, {"patch_size": 8, "stride": 4}])
 def test_odd_patches_and_overlapping_ones_are_refused(options):
-    with pytest.raises(ValueError, match="must be square patches of an even side that do not overlap; set tokenizer"):
+    with pytest.raises(ValueError, match="must be tiles of even sides on two axes that do not overlap; set tokenizer"):
         stem(PatchTokenizer(**options))
 
 
@@ -90,3 +90,36 @@ def test_positions_that_are_no_rows_and_columns_are_refused():
     unit = PatchTokenizer(patch_size=8, coordinates="unit")
     with pytest.raises(ValueError, match="set tokenizer.coordinates=patches"):
         stem(unit)(pack([unit(picture(16, 16))]))
+
+
+@pytest.mark.parametrize(
+    ("time", "bands", "left"), [(16, 16, (1, 1)), (8, 16, (1, 2)), (4, 12, (1, 3)), (6, 4, (3, 2))]
+)
+def test_tiles_of_a_spectrogram_are_convolved_as_one_picture(time, bands, left):
+    tokenizer = SpectrogramTokenizer(
+        sample_rate=8000, n_mels=48, frames_per_token=time, bands_per_token=bands, normalize="none"
+    )
+    wave = torch.randn(3000, generator=torch.Generator().manual_seed(0))
+    tokens, made = tokenizer(wave), stem(tokenizer)
+    frames = F.pad(tokenizer.frames(wave), (0, 0, 0, -len(tokenizer.frames(wave)) % time), value=tokens.values.min())
+    x = plain(made, frames[None] * 0.5 + 0.5)[0]  # `plain` takes pictures
+    rows, columns = x.split(left[0], dim=1), 48 // bands
+    expected = [made.map(tile.flatten()) for row in rows for tile in row.chunk(columns, dim=2)]
+    assert x.shape[2] == columns * left[1]
+    torch.testing.assert_close(made(pack([tokens])), torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"frames_per_token": 8},  # no axis of bands
+        {"frames_per_token": 8, "bands_per_token": 8, "frame_stride": 4},
+        {"frames_per_token": 8, "bands_per_token": 8, "band_stride": 4},
+        {"frames_per_token": 4, "bands_per_token": 16, "band_stride": 8},  # as many numbers as 8 x 8
+        {"frames_per_token": 5, "bands_per_token": 8},
+    ],
+)
+def test_frames_and_overlapping_tiles_of_sounds_are_refused(options):
+    facts = dict(SpectrogramTokenizer(n_mels=64, **options).facts)
+    with pytest.raises(ValueError, match="of sounds tokenizer.frames_per_token=8 and tokenizer.bands_per_token=8"):
+        GridStem(**({"d_model": 4, "channels": 1} | facts))
