@@ -169,7 +169,7 @@ RUNS = {
     "translation": Run("translation", ("test/bleu", "test/chrf"), ("seed=0",)),
     "intents": Run("intents", ("test/in_scope_accuracy", "test/out_of_scope_recall")),
     "spoken_digits": Run("spoken_digits", ("test/accuracy",)),
-    "spoken_digits_theo": Run("spoken_digits", ("test/accuracy",), ("seed=0",), fixed=("data.source.speaker=theo",)),
+    "spoken_digits_theo": Run("spoken_digits", _ACCURACY, SEEDS, ("data.source.speaker=theo",)),
     "spoken_strings": Run("spoken_strings", ("test/wer", "test/exact_match"), ("seed=0",)),
     "spoken_strings_ctc": Run("spoken_strings_ctc", ("test/wer", "test/cer"), ("seed=0",)),
     "cifar10": Run("cifar10", _ACCURACY, SEEDS[:1], _BESIDE),
