@@ -1,21 +1,29 @@
-"""Writes small sets of pictures, as folders of classes, out of larger known sets: what somebody's own data look like.
+"""Writes small sets of pictures, as folders of classes, and of texts, as tables, out of larger known sets: what
+somebody's own data look like.
 
-Run: `uv run python scripts/write_small_sets.py --data-root DATA small`. Then `omniformer prepare small/photos`, or
-`omniformer train modality=vision data=image_folder data.source.root=small/photos ...`.
+Run: `uv run python scripts/write_small_sets.py --data-root DATA small`. Then `omniformer prepare small/photos`,
+`omniformer prepare small/requests77.csv`, or `omniformer train modality=vision data=image_folder
+data.source.root=small/photos ...`.
 
-    digits    MNIST, 15 training pictures of each of ten classes
-    photos    CIFAR-10, 40 training pictures of each of its first five classes
-    emoji     Twemoji by group, at most 40 training pictures of each, variants of skin tones left out
-    large     the same photos, enlarged to 160 to 320 pixels, each side by itself, as JPEG
-    characters   200 characters of 3 to 5 strokes at 105 x 105, as Omniglot's, drawn by 14 hands for training, 4 others
-                 for validation and 4 for the test: each hand has a slant, width and pen of its own and never draws
-                 twice the same
+    digits        MNIST, 15 training pictures of each of ten classes
+    photos        CIFAR-10, 40 training pictures of each of its first five classes
+    emoji          Twemoji by group, at most 40 training pictures of each, variants of skin tones left out
+    large         the same photos, enlarged to 160 to 320 pixels, each side by itself, as JPEG
+    characters    200 characters of 3 to 5 strokes at 105 x 105, as Omniglot's, drawn by 14 hands for training, 4 others
+                  for validation and 4 for the test: each hand has a slant, width and pen of its own and never draws
+                  twice the same
+    requests      CLINC150 in scope, 7 training texts of each of 150 kinds
+    requests77    CLINC150, all 100 training texts of each of the 77 kinds whose names are the first by alphabet
+    reviews       sentence polarity, whole
+    reviews1000   sentence polarity, 500 training texts of each of both classes
 
 Of known sets, validation has half as many pictures of a class as training (at least 10), test 100, as far as there are
-any: the first ones of the set's own splits in an order that depends on nothing but their ids.
+any; of texts both are whole. Chosen are the first of the set's own splits in an order that depends on nothing but
+their ids.
 """
 
 import argparse
+import csv
 import hashlib
 import math
 import random
@@ -48,6 +56,12 @@ def main() -> None:
     write(given.folder / "emoji", known("emoji", data_root=root, skin_tones=False), n_train=40)
     write(given.folder / "large", known("cifar10", data_root=root), n_train=40, n_classes=5, change=enlarged)
     write_characters(given.folder / "characters")
+    requests = known("clinc150", data_root=root, out_of_scope=False)
+    reviews = known("sentence_polarity", data_root=root)
+    write_texts(given.folder / "requests.csv", requests, n_train=7)
+    write_texts(given.folder / "requests77.csv", requests, n_classes=77)
+    write_texts(given.folder / "reviews.csv", reviews)
+    write_texts(given.folder / "reviews1000.csv", reviews, n_train=500)
 
 
 def write(
@@ -84,8 +98,28 @@ def write(
                 image.save(into / f"{number}.{suffix}")
 
 
-def chosen(raws: Sequence[Raw], n: int) -> dict[int, list[Raw]]:
-    """Some samples of each class, the first by a hash of their ids."""
+def write_texts(file: Path, source: Source, *, n_train: int | None = None, n_classes: int | None = None) -> None:
+    """Writes texts of each class, as a table with the columns `text`, `kind` and `split`.
+
+    Args:
+        file: the table.
+        source: where the texts are from.
+        n_train: training texts of each class; None for all. Validation and test are whole.
+        n_classes: those whose names are the first so many by alphabet; None for all.
+    """
+    kinds = sorted(source.labels)[:n_classes]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as table:
+        rows = csv.writer(table)
+        rows.writerow(["text", "kind", "split"])
+        for split in SPLITS:
+            for label, raws in chosen(source.split(split), n_train if split == "train" else None).items():
+                if source.labels[label] in kinds:
+                    rows.writerows([raw.contents["text"], source.labels[label], split] for raw in raws)
+
+
+def chosen(raws: Sequence[Raw], n: int | None) -> dict[int, list[Raw]]:
+    """Some samples of each class, or all, the first by a hash of their ids."""
     of_class: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
     for place, raw in enumerate(raws):
         of_class[int(raw.targets["label"])].append((hashlib.sha256(raw.id.encode()).digest(), place))

@@ -38,6 +38,9 @@ class NGramEmbedder(IdEmbedder):
             stretches of 4,000 words.
         word_dropout: share of tokens whose id's vector is left out in training, so that letters must do alone, as they
             must for words that were never seen.
+        ngram_dropout: share of the vectors that make a word, its id's and its stretches', that are left out whole in
+            training; those that stay are scaled, so that their mean stays. So no single word or stretch may decide,
+            and all of them learn ([Iyyer et al. 2015](https://aclanthology.org/P15-1162), 4, of whole words).
         **options: others of `IdEmbedder`.
 
     Raises:
@@ -63,14 +66,16 @@ class NGramEmbedder(IdEmbedder):
         ngrams: Sequence[Count] = (3, 4, 5),
         buckets: Count = 20_000,
         word_dropout: BelowOne = 0.0,
+        ngram_dropout: BelowOne = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(d_model=d_model, vocab_size=vocab_size, **options)
         checks.counts(letters=letters, buckets=buckets, **{f"ngrams[{i}]": n for i, n in enumerate(ngrams)})
-        checks.below_one(word_dropout=word_dropout)
+        checks.below_one(word_dropout=word_dropout, ngram_dropout=ngram_dropout)
         if not ngrams or max(ngrams) > letters:
             raise ValueError(f"ngrams={list(ngrams)} must be numbers of letters, of the {letters} of a word at most")
-        self.letters, self.ngrams, self.word_dropout = letters, tuple(ngrams), word_dropout
+        self.letters, self.ngrams = letters, tuple(ngrams)
+        self.word_dropout, self.ngram_dropout = word_dropout, ngram_dropout
         self.stretches = nn.Embedding(buckets + 1, d_model, padding_idx=NONE)
         self.reset_parameters()
 
@@ -87,7 +92,15 @@ class NGramEmbedder(IdEmbedder):
             words = words * (torch.rand(len(words), 1, device=words.device) >= self.word_dropout)
         rows = self.rows(packed.features[_LETTERS])
         n = (rows != NONE).sum(1, keepdim=True).clamp(min=1)
-        return words + self.stretches(rows).sum(1) * (self.scale * n.to(words.dtype).rsqrt())
+        scale = self.scale * n.to(words.dtype).rsqrt()
+        if self.training and self.ngram_dropout:
+            words, rows = words * self._kept(words[:, :1]), rows.masked_fill(~self._kept(rows), NONE)
+            words, scale = words / (1 - self.ngram_dropout), scale / (1 - self.ngram_dropout)
+        return words + self.stretches(rows).sum(1) * scale
+
+    def _kept(self, vectors: Tensor) -> Tensor:
+        """Which vectors are not left out, one for each entry."""
+        return torch.rand(vectors.shape, device=vectors.device) >= self.ngram_dropout
 
     def rows(self, letters: Tensor) -> Tensor:
         """The row of the table for each stretch, 0 where there is none.

@@ -64,6 +64,21 @@ def test_words_are_left_out_in_training_alone():
     assert 0.45 < left_out.float().mean() < 0.55
 
 
+def test_each_vector_of_a_word_is_left_out_by_itself_in_training_and_the_mean_stays():
+    torch.manual_seed(0)
+    made = NGramEmbedder(d_model=16, **TOKENIZER.facts, ngrams=[2, 3], buckets=5000, init_std=1.0, ngram_dropout=0.25)
+    stretches = [b"\1t", b"th", b"he", b"e\2", b"\1th", b"the", b"he\2"]
+    vectors = [made.stretches.weight[hashed(each, 5000)] / len(stretches) ** 0.5 for each in stretches]
+    vectors = torch.stack([made.table.weight[TOKENIZER("the").values[0]], *vectors])
+    packed = pack([TOKENIZER("the " * 2000)])
+    torch.testing.assert_close(made.eval()(packed)[0], vectors.sum(0))
+    times = made.train()(packed) @ torch.linalg.pinv(vectors)  # how often each vector is in each token
+    torch.testing.assert_close(times, torch.where(times > 0.5, 1 / 0.75, 0.0), atol=1e-3, rtol=0)
+    kept = (times > 0.5).double()
+    torch.testing.assert_close(kept.mean(0), torch.full((8,), 0.75).double(), atol=0.04, rtol=0)
+    assert (torch.corrcoef(kept.T) - torch.eye(8)).abs().max() < 0.1
+
+
 def test_what_stands_for_no_stretch_stays_zero():
     made = embedder()
     made.reset_parameters()

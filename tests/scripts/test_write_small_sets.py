@@ -1,6 +1,9 @@
-"""Small sets of pictures are made of larger ones, the same ones each time."""
+"""Small sets of pictures and texts are made of larger ones, the same ones each time."""
 
+import csv
 import importlib.util
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,25 @@ def test_so_many_of_each_of_some_classes_are_written_and_read_again(small, tmp_p
     read = ImageFolder(root=str(tmp_path))
     assert read.labels == ("cat", "dog_and_co")
     assert [len(read.split(split)) for split in ("train", "val", "test")] == [24, 20, 20]
+
+
+class Said(Grey):
+    labels = ("owl", "cat", "dog & co")
+
+    def split(self, name):
+        return [replace(raw, contents={"text": f'a "text", {raw.id}'}) for raw in super().split(name)]
+
+
+def test_texts_are_written_as_a_table_of_some_of_training_and_all_of_the_rest(small, tmp_path):
+    small.write_texts(tmp_path / "new" / "said.csv", Said(), n_train=12, n_classes=2)
+    rows = list(csv.DictReader((tmp_path / "new" / "said.csv").read_text().splitlines()))
+    counted = Counter((row["split"], row["kind"]) for row in rows)
+    assert counted == {
+        (split, kind): n for split, n in (("train", 12), ("val", 20), ("test", 10)) for kind in ("cat", "dog & co")
+    }
+    assert {row["text"] for row in rows if row["split"] == "test" and row["kind"] == "cat"} == {
+        f'a "text", test/{n}' for n in range(1, 30, 3)
+    }
 
 
 def test_which_ones_depends_on_their_ids_alone(small):
