@@ -318,6 +318,7 @@ def _run(proposal: Proposal, nodes: Mapping[str, Any]) -> dict[str, Any]:
         "steps": keys["steps_per_epoch"] * keys["trainer"]["max_epochs"],
         "batch_size": keys["data"]["batch_size"],
         "lr": keys["optim"]["lr"],
+        "lr_of": keys["optim"].get("lr_of", {}),
         "tokenizers": dict(nodes),
         "embedders": keys["embedder"],
     }

@@ -98,5 +98,12 @@ def _proposal(found: Mapping[str, Any]) -> Iterator[str]:
     size = f"core {run['core']}; {run['steps']:,} steps of {run['batch_size']} rows"
     yield f"\nproposed: task {run['task']}, by {run['metric']}; {size}"
     for modality, node in run["tokenizers"].items():
-        told = ", ".join(f"{name}={value}" for name, value in node.items() if name != "_target_")
-        yield f"  {modality}: {node['_target_'].rpartition('.')[2]}({told})"
+        yield f"  {modality}: {_part(node)}, {_part(run['embedders'][modality])}"
+    slower = "".join(f", of {name} {rate:g}" for name, rate in run["lr_of"].items())
+    yield f"  rate {run['lr']:g}{slower}"
+
+
+def _part(node: Mapping[str, Any]) -> str:
+    """A part as it is called."""
+    told = ", ".join(f"{name}={value}" for name, value in node.items() if name != "_target_")
+    return f"{node['_target_'].rpartition('.')[2]}({told})"

@@ -17,12 +17,14 @@ _MANY = 10_000  # pictures from which a run is long anyway
 _FEW = 50_000  # rows up to which a model would learn by heart, and drops out more
 
 
-def sizes(rows: int, tokens: float) -> dict[str, Any]:
+def sizes(rows: int, tokens: float, *, passes: int | None = None) -> dict[str, Any]:
     """What a run should cost.
 
     Args:
         rows: of training.
         tokens: of a sample, on average.
+        passes: of the rows, where more steps than the least of a run come of them; None for some that shrink with their
+            number.
 
     Returns:
         `core` (tiny or small), `batch_size`, `steps_per_epoch`, `epochs`, `dropout`, `lr`.
@@ -32,7 +34,7 @@ def sizes(rows: int, tokens: float) -> dict[str, Any]:
         (80, 'small')
     """
     batch = 16 if tokens >= _LONG else 32
-    passes = next((times for most, times in _PASSES if rows < most), 3)
+    passes = passes or next((times for most, times in _PASSES if rows < most), 3)
     steps = min(max(passes * rows // batch, _LEAST), _MOST)
     return {
         "core": "small" if rows >= _LARGE else "tiny",

@@ -171,12 +171,22 @@ def test_kinds_of_sounds_are_read_as_pictures_with_stripes_hidden(seconds, rate,
     assert prepared["optim"]["lr_of"]["core.*"] == prepared["optim"]["lr"] / 10
 
 
-def test_classes_of_few_texts_are_learned_by_a_shallow_core_at_a_high_rate_from_words_apart(tmp_path):
-    made = lines(tmp_path / "t.jsonl", review=TEXTS, mood=LABELS)
-    prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
-    assert prepared["core"]["n_layers"] == 2 and prepared["optim"]["lr"] == 0.004
-    assert prepared["embedder"]["text"]["init_std"] == 0.5
+@pytest.mark.parametrize(("rows", "steps"), [(N, 800), (8_020, 1_500)])
+def test_classes_of_texts_are_learned_from_bags_that_lack_words_and_by_a_core_that_learns_slowly(rows, steps, tmp_path):
+    texts = [f"film {i} is {'fine and good' if i % 2 else 'dull and bad'}" for i in range(rows)]
+    splits = ["train" if i < rows - 20 else "val" if i % 4 < 2 else "test" for i in range(rows)]
+    moods = ["good" if i % 2 else "bad" for i in range(rows)]
+    made = lines(tmp_path / "t.jsonl", review=texts, mood=moods, split=splits)
+    found = prepare(made, out=tmp_path / "conf", name="mine")
+    prepared = yaml.safe_load(found.file.read_text())
+    assert prepared["embedder"]["text"]["ngram_dropout"] == 0.5
     assert prepared["core"]["final_norm"] is False and prepared["task"]["head"]["norm"]["_partial_"]
+    assert prepared["optim"]["lr_of"]["core.*"] == prepared["optim"]["lr"] / 10
+    assert prepared["task"]["label_smoothing"] == 0
+    assert prepared["steps_per_epoch"] * prepared["trainer"]["max_epochs"] == steps
+    assert (
+        "NGramEmbedder(dropout=0.3, init_std=0.15, ngram_dropout=0.5)\n  rate 0.004, of core.* 0.0004" in found.told()
+    )
 
 
 def test_a_split_that_no_row_is_in_is_told(tmp_path):
