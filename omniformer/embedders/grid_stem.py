@@ -23,8 +23,8 @@ _MOST = 4  # convolutions: tiles of 16 x 16 are one number a channel then
 
 class GridStem(nn.Module):
     """Convolutions of width 3 over each grid of numbers, whose tiles are laid side by side again: patches of a picture,
-    or frames and bands of a spectrogram. Each is followed by a norm of the whole grid, the maxima of 2 x 2 numbers and a
-    ReLU, until a tile is one number a channel or of an odd side; one linear map makes its token. A stem of
+    or frames and bands of a spectrogram. Each is followed by a norm of the whole grid, the maxima of 2 x 2 numbers and
+    a ReLU, until a tile is one number a channel or of an odd side; one linear map makes its token. A stem of
     convolutions ([Xiao et al. 2021](https://arxiv.org/abs/2106.14881)) makes few pictures enough
     ([Hassani et al. 2021](https://arxiv.org/abs/2104.05704), CCT), and few sounds, as it knows that what is near
     belongs together.
