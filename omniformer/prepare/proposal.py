@@ -38,6 +38,7 @@ _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all other
 _RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _KEPT = 1_000_000_000  # bytes of decoded pictures that are kept in memory
 _SHORT = 2.0  # seconds of a sound
+_FEW_TEXTS = 3_000  # rows up to which the core learns even more slowly: between 1,000, which ask for it, and 7,300
 _PASSES_OF_TEXTS = 6  # of training: in as many 7,300 texts were learned (docs/results.md)
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
 
@@ -212,7 +213,7 @@ def propose(
     if "bands_per_token" in nodes.get("audio", {}):
         _kinds_of_sounds(keys, nodes["audio"])
     if of_texts:
-        _classes_of_texts(keys)
+        _classes_of_texts(keys, rows)
     if max(contents.get("text", Contents()).measures.get("tokens") or [0]) > _LONGEST:
         keys["data"]["max_tokens"] = _LONGEST
     return Proposal(
@@ -258,18 +259,18 @@ def _axes(name: str, tokenizer: Node) -> int:
     return 2 if "bands_per_token" in tokenizer else _AXES.get(name, 1)
 
 
-def _classes_of_texts(keys: Node) -> None:
+def _classes_of_texts(keys: Node, rows: int) -> None:
     """What 1,000 and 7,300 requests were learned with (docs/results.md), which holds for as many texts as are read by
     words with their letters: a bag of words and stretches of letters that each are left out by chance, so that none of
     them decides alone; a norm of their mean in the place of one of each word, so that words that tell much may be
-    larger than others; classes told apart without smoothing; and a shallow core that learns at a tenth of the rate,
-    which else knows the texts by heart before words and letters have found what they mean.
+    larger than others; classes told apart without smoothing; and a shallow core that learns at a tenth of the rate, of
+    few texts at a hundredth, which else knows the texts by heart before words and letters have found what they mean.
     """
     keys["embedder"]["text"] |= {"init_std": 0.15, "dropout": 0.3, "ngram_dropout": 0.5}
     keys["core"] |= {"n_layers": 1, "final_norm": False}
     norm = {"_target_": "omniformer.core.norm.RMSNorm", "_partial_": True}
     keys["task"] |= {"head": {"norm": norm}, "label_smoothing": 0.0}
-    keys["optim"] |= {"lr": 0.004, "lr_of": {"core.*": 0.0004}}
+    keys["optim"] |= {"lr": 0.004, "lr_of": {"core.*": 0.00004 if rows < _FEW_TEXTS else 0.0004}}
 
 
 def _node_of_embedder(tokenizer: Node, dropout: float) -> Node:
