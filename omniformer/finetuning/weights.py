@@ -14,7 +14,8 @@ from omniformer.quantization import quantize
 from omniformer.training.warm_start import Loaded, freeze, trainable
 
 log = logging.getLogger(__name__)
-_FAST = 1e-3  # from here on rates are those of fresh weights; published recipes for whole models end at 3e-4
+_FAST = 4e-4  # from here on rates are those of fresh weights (`prepare` has this one for classes of texts); published
+# recipes for whole models end at 3e-4
 
 
 def settle(model: nn.Module, config: Mapping[str, Any], loaded: Loaded | None) -> None:

@@ -111,6 +111,7 @@ def test_rates_by_pattern_and_by_depth_reach_the_published_parts(published, tmp_
         ({"lr": 1e-4}, {}, None),
         ({"lr": 4e-3, "lr_of": {"core.*": 1e-4}}, {}, None),
         ({"lr": 1e-4, "lr_of": {"core.*": 1e-4, "core.1.*": 2e-3}}, {}, "0.002"),
+        ({"lr": 3e-5, "lr_of": {"core.*": 4e-4}}, {}, "0.0004"),  # what prepare proposes for classes of texts
         ({"lr": 4e-3}, {"lora": {"rank": 4}}, None),
     ],
 )
