@@ -69,6 +69,13 @@ def test_derivatives_of_a_squared_relu_are_right_to_the_second_order_and_under_t
     torch.testing.assert_close(each, 2 * x.detach().clamp(min=0))
 
 
+def test_a_squared_relu_and_its_slope_learn_together():
+    x = torch.tensor([3.0, -1.0], requires_grad=True)
+    out = squared_relu(x)
+    (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+    assert torch.autograd.grad((out + slope).sum(), x)[0].tolist() == [2 * 3.0 + 2, 0.0]
+
+
 @pytest.mark.parametrize("layer", [FeedForward, GatedFeedForward])
 def test_tokens_do_not_see_each_other(layer):
     layer, x = layer(4), torch.randn(3, 4)
