@@ -31,6 +31,7 @@ _TAG = 3  # words that the name of a tag has on average at most; else it is a te
 _STEPS = 8  # numbers that a text holds at least that is taken for a series
 _SOME = 200  # cells that are looked at closely
 _REPEATED = 5  # rows a class has on average at least, so that it can be learned
+_FEWEST = 2  # the same where its name says that it is one, as folders of classes do
 _CLASSES = 1000
 
 
@@ -217,6 +218,9 @@ def _category(column: Column) -> Guess | None:
     n = column.distinct
     if n <= 2 or _repeated(column, n):
         return Guess("category", f"{n} values in {len(column.cells)} cells")
+    words = sum(len(str(each).split()) for each in column.cells) / len(column.cells)
+    if is_target_name(column.name) and words <= _TAG and n <= min(_CLASSES, len(column.cells) // _FEWEST):
+        return Guess("category", f"its name, and {n} values in {len(column.cells)} cells")
     return None
 
 
