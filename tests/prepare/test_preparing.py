@@ -140,6 +140,14 @@ def test_few_pictures_are_seen_a_little_elsewhere_each_time_and_mirrored_in_colo
     assert prepared["task"]["head"] == {"dropout": 0.3}
 
 
+def test_pictures_of_many_classes_are_learned_fast_and_without_dropout(tmp_path):
+    pictures(tmp_path / "data", [f"{split}/kind{i % 50}/{i}.png" for split in ("train", "val") for i in range(100)])
+    prepared = yaml.safe_load(prepare(tmp_path / "data", out=tmp_path / "conf", name="mine").file.read_text())
+    assert prepared["optim"] == {"lr": 0.006, "weight_decay": 0.1, "lr_of": {"core.*": 0.0006}}
+    assert prepared["task"] == {"head": {"dropout": 0.0}, "label_smoothing": 0.0}
+    assert prepared["core"]["dropout"] == 0.0
+
+
 def test_large_pictures_shrink_as_is_said_and_how_many_lose_their_sides(tmp_path):
     names = pictures(tmp_path / "data", [f"{LABELS[i]}/{i}.png" for i in range(N)])
     for i, name in enumerate(names):
