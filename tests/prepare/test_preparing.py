@@ -104,7 +104,7 @@ def test_data_of_each_kind_become_an_experiment_that_is_valid(kind, tmp_path, ca
         ("texts", {"tokenizer": "SpelledWordTokenizer", "embedder": "NGramEmbedder"}),
         ("words", {"tokenizer": "SpelledWordTokenizer", "embedder": "NGramEmbedder"}),
         ("pictures", {"tokenizer": "PatchTokenizer", "embedder": "GridStem"}),
-        ("sounds", {"tokenizer": "SpectrogramTokenizer", "embedder": "GridStem"}),
+        ("sounds", {"tokenizer": "SpectrogramTokenizer", "embedder": "VectorEmbedder", "rotary": "one_axis"}),
         ("transcripts", {"tokenizer": "SpectrogramTokenizer", "embedder": "VectorEmbedder", "rotary": "one_axis"}),
         ("graphs", {"tokenizer": "GraphTokenizer", "embedder": "NodeEmbedder", "block": "messages"}),
     ],
@@ -160,23 +160,25 @@ def test_large_pictures_shrink_as_is_said_and_how_many_lose_their_sides(tmp_path
     assert cut.startswith("10 of 40 pictures are of another shape") and "tokenizer.vision.resize=stretch" in cut
 
 
-@pytest.mark.parametrize(
-    ("seconds", "rate", "shape"),
-    [(0.2, 16_000, (64, 160, 8)), (0.2, 8_000, (40, 80, 8)), (3.0, 16_000, (64, 320, 16)), (3.0, 8_000, (32, 160, 16))],
-)
-def test_kinds_of_sounds_are_read_as_pictures_with_stripes_hidden(seconds, rate, shape, tmp_path):
+def class_folders_of_sounds(folder, seconds, rate):
     for i in range(N):
-        (tmp_path / "data" / LABELS[i]).mkdir(parents=True, exist_ok=True)
-        wave = (torch.rand(int(seconds * rate)) - 0.5).numpy()
-        soundfile.write(tmp_path / "data" / LABELS[i] / f"{i}.wav", wave, rate)
-    prepared = yaml.safe_load(prepare(tmp_path / "data", out=tmp_path / "conf", name="mine").file.read_text())
-    (tokenizer,) = prepared["tokenizer"].values()
-    assert (tokenizer["n_mels"], tokenizer["hop_length"], tokenizer["bands_per_token"]) == shape
-    assert tokenizer["frames_per_token"] == shape[2] and tokenizer["top_db"] == 80
-    stripes = prepared["data"]["augment_tokens"]
-    assert stripes["n_mels"] == shape[0] and stripes["max_bands"] == shape[2]
+        (folder / LABELS[i]).mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / LABELS[i] / f"{i}.wav", (torch.rand(int(seconds * rate)) - 0.5).numpy(), rate)
+    return folder
+
+
+@pytest.mark.parametrize(("rate", "n_mels", "hop"), [(16_000, 64, 320), (8_000, 32, 160)])
+def test_kinds_of_long_sounds_are_read_as_pictures_with_stripes_hidden(rate, n_mels, hop, tmp_path):
+    made = class_folders_of_sounds(tmp_path / "data", 3.0, rate)
+    prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
+    tokenizer, embedder = (prepared[name]["audio"] for name in ("tokenizer", "embedder"))
+    assert (tokenizer["n_mels"], tokenizer["hop_length"], tokenizer["top_db"]) == (n_mels, hop, 80)
+    assert tokenizer["frames_per_token"] == tokenizer["bands_per_token"] == 16
+    assert embedder["_target_"] == "omniformer.embedders.GridStem"
+    assert prepared["data"]["augment_tokens"]["n_mels"] == n_mels
     assert prepared["task"]["head"]["pool"]["_target_"] == "omniformer.heads.StatisticsPool"
     assert prepared["optim"]["lr_of"]["core.*"] == prepared["optim"]["lr"] / 10
+    assert {"override /core/rotary": "one_axis"} not in prepared["defaults"]  # a time and a place among the bands
 
 
 @pytest.mark.parametrize(("rows", "steps", "slow"), [(N, 800, 4e-5), (8_020, 1_500, 4e-4)])
