@@ -20,7 +20,6 @@ def scripts():
         del sys.modules[name]
 
 
-@pytest.mark.slow
 def test_every_subject_runs_and_its_sides_compute_the_same(capsys):
     import benchmark
 
