@@ -304,13 +304,12 @@ def decoding(n: int, *, quick: bool) -> list[Contender]:
     read, new, vocab_size = (8, 3, 2000) if quick else (32, 256, 5000)
     ours = language_model(GPT2_PARTS, sizes, vocab_size, read + new).eval()
     for_few_rows(ours)
-    model = peers.GPT(**sizes, vocab_size=vocab_size, max_tokens=read + new).eval()
-    peer = peers.Cached(model)
+    peer = peers.Cached(peers.GPT(**sizes, vocab_size=vocab_size, max_tokens=read + new).eval())
     prompts = torch.randint(vocab_size, (n, read))
     batch = collate([Sample(id=str(i), pieces=[], answer=[text(row)]) for i, row in enumerate(prompts)])
     steps = {
         "ours": (ours, lambda: write(ours, "lm", batch, strategy=Greedy(), max_new_tokens=new, cache="static")),
-        "as litgpt": (model, lambda: peer(prompts, new)),
+        "as litgpt": (peer.model, lambda: peer(prompts, new)),
     }
     return [
         Contender(name=name, step=step, n_parameters=parameters(of), traffic=4 * new * parameters(of))
