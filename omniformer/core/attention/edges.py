@@ -130,13 +130,14 @@ class _EdgeAttention(torch.autograd.Function):
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, added: Tensor | None, order: _Order, scale: float, dropout: float
     ) -> Tensor:
         dtype = torch.promote_types(q.dtype, torch.float32)
+        q, k, v = (x.contiguous() for x in (q, k, v))  # copied once for both passes; what they were cut from may go
         scores = _pair_products(_rows(q, dtype), _rows(k, dtype), order, scale)
         if added is not None:
             scores.index_add_(0, order.place.flatten(), added.to(dtype).t().flatten())
         top = torch.segment_reduce(scores, "max", offsets=order.query_ends)
-        exp = scores.sub_(top.index_select(0, order.row)).exp_()
+        exp = scores.sub_(_picked(top, order.row, order)).exp_()
         # The highest score of a query that has keys adds one: only a sum over nothing is less.
-        total = torch.segment_reduce(exp, "sum", offsets=order.query_ends).clamp_(min=1.0)
+        total = _sums(exp, order).clamp_(min=1.0)
         kept = None if dropout == 0.0 else torch.empty_like(exp).bernoulli_(1 - dropout).div_(1 - dropout)
         weights = exp if kept is None else exp * kept
         out = _weighted_sums(_rows(v, dtype), order.col, order.query_ends, weights).div_(total[:, None])
@@ -151,18 +152,19 @@ class _EdgeAttention(torch.autograd.Function):
         order: _Order = ctx.order
         g = _rows(grad, exp.dtype) / total[:, None]
         weights = exp if kept is None else exp * kept
-        grad_v = _weighted_sums(g, order.query_of_key, order.key_ends, weights.index_select(0, order.by_key))
+        grad_v = _weighted_sums(g, order.query_of_key, order.key_ends, _picked(weights, order.by_key, order))
         grad_scores = _pair_products(g, _rows(v, exp.dtype), order, 1.0)
         if kept is not None:
             grad_scores.mul_(kept)
-        grad_scores.sub_((g * out).sum(-1).index_select(0, order.row)).mul_(exp)
+        grad_scores.sub_(_picked((g * out).sum(-1), order.row, order)).mul_(exp)
         grad_added = None
         if ctx.added_dtype is not None:
-            grad_added = grad_scores.index_select(0, order.place.flatten()).view(order.place.shape)
+            grad_added = _picked(grad_scores, order.place.flatten(), order).view(order.place.shape)
             grad_added = grad_added.t().to(ctx.added_dtype)
-        grad_q = _weighted_sums(_rows(k, g.dtype), order.col, order.query_ends, grad_scores).mul_(ctx.scale)
-        turned = grad_scores.index_select(0, order.by_key)
-        grad_k = _weighted_sums(_rows(q, g.dtype), order.query_of_key, order.key_ends, turned).mul_(ctx.scale)
+        grad_scores.mul_(ctx.scale)
+        grad_q = _weighted_sums(_rows(k, g.dtype), order.col, order.query_ends, grad_scores)
+        turned = _picked(grad_scores, order.by_key, order)
+        grad_k = _weighted_sums(_rows(q, g.dtype), order.query_of_key, order.key_ends, turned)
         grads = (x.view(like.shape).to(like.dtype) for x, like in ((grad_q, q), (grad_k, k), (grad_v, v)))
         return *grads, grad_added, None, None, None
 
@@ -180,15 +182,16 @@ def _pair_products(q: Tensor, k: Tensor, order: _Order, scale: float) -> Tensor:
     """
     if q.device.type != "cpu" or not len(order.col):
         return (q.index_select(0, order.row) * k.index_select(0, order.col)).sum(-1).mul_(scale)
-    return _sampled_products(q, k, order.query_ends, order.col, scale)
+    # The compiler cannot look into sparse tensors; without it the call of an operator costs more than a small graph.
+    products = _products_operator if torch.compiler.is_compiling() else _sampled_products
+    return products(q, k, order.query_ends, order.col, scale)
 
 
-@torch.library.custom_op("omniformer::sampled_products", mutates_args=())
 def _sampled_products(q: Tensor, k: Tensor, ends: Tensor, col: Tensor, scale: float) -> Tensor:
     """The same on a CPU, reading the rows in place.
 
     That takes 3 ms where gathering them into cache-sized pieces takes 8 and gathering all takes 46 (2 CPU cores,
-    200,000 pairs, 4 heads of 16). An operator of its own, because the compiler cannot look into sparse tensors.
+    200,000 pairs, 4 heads of 16).
     """
     products = q.new_zeros(len(col))
     with warnings.catch_warnings():
@@ -198,9 +201,34 @@ def _sampled_products(q: Tensor, k: Tensor, ends: Tensor, col: Tensor, scale: fl
     return products
 
 
-@_sampled_products.register_fake
+_products_operator = torch.library.custom_op("omniformer::sampled_products", _sampled_products, mutates_args=())
+
+
+@_products_operator.register_fake
 def _(q: Tensor, k: Tensor, ends: Tensor, col: Tensor, scale: float) -> Tensor:
     return q.new_empty(len(col))
+
+
+def _sums(numbers: Tensor, order: _Order) -> Tensor:
+    """The sum of each query's numbers.
+
+    Shapes:
+        `[pairs · heads]` → `[queries · heads]`.
+    """
+    if numbers.device.type != "cpu":
+        return torch.segment_reduce(numbers, "sum", offsets=order.query_ends)
+    # Weighted sums of ones, which threads share, as they do not `segment_reduce`.
+    ones = numbers.new_ones(len(order.query_ends) - 1, 1)
+    return _weighted_sums(ones, order.row, order.query_ends, numbers).view(-1)
+
+
+def _picked(numbers: Tensor, index: Tensor, order: _Order) -> Tensor:
+    """`numbers[index]` for an index of every (pair, head)."""
+    if numbers.device.type != "cpu":
+        return numbers.index_select(0, index)
+    # In as many rows as heads: threads share rows, and one of them would have a flat list to itself.
+    n_heads = order.place.shape[1]
+    return numbers.expand(n_heads, -1).gather(1, index.view(n_heads, -1)).view(-1)
 
 
 def _weighted_sums(rows: Tensor, index: Tensor, ends: Tensor, weights: Tensor) -> Tensor:

@@ -94,6 +94,20 @@ def test_between_the_passes_only_one_number_for_each_pair_and_head_is_kept():
     assert sum(saved.values()) <= 4 * q.numel() + 1000 * 4 + one_a_query
 
 
+def test_what_is_kept_lies_as_the_backward_pass_reads_it_and_keeps_nothing_else_alive():
+    layout = graph(50, 100)
+    joined = torch.randn(50, 12, 16, requires_grad=True) * 2  # a projection, of which each is a part of every row
+    saved = []
+
+    def keep(tensor):
+        saved.append(tensor)
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        Edges(Neighbours(), layout, layout)(*joined.split(4, dim=1), scale=0.25)
+    assert all(each.is_contiguous() and each.untyped_storage().nbytes() == 4 * each.numel() for each in saved)
+
+
 def test_the_order_of_the_edges_does_not_matter():
     layout = graph(20, 60)
     turned = Layout(lengths=layout.lengths, edges=layout.edges[:, torch.randperm(60)])
