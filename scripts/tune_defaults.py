@@ -6,11 +6,14 @@ Run: `uv run python scripts/tune_defaults.py vision --recipes recipes.yaml --dat
     default: []
     faster: [optim.lr=0.006]
 
+What `omniformer prepare` has written for sets of one's own are sets, too: `--config-dir my_conf`, with the proposal as
+it is where a recipe adds nothing. `scripts/write_small_sets.py` makes some.
+
 Every recipe learns every set with every seed, until it is through or the time is up. Within a set recipes are ranked by
 their mean score on validation; the recipe of the least mean rank is the choice. For each set a choice is made without
 it, too, whose scores there, on test, stand beside the best simple method's (`omniformer baseline`): what somebody may
-expect on data that no recipe has seen. Tables go to stdout. Runs are kept by name in the output folder, and not run
-again.
+expect on data that no recipe has seen. Simple methods are computed once a set, by its first run. Tables go to stdout.
+Runs are kept by name in the output folder, and not run again.
 """
 
 import argparse
@@ -25,8 +28,6 @@ import yaml
 
 from omniformer.train import main as train
 
-# Pictures as `scripts/write_small_sets.py DATA/small` makes them.
-_FEW = ["modality=vision", "data=image_folder", "tokenizer=patches", "data.batch_size=32"]
 # By kind: the sets, and further ones made of them by fewer labels, as what is added to the command line.
 SETS: dict[str, dict[str, list[str]]] = {
     "vision": {
@@ -34,9 +35,6 @@ SETS: dict[str, dict[str, list[str]]] = {
         "digits, 1 label in 10": ["modality=vision", "data.train_share=0.1"],
         "mnist, 1 label in 50": ["experiment=mnist", "steps_per_epoch=null", "data.train_share=0.02"],
         "cifar10, 1 label in 10": ["experiment=cifar10", "data.train_share=0.1"],
-        "digits, 15 a class": [*_FEW, "data.source.root=small/digits", "tokenizer.channels=1"],
-        "photos, 40 a class": [*_FEW, "data.source.root=small/photos"],
-        "emoji, 40 a class": [*_FEW, "data.source.root=small/emoji"],
     },
     "text": {
         "intents": ["experiment=intents"],
@@ -68,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=SETS)
     parser.add_argument("--recipes", type=Path, required=True, help="YAML: a list of overrides by name of recipe")
+    parser.add_argument("--config-dir", type=Path, help="its experiments are sets, too, by their names")
     parser.add_argument("--sets", nargs="+", help="some of the sets, by name; all by default")
     parser.add_argument("--data-root", required=True, help="the folder of data sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -75,20 +74,38 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/tuning"), help="where the runs go")
     given = parser.parse_args()
     recipes: dict[str, list[str]] = yaml.safe_load(given.recipes.read_text(encoding="utf-8"))
-    sets = SETS[given.kind]
+    sets = SETS[given.kind] | prepared(given.config_dir)
     if unknown := sorted(set(given.sets or ()) - set(sets)):
         parser.error(f"--sets: no set {unknown[0]!r} of {given.kind}; there are {', '.join(map(repr, sets))}")
     chosen = {name: sets[name] for name in given.sets or sets}
     if len(chosen) < 2:
         parser.error(f"--sets: received {len(chosen)}, accepted: 2 or more, since each is left out once")
-    common = [f"data_root={given.data_root}", "baselines=true", "report=false"]
+    common = [f"data_root={given.data_root}", "report=false"]
     common.append(f"+trainer.max_time={{seconds: {given.seconds:g}}}")
     found = {
-        name: {recipe: [one(given.output, name, recipe, seed, [*words, *common, *extra]) for seed in given.seeds]
-               for recipe, extra in recipes.items()}
-        for name, words in chosen.items()
-    }  # fmt: skip
+        name: learned(given.output, name, [*words, *common], recipes, given.seeds) for name, words in chosen.items()
+    }
     print("\n".join([*table_of_recipes(found), "", *table_of_left_out(found)]))
+
+
+def prepared(folder: Path | None) -> dict[str, list[str]]:
+    """The experiments of a folder, by name, as what is added to the command line."""
+    found = sorted((folder / "experiment").glob("*.yaml")) if folder else []
+    return {file.stem: ["--config-dir", str(folder), f"experiment={file.stem}"] for file in found}
+
+
+def learned(
+    output: Path, name: str, words: Sequence[str], recipes: Mapping[str, Sequence[str]], seeds: Sequence[int]
+) -> dict[str, list[dict[str, Any]]]:
+    """What every recipe scores on a set with every seed; the first run computes the simple methods, too."""
+    first = (next(iter(recipes)), seeds[0])
+    return {
+        recipe: [
+            one(output, name, recipe, seed, [*words, f"baselines={str((recipe, seed) == first).lower()}", *extra])
+            for seed in seeds
+        ]
+        for recipe, extra in recipes.items()
+    }
 
 
 def one(output: Path, name: str, recipe: str, seed: int, words: Sequence[str]) -> dict[str, Any]:
@@ -165,7 +182,7 @@ def table_of_left_out(found: Mapping[str, Mapping[str, Sequence[Mapping[str, Any
     lines = ["| set | metric | chosen without it | ours | spread | simple method | its score |", "|---" * 7 + "|"]
     for name, recipe in left_out(validation(found)).items():
         runs = found[name][recipe]
-        values, first = [run["test"] for run in runs], runs[0]
+        values, first = [run["test"] for run in runs], next(iter(found[name].values()))[0]
         ours = [f"{statistics.mean(values):.4f}", f"{max(values) - min(values):.4f}"]
         simple = ["none", ""] if first["baseline"] is None else [first["baseline"], f"{first['baseline_test']:.4f}"]
         lines.append(f"| {' | '.join([name, first['metric'], recipe, *ours, *simple])} |")

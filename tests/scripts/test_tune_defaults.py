@@ -74,6 +74,14 @@ def test_runs_are_kept_and_the_tables_say_who_wins(tuning, tmp_path, monkeypatch
     for _ in range(2):
         tuning.main()
     assert len(ran) == 2 * 2 * 2 and "+trainer.max_time={seconds: 9}" in ran[0]
+    assert ["baselines=true" in words for words in ran] == [True, False, False, False] * 2
     printed = capsys.readouterr().out
     assert printed.count("| plain | 0.2500 | 0.2500 | 1.00 |") == 2  # less is better
     assert "| esol | rmse | plain | 0.5000 | 0.0000 | GIN | 0.6250 |" in printed
+
+
+def test_what_has_been_prepared_is_a_set(tuning, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\n")
+    assert tuning.prepared(tmp_path) == {"mine": ["--config-dir", str(tmp_path), "experiment=mine"]}
+    assert tuning.prepared(None) == {}
