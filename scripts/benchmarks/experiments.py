@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 SEEDS = tuple(f"seed={seed}" for seed in (0, 1, 2))
+FOLDS = tuple(f"data.source.fold={fold}" for fold in range(10))
 FIVE = tuple(f"seed={seed}" for seed in range(5))
 ALONE = {
     "clinc150": ["~members.mnist", "~members.fsdd", "~members.mutag"],
@@ -179,11 +180,21 @@ RUNS = {
     "pixels": Run("pixels", _BITS, SEEDS[:1], _BESIDE),
     "mu_law": Run("mu_law", _BITS, SEEDS[:1], _BESIDE),
     "cora": Run("cora", ("test/accuracy",)),
-    "mutag": Run("mutag", ("test/accuracy",), tuple(f"data.source.fold={fold}" for fold in range(10))),
+    "mutag": Run("mutag", ("test/accuracy",), FOLDS),
+    "nci1": Run("nci1", _ACCURACY, FOLDS, _BESIDE),
     "esol": Run("esol", ("test/rmse", "test/mae")),
     "moving_digits": Run("moving_digits", _ACCURACY, SEEDS[:1]),
     "wnut17": Run("wnut17", ("test/entity_f1",), SEEDS[:1]),
     "etth1": Run("etth1", ("test/rmse", "test/mae"), ("seed=0",), _BESIDE),
+    **{
+        f"etth1_{hours}": Run(
+            "etth1",
+            ("test/rmse", "test/mae"),
+            ("seed=0",),
+            (*_BESIDE, f"data.source.horizon={hours}", f"task.head.n_outputs={hours}"),
+        )
+        for hours in (192, 336, 720)
+    },
     "emoji_clip": Run(
         "emoji_clip",
         tuple(f"test/{way}/recall@{k}" for way in ("text_to_vision", "vision_to_text") for k in (1, 5)),
