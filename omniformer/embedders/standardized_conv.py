@@ -17,7 +17,7 @@ class StandardizedConv2d(nn.Conv2d):
     [Brock et al. 2021](https://arxiv.org/abs/2101.08692), 2).
 
     With a norm of each picture behind it, it learns from few pictures what a norm of the batch would learn, and no
-    picture is changed by the others of its batch (docs/results.md, "Few samples").
+    picture is changed by the others of its batch (docs/trials.md, "Few pictures").
 
     Args:
         in_channels: of the input.

@@ -40,7 +40,7 @@ _MANY_CLASSES = 50  # of pictures: of 10 and of 200 it was measured what they ne
 _KEPT = 1_000_000_000  # bytes of decoded pictures that are kept in memory
 _LONG = 2.0  # seconds of a sound from which on kinds are told by what it is like; shorter ones are often words
 _FEW_TEXTS = 3_000  # rows up to which the core learns even more slowly: between 1,000, which ask for it, and 7,300
-_PASSES_OF_TEXTS = 6  # of training: in as many 7,300 texts were learned (docs/results.md)
+_PASSES_OF_TEXTS = 6  # of training: in as many 7,300 texts were learned (docs/trials.md)
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
 
 
@@ -236,7 +236,7 @@ def _few_pictures(keys: Node, tokenizer: Node, rows: int) -> None:
 
 
 def _many_classes(keys: Node) -> None:
-    """What 200 characters of 14 pictures each were learned with (docs/results.md): few pictures of many classes are not
+    """What 200 characters of 14 pictures each were learned with (docs/trials.md): few pictures of many classes are not
     soon known by heart, so that three times the rate is what they lack, and dropout and smoothing only hold them up.
     """
     keys["core"]["dropout"] = 0.0
@@ -268,7 +268,7 @@ def _axes(name: str, tokenizer: Node) -> int:
 
 
 def _classes_of_texts(keys: Node, rows: int) -> None:
-    """What 1,000 and 7,300 requests were learned with (docs/results.md), which holds for as many texts as are read by
+    """What 1,000 and 7,300 requests were learned with (docs/trials.md), which holds for as many texts as are read by
     words with their letters: a bag of words and stretches of letters that each are left out by chance, so that none of
     them decides alone; a norm of their mean in the place of one of each word, so that words that tell much may be
     larger than others; classes told apart without smoothing; and a shallow core that learns at a tenth of the rate, of
