@@ -53,7 +53,7 @@ class Codes(nn.Module, ABC):
         for this machine.
 
         Shapes:
-            `[tokens, columns]` → `[tokens, rows]`.
+            `[tokens, columns]` → bfloat16 `[tokens, rows]`.
         """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -86,14 +86,17 @@ class Int8(Codes):
 
     def taken(self, ids: Tensor) -> Tensor:
         """Some rows of it, as a table of ids is read."""
-        return (self.numbers[ids].float() * self.scales[ids].float()[..., None]).to(self.dtype)
+        numbers, scales = F.embedding(ids, self.numbers), F.embedding(ids, self.scales.unsqueeze(1))
+        return (numbers.float() * scales).to(self.dtype)
 
     def product(self, x: Tensor) -> Tensor | None:
         """By torch's kernel on the host."""
         # It reads 16 numbers at a time, beyond the end of rows that are no multiple of that.
-        if x.device.type != "cpu" or self.columns % 16:
+        if not x.is_cpu or self.columns % 16:
             return None
-        return torch.ops.aten._weight_int8pack_mm(x.bfloat16(), self.numbers, self.scales)
+        own: Any = self._buffers  # a module's look-up by name fails once first, here for each map of each token written
+        product: Any = torch._weight_int8pack_mm  # pyright: ignore[reportPrivateImportUsage]
+        return product(x.bfloat16(), own["numbers"], own["scales"])
 
 
 class Int4(Codes):
@@ -162,17 +165,16 @@ class QuantizedLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """The map of `[..., columns]`."""
-        out = self._product(x)
-        return out.to(x.dtype) if self.bias is None else (out + self.bias).to(x.dtype)
-
-    def _product(self, x: Tensor) -> Tensor:
+        codes, bias, out = self.codes, self.bias, None
         if torch.is_grad_enabled():
-            return _Exact.apply(x, self.codes)  # pyright: ignore[reportReturnType]
-        if 0 < x.numel() <= _FEW_ROWS * self.in_features:
-            quick = self.codes.product(x.reshape(-1, self.in_features))
-            if quick is not None:
-                return quick.view(*x.shape[:-1], self.out_features)
-        return F.linear(x, self.weight.to(x.dtype))
+            out = _Exact.apply(x, codes)
+        elif 0 < x.numel() <= _FEW_ROWS * codes.columns:
+            out = codes.product(x if x.ndim == 2 else x.reshape(-1, codes.columns))
+            out = out if out is None or x.ndim == 2 else out.view(*x.shape[:-1], codes.rows)
+        if out is None:
+            out = F.linear(x, codes.dequantized().to(x.dtype))
+        out = out if bias is None else out + bias
+        return out if out.dtype == x.dtype else out.to(x.dtype)
 
 
 class QuantizedEmbedding(nn.Embedding):

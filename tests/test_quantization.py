@@ -154,6 +154,19 @@ def test_a_type_that_is_asked_for_is_that_of_what_is_computed(weights):
         torch.testing.assert_close(model(drawn(40, 64)), before, rtol=0, atol=0.02)  # the offset was rounded
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_map_takes_tokens_on_any_number_of_axes(bias):
+    linear, x = nn.Linear(64, 128, bias=bias), drawn(6, 64)
+    quantize(holder := nn.ModuleList([linear]), "int8")
+    with torch.no_grad():
+        flat = holder[0](x)
+        for shape in [(2, 3), (1, 6, 1)]:
+            found = holder[0](x.view(*shape, 64))
+            assert found.dtype == torch.float32 and torch.equal(found, flat.view(*shape, 128))
+        torch.testing.assert_close(holder[0](x[0]), flat[0], rtol=0.01, atol=0.01)
+        assert holder[0](x[:0]).shape == (0, 128)
+
+
 def test_large_parts_that_stay_are_named_and_routers_and_small_maps_are_left_alone(caplog):
     experts = nn.ModuleList([MixtureOfExperts(64, n_experts=64), nn.Linear(64, 64), nn.Linear(64, 2)])
     with caplog.at_level(logging.WARNING):
