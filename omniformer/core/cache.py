@@ -236,9 +236,9 @@ class KVCache(Cache):
         kept = self._facts.setdefault(name, Rows(self._columns)).append(fact, self.slots)
         return kept.flatten(0, 1) if self.slots.equal else kept
 
-    def _columns(self, needed: int, present: int) -> int:
-        """How many columns to have so that `needed` fit."""
-        return present if needed <= present else max(2 * needed, 16)
+    def _columns(self, needed: int) -> int:
+        """How many columns to have so that `needed` fit, where they do not yet."""
+        return max(2 * needed, 16)
 
     def _slots(self, start: Tensor, new: Layout, lengths: Tensor) -> Slots:
         """Where the new tokens are written, and which columns are read."""
@@ -281,7 +281,7 @@ class StaticCache(KVCache):
             )
         return grown
 
-    def _columns(self, needed: int, present: int) -> int:
+    def _columns(self, needed: int) -> int:
         return self.capacity
 
 
@@ -332,7 +332,7 @@ class SlidingCache(KVCache):
     def truncate(self, lengths: Tensor) -> None:
         raise ValueError("a sliding cache has overwritten what stood before its last tokens; use cache='growing'")
 
-    def _columns(self, needed: int, present: int) -> int:
+    def _columns(self, needed: int) -> int:
         return self.sinks + self.window
 
     def _slots(self, start: Tensor, new: Layout, lengths: Tensor) -> Slots:

@@ -67,17 +67,17 @@ class Slots:
         return torch.argsort(torch.cat([self._before.sample, self.new.sample]), stable=True)
 
     @cached_property
-    def span(self) -> slice | None:
+    def span(self) -> range | None:
         """The columns written, where they are the same run of columns in every sample."""
         starts, counts = self.start.tolist(), self.new.lengths.tolist()
         if len(set(starts)) != 1 or len(set(counts)) != 1:
             return None
         first, count = starts[0], counts[0]
         if self.window is None:
-            return slice(first, first + count)
+            return range(first, first + count)
         columns = self.column(torch.tensor([first, max(first + count - 1, first)]))
         fits = not self.reads_first and int(columns[1] - columns[0]) == max(count - 1, 0)
-        return slice(int(columns[0]), int(columns[0]) + count) if fits else None
+        return range(int(columns[0]), int(columns[0]) + count) if fits else None
 
     @cached_property
     def written(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,10 +126,10 @@ class Rows:
     """One tensor for each token of a cache: keys, values, coordinates.
 
     Args:
-        columns: how many columns to have, called with those needed and those present.
+        columns: how many columns to have, called with those needed where there are fewer.
     """
 
-    def __init__(self, columns: Callable[[int, int], int]) -> None:
+    def __init__(self, columns: Callable[[int], int]) -> None:
         self._columns = columns
         self._rows: Tensor | None = None
 
@@ -140,7 +140,9 @@ class Rows:
             `[new tokens, ...]` → `[tokens, ...]`; where `slots.equal`, a view `[samples, tokens, ...]`.
         """
         new = new.detach() if new.requires_grad else new
-        rows = self._rows = self._fitting(new, slots)
+        rows = self._rows
+        if rows is None or slots.needed > rows.shape[1]:
+            rows = self._rows = self._grown(new, slots)
         if slots.reads_first:
             seen = torch.cat([slots.read(rows), new.to(rows.dtype)])[slots.order]
             self._write(rows, new, slots)
@@ -159,22 +161,20 @@ class Rows:
 
     @staticmethod
     def _write(rows: Tensor, new: Tensor, slots: Slots) -> None:
-        if slots.span is not None:
-            n_new = slots.span.stop - slots.span.start
-            rows.narrow(1, slots.span.start, n_new).copy_(new.view(rows.shape[0], n_new, *rows.shape[2:]))
-        else:
+        span = slots.span
+        if span is None:
             tokens, row, column = slots.written
             rows[row, column] = new[tokens].to(rows.dtype)
+        elif len(span) == 1:  # one token a sample, as in writing
+            rows.select(1, span.start).copy_(new)
+        else:
+            rows.narrow(1, span.start, len(span)).copy_(new.view(rows.shape[0], len(span), *rows.shape[2:]))
 
-    def _fitting(self, new: Tensor, slots: Slots) -> Tensor:
-        old = self._rows
-        present = 0 if old is None else old.shape[1]
-        width = self._columns(slots.needed, present)
-        if old is not None and width <= present:
-            return old
-        rows = _zeros(len(slots.length), width, new)
+    def _grown(self, new: Tensor, slots: Slots) -> Tensor:
+        """Rows with as many columns as are needed, and what there was before."""
+        old, rows = self._rows, _zeros(len(slots.length), self._columns(slots.needed), new)
         if old is not None:
-            rows[:, :present] = old
+            rows[:, : old.shape[1]] = old
         return rows
 
 
