@@ -27,10 +27,11 @@ class FewRowsLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """The map."""
-        pieces = _pieces(x, self.weight)
+        weight, bias = self.weight, self.bias
+        pieces = _pieces(x, weight)
         if not pieces:
-            return F.linear(x, self.weight, self.bias)
-        rows, weight, bias = x.reshape(-1, self.in_features), self.weight, self.bias
+            return F.linear(x, weight, bias)
+        rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)
         rest = self.out_features % pieces
         if rest:  # the last outputs by themselves
             whole = self.out_features - rest
@@ -39,7 +40,7 @@ class FewRowsLinear(nn.Linear):
             out = torch.cat([cut, F.linear(rows, weight[whole:], last)], dim=1)
         else:
             out = _product(rows, weight, bias, pieces)
-        return out.reshape(*x.shape[:-1], self.out_features)
+        return out if x.ndim == 2 else out.reshape(*x.shape[:-1], self.out_features)
 
 
 def for_few_rows(model: nn.Module) -> int:
@@ -66,7 +67,7 @@ def for_few_rows(model: nn.Module) -> int:
 
 
 def _gains(weight: Tensor) -> bool:
-    fits = weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous()
+    fits = weight.is_cpu and weight.dtype == torch.float32 and weight.is_contiguous()
     return fits and weight.numel() >= _LEAST and weight.shape[0] >= 2 * _LEAST_PIECE
 
 

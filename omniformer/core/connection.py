@@ -54,7 +54,8 @@ class PreNorm(nn.Module):
 
     def update(self, x: Tensor, context: Context) -> Tensor:
         """What is added to the tokens."""
-        return self.dropped(self.branch(self.norm(x), context), context)
+        update = self.branch(self.norm(x), context)
+        return self.dropped(update, context) if self.training else update
 
     def dropped(self, update: Tensor, context: Context) -> Tensor:
         """The update after dropout and stochastic depth; whole samples skip it together."""

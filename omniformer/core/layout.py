@@ -87,7 +87,7 @@ class Layout:
             *((f"features[{name!r}]", value, n_tokens) for name, value in self.features.items()),
             *((f"pairs[{name!r}]", value, sum(n**2 for n in sizes)) for name, value in self.pairs.items()),
         ):
-            if value is not None and len(value) != expected:
+            if value is not None and value.shape[0] != expected:
                 raise ValueError(f"{name} has {len(value)} rows; lengths {_brief(lengths)} need {expected}")
         if self.edges is not None:
             _check_edges(self.edges, lengths)

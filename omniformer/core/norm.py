@@ -30,6 +30,10 @@ class LayerNorm(nn.LayerNorm):
         checks.positive(eps=eps)
         super().__init__(d_model, eps=eps, elementwise_affine=gain, bias=bias)
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises `[..., d_model]`."""
+        return torch.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
 
 class RMSNorm(nn.Module):
     """Divides by the root mean square, without mean or offset ([Zhang and Sennrich 2019](https://arxiv.org/abs/1910.07467)).

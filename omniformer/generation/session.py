@@ -1,5 +1,6 @@
 """A model that has read its prompts and writes on, token by token, over a cache or without one."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -243,13 +244,16 @@ class Session:
         """Reads the newest id of each row, and guesses behind it."""
         assert self._cache is not None
         n = 1 + len(guesses)
-        new = torch.tensor([ids, *guesses], device=self._device).T.flatten()
+        new = torch.tensor([each for row in zip(ids, *guesses, strict=True) for each in row], device=self._device)
         last = [len(context) - 1 + i for context in self._context for i in range(n)]
         with torch.inference_mode():
             x, layout = self.model.read_on(new, self._coordinates(last), self._cache, self.head)
-            raw, x = (each.unflatten(0, (-1, n)) for each in (self._reader(x, layout), x))
-        self._scores, self.last = self._guided(raw[:, 0]), x[:, 0]
-        self.ahead.extend((each, raw[:, i], x[:, i]) for i, each in enumerate(guesses, start=1))
+            raw = self._reader(x, layout)
+            if guesses:
+                raw, *raws = raw.unflatten(0, (-1, n)).unbind(1)
+                x, *xs = x.unflatten(0, (-1, n)).unbind(1)
+                self.ahead.extend(zip(guesses, raws, xs, strict=True))
+        self._scores, self.last = self._guided(raw), x
 
     def reorder(self, rows: Sequence[int]) -> None:
         """Makes row i the former row `rows[i]`; rows may repeat or be left out."""
@@ -288,7 +292,7 @@ class Session:
     def _guided(self, raw: Tensor) -> Tensor:
         """The scores that ids are chosen by."""
         raw = raw.float()
-        if raw.isnan().any():
+        if math.isnan(raw.sum()) and raw.isnan().any():  # a sum costs less, but infinities may make it no number, too
             raise ValueError(f"head {self.head!r} gave scores that are no numbers; the model's weights are damaged")
         if self._plain is not None:
             raw = self._plain.logits + self._guidance * (raw - self._plain.logits)

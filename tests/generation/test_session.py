@@ -212,6 +212,15 @@ def test_a_model_with_damaged_weights_is_told(one_sequence, batch):
         Session(one_sequence, "it", batch)
 
 
+def test_scores_beyond_all_numbers_are_scores(one_sequence, batch):
+    def capped(scores):
+        return scores.masked_fill(scores == scores.amax(), torch.inf).masked_fill(scores == scores.amin(), -torch.inf)
+
+    one_sequence.heads["it"].score = capped
+    logits = Session(one_sequence, "it", batch).logits
+    assert not logits.isnan().any() and set(logits[logits.isinf()].tolist()) == {-torch.inf, torch.inf}
+
+
 def test_a_head_that_predicts_no_ids_cannot_write(batch):
     model = OmniFormer(
         core=Transformer(d_model=16, n_layers=1, n_heads=2),

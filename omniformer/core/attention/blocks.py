@@ -151,7 +151,7 @@ def within(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, bias: Tensor | None,
     if plain and prefers_products(q, k, causal=bucket.causal):
         options = {"scale": how.scale, "dropout": how.dropout}
         out = attention_by_products(q, k, v, mask=mask, causal=bucket.causal, **options)
-    elif how.score is not None or fused_is_slow(q, k):
+    elif not plain and (how.score is not None or fused_is_slow(q, k)):
         mask = _lower(q, k) if bucket.causal else mask
         bias = None if bias is None else bias.expand(-1, q.shape[1], -1, -1)
         options = {"scale": how.scale, "score": how.score, "dropout": how.dropout}

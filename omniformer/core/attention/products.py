@@ -51,7 +51,7 @@ def fused_is_slow(q: Tensor, k: Tensor) -> bool:
     Shapes:
         as `prefers_products`.
     """
-    if q.device.type != "cpu":
+    if not q.is_cpu:
         return False
     if q.dtype == torch.bfloat16:
         return k.shape[-2] <= _MOST_KEYS
@@ -62,7 +62,7 @@ def fused_is_slow(q: Tensor, k: Tensor) -> bool:
 
 def _in_float32(q: Tensor) -> bool:
     """Whether to ask further: a compiled program must not depend on how long its example is, nor on what is set."""
-    return q.device.type == "cpu" and q.dtype == torch.float32 and not torch.compiler.is_compiling()
+    return q.is_cpu and q.dtype == torch.float32 and not torch.compiler.is_compiling()
 
 
 def attention_by_products(

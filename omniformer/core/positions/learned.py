@@ -87,9 +87,8 @@ class Learned(Position):
         if self.n_axes != 1 or self.coordinates != "index" or not positions.is_cpu or not len(positions):
             return None
         place = positions[:, 0]
-        rows = place.long()
-        low, high = (int(each) for each in torch.aminmax(rows))
-        if low < 0 or high + self.first >= self.sizes[0] or not torch.equal(rows.to(place.dtype), place):
+        rows = place.clamp(0, self.sizes[0] - 1 - self.first).long()
+        if not torch.equal(rows.to(place.dtype), place):
             return None
         return rows + self.first if self.first else rows
 
