@@ -24,7 +24,13 @@ def test_layer_norm_has_mean_zero_and_variance_one():
 
 @pytest.mark.parametrize(("options", "n_parameters"), [({}, 2), ({"bias": False}, 1), ({"gain": False}, 0)])
 def test_layer_norm_learns_what_it_is_told_to(options, n_parameters):
-    assert len(list(LayerNorm(4, **options).parameters())) == n_parameters
+    norm, x = LayerNorm(4, eps=0.5, **options), torch.randn(3, 4)
+    assert len(list(norm.parameters())) == n_parameters
+    expected = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 0.5).sqrt()
+    for learned, join in zip(norm.parameters(), (torch.mul, torch.add), strict=False):  # the gain, then the offset
+        torch.nn.init.normal_(learned)
+        expected = join(expected, learned)
+    torch.testing.assert_close(norm(x), expected)
 
 
 @pytest.mark.parametrize("norm", [LayerNorm, RMSNorm])

@@ -43,6 +43,14 @@ def test_a_step_reads_what_a_list_with_the_same_rule_of_forgetting_holds(steps, 
             assert len(held) == len(set(held))
 
 
+def test_a_cache_that_grows_token_by_token_holds_them_all():
+    cache, new = KVCache(n_layers=1, n_samples=2), torch.randn(40, 2, 3, 8)
+    for i, each in enumerate(new):
+        cache.extend(torch.tensor([1, 1]))
+        k, v = cache.layers[0].append(each, -each)
+        assert torch.equal(k, new[: i + 1].transpose(0, 1)) and torch.equal(v, -k)
+
+
 def test_the_keys_of_a_head_lie_one_after_the_other_also_once_samples_are_reordered():
     cache = StaticCache(n_layers=1, n_samples=2, capacity=4)
     new = torch.randn(6, 3, 8)
