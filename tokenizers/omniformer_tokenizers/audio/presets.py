@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from omniformer_tokenizers._checks import at_least
 from omniformer_tokenizers.audio.mel import FLOOR, kaldi_frames, mel_frames, stacked_mel_frames
-from omniformer_tokenizers.audio.spectrogram import SpectrogramTokenizer, mono
+from omniformer_tokenizers.audio.spectrogram import Normalize, SpectrogramTokenizer, mono, restored
 from omniformer_tokenizers.ranges import Count, Positive
 from omniformer_tokenizers.tokens import Tokens
 
@@ -257,7 +257,7 @@ class MultiScaleTokenizer(SpectrogramTokenizer):
         n_mels: number of mel bands.
         n_fft: window length in samples.
         hop_length: samples from one frame to the next.
-        normalize: `sample` or `none`, as in `SpectrogramTokenizer`.
+        normalize: `sample`, `bands` or `none`, as in `SpectrogramTokenizer`.
         downmix: how several channels become one: their `mean`, the `first`, or an `error`.
 
     Raises:
@@ -278,7 +278,7 @@ class MultiScaleTokenizer(SpectrogramTokenizer):
         n_mels: Count = 80,
         n_fft: Count = 400,
         hop_length: Count = 160,
-        normalize: Literal["sample", "none"] = "sample",
+        normalize: Normalize = "sample",
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
         super().__init__(
@@ -325,11 +325,7 @@ class MultiScaleTokenizer(SpectrogramTokenizer):
         if self.scales[0] != 1:
             raise TypeError("MultiScaleTokenizer has no inverse unless its first scale is 1")
         finest = tokens.features["scale"] == 0
-        frames = tokens.values[finest]
-        if "scale" in tokens.facts:
-            mean, deviation = tokens.facts["scale"].tolist()
-            frames = frames * deviation + mean
-        return frames
+        return restored(tokens.values[finest], tokens.facts)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from einops import rearrange
@@ -19,6 +19,7 @@ from omniformer_tokenizers.tokenizer import Tokenizer
 from omniformer_tokenizers.tokens import Tokens
 
 MAX_SAMPLE = 1e9
+Normalize = Literal["sample", "bands", "none"]
 # Keeps digital silence, whose deviation is rounding noise, from being blown up.
 _SILENT = 1e-4
 
@@ -42,7 +43,10 @@ class SpectrogramTokenizer(Tokenizer):
             `power_to_db`, which has 80; digital silence else lies so far down that all that is heard looks alike. None
             leaves numbers as they are.
         normalize: `sample` gives each sound mean 0 and standard deviation 1 over all its frames and bands, which takes
-            the recording level away; `none` keeps natural logarithms of energy.
+            the recording level away. `bands` takes each band's own mean away before (cepstral mean subtraction, Atal
+            1974), and so what a voice or a microphone does to a whole recording, with all that never changes in it:
+            for words of voices that training has not heard, not for steady sounds, which are told apart by just that.
+            `none` keeps natural logarithms of energy.
         downmix: how several channels become one: their `mean`, the `first`, or an `error`.
 
     Raises:
@@ -71,7 +75,7 @@ class SpectrogramTokenizer(Tokenizer):
         bands_per_token: Count | None = None,
         band_stride: Count | None = None,
         top_db: Positive | None = None,
-        normalize: Literal["sample", "none"] = "sample",
+        normalize: Normalize = "sample",
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
         at_least(1, sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft, hop_length=hop_length)
@@ -79,7 +83,7 @@ class SpectrogramTokenizer(Tokenizer):
         at_least(1, bands_per_token=bands_per_token, band_stride=band_stride)
         if top_db is not None and not 0 < top_db < math.inf:
             raise ValueError(f"top_db={top_db} must be positive: decibels, such as 80; or None")
-        one_of(("sample", "none"), normalize=normalize)
+        one_of(get_args(Normalize), normalize=normalize)
         one_of(("mean", "first", "error"), downmix=downmix)
         top = sample_rate / 2 if f_max is None else f_max
         if not 0 <= f_min < top <= sample_rate / 2:
@@ -135,8 +139,8 @@ class SpectrogramTokenizer(Tokenizer):
 
         Shapes:
             raw float `[time]` or `[channels, time]`; values float32 `[tokens, features]`, positions `[tokens, axes]`,
-            and the facts `frames` int64 `[]` and, with `normalize="sample"`, `scale` float32 `[2]`: the mean and the
-            deviation that were taken away.
+            and the facts `frames` int64 `[]` and, as `normalize` has it, what was taken away: `bands` float32
+            `[n_mels]`, the mean of each, and `scale` float32 `[2]`, the mean and the deviation of all.
         """
         return self.from_frames(self.frames(raw))
 
@@ -152,7 +156,9 @@ class SpectrogramTokenizer(Tokenizer):
     def of_stack(self, raws: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The tokens of waveforms of one length `[samples, time]`, longer than half a window and than one token."""
         frames = self._stacked_frames(raws)
-        if self.normalize == "sample":
+        if self.normalize == "bands":
+            frames = frames - frames.mean(1, keepdim=True)
+        if self.normalize != "none":
             deviation, mean = torch.std_mean(frames, dim=(1, 2), correction=0, keepdim=True)
             frames = (frames - mean) / deviation.clamp(min=_SILENT)
         time, bands = self.frames_per_token, self.bands_per_token or self.n_mels
@@ -211,7 +217,10 @@ class SpectrogramTokenizer(Tokenizer):
             frames float32 `[frames, n_mels]`.
         """
         facts = {"frames": torch.tensor(len(frames))}
-        if self.normalize == "sample":
+        if self.normalize == "bands":
+            facts["bands"] = frames.mean(0) if len(frames) else frames.new_zeros(self.n_mels)
+            frames = frames - facts["bands"]
+        if self.normalize != "none":
             frames, facts["scale"] = standardized(frames)
         values, positions = self._cut(frames)
         return Tokens(values=values, positions=positions, facts=facts, modality=self.modality)
@@ -231,11 +240,7 @@ class SpectrogramTokenizer(Tokenizer):
             top, left = position[0] * step, (position[1] if len(position) > 1 else 0) * band_step
             total[top : top + time, left : left + bands] += value.reshape(time, bands)
             count[top : top + time, left : left + bands] += 1
-        frames = (total / count.clamp(min=1))[:n_frames]
-        if "scale" in tokens.facts:
-            mean, deviation = tokens.facts["scale"].tolist()
-            frames = frames * deviation + mean
-        return frames
+        return restored((total / count.clamp(min=1))[:n_frames], tokens.facts)
 
     def decode(self, tokens: Tokens, *, iterations: int = 32) -> Tensor:
         """A sound with these frames, for listening: the phase is lost and found again by Griffin and Lim (1984).
@@ -337,3 +342,15 @@ def standardized(frames: Tensor) -> tuple[Tensor, Tensor]:
     deviation, mean = torch.std_mean(frames, correction=0)
     deviation = deviation.clamp(min=_SILENT)
     return (frames - mean) / deviation, torch.stack([mean, deviation])
+
+
+def restored(frames: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+    """The frames with what was taken away to normalise them, as the facts of a sound's tokens tell it.
+
+    Shapes:
+        frames `[frames, bands]`, as returned.
+    """
+    if "scale" in facts:
+        mean, deviation = facts["scale"].tolist()
+        frames = frames * deviation + mean
+    return frames + facts["bands"] if "bands" in facts else frames

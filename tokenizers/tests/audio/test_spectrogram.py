@@ -37,7 +37,7 @@ def test_patches_overlap_in_time_and_frequency():
 @given(
     n_frames=st.integers(0, 30),
     time=st.integers(1, 6).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))),
-    normalize=st.sampled_from(["sample", "none"]),
+    normalize=st.sampled_from(["sample", "bands", "none"]),
 )
 def test_every_number_of_frames_comes_back(n_frames, time, normalize):
     tokenizer = SpectrogramTokenizer(
@@ -49,7 +49,7 @@ def test_every_number_of_frames_comes_back(n_frames, time, normalize):
     assert torch.isfinite(tokens.values).all()
 
 
-@pytest.mark.parametrize("normalize", ["sample", "none"])
+@pytest.mark.parametrize("normalize", ["sample", "bands", "none"])
 @pytest.mark.parametrize("patches", [{}, {"bands_per_token": 8, "band_stride": 4, "frame_stride": 2}])
 def test_frames_come_back_from_tokens(normalize, patches):
     tokenizer = SpectrogramTokenizer(n_mels=16, frames_per_token=3, normalize=normalize, **patches)
@@ -64,6 +64,22 @@ def test_normalised_sounds_do_not_tell_their_level():
     torch.testing.assert_close(loud.values, quiet.values, rtol=1e-3, atol=1e-3)
     assert abs(float(loud.values.mean())) < 1e-4
     assert float(loud.values.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_bands_that_lose_their_means_do_not_tell_what_a_microphone_does_to_a_whole_recording():
+    tokenizer = SpectrogramTokenizer(n_mels=16, normalize="bands")
+    frames = torch.randn(30, 16)
+    plain, other = tokenizer.from_frames(frames), tokenizer.from_frames(frames + torch.randn(16))
+    torch.testing.assert_close(plain.values, other.values, rtol=1e-4, atol=1e-5)
+    assert float(plain.values.mean(0).abs().max()) < 1e-5 and float(plain.values.std(correction=0)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("normalize", ["sample", "bands", "none"])
+def test_sounds_of_one_length_are_cut_together_as_one_by_one(normalize):
+    tokenizer = SpectrogramTokenizer(n_mels=16, frames_per_token=3, normalize=normalize)
+    sounds = torch.randn(3, 4000)
+    for values, sound in zip(tokenizer.of_stack(sounds)[0], sounds, strict=True):
+        torch.testing.assert_close(values, tokenizer(sound).values, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("wave", [torch.zeros(4000), torch.full((4000,), 0.3), torch.full((9000,), 1e9)])
@@ -128,7 +144,7 @@ def test_the_inverse_sounds_alike():
         ({"bands_per_token": 2, "band_stride": 3}, "band_stride=3 exceeds the token's 2"),
         ({"bands_per_token": 5, "n_mels": 16}, "bands_per_token=5 every 5 bands leaves the top 1 of n_mels=16 out"),
         ({"bands_per_token": 8, "band_stride": 5, "n_mels": 16}, "leaves the top 3 of n_mels=16 out; choose n_mels=13"),
-        ({"normalize": "batch"}, "normalize='batch' is not known; choose one of 'sample', 'none'"),
+        ({"normalize": "batch"}, "normalize='batch' is not known; choose one of 'sample', 'bands', 'none'"),
         ({"downmix": "left"}, "downmix='left' is not known"),
     ],
 )
