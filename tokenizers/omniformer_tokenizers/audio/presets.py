@@ -233,7 +233,7 @@ class KaldiTokenizer(SpectrogramTokenizer):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         own = {name: getattr(self, name) for name in ("window", "mean", "std", "n_frames")}
-        fixed = ("n_fft", "hop_length", "f_min", "f_max", "top_db", "normalize")
+        fixed = ("n_fft", "hop_length", "f_min", "f_max", "stretch_to", "top_db", "normalize")
         return own | {name: value for name, value in super().config().items() if name not in fixed}
 
     def _check_bands(self, n_mels: int, bands: int, stride: int | None) -> None:

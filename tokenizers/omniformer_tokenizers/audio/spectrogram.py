@@ -39,6 +39,9 @@ class SpectrogramTokenizer(Tokenizer):
         bands_per_token: bands of one token; None takes all, so that tokens have a time but no frequency axis. Tokens
             must reach the highest band exactly.
         band_stride: bands from one token to the next; `bands_per_token` when left out.
+        stretch_to: frames that every sound is stretched or squeezed to before it is cut to tokens (linear time
+            normalization), so that how long a word takes is not told and the same token is the same part of it; for
+            short sounds that begin and end with their recording. None leaves frames as they are.
         top_db: decibels below the loudest number of a sound under which all is as if so loud, as in librosa's
             `power_to_db`, which has 80; digital silence else lies so far down that all that is heard looks alike. None
             leaves numbers as they are.
@@ -74,13 +77,14 @@ class SpectrogramTokenizer(Tokenizer):
         frame_stride: Count | None = None,
         bands_per_token: Count | None = None,
         band_stride: Count | None = None,
+        stretch_to: Count | None = None,
         top_db: Positive | None = None,
         normalize: Normalize = "sample",
         downmix: Literal["mean", "first", "error"] = "mean",
     ) -> None:
         at_least(1, sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft, hop_length=hop_length)
         at_least(1, frames_per_token=frames_per_token, frame_stride=frame_stride)
-        at_least(1, bands_per_token=bands_per_token, band_stride=band_stride)
+        at_least(1, bands_per_token=bands_per_token, band_stride=band_stride, stretch_to=stretch_to)
         if top_db is not None and not 0 < top_db < math.inf:
             raise ValueError(f"top_db={top_db} must be positive: decibels, such as 80; or None")
         one_of(get_args(Normalize), normalize=normalize)
@@ -109,6 +113,7 @@ class SpectrogramTokenizer(Tokenizer):
         self.frame_stride = frame_stride
         self.bands_per_token = bands_per_token
         self.band_stride = band_stride
+        self.stretch_to = stretch_to
         self.top_db = top_db
         self.normalize = normalize
         self.downmix = downmix
@@ -155,7 +160,7 @@ class SpectrogramTokenizer(Tokenizer):
 
     def of_stack(self, raws: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The tokens of waveforms of one length `[samples, time]`, longer than half a window and than one token."""
-        frames = self._stacked_frames(raws)
+        frames = self._stretched(self._stacked_frames(raws))
         if self.normalize == "bands":
             frames = frames - frames.mean(1, keepdim=True)
         if self.normalize != "none":
@@ -210,6 +215,10 @@ class SpectrogramTokenizer(Tokenizer):
             return frames
         return frames.maximum(frames.amax((-2, -1), keepdim=True) - self.top_db * math.log(10) / 10)
 
+    def _stretched(self, frames: Tensor) -> Tensor:
+        """Frames `[..., frames, n_mels]` in the number that `stretch_to` asks for."""
+        return frames if self.stretch_to is None else _interpolated(frames, self.stretch_to)
+
     def from_frames(self, frames: Tensor) -> Tokens:
         """The tokens of log-mel frames: the second half of a call, for changing the frames in between.
 
@@ -217,6 +226,7 @@ class SpectrogramTokenizer(Tokenizer):
             frames float32 `[frames, n_mels]`.
         """
         facts = {"frames": torch.tensor(len(frames))}
+        frames = self._stretched(frames)
         if self.normalize == "bands":
             facts["bands"] = frames.mean(0) if len(frames) else frames.new_zeros(self.n_mels)
             frames = frames - facts["bands"]
@@ -226,21 +236,23 @@ class SpectrogramTokenizer(Tokenizer):
         return Tokens(values=values, positions=positions, facts=facts, modality=self.modality)
 
     def to_frames(self, tokens: Tokens) -> Tensor:
-        """The log-mel frames back from tokens, exact to rounding; overlapping tokens are averaged.
+        """The log-mel frames back from tokens, exact to rounding unless they were stretched; overlapping tokens are
+        averaged.
 
         Shapes:
             float32 `[frames, n_mels]`.
         """
         time, bands = self.frames_per_token, self.bands_per_token or self.n_mels
         step, band_step = self.frame_stride or time, self.band_stride or bands
-        n_frames = int(tokens.facts["frames"])
+        length = int(tokens.facts["frames"])
+        n_frames = self.stretch_to or length if length else 0
         rows = max(n_frames, int(tokens.positions[:, 0].max()) * step + time if len(tokens) else 0)
         total, count = torch.zeros(rows, self.n_mels), torch.zeros(rows, self.n_mels)
         for value, position in zip(tokens.values, tokens.positions.long().tolist(), strict=True):
             top, left = position[0] * step, (position[1] if len(position) > 1 else 0) * band_step
             total[top : top + time, left : left + bands] += value.reshape(time, bands)
             count[top : top + time, left : left + bands] += 1
-        return restored((total / count.clamp(min=1))[:n_frames], tokens.facts)
+        return _interpolated(restored((total / count.clamp(min=1))[:n_frames], tokens.facts), length)
 
     def decode(self, tokens: Tokens, *, iterations: int = 32) -> Tensor:
         """A sound with these frames, for listening: the phase is lost and found again by Griffin and Lim (1984).
@@ -267,7 +279,10 @@ class SpectrogramTokenizer(Tokenizer):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = "sample_rate n_mels n_fft hop_length f_min f_max frames_per_token frame_stride bands_per_token"
-        return {name: getattr(self, name) for name in [*names.split(), "band_stride", "top_db", "normalize", "downmix"]}
+        return {
+            name: getattr(self, name)
+            for name in [*names.split(), "band_stride", "stretch_to", "top_db", "normalize", "downmix"]
+        }
 
     def _check_bands(self, n_mels: int, bands: int, stride: int | None) -> None:
         """Refuses tokens that leave the highest bands out."""
@@ -327,6 +342,15 @@ def _one_channel(wave: Any, downmix: str) -> Tensor:
             raise ValueError(f"received {len(wave)} channels; expected one, or downmix='mean' or 'first'")
         wave = wave[0] if downmix == "first" else wave.mean(0)
     return wave.float()
+
+
+def _interpolated(frames: Tensor, n_frames: int) -> Tensor:
+    """So many frames from the first to the last, `[..., frames, bands]` → `[..., n_frames, bands]`; of none none."""
+    if frames.shape[-2] in (0, n_frames):
+        return frames
+    rows = frames.transpose(-2, -1).reshape(-1, frames.shape[-1], frames.shape[-2])
+    rows = functional.interpolate(rows, size=n_frames, mode="linear", align_corners=False)
+    return rows.transpose(-2, -1).reshape(*frames.shape[:-2], n_frames, frames.shape[-1])
 
 
 def standardized(frames: Tensor) -> tuple[Tensor, Tensor]:

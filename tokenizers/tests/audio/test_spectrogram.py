@@ -82,6 +82,21 @@ def test_sounds_of_one_length_are_cut_together_as_one_by_one(normalize):
         torch.testing.assert_close(values, tokenizer(sound).values, rtol=1e-4, atol=1e-4)
 
 
+def test_stretched_words_have_as_many_tokens_each_of_the_same_part_of_a_word():
+    tokenizer = SpectrogramTokenizer(n_mels=8, frames_per_token=2, stretch_to=10, normalize="none")
+    rising = torch.linspace(0, 1, 40)[:, None].expand(40, 8)
+    slow, fast = tokenizer.from_frames(rising), tokenizer.from_frames(rising[::2])
+    assert slow.values.shape == fast.values.shape == (5, 16)
+    torch.testing.assert_close(slow.values, fast.values, rtol=0, atol=0.02)
+    for tokens, length in ((slow, 40), (fast, 20)):
+        back = tokenizer.to_frames(tokens)
+        torch.testing.assert_close(back, torch.linspace(0, 1, length)[:, None].expand(length, 8), rtol=0, atol=0.06)
+    sounds = torch.randn(3, 4000)
+    for values, sound in zip(tokenizer.of_stack(sounds)[0], sounds, strict=True):
+        torch.testing.assert_close(values, tokenizer(sound).values, rtol=1e-4, atol=1e-4)
+    assert len(tokenizer(torch.zeros(0))) == 0
+
+
 @pytest.mark.parametrize("wave", [torch.zeros(4000), torch.full((4000,), 0.3), torch.full((9000,), 1e9)])
 def test_silence_constants_and_extremes_stay_finite(wave):
     tokens = SpectrogramTokenizer(n_mels=16)(wave)
