@@ -17,6 +17,7 @@ Runs are kept by name in the output folder, and not run again.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -113,7 +114,8 @@ def one(output: Path, name: str, recipe: str, seed: int, words: Sequence[str]) -
     file = output / f"{name}-{recipe}-{seed}.json".replace(" ", "_").replace(",", "")
     if not file.is_file():
         folder = file.with_suffix("")
-        score = train([*words, f"seed={seed}", f"paths.output_dir={folder}"])
+        with contextlib.redirect_stdout(sys.stderr):  # tables of the runs
+            score = train([*words, f"seed={seed}", f"paths.output_dir={folder}"])
         numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         metric = score.metric.removeprefix("val/")
         tests = {key: value for key, value in numbers.items() if key.endswith(f"/test/{metric}") and "baseline/" in key}

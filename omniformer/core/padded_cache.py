@@ -60,7 +60,7 @@ class _Grown(Rows):
     """The keys or the values of one layer, heads before tokens, as attention wants them."""
 
     def __init__(self, rows: Tensor) -> None:
-        super().__init__(max)
+        super().__init__(lambda needed: needed)
         self._rows: Tensor = rows
 
     @property
