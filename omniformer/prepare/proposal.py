@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from statistics import median
 from typing import Any
 
 import yaml
@@ -91,14 +92,23 @@ def _of_text(exact: bool, of_words: bool, rows: int) -> Node:
 
 def _of_pictures(seen: Contents, rows: int) -> Node:
     """Pictures of one size as they are, where patches fill it and it is not large; others in one size."""
-    height, width = int(seen.middle("height", 128)), int(seen.middle("width", 128))
+    every = [*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)]
+    height, width = _usual(every) if every else (128, 128)
     side, size = patch(height, width), picture_size(height, width, rows)
-    every = {*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)}
     fills = all(each >= side and each % side == 0 for each in (height, width))
-    if len(every) == 1 and fills and height * width <= size[0] * size[1]:
+    if len({*every}) == 1 and fills and height * width <= size[0] * size[1]:
         size = height, width
     channels = 1 if set(seen.measures.get("colours", (3,))) == {1} else 3
     return _node("PatchTokenizer", patch_size=patch(*size), channels=channels, image_size=[*size])
+
+
+def _usual(sizes: Sequence[tuple[float, float]]) -> tuple[int, int]:
+    """The height and width of the middle shape and area: of squares of two sizes beside pictures as long as the larger
+    one, the middle height and the middle width would make a shape that none of them has.
+    """
+    shape = median(height / width for height, width in sizes)
+    area = median(height * width for height, width in sizes)
+    return round((area * shape) ** 0.5), round((area / shape) ** 0.5)
 
 
 def _shape(seen: Contents) -> Node:
