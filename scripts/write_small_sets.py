@@ -1,5 +1,5 @@
-"""Writes small sets of pictures, as folders of classes, and of texts, as tables, out of larger known sets: what
-somebody's own data look like.
+"""Writes small sets of pictures and sounds, as folders of classes, and of texts, as tables, out of larger known sets:
+what somebody's own data look like.
 
 Run: `uv run python scripts/write_small_sets.py --data-root DATA small`. Then `omniformer prepare small/photos`,
 `omniformer prepare small/requests77.csv`, or `omniformer train modality=vision data=image_folder
@@ -16,10 +16,14 @@ data.source.root=small/photos ...`.
     requests77    CLINC150, all 100 training texts of each of the 77 kinds whose names are the first by alphabet
     reviews       sentence polarity, whole
     reviews1000   sentence polarity, 500 training texts of each of both classes
+    words         spoken digits, 12 training recordings of each
+    voices        the same, 40 of each of five voices together; a sixth, theo, is the test
+    sounds        ESC-10, whole: 24 training clips of each of ten kinds; fold 1 tests
+    sounds8       the same, 8 of each
 
 Of known sets, validation has half as many pictures of a class as training (at least 10), test 100, as far as there are
-any; of texts both are whole. Chosen are the first of the set's own splits in an order that depends on nothing but
-their ids.
+any; of texts and sounds both are whole. Chosen are the first of the set's own splits in an order that depends on
+nothing but their ids.
 """
 
 import argparse
@@ -62,6 +66,10 @@ def main() -> None:
     write_texts(given.folder / "requests77.csv", requests, n_classes=77)
     write_texts(given.folder / "reviews.csv", reviews)
     write_texts(given.folder / "reviews1000.csv", reviews, n_train=500)
+    write_sounds(given.folder / "words", known("fsdd", data_root=root), n_train=12)
+    write_sounds(given.folder / "voices", known("fsdd", data_root=root, speaker="theo"), n_train=40)
+    write_sounds(given.folder / "sounds", known("esc10", data_root=root, fold=1))
+    write_sounds(given.folder / "sounds8", known("esc10", data_root=root, fold=1), n_train=8)
 
 
 def write(
@@ -116,6 +124,24 @@ def write_texts(file: Path, source: Source, *, n_train: int | None = None, n_cla
             for label, raws in chosen(source.split(split), n_train if split == "train" else None).items():
                 if source.labels[label] in kinds:
                     rows.writerows([raw.contents["text"], source.labels[label], split] for raw in raws)
+
+
+def write_sounds(folder: Path, source: Source, *, n_train: int | None = None) -> None:
+    """Writes sounds of each class as the files that they are, as `<split>/<class>/<number>.<its suffix>`.
+
+    Args:
+        folder: of the set.
+        source: where the sounds are from, encoded.
+        n_train: training sounds of each class; None for all. Validation and test are whole.
+    """
+    for split in SPLITS:
+        for label, raws in chosen(source.split(split), n_train if split == "train" else None).items():
+            into = folder / split / source.labels[label].replace(" ", "_")
+            into.mkdir(parents=True, exist_ok=True)
+            for number, raw in enumerate(raws):
+                content = raw.contents["audio"]
+                suffix = "ogg" if content.startswith(b"OggS") else "wav"
+                (into / f"{number}.{suffix}").write_bytes(content)
 
 
 def chosen(raws: Sequence[Raw], n: int | None) -> dict[int, list[Raw]]:

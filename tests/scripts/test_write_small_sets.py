@@ -49,6 +49,24 @@ def test_so_many_of_each_of_some_classes_are_written_and_read_again(small, tmp_p
     assert [len(read.split(split)) for split in ("train", "val", "test")] == [24, 20, 20]
 
 
+class Heard(Grey):
+    def split(self, name):
+        form = b"RIFF" if name == "train" else b"OggS"
+        return [replace(raw, contents={"audio": form + raw.id.encode()}) for raw in super().split(name)]
+
+
+def test_sounds_are_written_as_the_files_that_they_are(small, tmp_path):
+    small.write_sounds(tmp_path, Heard(), n_train=12)
+    files = Counter("/".join(file.relative_to(tmp_path).parts[:2]) + file.suffix for file in tmp_path.rglob("*.*"))
+    assert files == {
+        f"{split}/{label}.{form}": n
+        for label in ("cat", "dog_&_co", "owl")
+        for split, form, n in (("train", "wav", 12), ("val", "ogg", 20), ("test", "ogg", 10))
+    }
+    written = {file.read_bytes() for file in tmp_path.rglob("*.ogg")}
+    assert written == {raw.contents["audio"] for split in ("val", "test") for raw in Heard().split(split)}
+
+
 class Said(Grey):
     labels = ("owl", "cat", "dog & co")
 
