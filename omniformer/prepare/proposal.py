@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from statistics import median
 from typing import Any
 
@@ -10,6 +9,7 @@ import yaml
 
 from omniformer import tasks
 from omniformer.config.folder import conf_dir
+from omniformer.prepare import recipes
 from omniformer.prepare.choice import CONSTANT, Choice
 from omniformer.prepare.contents import SPOKEN, Contents
 from omniformer.prepare.sizes import frames_per_token, frames_to_write, patch, picture_size, sizes, vocabulary
@@ -38,9 +38,8 @@ _SUMMED = 100  # nodes of a graph up to which classes are read from sums; of mol
 _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all others
 _RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _MANY_CLASSES = 50  # of pictures: of 10 and of 200 it was measured what they need
-_KEPT = 1_000_000_000  # bytes of decoded pictures that are kept in memory
 _LONG = 2.0  # seconds of a sound from which on kinds are told by what it is like; shorter ones are often words
-_FEW_TEXTS = 3_000  # rows up to which the core learns even more slowly: between 1,000, which ask for it, and 7,300
+_UNLIKE = 1.1  # times as long as a quarter of the sounds are a quarter of them, where they are of different lengths
 _PASSES_OF_TEXTS = 6  # of training: in as many 7,300 texts were learned (docs/trials.md)
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
 
@@ -74,7 +73,7 @@ def tokenizers(choice: Choice, contents: Mapping[str, Contents], rows: int) -> d
     made: dict[str, Callable[[Contents], Node]] = {
         "text": lambda seen: _of_text(exact, of_words, rows),
         "vision": lambda seen: _of_pictures(seen, rows),
-        "audio": lambda seen: (_of_kinds_of_sounds if _has_kinds_of_sounds(choice, seen, rows) else _of_sounds)(seen),
+        "audio": lambda seen: (_of_kinds if _has_kinds_of_sounds(choice, rows) else _of_sounds)(seen),
         "graph": _of_graphs,
         "series": lambda seen: _node("SeriesTokenizer", patch_length=_steps(seen)),
         "video": lambda seen: _node("TubeletTokenizer", frames=2, patch_size=16),
@@ -130,18 +129,26 @@ def _of_sounds(seen: Contents) -> Node:
     return _node("SpectrogramTokenizer", **shape, frames_per_token=frames)
 
 
-def _has_kinds_of_sounds(choice: Choice, seen: Contents, rows: int) -> bool:
-    """Whether a sound that is long is all that is given and its class what is asked for, by a small core."""
+def _has_kinds_of_sounds(choice: Choice, rows: int) -> bool:
+    """Whether a sound is all that is given and its class what is asked for, by a small core."""
     roles = choice.roles
     plain = list(roles.given) == ["audio"] and not roles.answers and "label" in roles.targets
-    return plain and seen.middle("seconds", 1.0) >= _LONG and sizes(rows, 1)["core"] == "tiny"
+    return plain and sizes(rows, 1)["core"] == "tiny"
 
 
-def _of_kinds_of_sounds(seen: Contents) -> Node:
-    """The spectrogram as a picture: tiles of 16 frames of 20 ms and 16 bands."""
+def _of_kinds(seen: Contents) -> Node:
+    """Long sounds as pictures: tiles of 16 frames of 20 ms and 16 bands. Short ones are often words: where recordings
+    differ in length, they are taken to begin and end with the word, and all are stretched to as many frames; of one
+    length, it stands anywhere in them.
+    """
     shape, side = _shape(seen), 16
-    cut = {"n_mels": shape["n_mels"] // side * side, "hop_length": 2 * shape["hop_length"]}
-    return _node("SpectrogramTokenizer", **(shape | cut), frames_per_token=side, bands_per_token=side, top_db=80.0)
+    if seen.middle("seconds", 1.0) >= _LONG:
+        cut = {"n_mels": shape["n_mels"] // side * side, "hop_length": 2 * shape["hop_length"]}
+        return _node("SpectrogramTokenizer", **(shape | cut), frames_per_token=side, bands_per_token=side, top_db=80.0)
+    lengths = sorted(seen.measures.get("seconds", [1.0]))
+    if lengths[3 * len(lengths) // 4] <= _UNLIKE * lengths[len(lengths) // 4]:
+        return _of_sounds(seen)
+    return _node("SpectrogramTokenizer", **shape, frames_per_token=2, stretch_to=32)
 
 
 def _of_graphs(seen: Contents) -> Node:
@@ -216,13 +223,15 @@ def propose(
         "trainer": {"max_epochs": size["epochs"]},
     }
     if given == ["vision"] and not roles.answers and size["core"] == "tiny":
-        _few_pictures(keys, nodes["vision"], rows)
+        recipes.few_pictures(keys, nodes["vision"], rows)
         if task == "classification" and len(labels) >= _MANY_CLASSES:
-            _many_classes(keys)
+            recipes.many_classes(keys)
     if "bands_per_token" in nodes.get("audio", {}):
-        _kinds_of_sounds(keys, nodes["audio"])
+        recipes.kinds_of_sounds(keys, nodes["audio"])
+    if "stretch_to" in nodes.get("audio", {}):
+        recipes.words(keys, nodes["audio"])
     if of_texts:
-        _classes_of_texts(keys, rows)
+        recipes.classes_of_texts(keys, rows)
     if max(contents.get("text", Contents()).measures.get("tokens") or [0]) > _LONGEST:
         keys["data"]["max_tokens"] = _LONGEST
     return Proposal(
@@ -230,65 +239,9 @@ def propose(
     )
 
 
-def _few_pictures(keys: Node, tokenizer: Node, rows: int) -> None:
-    """What 40 photos of each kind and 15 pictures of each digit were learned with (docs/results.md): each one seen a
-    little elsewhere every time, convolutions that learn ten times as fast as the core, which else knows the few
-    pictures by heart before they have found what to look for, a shallower core, and dropout before the classes.
-    They are decoded once and kept as small as they are read, where all of them fit into memory.
-    Pictures in colour, which are mostly photos, are mirrored; grey ones are often writing, of which that makes another.
-    """
-    jitter = {"shift": 0.1, "rotate": 10.0, "scale": 0.1} | ({"flip": 0.5} if tokenizer["channels"] != 1 else {})
-    small = rows * prod(tokenizer["image_size"]) * tokenizer["channels"] < _KEPT
-    keys["data"] |= {"cache": small, "augment": {"_target_": "omniformer.data.ImageJitter", **jitter}}
-    keys["core"]["n_layers"] = 2
-    keys["task"].setdefault("head", {})["dropout"] = 0.3
-    keys["optim"] |= {"lr": 0.002, "lr_of": {"core.*": 0.0002}}
-
-
-def _many_classes(keys: Node) -> None:
-    """What 200 characters of 14 pictures each were learned with (docs/trials.md): few pictures of many classes are not
-    soon known by heart, so that three times the rate is what they lack, and dropout and smoothing only hold them up.
-    """
-    keys["core"]["dropout"] = 0.0
-    keys["task"] |= {"head": {"dropout": 0.0}, "label_smoothing": 0.0}
-    keys["optim"] |= {"lr": 0.006, "lr_of": {"core.*": 0.0006}}
-
-
-def _kinds_of_sounds(keys: Node, tokenizer: Node) -> None:
-    """What 24 clips of five seconds of each of ten kinds were learned with (docs/results.md, ESC-10): as few pictures,
-    but that each sound has a stripe of time and one of bands hidden every time, and that classes are read from the mean
-    and the deviation of all tokens, of narrower convolutions. Spoken digits, which order tells apart, were not learned
-    so well as from frames.
-    """
-    stripes = {"n_mels": tokenizer["n_mels"], "time_masks": 1, "max_time": 25, "band_masks": 1}
-    keys["data"]["augment_tokens"] = {"_target_": "omniformer.data.SpecAugment", **stripes}
-    keys["embedder"]["audio"]["width"] = 16
-    keys["core"] |= {"d_model": 64, "n_layers": 2}
-    keys["task"]["head"] = {
-        "pool": {"_target_": "omniformer.heads.StatisticsPool", "_partial_": True},
-        "norm": {"_target_": "omniformer.core.norm.LayerNorm", "_partial_": True},
-        "dropout": 0.3,
-    }
-    keys["optim"] |= {"lr": 0.002, "lr_of": {"core.*": 0.0002}}
-
-
 def _axes(name: str, tokenizer: Node) -> int:
     """Of a token's position: tiles of a spectrogram have a time and a place among the bands."""
     return 2 if "bands_per_token" in tokenizer else _AXES.get(name, 1)
-
-
-def _classes_of_texts(keys: Node, rows: int) -> None:
-    """What 1,000 and 7,300 requests were learned with (docs/trials.md), which holds for as many texts as are read by
-    words with their letters: a bag of words and stretches of letters that each are left out by chance, so that none of
-    them decides alone; a norm of their mean in the place of one of each word, so that words that tell much may be
-    larger than others; classes told apart without smoothing; and a shallow core that learns at a tenth of the rate, of
-    few texts at a hundredth, which else knows the texts by heart before words and letters have found what they mean.
-    """
-    keys["embedder"]["text"] |= {"init_std": 0.15, "dropout": 0.3, "ngram_dropout": 0.5}
-    keys["core"] |= {"n_layers": 1, "final_norm": False}
-    norm = {"_target_": "omniformer.core.norm.RMSNorm", "_partial_": True}
-    keys["task"] |= {"head": {"norm": norm}, "label_smoothing": 0.0}
-    keys["optim"] |= {"lr": 0.004, "lr_of": {"core.*": 0.00004 if rows < _FEW_TEXTS else 0.0004}}
 
 
 def _node_of_embedder(tokenizer: Node, dropout: float) -> Node:
