@@ -12,7 +12,8 @@ _LONG = 512  # tokens: from here on a batch is halved, as attention and memory g
 _SECOND = 100  # frames of a spectrogram
 _ROOM = 2  # tokens for each character that is to be written from sounds: CTC needs one, and silence between equal ones
 _WIDEST = 4  # frames: beyond 40 ms, which published recognisers have (Gulati et al. 2020), short words run together
-_SIDE = 64  # pixels of a picture where there are few: the small CNN that they are compared with has no more either
+_SIDE = 96  # pixels of a picture where there are few: found better than 64 (docs/results.md)
+_SIDE_OF_MANY = 128
 _MANY = 10_000  # pictures from which a run is long anyway
 _FEW = 50_000  # rows up to which a model would learn by heart, and drops out more
 
@@ -88,15 +89,15 @@ def frames_to_write(usual: float, fastest: float) -> int:
 
 
 def picture_size(height: int, width: int, rows: int) -> tuple[int, int]:
-    """The height and width to which pictures are brought: a square as long as their longer side, of 64 pixels at most
-    where there are few, since a network of convolutions takes a minute of 800 steps of it and four of one of 128; 128
-    else. Pictures longer than three by two keep their shape, and as many pixels.
+    """The height and width to which pictures are brought: a square as long as their longer side, of 96 pixels at most
+    where there are few, of which a network of convolutions takes two and a half minutes for 800 steps, and of 128 else.
+    Pictures longer than three by two keep their shape, and as many pixels.
 
     Example:
         >>> picture_size(480, 640, 1_000), picture_size(480, 640, 100_000), picture_size(50, 200, 1_000)
-        ((64, 64), (128, 128), (32, 128))
+        ((96, 96), (128, 128), (48, 192))
     """
-    most = _SIDE if rows < _MANY else 2 * _SIDE
+    most = _SIDE if rows < _MANY else _SIDE_OF_MANY
     if max(height, width) <= 1.5 * min(height, width):
         longest = min(max(height, width), most)
         side = patch(longest, longest)

@@ -153,10 +153,10 @@ def test_large_pictures_shrink_as_is_said_and_how_many_lose_their_sides(tmp_path
     for i, name in enumerate(names):
         Image.new("RGB", (300, 200) if i < 10 else (200, 200), (6 * i, 0, 255 - 6 * i)).save(tmp_path / "data" / name)
     made = prepare(tmp_path / "data", out=tmp_path / "conf", name="mine")
-    assert yaml.safe_load(made.file.read_text())["tokenizer"]["vision"]["image_size"] == [64, 64]
+    assert yaml.safe_load(made.file.read_text())["tokenizer"]["vision"]["image_size"] == [96, 96]
     shrunk, cut = made.findings["notes"][:2]
-    assert shrunk.startswith("40 of 40 pictures, up to 300 pixels long, shrink to 64 x 64; ")
-    assert "tokenizer.vision.image_size=[128,128]" in shrunk
+    assert shrunk.startswith("40 of 40 pictures, up to 300 pixels long, shrink to 96 x 96; ")
+    assert "tokenizer.vision.image_size=[192,192]" in shrunk
     assert cut.startswith("10 of 40 pictures are of another shape") and "tokenizer.vision.resize=stretch" in cut
 
 
@@ -166,7 +166,7 @@ def test_pictures_of_several_shapes_are_brought_to_the_middle_one_not_to_one_tha
         side = [(256, 256), (512, 256), (512, 512)][i % 3] if i else (512, 256)
         Image.new("RGB", side, (6 * i, 0, 255 - 6 * i)).save(tmp_path / "data" / name)
     made = prepare(tmp_path / "data", out=tmp_path / "conf", name="mine")
-    assert yaml.safe_load(made.file.read_text())["tokenizer"]["vision"]["image_size"] == [64, 64]
+    assert yaml.safe_load(made.file.read_text())["tokenizer"]["vision"]["image_size"] == [96, 96]
 
 
 def class_folders_of_sounds(folder, seconds, rate):
