@@ -52,6 +52,7 @@ SETS: dict[str, dict[str, list[str]]] = {
         "esol": ["experiment=esol"],
         "mutag": ["experiment=mutag"],
         "nci1, 1 label in 10": ["experiment=nci1", "data.train_share=0.1"],
+        "nci1, 1 label in 3": ["experiment=nci1", "data.train_share=0.3333"],
     },
     "nodes": {
         "cora": ["experiment=cora"],

@@ -93,11 +93,11 @@ def _of_pictures(seen: Contents, rows: int) -> Node:
     """Pictures of one size as they are, where patches fill it and it is not large; others in one size."""
     every = [*zip(seen.measures.get("height", ()), seen.measures.get("width", ()), strict=True)]
     height, width = _usual(every) if every else (128, 128)
-    side, size = patch(height, width), picture_size(height, width, rows)
+    channels = 1 if set(seen.measures.get("colours", (3,))) == {1} else 3
+    side, size = patch(height, width), picture_size(height, width, rows, channels)
     fills = all(each >= side and each % side == 0 for each in (height, width))
     if len({*every}) == 1 and fills and height * width <= size[0] * size[1]:
         size = height, width
-    channels = 1 if set(seen.measures.get("colours", (3,))) == {1} else 3
     return _node("PatchTokenizer", patch_size=patch(*size), channels=channels, image_size=[*size])
 
 

@@ -12,7 +12,7 @@ _LONG = 512  # tokens: from here on a batch is halved, as attention and memory g
 _SECOND = 100  # frames of a spectrogram
 _ROOM = 2  # tokens for each character that is to be written from sounds: CTC needs one, and silence between equal ones
 _WIDEST = 4  # frames: beyond 40 ms, which published recognisers have (Gulati et al. 2020), short words run together
-_SIDE = 96  # pixels of a picture where there are few: found better than 64 (docs/results.md)
+_SIDE = {1: 64, 3: 96}  # pixels of a picture where there are few, grey and colour: found better than the other
 _SIDE_OF_MANY = 128
 _MANY = 10_000  # pictures from which a run is long anyway
 _FEW = 50_000  # rows up to which a model would learn by heart, and drops out more
@@ -88,16 +88,17 @@ def frames_to_write(usual: float, fastest: float) -> int:
     return max(int(widest), 1)
 
 
-def picture_size(height: int, width: int, rows: int) -> tuple[int, int]:
-    """The height and width to which pictures are brought: a square as long as their longer side, of 96 pixels at most
-    where there are few, of which a network of convolutions takes two and a half minutes for 800 steps, and of 128 else.
-    Pictures longer than three by two keep their shape, and as many pixels.
+def picture_size(height: int, width: int, rows: int, channels: int = 3) -> tuple[int, int]:
+    """The height and width to which pictures are brought: a square as long as their longer side. Where there are few it
+    is of 96 pixels at most, of which a network of convolutions takes two and a half minutes for 800 steps, and of 64
+    for grey ones, mostly writing, whose strokes that leaves (docs/results.md); of 128 else. Pictures longer than three
+    by two keep their shape, and as many pixels.
 
     Example:
-        >>> picture_size(480, 640, 1_000), picture_size(480, 640, 100_000), picture_size(50, 200, 1_000)
-        ((96, 96), (128, 128), (48, 192))
+        >>> picture_size(480, 640, 1_000), picture_size(480, 640, 100_000), picture_size(50, 200, 1_000, channels=1)
+        ((96, 96), (128, 128), (32, 128))
     """
-    most = _SIDE if rows < _MANY else _SIDE_OF_MANY
+    most = _SIDE[channels] if rows < _MANY else _SIDE_OF_MANY
     if max(height, width) <= 1.5 * min(height, width):
         longest = min(max(height, width), most)
         side = patch(longest, longest)

@@ -160,6 +160,14 @@ def test_large_pictures_shrink_as_is_said_and_how_many_lose_their_sides(tmp_path
     assert cut.startswith("10 of 40 pictures are of another shape") and "tokenizer.vision.resize=stretch" in cut
 
 
+def test_grey_pictures_shrink_further_than_those_in_colour(tmp_path):
+    names = pictures(tmp_path / "data", [f"{LABELS[i]}/{i}.png" for i in range(N)])
+    for i, name in enumerate(names):
+        Image.new("L", (200, 200), 6 * i).save(tmp_path / "data" / name)
+    made = prepare(tmp_path / "data", out=tmp_path / "conf", name="mine")
+    assert yaml.safe_load(made.file.read_text())["tokenizer"]["vision"]["image_size"] == [64, 64]
+
+
 def test_pictures_of_several_shapes_are_brought_to_the_middle_one_not_to_one_that_none_of_them_has(tmp_path):
     names = pictures(tmp_path / "data", [f"{LABELS[i]}/{i}.png" for i in range(N)])
     for i, name in enumerate(names):  # the middle height is 256, the middle width 512
