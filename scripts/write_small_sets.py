@@ -17,7 +17,8 @@ data.source.root=small/photos ...`.
     reviews       sentence polarity, whole
     reviews1000   sentence polarity, 500 training texts of each of both classes
     words         spoken digits, 12 training recordings of each
-    voices        the same, 40 of each of five voices together; a sixth, theo, is the test
+    padded        these in a second of silence with a little noise, at any place
+    voices        spoken digits, 40 of each of five voices together; a sixth, theo, is the test
     sounds        ESC-10, whole: 24 training clips of each of ten kinds; fold 1 tests
     sounds8       the same, 8 of each
 
@@ -29,12 +30,15 @@ nothing but their ids.
 import argparse
 import csv
 import hashlib
+import io
 import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from omniformer_tokenizers.vision.pixels import read_pixels
 from PIL import Image, ImageDraw
 
@@ -67,6 +71,7 @@ def main() -> None:
     write_texts(given.folder / "reviews.csv", reviews)
     write_texts(given.folder / "reviews1000.csv", reviews, n_train=500)
     write_sounds(given.folder / "words", known("fsdd", data_root=root), n_train=12)
+    write_sounds(given.folder / "padded", known("fsdd", data_root=root), n_train=12, change=padded)
     write_sounds(given.folder / "voices", known("fsdd", data_root=root, speaker="theo"), n_train=40)
     write_sounds(given.folder / "sounds", known("esc10", data_root=root, fold=1))
     write_sounds(given.folder / "sounds8", known("esc10", data_root=root, fold=1), n_train=8)
@@ -126,20 +131,27 @@ def write_texts(file: Path, source: Source, *, n_train: int | None = None, n_cla
                     rows.writerows([raw.contents["text"], source.labels[label], split] for raw in raws)
 
 
-def write_sounds(folder: Path, source: Source, *, n_train: int | None = None) -> None:
+def write_sounds(
+    folder: Path,
+    source: Source,
+    *,
+    n_train: int | None = None,
+    change: Callable[[bytes, str], bytes] = lambda content, name: content,
+) -> None:
     """Writes sounds of each class as the files that they are, as `<split>/<class>/<number>.<its suffix>`.
 
     Args:
         folder: of the set.
         source: where the sounds are from, encoded.
         n_train: training sounds of each class; None for all. Validation and test are whole.
+        change: makes another file of one and the id of its sample.
     """
     for split in SPLITS:
         for label, raws in chosen(source.split(split), n_train if split == "train" else None).items():
             into = folder / split / source.labels[label].replace(" ", "_")
             into.mkdir(parents=True, exist_ok=True)
             for number, raw in enumerate(raws):
-                content = raw.contents["audio"]
+                content = change(raw.contents["audio"], raw.id)
                 suffix = "ogg" if content.startswith(b"OggS") else "wav"
                 (into / f"{number}.{suffix}").write_bytes(content)
 
@@ -150,6 +162,18 @@ def chosen(raws: Sequence[Raw], n: int | None) -> dict[int, list[Raw]]:
     for place, raw in enumerate(raws):
         of_class[int(raw.targets["label"])].append((hashlib.sha256(raw.id.encode()).digest(), place))
     return {label: [raws[place] for _, place in sorted(keys)[:n]] for label, keys in of_class.items()}
+
+
+def padded(content: bytes, name: str) -> bytes:
+    """A second in which a sound, or the first second of it, stands somewhere, with noise 50 dB below the loudest."""
+    samples, rate = soundfile.read(io.BytesIO(content))
+    chance = np.random.default_rng(list(name.encode()))
+    second = chance.normal(0, 10 ** (-50 / 20), rate)
+    place = chance.integers(0, max(rate - len(samples), 0) + 1)
+    second[place : place + rate][: len(samples)] += samples[:rate]
+    stream = io.BytesIO()
+    soundfile.write(stream, second, rate, format="WAV")
+    return stream.getvalue()
 
 
 def enlarged(image: Image.Image, name: str) -> tuple[Image.Image, str]:

@@ -2,11 +2,14 @@
 
 import csv
 import importlib.util
+import io
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from omniformer_tokenizers.vision.pixels import read_pixels
 from PIL import ImageChops
@@ -65,6 +68,16 @@ def test_sounds_are_written_as_the_files_that_they_are(small, tmp_path):
     }
     written = {file.read_bytes() for file in tmp_path.rglob("*.ogg")}
     assert written == {raw.contents["audio"] for split in ("val", "test") for raw in Heard().split(split)}
+
+
+def test_padded_sounds_are_a_second_in_which_they_stand_somewhere(small):
+    stream = io.BytesIO()
+    soundfile.write(stream, np.full(2_000, 0.5), 8_000, format="WAV")
+    samples, rate = soundfile.read(io.BytesIO(small.padded(stream.getvalue(), "one")))
+    (loud,) = np.nonzero(samples > 0.25)
+    assert (rate, len(samples), len(loud), loud[-1] - loud[0]) == (8_000, 8_000, 2_000, 1_999)
+    assert 0 < abs(samples[samples < 0.25]).max() < 0.03
+    assert small.padded(stream.getvalue(), "one") != small.padded(stream.getvalue(), "two")
 
 
 class Said(Grey):
