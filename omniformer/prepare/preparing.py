@@ -232,10 +232,11 @@ def _notes(nodes: Mapping[str, Any], contents: Mapping[str, Contents]) -> list[s
         told.append("molecules are read by rdkit, which the run needs")
     if longest := max(contents["text"].measures.get("tokens") or [0]) if "text" in contents else 0:
         told += [f"texts of more than 1,024 tokens are cut; the longest has {longest:g}"] if longest > 1024 else []
-    if frames := nodes.get("audio", {}).get("stretch_to"):
+    if "stretch_to" in nodes.get("audio", {}):
         told.append(
-            f"sounds are short, so they are taken for words: each is stretched to {frames} frames, which are read by "
-            "their places; where tempo makes the class, tokenizer.audio.stretch_to=null '~task.head.pool' leaves it"
+            "sounds are short and of different lengths, so they are taken for words that begin and end with their "
+            f"recording, and stretched to {nodes['audio']['stretch_to']} frames; where words stand anywhere in them, "
+            "tokenizer.audio.stretch_to=null '~task.head.pool' are for them"
         )
     if "vision" in nodes and "vision" in contents:
         told += _shrunk(nodes["vision"]["image_size"], contents["vision"])

@@ -39,6 +39,7 @@ _AXES = {"vision": 2, "series": 2, "video": 3}  # of positions; one of all other
 _RATES = {"ctc": 0.002}  # where another than that of `sizes` is needed: to leave behind that all frames say nothing
 _MANY_CLASSES = 50  # of pictures: of 10 and of 200 it was measured what they need
 _LONG = 2.0  # seconds of a sound from which on kinds are told by what it is like; shorter ones are often words
+_UNLIKE = 1.1  # times as long as a quarter of the sounds are a quarter of them, where they are of different lengths
 _PASSES_OF_TEXTS = 6  # of training: in as many 7,300 texts were learned (docs/trials.md)
 _LONGEST = 1024  # tokens of a text: a longer one is cut, which the report says
 
@@ -136,14 +137,18 @@ def _has_kinds_of_sounds(choice: Choice, rows: int) -> bool:
 
 
 def _of_kinds(seen: Contents) -> Node:
-    """Long sounds as pictures: tiles of 16 frames of 20 ms and 16 bands. Short ones are often words, and are stretched
-    to one length.
+    """Long sounds as pictures: tiles of 16 frames of 20 ms and 16 bands. Short ones are often words: where recordings
+    differ in length, they are taken to begin and end with the word, and all are stretched to as many frames; of one
+    length, it stands anywhere in them.
     """
     shape, side = _shape(seen), 16
-    if seen.middle("seconds", 1.0) < _LONG:
-        return _node("SpectrogramTokenizer", **shape, frames_per_token=2, stretch_to=32)
-    cut = {"n_mels": shape["n_mels"] // side * side, "hop_length": 2 * shape["hop_length"]}
-    return _node("SpectrogramTokenizer", **(shape | cut), frames_per_token=side, bands_per_token=side, top_db=80.0)
+    if seen.middle("seconds", 1.0) >= _LONG:
+        cut = {"n_mels": shape["n_mels"] // side * side, "hop_length": 2 * shape["hop_length"]}
+        return _node("SpectrogramTokenizer", **(shape | cut), frames_per_token=side, bands_per_token=side, top_db=80.0)
+    lengths = sorted(seen.measures.get("seconds", [1.0]))
+    if lengths[3 * len(lengths) // 4] <= _UNLIKE * lengths[len(lengths) // 4]:
+        return _of_sounds(seen)
+    return _node("SpectrogramTokenizer", **shape, frames_per_token=2, stretch_to=32)
 
 
 def _of_graphs(seen: Contents) -> Node:

@@ -51,9 +51,8 @@ def kinds_of_sounds(keys: Node, tokenizer: Node) -> None:
 
 
 def words(keys: Node, tokenizer: Node) -> None:
-    """What 12 recordings of each of ten digits were learned with (docs/results.md), with silence around them, too:
-    stretched to one length, read by their places, a little louder, noisier and elsewhere every time, by a shallower
-    core that drops out more.
+    """What 12 recordings of each of ten digits were learned with (docs/results.md): stretched to one length, read by
+    their places, a little louder, noisier and elsewhere every time, by a shallower core that drops out more.
     """
     n_tokens = tokenizer["stretch_to"] // tokenizer["frames_per_token"]
     keys["data"] |= {

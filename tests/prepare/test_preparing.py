@@ -198,15 +198,23 @@ def test_kinds_of_long_sounds_are_read_as_pictures_with_stripes_hidden(rate, n_m
     assert {"override /core/rotary": "one_axis"} not in prepared["defaults"]  # a time and a place among the bands
 
 
-def test_short_sounds_are_taken_for_words_and_stretched_as_is_said(tmp_path):
-    made = class_folders_of_sounds(tmp_path / "data", 1.0, 8_000)
+def test_short_sounds_of_different_lengths_are_taken_for_words_and_stretched_as_is_said(tmp_path):
+    made = class_folders_of_sounds(tmp_path / "data", 0.4, 8_000)
+    for i, file in enumerate(sorted(made.rglob("*.wav"))):
+        soundfile.write(file, torch.rand(2_000 + 100 * i).numpy() - 0.5, 8_000)
     found = prepare(made, out=tmp_path / "conf", name="mine")
     prepared = yaml.safe_load(found.file.read_text())
     tokenizer, pool = prepared["tokenizer"]["audio"], prepared["task"]["head"]["pool"]
     assert (tokenizer["stretch_to"], tokenizer["frames_per_token"]) == (32, 2)
     assert pool == {"_target_": "omniformer.heads.FlatPool", "_partial_": True, "n_tokens": 16}
     assert prepared["data"]["augment"]["_target_"] == "omniformer.data.AudioJitter" and not prepared["data"]["cache"]
-    assert any("each is stretched to 32 frames" in note for note in found.findings["notes"])
+    assert any("stretched to 32 frames; where words stand anywhere" in note for note in found.findings["notes"])
+
+
+def test_short_sounds_of_one_length_in_which_a_word_stands_anywhere_are_not_stretched(tmp_path):
+    made = class_folders_of_sounds(tmp_path / "data", 1.0, 8_000)
+    prepared = yaml.safe_load(prepare(made, out=tmp_path / "conf", name="mine").file.read_text())
+    assert "stretch_to" not in prepared["tokenizer"]["audio"] and "head" not in prepared.get("task", {})
 
 
 @pytest.mark.parametrize(("rows", "steps", "slow"), [(N, 800, 4e-5), (8_020, 1_500, 4e-4)])
